@@ -1,0 +1,250 @@
+//! The format of an API key: `sb_live_`, 26 random characters, 6 of checksum.
+//!
+//! The checksum is keyed, so a gateway tells a random string from an issued
+//! key without asking the store; who lacks the secret cannot make one up.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::Digest;
+
+/// What every key begins with.
+pub const KEY_PREFIX: &str = "sb_live_";
+/// Characters of a whole key.
+pub const KEY_LEN: usize = 40;
+/// How many random bytes [`ChecksumSecrets::issue`] takes.
+pub const RANDOM_BYTES: usize = 64;
+/// How many of a key's last characters people are shown.
+pub const HINT_LEN: usize = 4;
+/// The shortest checksum secret that is accepted, in bytes.
+pub const SECRET_MIN_LEN: usize = 16;
+
+const PREFIX_LEN: usize = KEY_PREFIX.len();
+const CHECKSUM_LEN: usize = 6;
+const RANDOM_LEN: usize = KEY_LEN - PREFIX_LEN - CHECKSUM_LEN;
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A well-formed API key in plain text. Zeroized when dropped; has no
+/// `Debug` or `Display`, so that it cannot reach a log by accident.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ApiKey([u8; KEY_LEN]);
+
+/// The text is not `sb_live_` and 32 characters of `[0-9A-Za-z]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an API key: it must be {KEY_PREFIX} and 32 letters or digits")]
+pub struct MalformedKey;
+
+impl ApiKey {
+    /// Checks the shape only; [`ChecksumSecrets::verify`] checks the checksum.
+    pub fn parse(text: &[u8]) -> Result<Self, MalformedKey> {
+        let key: &[u8; KEY_LEN] = text.try_into().map_err(|_| MalformedKey)?;
+        let (prefix, rest) = key.split_at(PREFIX_LEN);
+        if prefix == KEY_PREFIX.as_bytes() && rest.iter().all(u8::is_ascii_alphanumeric) {
+            Ok(Self(*key))
+        } else {
+            Err(MalformedKey)
+        }
+    }
+
+    /// The key's text.
+    pub fn expose(&self) -> &str {
+        // Only ASCII passes `parse` and `issue`.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The digest under which the store knows the key.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+
+    /// The key's last characters, for people to tell keys apart.
+    pub fn hint(&self) -> &str {
+        self.expose().get(KEY_LEN - HINT_LEN..).unwrap_or_default()
+    }
+}
+
+/// The secrets of the checksum, newest first: the first makes new keys, all of
+/// them are accepted, so that the secret itself can change.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct ChecksumSecrets(Vec<Zeroizing<Vec<u8>>>);
+
+/// Why the text of `REKEY_CHECKSUM_SECRET` was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretsError {
+    /// Nothing in it.
+    #[error("REKEY_CHECKSUM_SECRET is not set")]
+    Missing,
+    /// One of the comma-separated secrets is too short; counted from 1.
+    #[error("REKEY_CHECKSUM_SECRET: secret {0} is shorter than {SECRET_MIN_LEN} bytes")]
+    TooShort(usize),
+}
+
+impl ChecksumSecrets {
+    /// Parses comma-separated secrets, newest first; white space around each
+    /// is ignored.
+    pub fn parse(text: &str) -> Result<Self, SecretsError> {
+        if text.trim().is_empty() {
+            return Err(SecretsError::Missing);
+        }
+        let secrets: Vec<_> = text
+            .split(',')
+            .map(|secret| Zeroizing::new(secret.trim().as_bytes().to_vec()))
+            .collect();
+        match secrets
+            .iter()
+            .position(|secret| secret.len() < SECRET_MIN_LEN)
+        {
+            Some(index) => Err(SecretsError::TooShort(index + 1)),
+            None => Ok(Self(secrets)),
+        }
+    }
+
+    /// Makes a new key from random bytes, without bias: a byte of 248 or more
+    /// is skipped, for 256 is no multiple of 62.
+    ///
+    /// `None` where too few bytes were left (once in some 10^35 calls with
+    /// uniform bytes); the caller draws again.
+    pub fn issue(&self, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
+        const UNBIASED: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
+        let mut key = ApiKey([0; KEY_LEN]);
+        let mut letters = random
+            .iter()
+            .filter(|byte| **byte < UNBIASED)
+            .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
+        let (prefix, rest) = key.0.split_at_mut(PREFIX_LEN);
+        prefix.copy_from_slice(KEY_PREFIX.as_bytes());
+        for place in rest.iter_mut().take(RANDOM_LEN) {
+            *place = *letters.next()?;
+        }
+        let right = checksum(self.0.first()?, &key.0)?;
+        let (_, tail) = key.0.split_at_mut(KEY_LEN - CHECKSUM_LEN);
+        tail.copy_from_slice(&right);
+        Some(key)
+    }
+
+    /// Whether the key's checksum is right under any of the secrets. Compares
+    /// in constant time.
+    pub fn verify(&self, key: &ApiKey) -> bool {
+        let (_, tail) = key.0.split_at(KEY_LEN - CHECKSUM_LEN);
+        self.0.iter().fold(false, |found, secret| {
+            let right = checksum(secret, &key.0);
+            found | right.is_some_and(|right| bool::from(right.ct_eq(tail)))
+        })
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104) over prefix and random part, truncated to its first
+/// 64 bits, as 6 digits in base 62 (most significant first, modulo 62^6).
+fn checksum(secret: &[u8], key: &[u8; KEY_LEN]) -> Option<[u8; CHECKSUM_LEN]> {
+    let (covered, _) = key.split_at(KEY_LEN - CHECKSUM_LEN);
+    // HMAC takes a key of any length; `None` never comes.
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    mac.update(covered);
+    let tag = mac.finalize().into_bytes();
+    let mut value = u64::from_be_bytes(tag.first_chunk::<8>().copied()?);
+    let mut digits = [0; CHECKSUM_LEN];
+    for digit in digits.iter_mut().rev() {
+        *digit = *ALPHABET.get((value % 62) as usize)?;
+        value /= 62;
+    }
+    Some(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(text: &str) -> ChecksumSecrets {
+        ChecksumSecrets::parse(text).unwrap()
+    }
+
+    fn bytes(seed: u8) -> [u8; RANDOM_BYTES] {
+        std::array::from_fn(|i| (i as u8).wrapping_mul(7).wrapping_add(seed))
+    }
+
+    #[test]
+    fn an_issued_key_has_the_documented_shape_and_verifies() {
+        let ours = secrets("0123456789abcdef");
+        let key = ours.issue(&bytes(1)).unwrap();
+        assert_eq!(key.expose().len(), KEY_LEN);
+        assert!(key.expose().starts_with(KEY_PREFIX));
+        assert!(ours.verify(&ApiKey::parse(key.expose().as_bytes()).unwrap()));
+        assert!(!secrets("another-secret-16").verify(&key));
+        assert_eq!(key.hint(), &key.expose()[36..]);
+    }
+
+    #[test]
+    fn the_checksum_is_pinned() {
+        // An issued key must verify for ever: this one was made by the first
+        // version. It is no secret of anyone.
+        let key = secrets("0123456789abcdef").issue(&bytes(1)).unwrap();
+        assert_eq!(key.expose(), "sb_live_18FMTahov29GNUbipw3AHOVcjquwo7Kk");
+    }
+
+    #[test]
+    fn every_changed_character_breaks_the_checksum() {
+        let ours = secrets("0123456789abcdef");
+        let key = ours.issue(&bytes(1)).unwrap();
+        for at in PREFIX_LEN..KEY_LEN {
+            let mut text = key.0;
+            text[at] = if text[at] == b'x' { b'y' } else { b'x' };
+            assert!(!ours.verify(&ApiKey::parse(&text).unwrap()), "at {at}");
+        }
+    }
+
+    #[test]
+    fn old_secrets_verify_and_the_newest_issues() {
+        let old = secrets("old-secret-16-bytes");
+        let both = secrets("new-secret-16-bytes, old-secret-16-bytes");
+        assert!(both.verify(&old.issue(&bytes(2)).unwrap()));
+        assert!(!old.verify(&both.issue(&bytes(2)).unwrap()));
+    }
+
+    #[test]
+    fn malformed_keys_are_refused() {
+        let good = secrets("0123456789abcdef").issue(&bytes(3)).unwrap();
+        let good = good.expose();
+        for bad in [
+            "",
+            "sb_live_",
+            &good[1..],
+            &format!("{good}x"),
+            &good.replace("live", "test"),
+        ] {
+            assert!(ApiKey::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        for byte in [b' ', b'_', b'-', 0xff, 0] {
+            let mut text = good.as_bytes().to_vec();
+            text[20] = byte;
+            assert!(ApiKey::parse(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn random_bytes_map_to_letters_without_bias() {
+        let ours = secrets("0123456789abcdef");
+        let mut seen = [0_u32; 62];
+        for byte in 0..=255_u8 {
+            if let Some(key) = ours.issue(&[byte; RANDOM_BYTES]) {
+                let letter = key.0[PREFIX_LEN];
+                seen[ALPHABET.iter().position(|a| *a == letter).unwrap()] += 1;
+            }
+        }
+        assert_eq!(seen, [4; 62]);
+    }
+
+    #[test]
+    fn bad_secrets_are_refused_by_position() {
+        assert_eq!(
+            ChecksumSecrets::parse(" ").err(),
+            Some(SecretsError::Missing)
+        );
+        let text = "0123456789abcdef,short";
+        assert_eq!(
+            ChecksumSecrets::parse(text).err(),
+            Some(SecretsError::TooShort(2))
+        );
+    }
+}

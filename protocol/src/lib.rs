@@ -1,0 +1,23 @@
+//! What the filter, the key store and the tools agree on: the format of an API
+//! key, its digest, and the messages of the key store's HTTP API.
+//!
+//! Knows no transport, no database and no gateway. Everything here is either a
+//! value that is checked when it is made, or a message made of such values, so
+//! that what has been parsed need not be checked again.
+
+mod api;
+mod digest;
+mod key;
+mod text;
+
+pub use api::{
+    BadToken, Client, ErrorBody, ErrorCode, ErrorDetail, Head, MARKER_HEADER, MARKER_VALUE,
+    RESOLVE_PATH, ROTATE_PATH, ResolveRequest, ResolveResponse, ResolvedState, RotateRequest,
+    RotateResponse, RotationId, STORE_TOKEN_MIN_LEN,
+};
+pub use digest::Digest;
+pub use key::{
+    ApiKey, ChecksumSecrets, HINT_LEN, KEY_LEN, KEY_PREFIX, MalformedKey, RANDOM_BYTES,
+    SECRET_MIN_LEN, SecretsError,
+};
+pub use text::{CreatedAt, InvalidCreatedAt, InvalidUserId, UserId};
