@@ -1,0 +1,355 @@
+//! The plugin configuration: strict JSON, checked whole before it is used.
+//!
+//! Every refusal names the field and says what it may be, because the log line
+//! that carries it is all that an operator gets to see.
+
+use rekey_protocol::{BadToken, ChecksumSecrets, SecretsError};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::route;
+
+/// The longest lease that a gateway may ask for, in milliseconds (DESIGN 7).
+pub const LEASE_CAP_MS: u32 = 30_000;
+
+/// The environment variable with the checksum's secrets.
+pub const CHECKSUM_SECRET_VARIABLE: &str = "REKEY_CHECKSUM_SECRET";
+/// The environment variable with the gateway's bearer token for the store.
+pub const STORE_TOKEN_VARIABLE: &str = "REKEY_STORE_TOKEN";
+
+/// A configuration that has been checked.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the key store is.
+    pub store: StoreConfig,
+    /// Whether a key must bear a valid checksum.
+    pub checksum: ChecksumPolicy,
+    /// Paths that need no key: exact, or a prefix if it ends in `/`.
+    pub public_paths: Vec<String>,
+    /// How long a gateway that lost the store goes on trusting its cache.
+    pub lease_ms: u32,
+    /// Slots of the shared table.
+    pub cache_slots: u32,
+    /// Streams per worker that can be ended with their key.
+    pub max_streams: u32,
+    /// The checksum's secrets, newest first.
+    pub secrets: ChecksumSecrets,
+    /// The bearer token for the store; none where mTLS does its work.
+    pub store_token: Option<Zeroizing<String>>,
+}
+
+/// Where the key store is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Name of the gateway's cluster.
+    pub cluster: String,
+    /// Clusters to poll for changes, in order of preference; the cluster
+    /// itself if there are none.
+    #[serde(default)]
+    pub feed_clusters: Vec<String>,
+    /// The `:authority` of calls.
+    #[serde(default = "default_authority")]
+    pub authority: String,
+    /// How long a request may wait for the store to say whose key it bears.
+    #[serde(default = "default_resolve_timeout_ms")]
+    pub resolve_timeout_ms: u32,
+}
+
+/// Whether a key must bear a valid checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChecksumPolicy {
+    /// A key without a valid checksum is refused without asking the store.
+    Required,
+    /// Keys that were issued before Rekey are accepted too.
+    Off,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not JSON, a field of the wrong type, an unknown or a missing one.
+    #[error("{at}: {problem}")]
+    Json {
+        /// The field's path; `plugin configuration` for the whole.
+        at: String,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+    /// A value outside of what the field takes.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field's path.
+        field: String,
+        /// What it takes.
+        problem: String,
+    },
+    /// The checksum's secret is missing or too short.
+    #[error(
+        "{0}. Set it in the gateway's environment and name it in \
+         vm_config.environment_variables.host_env_keys"
+    )]
+    Secret(#[from] SecretsError),
+    /// The token for the store cannot be used.
+    #[error("REKEY_STORE_TOKEN: {0}")]
+    Token(#[from] BadToken),
+}
+
+/// The JSON as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    store: StoreConfig,
+    #[serde(default = "default_checksum")]
+    checksum: ChecksumPolicy,
+    #[serde(default)]
+    public_paths: Vec<String>,
+    #[serde(default = "default_lease_ms")]
+    lease_ms: u32,
+    #[serde(default = "default_slots")]
+    cache_slots: u32,
+    #[serde(default = "default_streams")]
+    max_streams: u32,
+}
+
+fn default_authority() -> String {
+    "rekey-store".into()
+}
+
+fn default_resolve_timeout_ms() -> u32 {
+    1000
+}
+
+fn default_checksum() -> ChecksumPolicy {
+    ChecksumPolicy::Required
+}
+
+fn default_lease_ms() -> u32 {
+    3000
+}
+
+fn default_slots() -> u32 {
+    4096
+}
+
+fn default_streams() -> u32 {
+    4096
+}
+
+impl Config {
+    /// Checks the plugin configuration and the two variables of the
+    /// environment ([`CHECKSUM_SECRET_VARIABLE`], [`STORE_TOKEN_VARIABLE`]).
+    pub fn load(
+        json: &[u8],
+        checksum_secret: Option<&str>,
+        store_token: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let mut written = parse(json)?;
+        check(&written)?;
+        if written.store.feed_clusters.is_empty() {
+            written.store.feed_clusters = vec![written.store.cluster.clone()];
+        }
+        let store_token = store_token.map(str::trim).filter(|token| !token.is_empty());
+        if let Some(token) = store_token {
+            BadToken::check(token)?;
+        }
+        Ok(Self {
+            secrets: ChecksumSecrets::parse(checksum_secret.unwrap_or_default())?,
+            store_token: store_token.map(|token| Zeroizing::new(token.to_owned())),
+            store: written.store,
+            checksum: written.checksum,
+            public_paths: written.public_paths,
+            lease_ms: written.lease_ms,
+            cache_slots: written.cache_slots,
+            max_streams: written.max_streams,
+        })
+    }
+}
+
+fn parse(json: &[u8]) -> Result<Written, ConfigError> {
+    let refuse = |at: String, problem: String| {
+        let whole = at.is_empty() || at == ".";
+        let at = if whole {
+            "plugin configuration".to_owned()
+        } else {
+            at
+        };
+        ConfigError::Json { at, problem }
+    };
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let written = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refuse(error.path().to_string(), error.inner().to_string()))?;
+    reader
+        .end()
+        .map_err(|error| refuse(String::new(), error.to_string()))?;
+    Ok(written)
+}
+
+fn check(written: &Written) -> Result<(), ConfigError> {
+    let store = &written.store;
+    name("store.cluster", &store.cluster)?;
+    name("store.authority", &store.authority)?;
+    for (index, cluster) in store.feed_clusters.iter().enumerate() {
+        name(&format!("store.feed_clusters[{index}]"), cluster)?;
+    }
+    range(
+        "store.resolve_timeout_ms",
+        store.resolve_timeout_ms,
+        10,
+        30_000,
+    )?;
+    range("lease_ms", written.lease_ms, 100, LEASE_CAP_MS)?;
+    range("cache_slots", written.cache_slots, 1, 1 << 20)?;
+    range("max_streams", written.max_streams, 0, 1 << 20)?;
+    for (index, path) in written.public_paths.iter().enumerate() {
+        if let Err(problem) = route::check_public_path(path) {
+            let field = format!("public_paths[{index}]");
+            return Err(ConfigError::Field {
+                field,
+                problem: problem.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn name(field: &str, value: &str) -> Result<(), ConfigError> {
+    if !value.is_empty() && value.len() <= 255 && value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let problem = "takes 1 to 255 visible ASCII characters".to_owned();
+    Err(ConfigError::Field {
+        field: field.to_owned(),
+        problem,
+    })
+}
+
+fn range(field: &str, value: u32, least: u32, most: u32) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let problem = format!("takes {least} to {most}, not {value}");
+    Err(ConfigError::Field {
+        field: field.to_owned(),
+        problem,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: Option<&str> = Some("0123456789abcdef");
+    const DOCUMENTED: &str = r#"{"store":{"cluster":"rekey_store","feed_clusters":["rekey_store"],
+        "authority":"rekey-store","resolve_timeout_ms":1000},"checksum":"required",
+        "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":4096}"#;
+
+    fn load(json: &str) -> Result<Config, ConfigError> {
+        Config::load(json.as_bytes(), SECRET, None)
+    }
+
+    fn refusal(json: &str) -> String {
+        load(json).err().expect("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_documented_configuration_is_the_default() {
+        let documented = load(DOCUMENTED).unwrap();
+        let short = load(r#"{"store":{"cluster":"rekey_store"}}"#).unwrap();
+        assert_eq!(documented.store, short.store);
+        assert_eq!(documented.checksum, short.checksum);
+        assert_eq!(documented.public_paths, short.public_paths);
+        assert_eq!(
+            (
+                documented.lease_ms,
+                documented.cache_slots,
+                documented.max_streams
+            ),
+            (short.lease_ms, short.cache_slots, short.max_streams)
+        );
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        for (json, named) in [
+            ("", "plugin configuration"),
+            ("[]", "plugin configuration"),
+            ("{}", "missing field `store`"),
+            (r#"{"store":{}}"#, "missing field `cluster`"),
+            (
+                r#"{"store":{"cluster":"c"},"chekcsum":"off"}"#,
+                "unknown field `chekcsum`",
+            ),
+            (
+                r#"{"store":{"cluster":"c","timeout":1}}"#,
+                "unknown field `timeout`",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"checksum":"maybe"}"#,
+                "checksum: unknown variant",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"lease_ms":"3"}"#,
+                "lease_ms: invalid type",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"lease_ms":-3}"#,
+                "lease_ms: invalid value",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"lease_ms":30001}"#,
+                "lease_ms: takes 100 to 30000",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"cache_slots":0}"#,
+                "cache_slots: takes 1 to",
+            ),
+            (r#"{"store":{"cluster":""}}"#, "store.cluster: takes"),
+            (
+                r#"{"store":{"cluster":"c","feed_clusters":["a b"]}}"#,
+                "store.feed_clusters[0]",
+            ),
+            (
+                r#"{"store":{"cluster":"c","resolve_timeout_ms":0}}"#,
+                "store.resolve_timeout_ms",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"public_paths":["x"]}"#,
+                "public_paths[0]",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"lease_ms":300,"lease_ms":400}"#,
+                "duplicate field",
+            ),
+            (r#"{"store":{"cluster":"c"}} {}"#, "trailing characters"),
+        ] {
+            let said = refusal(json);
+            assert!(said.contains(named), "{json}: {said}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_required_and_never_shown() {
+        let json = br#"{"store":{"cluster":"c"}}"#;
+        let said = Config::load(json, None, None).err().unwrap().to_string();
+        assert!(
+            said.contains("REKEY_CHECKSUM_SECRET") && said.contains("host_env_keys"),
+            "{said}"
+        );
+        let said = Config::load(json, SECRET, Some("sh0rt"))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            said.contains("REKEY_STORE_TOKEN") && !said.contains("sh0rt"),
+            "{said}"
+        );
+        assert!(
+            Config::load(json, SECRET, Some(" "))
+                .unwrap()
+                .store_token
+                .is_none()
+        );
+    }
+}

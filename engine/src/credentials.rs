@@ -1,0 +1,151 @@
+//! What a client presents: the key in `Authorization` (RFC 6750 2.1) and the
+//! `Idempotency-Key`.
+
+use rekey_protocol::{ApiKey, ChecksumSecrets};
+
+use crate::config::ChecksumPolicy;
+use crate::refusal::Refusal;
+
+/// Reads the key out of the whole value of `Authorization`.
+///
+/// A comma can only come from a second header of that name, which the gateway
+/// merged: so it is malformed, like any other byte that no key has.
+pub fn read_key(
+    authorization: Option<&[u8]>,
+    policy: ChecksumPolicy,
+    secrets: &ChecksumSecrets,
+) -> Result<ApiKey, Refusal> {
+    let value = authorization.unwrap_or_default();
+    let scheme_ends = value
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_ends);
+    // RFC 6750 3.1: an unsupported scheme is as good as no credentials.
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Refusal::MissingApiKey);
+    }
+    let token = rest.trim_ascii_start();
+    if token.is_empty() {
+        return Err(Refusal::MissingApiKey);
+    }
+    let key = ApiKey::parse(token).map_err(|_| Refusal::InvalidApiKey)?;
+    let acceptable = policy == ChecksumPolicy::Off || secrets.verify(&key);
+    if acceptable {
+        Ok(key)
+    } else {
+        Err(Refusal::InvalidApiKey)
+    }
+}
+
+/// Checks an `Idempotency-Key`: 22 to 255 visible ASCII characters. 22 is what
+/// 128 random bits take in base64; whether they are random cannot be seen.
+pub fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), Refusal> {
+    match value {
+        None => Ok(()),
+        Some(key) if (22..=255).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) => {
+            Ok(())
+        }
+        Some(_) => Err(Refusal::InvalidIdempotencyKey),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> ChecksumSecrets {
+        ChecksumSecrets::parse("0123456789abcdef").unwrap()
+    }
+
+    fn read(value: &[u8]) -> Result<ApiKey, Refusal> {
+        read_key(Some(value), ChecksumPolicy::Required, &secrets())
+    }
+
+    fn good() -> String {
+        secrets().issue(&[7; 64]).unwrap().expose().to_owned()
+    }
+
+    #[test]
+    fn a_good_key_is_read_whatever_the_case_of_the_scheme() {
+        for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+            let value = format!("{scheme} {}", good());
+            assert!(read(value.as_bytes()).is_ok(), "{value}");
+        }
+        assert!(read(format!("Bearer   {}", good()).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn without_bearer_credentials_the_key_is_missing() {
+        assert_eq!(
+            read_key(None, ChecksumPolicy::Required, &secrets()).err(),
+            Some(Refusal::MissingApiKey)
+        );
+        let bare = good();
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic dTpw",
+            "Token x",
+            &bare,
+            "\u{e9}",
+        ] {
+            assert_eq!(
+                read(value.as_bytes()).err(),
+                Some(Refusal::MissingApiKey),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_malformed_key_is_invalid() {
+        let good = good();
+        for value in [
+            format!("Bearer {good},Bearer {good}"),
+            format!("Bearer {good},"),
+            format!("Bearer {good} x"),
+            format!("Bearer\t{good}"),
+            format!("Bearer \"{good}\""),
+            "Bearer x".to_owned(),
+            format!("Bearer {}", "a".repeat(60_000)),
+        ] {
+            let refusal = read(value.as_bytes()).err();
+            assert!(refusal.is_some(), "{value}");
+            if value.starts_with("Bearer ") {
+                assert_eq!(refusal, Some(Refusal::InvalidApiKey));
+            }
+        }
+        assert_eq!(read(b"Bearer \xff\xfe").err(), Some(Refusal::InvalidApiKey));
+    }
+
+    #[test]
+    fn a_key_without_checksum_passes_only_where_configured() {
+        let legacy = format!("Bearer sb_live_{}", "A".repeat(32));
+        assert_eq!(read(legacy.as_bytes()).err(), Some(Refusal::InvalidApiKey));
+        assert!(read_key(Some(legacy.as_bytes()), ChecksumPolicy::Off, &secrets()).is_ok());
+    }
+
+    #[test]
+    fn idempotency_keys() {
+        let uuid = b"3f2c9a52-6c1e-4a43-9c39-0f3f0f6b8b11";
+        assert!(check_idempotency_key(None).is_ok());
+        assert!(check_idempotency_key(Some(uuid)).is_ok());
+        assert!(check_idempotency_key(Some(&[b'~'; 22])).is_ok());
+        assert!(check_idempotency_key(Some(&[b'!'; 255])).is_ok());
+        for bad in [
+            &b""[..],
+            &[b'a'; 21],
+            &[b'a'; 256],
+            &[b' '; 30],
+            &[0xe9; 30],
+            &[b'\t'; 30],
+        ] {
+            assert_eq!(
+                check_idempotency_key(Some(bad)),
+                Err(Refusal::InvalidIdempotencyKey)
+            );
+        }
+    }
+}

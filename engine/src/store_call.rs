@@ -1,0 +1,360 @@
+//! Calls to the key store: what is sent, and what an answer means.
+//!
+//! An answer counts only with the store's marker on it and a body that parses
+//! whole; all else (a proxy's 502, 503 or 504, a reset in mid-body, garbage)
+//! says nothing, and nothing is not a no (I7).
+
+use rekey_protocol::{
+    CreatedAt, Digest, ErrorBody, ErrorCode, RESOLVE_PATH, ROTATE_PATH, ResolveRequest,
+    ResolveResponse, ResolvedState, RotateRequest, RotateResponse, UserId,
+};
+
+use crate::config::LEASE_CAP_MS;
+
+/// How long a rotate call may take, in milliseconds: the store may hold its
+/// answer for the longest lease of any gateway, with margin (DESIGN section 7).
+pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + LEASE_CAP_MS / 100 + 50 + 2_000;
+
+/// Names a call between the engine and the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// In whose name a call is sent. The host drops the answer of a call whose
+/// owner has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOwner {
+    /// The request that waits for it: if its client leaves, nobody needs it.
+    Request(crate::RequestId),
+    /// The root, which outlives every request.
+    Root,
+}
+
+/// A `POST` with a JSON body to the store's cluster. The adapter adds the
+/// `:authority`, the content type and the gateway's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreRequest {
+    /// The `:path`.
+    pub path: &'static str,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// In milliseconds.
+    pub timeout_ms: u32,
+    /// Whether the gateway may send it again by itself when a connection that
+    /// was kept alive turns out to be dead.
+    pub idempotent: bool,
+}
+
+/// What came back for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOutcome<'a> {
+    /// The gateway refused to send it (unknown cluster, no host, breaker open).
+    NotSent,
+    /// It may have left, and no answer came back whole.
+    Lost,
+    /// An answer, though perhaps a proxy's own.
+    Answer {
+        /// `:status`.
+        status: u16,
+        /// Whether it carries the store's marker.
+        marked: bool,
+        /// The body.
+        body: &'a [u8],
+    },
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// The gateway did not send it.
+    NotSent,
+    /// No answer of the store's own came back.
+    NoAnswer,
+    /// The store's answer does not parse.
+    Unreadable,
+    /// The store refuses the gateway's token.
+    Unauthorized,
+    /// The store answered with an error of its own.
+    Refused(ErrorCode),
+}
+
+impl StoreFault {
+    /// Whether it is certain that this call changed nothing (PROTOCOL X1).
+    pub fn nothing_changed(self) -> bool {
+        match self {
+            Self::NotSent | Self::Unauthorized => true,
+            Self::NoAnswer | Self::Unreadable => false,
+            Self::Refused(code) => code.nothing_changed(),
+        }
+    }
+
+    /// For the operator's log.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Self::NotSent => {
+                "the gateway has no healthy host for it or its circuit breaker is open"
+            }
+            Self::NoAnswer => "no answer (refused, reset, timed out, or a proxy answered instead)",
+            Self::Unreadable => "the answer does not parse; is it a key store of this version?",
+            Self::Unauthorized => {
+                "it refuses the token: REKEY_STORE_TOKEN differs from the store's"
+            }
+            Self::Refused(_) => "it answered with an error; its own log says why",
+        }
+    }
+}
+
+/// What the store says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// Accepted.
+    Active {
+        /// Whose it is.
+        user: UserId,
+        /// Whole seconds until the user may rotate.
+        rotation_allowed_in: u64,
+    },
+    /// Replaced or revoked.
+    Revoked {
+        /// The revision that revoked it.
+        revision: u64,
+    },
+    /// Never issued.
+    Unknown,
+}
+
+/// What the store says of a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    /// Done.
+    Rotated {
+        /// When the new key was made.
+        created_at: CreatedAt,
+        /// The revision of the change.
+        revision: u64,
+        /// The digest that is active now.
+        new_digest: Digest,
+    },
+    /// The old key had been replaced or revoked before.
+    Revoked {
+        /// The revision that revoked it.
+        revision: u64,
+    },
+    /// Too early.
+    RateLimited {
+        /// Whole seconds, at least 1.
+        retry_after: u64,
+    },
+    /// The old key was never issued.
+    Unknown,
+}
+
+/// The call that asks whose key this is.
+pub fn resolve(digest: Digest, timeout_ms: u32) -> StoreRequest {
+    let body = serde_json::to_vec(&ResolveRequest { digest }).unwrap_or_default();
+    StoreRequest {
+        path: RESOLVE_PATH,
+        body,
+        timeout_ms,
+        idempotent: true,
+    }
+}
+
+/// The call that replaces a key.
+pub fn rotate(request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
+    let body = serde_json::to_vec(request).unwrap_or_default();
+    // Not repeated by the gateway: each attempt has a number of its own (S11).
+    StoreRequest {
+        path: ROTATE_PATH,
+        body,
+        timeout_ms,
+        idempotent: false,
+    }
+}
+
+/// What the answer to [`resolve`] means.
+pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
+    let Some(body) = read(outcome)? else {
+        return Ok(Resolved::Unknown);
+    };
+    let answer: ResolveResponse =
+        serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
+    Ok(match answer.state {
+        ResolvedState::Active => Resolved::Active {
+            user: answer.user,
+            rotation_allowed_in: answer.rotation_allowed_in,
+        },
+        ResolvedState::Revoked => Resolved::Revoked {
+            revision: answer.revision,
+        },
+    })
+}
+
+/// What the answer to [`rotate`] means.
+pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
+    let Some(body) = read(outcome)? else {
+        return Ok(Decided::Unknown);
+    };
+    let answer: RotateResponse =
+        serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
+    Ok(match answer {
+        RotateResponse::Rotated {
+            created_at,
+            revision,
+            new_digest,
+            user: _,
+        } => Decided::Rotated {
+            created_at,
+            revision,
+            new_digest,
+        },
+        RotateResponse::Revoked { revision } => Decided::Revoked { revision },
+        RotateResponse::RateLimited { retry_after } => Decided::RateLimited {
+            retry_after: retry_after.clamp(1, 3600),
+        },
+    })
+}
+
+/// The body of the store's 200; `None` for its "unknown key".
+fn read(outcome: CallOutcome<'_>) -> Result<Option<&[u8]>, StoreFault> {
+    let (status, body) = match outcome {
+        CallOutcome::NotSent => return Err(StoreFault::NotSent),
+        CallOutcome::Lost | CallOutcome::Answer { marked: false, .. } => {
+            return Err(StoreFault::NoAnswer);
+        }
+        CallOutcome::Answer {
+            status,
+            marked: true,
+            body,
+        } => (status, body),
+    };
+    if status == 200 {
+        return Ok(Some(body));
+    }
+    let error: ErrorBody = serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
+    match (status, error.error.code) {
+        (404, ErrorCode::UnknownKey) => Ok(None),
+        (401, ErrorCode::Unauthorized) => Err(StoreFault::Unauthorized),
+        // A status that belies its code is not vouched for.
+        (400..=499 | 503, code) => Err(StoreFault::Refused(code)),
+        _ => Err(StoreFault::Refused(ErrorCode::Internal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIVE: &str = r#"{"state":"active","user":"u_1","revision":5,"rotation_allowed_in":0,
+        "head":{"incarnation":"aa","revision":9}}"#;
+
+    fn marked(status: u16, body: &str) -> CallOutcome<'_> {
+        CallOutcome::Answer {
+            status,
+            marked: true,
+            body: body.as_bytes(),
+        }
+    }
+
+    fn error(code: &str) -> String {
+        format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#)
+    }
+
+    #[test]
+    fn only_a_marked_and_whole_answer_counts() {
+        assert!(read_resolved(marked(200, ACTIVE)).is_ok());
+        let unmarked = CallOutcome::Answer {
+            status: 200,
+            marked: false,
+            body: ACTIVE.as_bytes(),
+        };
+        assert_eq!(read_resolved(unmarked), Err(StoreFault::NoAnswer));
+        // A body cut by EOF looks complete to the gateway (facts, d).
+        for end in 0..ACTIVE.len() {
+            assert_eq!(
+                read_resolved(marked(200, &ACTIVE[..end])),
+                Err(StoreFault::Unreadable)
+            );
+        }
+        let doubled = ACTIVE.repeat(2);
+        assert_eq!(
+            read_resolved(marked(200, &doubled)),
+            Err(StoreFault::Unreadable)
+        );
+        assert_eq!(read_resolved(CallOutcome::Lost), Err(StoreFault::NoAnswer));
+        assert_eq!(
+            read_resolved(CallOutcome::NotSent),
+            Err(StoreFault::NotSent)
+        );
+    }
+
+    #[test]
+    fn unknown_is_a_no_and_other_errors_are_not() {
+        let unknown = error("unknown_key");
+        assert_eq!(read_resolved(marked(404, &unknown)), Ok(Resolved::Unknown));
+        assert_eq!(read_decided(marked(404, &unknown)), Ok(Decided::Unknown));
+        for (status, code) in [
+            (404, "not_found"),
+            (401, "unauthorized"),
+            (500, "internal"),
+            (503, "unavailable"),
+            (401, "unknown_key"),
+            (500, "unknown_key"),
+        ] {
+            let body = error(code);
+            assert!(
+                read_resolved(marked(status, &body)).is_err(),
+                "{status} {code}"
+            );
+        }
+        assert_eq!(
+            read_resolved(marked(404, "gone")),
+            Err(StoreFault::Unreadable)
+        );
+    }
+
+    #[test]
+    fn a_user_id_that_could_break_a_header_is_unreadable() {
+        let forged = ACTIVE.replace("u_1", "u\\r\\nx: y");
+        assert_eq!(
+            read_resolved(marked(200, &forged)),
+            Err(StoreFault::Unreadable)
+        );
+    }
+
+    #[test]
+    fn what_is_known_to_have_changed_nothing() {
+        let fault = |status, code| read_decided(marked(status, &error(code))).unwrap_err();
+        for (status, code) in [
+            (401, "unauthorized"),
+            (400, "bad_request"),
+            (503, "unavailable"),
+            (413, "payload_too_large"),
+        ] {
+            assert!(fault(status, code).nothing_changed(), "{status} {code}");
+        }
+        for (status, code) in [
+            (500, "internal"),
+            (500, "unavailable"),
+            (409, "of_tomorrow"),
+            (302, "bad_request"),
+        ] {
+            assert!(!fault(status, code).nothing_changed(), "{status} {code}");
+        }
+        assert!(StoreFault::NotSent.nothing_changed());
+        assert!(!StoreFault::NoAnswer.nothing_changed());
+        assert!(!StoreFault::Unreadable.nothing_changed());
+    }
+
+    #[test]
+    fn retry_after_is_clamped() {
+        let limited = |seconds: u64| {
+            let body = format!(r#"{{"outcome":"rate_limited","retry_after":{seconds}}}"#);
+            read_decided(marked(200, &body)).unwrap()
+        };
+        assert_eq!(limited(0), Decided::RateLimited { retry_after: 1 });
+        assert_eq!(
+            limited(u64::MAX),
+            Decided::RateLimited { retry_after: 3600 }
+        );
+    }
+}

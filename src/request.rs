@@ -1,0 +1,82 @@
+//! The context of one request.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use rekey_engine::{Refusal, Reply, RequestHead, RequestId};
+
+use crate::host;
+use crate::worker::{Active, Worker};
+
+pub struct Request {
+    id: RequestId,
+    worker: Option<Rc<Worker>>,
+}
+
+impl Request {
+    pub fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
+        Self {
+            id: RequestId(id),
+            worker,
+        }
+    }
+}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(worker) = &self.worker else {
+            // The host sends no request to a root that refused its
+            // configuration; if one did, it is not let through.
+            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            return Action::Pause;
+        };
+        let id = self.id;
+        let goes_on = worker.handle(Active::Headers(id), |engine, env| {
+            engine.on_request_headers(id, &Head, env)
+        });
+        // A request that was answered stays paused: not every host makes sure.
+        if goes_on {
+            Action::Continue
+        } else {
+            Action::Pause
+        }
+    }
+}
+
+impl Context for Request {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if let Some(worker) = &self.worker {
+            worker.call_done(Active::Request(self.id), token, headers, body);
+        }
+    }
+
+    fn on_done(&mut self) -> bool {
+        if let Some(worker) = &self.worker {
+            worker.request_done(self.id);
+        }
+        true
+    }
+}
+
+/// The headers of the request whose callback is running. Made in the header
+/// callback alone, for later they cannot be read.
+struct Head;
+
+impl RequestHead for Head {
+    fn path(&self) -> Vec<u8> {
+        host::request_header(":path").unwrap_or_default()
+    }
+
+    fn method(&self) -> Vec<u8> {
+        host::request_header(":method").unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        host::request_header(name)
+    }
+
+    fn client_address(&self) -> Option<String> {
+        String::from_utf8(host::property(&["source", "address"])?).ok()
+    }
+}

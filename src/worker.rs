@@ -1,0 +1,212 @@
+//! What one configuration has in one VM: the engine, the calls under way, and
+//! the way from the engine's effects to hostcalls.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rekey_engine::{
+    CallId, CallOutcome, CallOwner, Counter, Effect, Engine, Env, LogLevel, Refusal, Reply,
+    RequestId, StoreRequest,
+};
+use rekey_protocol::{MARKER_HEADER, MARKER_VALUE, UserId};
+use zeroize::Zeroizing;
+
+use crate::host;
+
+/// Filter state that carries the user to the route (`wasm.` is the host's).
+const USER_STATE: &str = "rekey.user";
+
+/// Which callback is running, and so what the host's calls refer to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Active {
+    /// A callback of the root.
+    Root,
+    /// A request's header callback, which lets it go on by its return value.
+    Headers(RequestId),
+    /// Another callback of a request.
+    Request(RequestId),
+}
+
+pub struct Worker {
+    root: u32,
+    engine: RefCell<Engine>,
+    /// Calls under way by the host's token.
+    calls: RefCell<BTreeMap<u32, (CallId, CallOwner)>>,
+    doorbell: Cell<Option<u32>>,
+    metrics: BTreeMap<Counter, u32>,
+}
+
+impl Worker {
+    pub fn new(root: u32, engine: Engine) -> Self {
+        let define = |counter: &Counter| Some((*counter, host::define_counter(counter.name())?));
+        Self {
+            root,
+            engine: RefCell::new(engine),
+            calls: RefCell::default(),
+            doorbell: Cell::new(None),
+            metrics: Counter::ALL.iter().filter_map(define).collect(),
+        }
+    }
+
+    /// Tells the engine of an event and carries out what it wants. Returns
+    /// whether the request whose headers are being handled goes on.
+    pub fn handle(&self, active: Active, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
+        self.tell(event);
+        let mut goes_on = false;
+        while let Some(effect) = self.next_effect() {
+            goes_on |= self.perform(active, effect);
+        }
+        goes_on
+    }
+
+    /// A call's answer came: `headers` and `body` are its sizes.
+    pub fn call_done(&self, active: Active, token: u32, headers: usize, body: usize) {
+        let known = self.calls.borrow_mut().remove(&token);
+        let Some((call, owner)) = known else { return };
+        // Without headers nothing of an answer may be read.
+        if headers == 0 {
+            self.handle(active, |engine, env| {
+                engine.on_call_done(call, owner, CallOutcome::Lost, env);
+            });
+            return;
+        }
+        let status = host::call_header(":status")
+            .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
+            .unwrap_or_default();
+        let marked =
+            host::call_header(MARKER_HEADER).is_some_and(|value| value == MARKER_VALUE.as_bytes());
+        let body = host::call_body(body);
+        let outcome = CallOutcome::Answer {
+            status,
+            marked,
+            body: &body,
+        };
+        self.handle(active, |engine, env| {
+            engine.on_call_done(call, owner, outcome, env)
+        });
+    }
+
+    /// A request is over. The host drops the answers of its calls.
+    pub fn request_done(&self, request: RequestId) {
+        self.calls
+            .borrow_mut()
+            .retain(|_, (_, owner)| *owner != CallOwner::Request(request));
+        self.handle(Active::Request(request), |engine, _| {
+            engine.on_request_done(request)
+        });
+    }
+
+    fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
+        let now = host::monotonic_ms();
+        let mut env = Env {
+            now,
+            sources: &mut host::Sources,
+        };
+        event(&mut self.engine.borrow_mut(), &mut env);
+    }
+
+    /// The engine is not borrowed while an effect is carried out: the host may
+    /// call back from within.
+    fn next_effect(&self) -> Option<Effect> {
+        self.engine.borrow_mut().poll_effect()
+    }
+
+    fn perform(&self, active: Active, effect: Effect) -> bool {
+        match effect {
+            Effect::Continue { request, user } => return self.go_on(active, request, user),
+            Effect::Reply { request, reply } => self.reply(active, request, &reply),
+            Effect::Call {
+                call,
+                owner,
+                request,
+            } => self.dispatch(call, owner, &request),
+            Effect::RingRoot => {
+                if let Some(queue) = self.doorbell.get() {
+                    host::ring(queue);
+                }
+            }
+            Effect::OwnDoorbell(name) => self.doorbell.set(host::register_queue(&name)),
+            Effect::Count(counter) => {
+                if let Some(metric) = self.metrics.get(&counter) {
+                    host::increment(*metric);
+                }
+            }
+            Effect::Log(LogLevel::Error, text) => log::error!("rekey: {text}"),
+            Effect::Log(LogLevel::Warn, text) => log::warn!("rekey: {text}"),
+            Effect::Log(LogLevel::Info, text) => log::info!("rekey: {text}"),
+        }
+        false
+    }
+
+    fn go_on(&self, active: Active, request: RequestId, user: Option<UserId>) -> bool {
+        if !turn_to(active, request) {
+            return false;
+        }
+        if let Some(user) = user
+            && !host::set_property(USER_STATE, user.as_str().as_bytes())
+        {
+            // Without its user the upstream would serve a nobody.
+            log::error!("rekey: the host refused to keep the request's user");
+            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            return false;
+        }
+        if active == Active::Headers(request) {
+            return true;
+        }
+        host::resume_request();
+        false
+    }
+
+    fn reply(&self, active: Active, request: RequestId, reply: &Reply) {
+        if turn_to(active, request) {
+            host::send_reply(reply);
+        }
+    }
+
+    fn dispatch(&self, call: CallId, owner: CallOwner, request: &StoreRequest) {
+        if owner == CallOwner::Root {
+            // An earlier effect may have turned the host to a request.
+            host::set_effective_context(self.root);
+        }
+        let sent = {
+            let engine = self.engine.borrow();
+            let config = engine.config();
+            let bearer = config
+                .store_token
+                .as_ref()
+                .map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
+            let mut headers = vec![
+                (":method", "POST"),
+                (":path", request.path),
+                (":authority", config.store.authority.as_str()),
+                ("content-type", "application/json"),
+            ];
+            if let Some(bearer) = &bearer {
+                headers.push(("authorization", bearer.as_str()));
+            }
+            if request.idempotent {
+                headers.push(("x-envoy-retry-on", "reset,connect-failure,refused-stream"));
+                headers.push(("x-envoy-max-retries", "1"));
+            }
+            let timeout = Duration::from_millis(request.timeout_ms.into());
+            host::dispatch_call(&config.store.cluster, headers, &request.body, timeout)
+        };
+        match sent {
+            Some(token) => {
+                self.calls.borrow_mut().insert(token, (call, owner));
+            }
+            None => {
+                self.tell(|engine, env| engine.on_call_done(call, owner, CallOutcome::NotSent, env))
+            }
+        }
+    }
+}
+
+/// Makes the host's calls refer to this request; false if it has gone.
+fn turn_to(active: Active, request: RequestId) -> bool {
+    match active {
+        Active::Headers(id) | Active::Request(id) if id == request => true,
+        _ => host::set_effective_context(request.0),
+    }
+}
