@@ -186,20 +186,22 @@ impl Engine {
         });
     }
 
-    /// The request is over, whoever ended it.
-    pub fn on_request_done(&mut self, request: RequestId) {
-        self.waiting.remove(&request);
+    /// The request is over, whoever ended it. Returns the call that nobody
+    /// waits for any more, if there is one.
+    pub fn on_request_done(&mut self, request: RequestId) -> Option<CallId> {
+        let orphan = self.waiting.remove(&request).map(|waiting| waiting.call);
         let place = self
             .rotations
             .iter()
             .position(|rotation| rotation.request == Some(request));
         let Some(mut rotation) = place.map(|place| self.rotations.swap_remove(place)) else {
-            return;
+            return orphan;
         };
         self.count(Counter::RotationAbandoned);
         if let Progress::Pending = rotation.client_left() {
             self.rotations.push(rotation);
         }
+        None
     }
 
     /// A call was answered, or is known to be lost or unsent. A call that

@@ -186,6 +186,12 @@ impl Worker {
         self.ends[&request].refusal()
     }
 
+    fn leave(&mut self, request: RequestId) -> Option<CallId> {
+        let mut orphan = None;
+        self.event(|engine, _| orphan = engine.on_request_done(request));
+        orphan
+    }
+
     /// A rotation whose rotate call is under way, and that call's body.
     fn rotating(&mut self, key: &str) -> (RequestId, RotateRequest) {
         let request = self.regenerate(key);
@@ -467,14 +473,14 @@ fn x1_the_two_503s() {
 fn a_client_that_leaves_stops_what_was_not_sent() {
     let mut worker = Worker::new();
     let request = worker.regenerate(&key(1));
-    worker.event(|engine, _| engine.on_request_done(request));
+    assert_eq!(worker.leave(request), Some(worker.calls[0].0));
     worker.answer(200, active("u_1", 0));
     worker.ring();
     assert!(worker.calls.is_empty() && worker.ends.is_empty());
 
     let request = worker.regenerate(&key(1));
     worker.answer(200, active("u_1", 0));
-    worker.event(|engine, _| engine.on_request_done(request));
+    worker.leave(request);
     worker.ring();
     assert!(worker.calls.is_empty() && worker.ends.is_empty());
     assert_eq!(worker.engine.under_way(), 0);
@@ -484,7 +490,7 @@ fn a_client_that_leaves_stops_what_was_not_sent() {
 fn a_client_that_leaves_does_not_lose_the_rotation() {
     let mut worker = Worker::new();
     let (request, sent) = worker.rotating(&key(1));
-    worker.event(|engine, _| engine.on_request_done(request));
+    worker.leave(request);
     assert_eq!(worker.counts[&Counter::RotationAbandoned], 1);
     worker.answer(200, rotated(&sent));
     assert!(worker.ends.is_empty(), "nobody to answer");
