@@ -89,12 +89,13 @@ impl Worker {
 
     /// A request is over. The host drops the answers of its calls.
     pub fn request_done(&self, request: RequestId) {
-        self.calls
-            .borrow_mut()
-            .retain(|_, (_, owner)| *owner != CallOwner::Request(request));
+        let mut orphan = None;
         self.handle(Active::Request(request), |engine, _| {
-            engine.on_request_done(request)
+            orphan = engine.on_request_done(request);
         });
+        if let Some(orphan) = orphan {
+            self.calls.borrow_mut().retain(|_, (call, _)| *call != orphan);
+        }
     }
 
     fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
