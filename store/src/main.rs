@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The key store's server and its commands; all of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    rekey_store::cli::main()
+}

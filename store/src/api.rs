@@ -1,0 +1,232 @@
+//! The messages of the admin listener: what the command line sends and reads.
+//! Those of the gateway listener are in `rekey-protocol`.
+//!
+//! Times are RFC 3339 in UTC with whole seconds.
+
+use rekey_protocol::{Digest, RotationId, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::email::Email;
+
+/// `POST`: add a user. `GET`: list users.
+pub const USERS_PATH: &str = "/v1/users";
+/// `POST`: revoke a key.
+pub const REVOKE_PATH: &str = "/v1/keys/revoke";
+/// `POST`: import users and keys.
+pub const IMPORT_PATH: &str = "/v1/import";
+/// `GET`: the audit log of a user.
+pub const AUDIT_PATH: &str = "/v1/audit";
+/// The type of a body of one JSON value per line.
+pub const NDJSON: &str = "application/x-ndjson";
+/// The most rows of one page of a list.
+pub const PAGE_MAX: u32 = 1000;
+
+/// Body of `POST /v1/users`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddUserRequest {
+    /// Unique, whatever its case.
+    #[schema(value_type = String)]
+    pub email: Email,
+    /// 1 to 64 characters of `[A-Za-z0-9._-]`; made up if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+}
+
+/// 201 of `POST /v1/users`. The only message that holds a key: it is shown
+/// once and kept nowhere.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct UserAdded<'a> {
+    /// The new user.
+    pub user_id: &'a str,
+    /// Its address.
+    pub email: &'a str,
+    /// Its key, in plain text.
+    pub api_key: &'a str,
+    /// When.
+    pub created_at: &'a str,
+}
+
+/// A page of `GET /v1/users`, in the order of the ids.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserPage {
+    /// The users.
+    pub users: Vec<UserEntry>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One user of a [`UserPage`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserEntry {
+    /// The user.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// Imported users need not have one.
+    pub email: Option<String>,
+    /// When the user was added.
+    pub created_at: String,
+    /// When the user last rotated.
+    pub last_rotated_at: Option<String>,
+    /// The active key, if there is one.
+    pub key: Option<KeyEntry>,
+}
+
+/// An active key, as people may see it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct KeyEntry {
+    /// Its last characters, where they are known.
+    pub hint: Option<String>,
+    /// When it was made or imported.
+    pub created_at: String,
+}
+
+/// Query of `GET /v1/users`.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsersQuery {
+    /// Only users after this id.
+    #[serde(default)]
+    pub after: String,
+    /// At most so many, 1 to 1000 (default).
+    pub limit: Option<u32>,
+}
+
+/// Body of `POST /v1/keys/revoke`: exactly one of the two.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// Revoke this user's active key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+    /// Revoke this key: SHA-256, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub digest: Option<Digest>,
+}
+
+/// 200 of `POST /v1/keys/revoke`: no such key is active any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevokeResponse {
+    /// Whose key it was.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// Whether this request revoked it; `false`: it had been before.
+    pub revoked: bool,
+    /// The revision of the user's last change.
+    pub revision: u64,
+}
+
+/// Query of `GET /v1/audit`.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Whose events.
+    #[param(value_type = String)]
+    pub user: UserId,
+    /// Only events after this one.
+    #[serde(default)]
+    pub after: i64,
+    /// At most so many, 1 to 1000 (default).
+    pub limit: Option<u32>,
+}
+
+/// A page of `GET /v1/audit`, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AuditPage {
+    /// The events.
+    pub events: Vec<AuditEvent>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEvent {
+    /// Grows with time.
+    pub id: i64,
+    /// When.
+    pub at: String,
+    /// `user_added`, `imported`, `rotated` or `revoked`.
+    pub action: String,
+    /// The store's counter of changes.
+    pub revision: u64,
+    /// The key that was revoked by it.
+    #[schema(value_type = Option<String>)]
+    pub old_digest: Option<Digest>,
+    /// The key that is active by it.
+    #[schema(value_type = Option<String>)]
+    pub new_digest: Option<Digest>,
+    /// The new key's last characters.
+    pub hint: Option<String>,
+    /// `gateway` or `admin`.
+    pub source: String,
+    /// Which rotation it was.
+    #[schema(value_type = Option<String>)]
+    pub rotation_id: Option<RotationId>,
+    /// The client's address, as the gateway saw it.
+    pub client_address: Option<String>,
+    /// The gateway's `x-request-id`.
+    pub client_request_id: Option<String>,
+}
+
+/// Query of `POST /v1/import`.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ImportQuery {
+    /// Check every row, import none.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One line of the body of `POST /v1/import`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRow<'a> {
+    /// Where it stands in the operator's file, for [`BadRow`].
+    pub line: u64,
+    /// The user, new or without an active key.
+    pub user: std::borrow::Cow<'a, str>,
+    /// The key's SHA-256, 64 hexadecimal digits.
+    pub digest: std::borrow::Cow<'a, str>,
+    /// The user's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<std::borrow::Cow<'a, str>>,
+    /// The key's last characters, 1 to 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// 200 of `POST /v1/import`: all rows were imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportDone {
+    /// How many; 0 after a dry run.
+    pub imported: u64,
+}
+
+/// 422 of `POST /v1/import`: no row was imported. One line of this per bad row,
+/// in the order of the lines; then one [`ImportRefused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BadRow {
+    /// Its line in the operator's file.
+    pub line: u64,
+    /// What is wrong with it. Never holds a key.
+    pub reason: String,
+}
+
+/// The last line of a 422 of `POST /v1/import`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportRefused {
+    /// How many lines of [`BadRow`] went before.
+    pub bad_rows: u64,
+    /// How many rows there were.
+    pub rows: u64,
+}

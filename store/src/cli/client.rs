@@ -1,0 +1,137 @@
+//! Calls the admin listener of a running store.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use rekey_protocol::{BadToken, ErrorBody, ErrorCode, MARKER_HEADER};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body, RequestBuilder};
+use zeroize::Zeroizing;
+
+use crate::config::{ADMIN_TOKEN, variable};
+
+const ADMIN_URL: &str = "REKEY_ADMIN_URL";
+const DEFAULT_URL: &str = "http://127.0.0.1:8081";
+/// The largest answer that is read whole, in bytes; a page is far below.
+const ANSWER_MAX: u64 = 4 << 20;
+
+/// A store's admin listener.
+pub struct Client {
+    agent: Agent,
+    url: String,
+    authorization: Zeroizing<String>,
+}
+
+impl Client {
+    /// The one that the environment names.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let url =
+            variable(ADMIN_URL)?.map_or_else(|| DEFAULT_URL.to_owned(), |url| url.to_string());
+        if !url.starts_with("http://") {
+            bail!(
+                "{ADMIN_URL}={url}: it must begin with http:// (for another machine, use a tunnel such as ssh -L)"
+            );
+        }
+        let token = variable(ADMIN_TOKEN)?.with_context(|| {
+            format!("{ADMIN_TOKEN} is not set: it is the one of `rekey-store serve`")
+        })?;
+        BadToken::check(&token).context(ADMIN_TOKEN)?;
+        let agent = Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // The token is for the store, not for a proxy.
+            .proxy(None)
+            .build()
+            .new_agent();
+        Ok(Self {
+            agent,
+            url: url.trim_end_matches('/').to_owned(),
+            authorization: Zeroizing::new(format!("Bearer {}", *token)),
+        })
+    }
+
+    /// `GET`; `path` with its query.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let request = self.patient(self.agent.get(format!("{}{path}", self.url)));
+        let mut response = self.accepted(request.call())?;
+        self.parsed(&read(&mut response)?)
+    }
+
+    /// `POST` of a small message; the answer's text may hold a key.
+    pub fn post(&self, path: &str, message: &impl Serialize) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        let body = serde_json::to_vec(message)?;
+        let request = self.patient(self.agent.post(format!("{}{path}", self.url)));
+        let mut response = self.accepted(request.send(&body))?;
+        read(&mut response)
+    }
+
+    /// Parses an answer's text, which may borrow from it.
+    pub fn parsed<'t, T: serde::Deserialize<'t>>(&self, text: &'t [u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(text).map_err(|_| {
+            anyhow!(
+                "{} answered something that this version does not understand",
+                self.url
+            )
+        })
+    }
+
+    fn patient<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        request
+            .header("authorization", self.authorization.as_str())
+            .config()
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+    }
+
+    /// Turns everything but a success of the store itself into an error.
+    fn accepted(
+        &self,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> anyhow::Result<Response<Body>> {
+        let url = &self.url;
+        let mut response = result.map_err(|error| {
+            anyhow!("cannot reach the key store at {url}: {error}; is `rekey-store serve` running there? {ADMIN_URL} names its admin listener")
+        })?;
+        if !response.headers().contains_key(MARKER_HEADER) {
+            bail!("what answers at {url} is no rekey-store; set {ADMIN_URL} to its admin listener");
+        }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body: ErrorBody = self.parsed(&read(&mut response)?)?;
+        Err(refusal(url, status, &body))
+    }
+}
+
+fn refusal(url: &str, status: StatusCode, body: &ErrorBody) -> anyhow::Error {
+    let message = &body.error.message;
+    match body.error.code {
+        ErrorCode::Unauthorized => anyhow!(
+            "the key store at {url} refused the token: {ADMIN_TOKEN} must be the one of `rekey-store serve`"
+        ),
+        ErrorCode::NotFound | ErrorCode::MethodNotAllowed => anyhow!(
+            "{url} is no admin listener of this version; set {ADMIN_URL} to the address of --admin-listen"
+        ),
+        ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::Unknown => {
+            anyhow!(
+                "the key store at {url} failed ({}): {message}",
+                status.as_u16()
+            )
+        }
+        _ => anyhow!("{message}"),
+    }
+}
+
+fn read(response: &mut Response<Body>) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    response
+        .body_mut()
+        .with_config()
+        .limit(ANSWER_MAX)
+        .read_to_vec()
+        .map(Zeroizing::new)
+        .context("the key store's answer broke off")
+}

@@ -1,0 +1,76 @@
+//! `rekey-store keys`: revoke.
+
+use std::io::{Read, Write};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use rekey_protocol::{ApiKey, Digest, KEY_LEN, UserId};
+use zeroize::Zeroizing;
+
+use super::{CLIENT_HELP, client::Client, print};
+use crate::api::{REVOKE_PATH, RevokeRequest, RevokeResponse};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Revoke a key; to revoke it again changes nothing
+    #[command(after_help = CLIENT_HELP)]
+    Revoke(Which),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The active key of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// The key with this SHA-256, 64 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    digest: Option<Digest>,
+    /// The key on standard input: a command line would show it to everybody.
+    /// Only its digest leaves this machine
+    #[arg(long)]
+    key_stdin: bool,
+}
+
+fn digest(text: &str) -> Result<Digest, &'static str> {
+    Digest::from_hex(text).ok_or("a digest is 64 hexadecimal digits")
+}
+
+pub fn run(command: &Command) -> anyhow::Result<()> {
+    let Command::Revoke(which) = command;
+    let digest = match which.key_stdin {
+        true => Some(read_key()?.digest()),
+        false => which.digest,
+    };
+    let client = Client::from_env()?;
+    let request = RevokeRequest {
+        user_id: which.user.clone(),
+        digest,
+    };
+    let text = client.post(REVOKE_PATH, &request)?;
+    let revoked: RevokeResponse = client.parsed(&text)?;
+    print(|out| {
+        let user = &revoked.user_id;
+        match revoked.revoked {
+            true => writeln!(out, "revoked the key of {user}"),
+            false => writeln!(out, "nothing to do: it was not active any more ({user})"),
+        }
+    })
+}
+
+/// One key and at most a line's end.
+fn read_key() -> anyhow::Result<ApiKey> {
+    let mut text = Zeroizing::new([0; KEY_LEN + 3]);
+    let mut len = 0;
+    while let Some(rest) = text.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match std::io::stdin().read(rest).context("standard input")? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    let key = text.get(..len).unwrap_or_default().trim_ascii_end();
+    if key.is_empty() {
+        bail!("no key on standard input");
+    }
+    Ok(ApiKey::parse(key)?)
+}

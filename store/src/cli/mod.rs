@@ -1,0 +1,91 @@
+//! The command line. Every command but `serve` is a client of a running
+//! store's admin listener, so there is one owner of the database (S10).
+
+mod client;
+mod keys;
+mod users;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ServeArgs;
+use crate::serve;
+
+const SERVE_HELP: &str = "\
+Environment:
+  REKEY_STORE_TOKEN      the gateways' bearer token (required, but for --no-gateway-token)
+  REKEY_ADMIN_TOKEN      the operator's bearer token (required; another one)
+  REKEY_CHECKSUM_SECRET  keys the checksum of API keys; several, newest first, comma-separated
+                         (required; the same on all gateways)
+  RUST_LOG               what is logged, such as info or rekey_store=debug [default: info]
+
+On the gateway listener /healthz, /metrics and /openapi.json want no token; they hold no secret.
+SIGTERM and SIGINT stop the store after the requests in flight, at most 10 s later.
+A backup: sqlite3 rekey.db '.backup copy.db', at any time.";
+
+const CLIENT_HELP: &str = "\
+Environment:
+  REKEY_ADMIN_URL    the store's admin listener [default: http://127.0.0.1:8081]
+  REKEY_ADMIN_TOKEN  its bearer token (required)";
+
+/// Rekey's key store.
+#[derive(Debug, Parser)]
+#[command(name = "rekey-store", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the store
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Add and list users
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Revoke keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// List the crash points of a rotation, one per line
+    #[cfg(feature = "crash-points")]
+    CrashPoints,
+}
+
+/// Runs the program: 0 for success, 1 for a failure (one line on standard error
+/// says which), 2 for a command line that does not parse.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Users(command) => users::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        #[cfg(feature = "crash-points")]
+        Command::CrashPoints => print(|out| {
+            crate::crash::POINTS
+                .iter()
+                .try_for_each(|point| writeln!(out, "{point}"))
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` joins the causes in one line.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has seen enough (`| head`) is no
+/// error.
+fn print(
+    write: impl FnOnce(&mut std::io::StdoutLock<'static>) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}

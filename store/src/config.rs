@@ -1,0 +1,98 @@
+//! The settings of `rekey-store serve`: flags for what everybody may see,
+//! the environment for secrets (a command line shows in `ps`).
+
+use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rekey_protocol::ChecksumSecrets;
+use zeroize::Zeroizing;
+
+use crate::http::{Token, Tokens};
+use crate::rotation::RotationInterval;
+
+/// The gateways' bearer token.
+pub const STORE_TOKEN: &str = "REKEY_STORE_TOKEN";
+/// The operator's bearer token.
+pub const ADMIN_TOKEN: &str = "REKEY_ADMIN_TOKEN";
+/// Keys the checksum of new API keys.
+pub const CHECKSUM_SECRET: &str = "REKEY_CHECKSUM_SECRET";
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where gateways call; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the operator's commands call; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    pub admin_listen: SocketAddr,
+    /// The SQLite file; created if it does not exist
+    #[arg(long, value_name = "PATH", default_value = "rekey.db")]
+    pub database: PathBuf,
+    /// How long a user waits between two rotations, 1s to 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = interval)]
+    pub rotation_interval: RotationInterval,
+    /// Once both listeners accept, write their addresses there, as JSON:
+    /// {"listen":"http://…","admin":"http://…"}
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Want no token on the gateway listener: only behind something that
+    /// checks the gateways itself, such as mTLS
+    #[arg(long)]
+    pub no_gateway_token: bool,
+}
+
+fn interval(text: &str) -> Result<RotationInterval, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    RotationInterval::new(interval).map_err(|error| error.to_string())
+}
+
+/// The secrets of `serve`.
+pub struct Secrets {
+    /// What callers have to show.
+    pub tokens: Tokens,
+    /// For issuing keys.
+    pub checksum: ChecksumSecrets,
+}
+
+impl Secrets {
+    /// Reads and checks them.
+    pub fn from_env(no_gateway_token: bool) -> anyhow::Result<Self> {
+        let gateway = match (no_gateway_token, variable(STORE_TOKEN)?) {
+            (true, None) => None,
+            (true, Some(_)) => bail!(
+                "{STORE_TOKEN} is set, and --no-gateway-token says that none is wanted: drop one of them"
+            ),
+            (false, None) => bail!(
+                "{STORE_TOKEN} is not set: the token that gateways show, at least 16 visible ASCII characters (openssl rand -hex 32)"
+            ),
+            (false, Some(text)) => Some(Token::parse(&text).context(STORE_TOKEN)?),
+        };
+        let admin = variable(ADMIN_TOKEN)?.with_context(|| {
+            format!("{ADMIN_TOKEN} is not set: the token of the operator's commands, at least 16 visible ASCII characters (openssl rand -hex 32)")
+        })?;
+        let admin = Token::parse(&admin).context(ADMIN_TOKEN)?;
+        if gateway == Some(admin) {
+            bail!(
+                "{STORE_TOKEN} and {ADMIN_TOKEN} are the same: a gateway must not be an operator"
+            );
+        }
+        let checksum = variable(CHECKSUM_SECRET)?.unwrap_or_default();
+        let checksum = ChecksumSecrets::parse(&checksum)?;
+        let tokens = Tokens { gateway, admin };
+        Ok(Self { tokens, checksum })
+    }
+}
+
+/// The text of an environment variable; `None` if it is not set or empty.
+pub fn variable(name: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
+    match std::env::var(name) {
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => bail!("{name} is not valid UTF-8"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The audit log: one row per change, in that change's transaction (I3).
+//! Append-only, held by triggers of the schema.
+
+use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
+use rusqlite::Connection;
+
+use super::columns;
+use crate::api::AuditEvent;
+use crate::clock::UnixMillis;
+
+/// The longest text of the network that is kept, in characters.
+const TEXT_MAX: usize = 128;
+
+/// One row to be.
+pub struct Event<'a> {
+    /// Whose key changed.
+    pub user: &'a UserId,
+    /// What happened: `user_added`, `imported`, `rotated`, `revoked`.
+    pub action: &'a str,
+    /// The revision of the change.
+    pub revision: u64,
+    /// The key that is revoked by it.
+    pub old_digest: Option<&'a Digest>,
+    /// The key that is active by it.
+    pub new_digest: Option<&'a Digest>,
+    /// The last characters of the new key.
+    pub hint: Option<&'a str>,
+    /// By which way: `gateway`, `admin`.
+    pub source: &'a str,
+    /// Which rotation it was.
+    pub rotation_id: Option<RotationId>,
+    /// Who asked.
+    pub client: Option<&'a Client>,
+}
+
+/// Adds a row.
+pub fn append(
+    transaction: &Connection,
+    now: UnixMillis,
+    event: &Event<'_>,
+) -> rusqlite::Result<()> {
+    let address = event.client.and_then(|client| client.address.as_deref());
+    let request_id = event.client.and_then(|client| client.request_id.as_deref());
+    transaction
+        .prepare_cached(
+            "INSERT INTO audit (at_ms, user_id, action, revision, old_digest, new_digest, hint,
+                                source, rotation_id, client_address, client_request_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute((
+            now.0,
+            event.user.as_str(),
+            event.action,
+            event.revision,
+            event.old_digest.map(Digest::as_bytes),
+            event.new_digest.map(Digest::as_bytes),
+            event.hint,
+            event.source,
+            event.rotation_id.map(|id| id.0),
+            address.map(harmless),
+            request_id.map(harmless),
+        ))
+        .map(drop)
+}
+
+/// At most `limit` events of a user after event `after`, oldest first.
+pub fn list(
+    connection: &Connection,
+    user: &UserId,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    connection
+        .prepare_cached(
+            "SELECT id, at_ms, action, revision, old_digest, new_digest, hint, source,
+                    rotation_id, client_address, client_request_id
+             FROM audit WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map((user.as_str(), after, limit), |row| {
+            Ok(AuditEvent {
+                id: row.get(0)?,
+                at: UnixMillis(row.get(1)?).rfc3339(),
+                action: row.get(2)?,
+                revision: row.get(3)?,
+                old_digest: columns::digest_opt(row, 4)?,
+                new_digest: columns::digest_opt(row, 5)?,
+                hint: row.get(6)?,
+                source: row.get(7)?,
+                rotation_id: row.get::<_, Option<[u8; 16]>>(8)?.map(RotationId),
+                client_address: row.get(9)?,
+                client_request_id: row.get(10)?,
+            })
+        })?
+        .collect()
+}
+
+/// A text of the network as it may be kept and shown in a terminal: bounded,
+/// visible ASCII, and none that looks like a key (I6: a client may well put its
+/// key into a header that ends up here).
+fn harmless(text: &str) -> String {
+    if text.contains(KEY_PREFIX) {
+        return "(withheld)".to_owned();
+    }
+    let visible = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
+    visible.take(TEXT_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn texts_of_the_network_are_bounded_and_plain() {
+        assert_eq!(harmless("a\u{1b}[31m\nb\u{202e}c"), "a[31mbc");
+        assert_eq!(harmless(&"x".repeat(999)).len(), 128);
+        assert_eq!(harmless("id-sb_live_0123"), "(withheld)");
+    }
+}

@@ -1,0 +1,199 @@
+//! The keys: resolving, inserting and revoking them.
+
+use rekey_protocol::{Digest, Head, ResolvedState, UserId};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::audit::{self, Event};
+use super::{columns, next_revision};
+use crate::api::RevokeResponse;
+use crate::clock::UnixMillis;
+
+/// A known key and where the history stood when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Whether it is accepted.
+    pub state: ResolvedState,
+    /// Whose it is.
+    pub user: UserId,
+    /// The revision that last changed it.
+    pub revision: u64,
+    /// When its user last rotated.
+    pub last_rotated: Option<UnixMillis>,
+    /// The store's history.
+    pub head: Head,
+}
+
+/// Which key to revoke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoke {
+    /// The active one of this user.
+    OfUser(UserId),
+    /// This one.
+    Key(Digest),
+}
+
+/// Why nothing can be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokeRefusal {
+    /// There is no such user.
+    UnknownUser,
+    /// There is no such key.
+    UnknownKey,
+}
+
+/// Everything about one key, by one statement and so from one snapshot
+/// (PROTOCOL S1).
+pub fn resolve(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Resolved>> {
+    connection
+        .prepare_cached(
+            "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, m.revision,
+                    (SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1)
+             FROM keys k JOIN users u USING (user_id) CROSS JOIN meta m
+             WHERE k.digest = ?1",
+        )?
+        .query_row([digest.as_bytes()], |row| {
+            Ok(Resolved {
+                state: columns::state(row, 0)?,
+                user: columns::user(row, 1)?,
+                revision: row.get(2)?,
+                last_rotated: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
+                head: Head {
+                    revision: row.get(4)?,
+                    incarnation: hex::encode(row.get::<_, [u8; 16]>(5)?),
+                },
+            })
+        })
+        .optional()
+}
+
+/// Whether the key is known, in whatever state.
+pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM keys WHERE digest = ?1")?
+        .exists([digest.as_bytes()])
+}
+
+/// Adds an active key. The schema refuses a user's second one (I3).
+pub fn insert(
+    transaction: &Connection,
+    now: UnixMillis,
+    digest: &Digest,
+    user: &UserId,
+    hint: Option<&str>,
+    revision: u64,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO keys (digest, user_id, state, hint, created_ms, revision)
+             VALUES (?1, ?2, 'active', ?3, ?4, ?5)",
+        )?
+        .execute((digest.as_bytes(), user.as_str(), hint, now.0, revision))
+        .map(drop)
+}
+
+/// Ends an active key.
+pub fn set_revoked(
+    transaction: &Connection,
+    now: UnixMillis,
+    digest: &Digest,
+    revision: u64,
+) -> rusqlite::Result<()> {
+    let changed = transaction
+        .prepare_cached(
+            "UPDATE keys SET state = 'revoked', revoked_ms = ?2, revision = ?3
+             WHERE digest = ?1 AND state = 'active'",
+        )?
+        .execute((digest.as_bytes(), now.0, revision))?;
+    match changed {
+        1 => Ok(()),
+        other => Err(rusqlite::Error::StatementChangedRows(other)),
+    }
+}
+
+/// Revokes a key, by the operator's wish. Doing it again changes nothing.
+pub fn revoke(
+    transaction: &Connection,
+    now: UnixMillis,
+    which: &Revoke,
+) -> rusqlite::Result<Result<RevokeResponse, RevokeRefusal>> {
+    let found = match which {
+        Revoke::OfUser(user) => active_key(transaction, user)?
+            .map(|digest| (user.clone(), digest))
+            .ok_or(RevokeRefusal::UnknownUser),
+        Revoke::Key(digest) => owner(transaction, digest)?
+            .map(|(user, state)| {
+                let active = state == ResolvedState::Active;
+                (user, active.then_some(*digest))
+            })
+            .ok_or(RevokeRefusal::UnknownKey),
+    };
+    let (user, active) = match found {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let revision = match &active {
+        Some(digest) => end(transaction, now, &user, digest)?,
+        None => last_change(transaction, &user)?,
+    };
+    Ok(Ok(RevokeResponse {
+        user_id: user,
+        revoked: active.is_some(),
+        revision,
+    }))
+}
+
+fn end(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    digest: &Digest,
+) -> rusqlite::Result<u64> {
+    let revision = next_revision(transaction, now)?;
+    set_revoked(transaction, now, digest, revision)?;
+    audit::append(
+        transaction,
+        now,
+        &Event {
+            user,
+            action: "revoked",
+            revision,
+            old_digest: Some(digest),
+            new_digest: None,
+            hint: None,
+            source: "admin",
+            rotation_id: None,
+            client: None,
+        },
+    )?;
+    Ok(revision)
+}
+
+/// The user's active key, if any; `None` for no such user.
+fn active_key(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Option<Digest>>> {
+    connection
+        .prepare_cached(
+            "SELECT k.digest FROM users u
+             LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
+             WHERE u.user_id = ?1",
+        )?
+        .query_row([user.as_str()], |row| columns::digest_opt(row, 0))
+        .optional()
+}
+
+fn owner(
+    connection: &Connection,
+    digest: &Digest,
+) -> rusqlite::Result<Option<(UserId, ResolvedState)>> {
+    connection
+        .prepare_cached("SELECT user_id, state FROM keys WHERE digest = ?1")?
+        .query_row([digest.as_bytes()], |row| {
+            Ok((columns::user(row, 0)?, columns::state(row, 1)?))
+        })
+        .optional()
+}
+
+fn last_change(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(revision), 0) FROM audit WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| row.get(0))
+}

@@ -1,0 +1,195 @@
+//! The database of the key store: SQLite, one writer, many readers.
+//!
+//! Knows no HTTP. What a client asks for in vain is a refusal inside `Ok`;
+//! `Err` is always the store's own fault.
+
+mod audit;
+mod columns;
+mod keys;
+mod open;
+mod reader;
+mod rotate;
+mod schema;
+mod users;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rekey_protocol::{Digest, RotateRequest, UserId};
+use rusqlite::Connection;
+
+use crate::api::{AuditEvent, RevokeResponse, UserEntry};
+use crate::clock::{Clock, UnixMillis};
+use crate::metrics::Metrics;
+use crate::rotation::RotationInterval;
+
+pub use keys::{Resolved, Revoke, RevokeRefusal};
+pub use open::OpenError;
+pub use reader::ReadError;
+pub use rotate::Rotated;
+pub use users::{AddRefusal, NewUser};
+pub use writer::{WriteError, WriterThread};
+
+use open::Lock;
+use reader::Readers;
+use writer::{Kind, Writer};
+
+/// Reading connections: reads are short, so a few per core keep it busy.
+const READERS_PER_CORE: usize = 2;
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    writer: Writer,
+    readers: Readers,
+    clock: Arc<Clock>,
+    interval: RotationInterval,
+}
+
+/// What must outlive all clones of a [`Database`]: the writing thread, and the
+/// ownership of the file (S10).
+pub struct Owner {
+    /// The thread that writes.
+    pub writer: WriterThread,
+    lock: Lock,
+}
+
+impl Owner {
+    /// After [`Database::stop`]: waits for the last commit, then gives up the
+    /// file. Whether all went well. Blocks.
+    pub fn release(self) -> bool {
+        let ended_well = self.writer.join();
+        drop(self.lock);
+        ended_well
+    }
+}
+
+impl Database {
+    /// Opens or creates the database and begins a new incarnation (S8).
+    pub fn open(
+        path: &Path,
+        interval: RotationInterval,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Owner), OpenError> {
+        let opened = open::open(path)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
+        let clock = Arc::new(Clock::not_before(opened.time));
+        metrics.set_revision(opened.revision);
+        let (writer, thread) =
+            Writer::start(opened.writer, clock.clone(), metrics).map_err(|error| {
+                OpenError::Unwritable {
+                    path: opened.path,
+                    error,
+                }
+            })?;
+        let owner = Owner {
+            writer: thread,
+            lock: opened.lock,
+        };
+        let database = Self {
+            writer,
+            readers,
+            clock,
+            interval,
+        };
+        Ok((database, owner))
+    }
+
+    /// Who is behind this digest? `None`: never issued or imported. The second
+    /// value is the seconds until the user may rotate, 0: at once.
+    pub async fn resolve(&self, digest: Digest) -> Result<Option<(Resolved, u64)>, ReadError> {
+        let resolved = self
+            .readers
+            .read(move |connection| keys::resolve(connection, &digest))
+            .await?;
+        Ok(resolved.map(|resolved| {
+            let wait = self
+                .interval
+                .retry_after(resolved.last_rotated, self.clock.now());
+            (resolved, wait.unwrap_or(0))
+        }))
+    }
+
+    /// Replaces a key by another one, or says why not.
+    pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, WriteError> {
+        let interval = self.interval;
+        self.writer
+            .change(Kind::Rotation, move |transaction, now| {
+                rotate::rotate(transaction, now, interval, &request)
+            })
+            .await
+    }
+
+    /// Adds a user and the first key; returns when.
+    pub async fn add_user(
+        &self,
+        new: NewUser,
+    ) -> Result<Result<UnixMillis, AddRefusal>, WriteError> {
+        self.writer
+            .change(Kind::Admin, move |transaction, now| {
+                users::add(transaction, now, &new)
+            })
+            .await
+    }
+
+    /// At most `limit` users after the id `after`.
+    pub async fn users(&self, after: String, limit: u32) -> Result<Vec<UserEntry>, ReadError> {
+        self.readers
+            .read(move |connection| users::list(connection, &after, limit))
+            .await
+    }
+
+    /// Ends a key.
+    pub async fn revoke(
+        &self,
+        which: Revoke,
+    ) -> Result<Result<RevokeResponse, RevokeRefusal>, WriteError> {
+        self.writer
+            .change(Kind::Admin, move |transaction, now| {
+                keys::revoke(transaction, now, &which)
+            })
+            .await
+    }
+
+    /// At most `limit` audit events of a user after event `after`; `None`: no
+    /// such user.
+    pub async fn audit(
+        &self,
+        user: UserId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Option<Vec<AuditEvent>>, ReadError> {
+        self.readers
+            .read(move |connection| {
+                if !users::exists(connection, &user)? {
+                    return Ok(None);
+                }
+                audit::list(connection, &user, after, limit).map(Some)
+            })
+            .await
+    }
+
+    /// Whether the database can be read.
+    pub async fn check(&self) -> Result<(), ReadError> {
+        let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
+        self.readers.read(read).await
+    }
+
+    /// Takes no more changes; those under way are still made.
+    pub async fn stop(&self) {
+        self.writer.stop().await;
+    }
+}
+
+/// Counts one change: every change has a revision of its own. Notes the time
+/// that it acted upon, which is never forgotten (S12).
+fn next_revision(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<u64> {
+    transaction
+        .prepare_cached(
+            "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1)
+             RETURNING revision",
+        )?
+        .query_row([now.0], |row| row.get(0))
+}

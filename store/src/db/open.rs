@@ -1,0 +1,319 @@
+//! Opens the database: who owns it, whether it is sound and ours, and the
+//! incarnation row that every start writes (PROTOCOL S8, S10).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::schema;
+use crate::clock::UnixMillis;
+
+/// How long a statement waits for a lock of another program, such as a backup
+/// tool; the store's own connections never wait for each other's reads.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a database was not opened. The operator's or the machine's fault; each
+/// text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns it (S10).
+    #[error(
+        "the database is in use by another rekey-store{}; stop that one first (the lock is held on {})",
+        .pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        .lock.display()
+    )]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+        /// The owner, where it could be read.
+        pid: Option<u32>,
+    },
+    /// The folder is not there.
+    #[error("the folder {} does not exist; create it, or choose another --database", .0.display())]
+    NoFolder(PathBuf),
+    /// A file cannot be created or written.
+    #[error("cannot write {}: {error}; check the folder's owner and permissions, and the disk", .path.display())]
+    Unwritable {
+        /// Which file.
+        path: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// Not a SQLite file.
+    #[error("the file is not a SQLite database; choose another --database, or restore a backup")]
+    NotADatabase,
+    /// SQLite, but not ours.
+    #[error("the file is a SQLite database of another program; choose another --database")]
+    Foreign,
+    /// Damaged.
+    #[error("the database is corrupt ({0}); keep a copy of the file and restore a backup")]
+    Corrupt(String),
+    /// Written by a later version.
+    #[error(
+        "the database has schema {found}, this rekey-store knows up to {known}: a newer version wrote it; use that version, or restore a backup made before it"
+    )]
+    NewerSchema {
+        /// In the file.
+        found: i32,
+        /// The newest here.
+        known: i32,
+    },
+    /// Locked within SQLite, by some other tool.
+    #[error("another program holds a lock on the database; close it and try again")]
+    Busy,
+    /// Anything else that SQLite says.
+    #[error("the database cannot be opened: {0}")]
+    Other(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// A database that is opened, owned, sound and up to date.
+pub struct Opened {
+    /// The one connection that writes.
+    pub writer: Connection,
+    /// Whose existence is the ownership; dropped last.
+    pub lock: Lock,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The latest time on record.
+    pub time: UnixMillis,
+    /// Where the history stands.
+    pub revision: u64,
+}
+
+/// Opens or creates the database at `path` and begins a new incarnation.
+pub fn open(path: &Path) -> Result<Opened, OpenError> {
+    let path = absolute(path)?;
+    let lock = Lock::take(&path)?;
+    create_private(&path)?;
+    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    schema::check(&writer)?;
+    quick_check(&writer)?;
+    writer.pragma_update(None, "journal_mode", "wal")?;
+    schema::migrate(&mut writer)?;
+    let (revision, time) = begin_incarnation(&mut writer)?;
+    Ok(Opened {
+        writer,
+        lock,
+        path,
+        time,
+        revision,
+    })
+}
+
+/// A connection with the settings that all of ours have.
+pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// The true path, so that two names of one file meet at one lock.
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => Ok(folder.join(name)),
+        _ => Err(OpenError::NoFolder(folder.to_owned())),
+    }
+}
+
+/// Creates the file readable by its owner only; SQLite gives its other files
+/// the same permissions.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map(drop)
+        .map_err(|error| unwritable(path, error))
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
+    OpenError::Unwritable {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+fn quick_check(connection: &Connection) -> Result<(), OpenError> {
+    let started = std::time::Instant::now();
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    tracing::debug!(took = ?started.elapsed(), "database checked");
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Corrupt(verdict.replace('\n', " ")))
+    }
+}
+
+/// S8: a new random id, and a first revision past anything used before, even
+/// by a history that a restored backup does not remember.
+fn begin_incarnation(connection: &mut Connection) -> Result<(u64, UnixMillis), OpenError> {
+    let mut id = [0_u8; 16];
+    getrandom::fill(&mut id).map_err(|error| {
+        OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    })?;
+    let wall = UnixMillis::wall();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (revision, time) = transaction.query_row(
+        "UPDATE meta SET revision = max(revision + 1, ?1) RETURNING revision, time_ms",
+        [wall.0.saturating_mul(1000)],
+        |row| Ok((row.get::<_, u64>(0)?, UnixMillis(row.get(1)?))),
+    )?;
+    transaction.execute(
+        "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
+        (revision, id, wall.0),
+    )?;
+    transaction.commit()?;
+    Ok((revision, time))
+}
+
+/// The exclusive lock on `<database>.lock` (S10). The file stays when the
+/// lock goes: removing it would let two owners lock two files.
+pub struct Lock(#[expect(dead_code, reason = "its existence is the lock")] File);
+
+impl Lock {
+    fn take(database: &Path) -> Result<Self, OpenError> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| unwritable(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let pid = text.trim().parse().ok();
+                return Err(OpenError::Locked { lock: path, pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(unwritable(&path, error)),
+        }
+        let mut note = || -> std::io::Result<()> {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note().map_err(|error| unwritable(&path, error))?;
+        Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> String {
+        open(path).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn s8_every_start_is_a_new_incarnation_past_the_last_revision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let before = UnixMillis::wall().0 * 1000;
+        let first = open(&path).unwrap();
+        assert!(first.revision >= before as u64 && first.revision < 1 << 53);
+        // As if more changes had been made than microseconds passed.
+        let ahead = first.revision + 1_000_000_000_000;
+        first
+            .writer
+            .execute("UPDATE meta SET revision = ?1", [ahead])
+            .unwrap();
+        drop(first);
+        let second = open(&path).unwrap();
+        assert_eq!(second.revision, ahead + 1);
+        let count: i64 = second
+            .writer
+            .query_row("SELECT count(DISTINCT id) FROM incarnations", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn s10_a_second_owner_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let _first = open(&path).unwrap();
+        let text = refusal(&path);
+        let pid = format!("process {}", std::process::id());
+        assert!(text.contains(&pid), "{text}");
+        // Another name of the same file is the same database.
+        let alias = folder.path().join("alias.db");
+        std::os::unix::fs::symlink(&path, &alias).unwrap();
+        assert!(refusal(&alias).contains("in use"), "{}", refusal(&alias));
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let text = "This is a letter to a friend. ".repeat(99);
+        std::fs::write(&path, &text).unwrap();
+        assert!(refusal(&path).contains("not a SQLite database"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_damaged_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let opened = open(&path).unwrap();
+        drop(opened);
+        let mut bytes = std::fs::read(&path).unwrap();
+        for byte in bytes.iter_mut().skip(4096) {
+            *byte = 0x5a;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert!(refusal(&path).contains("corrupt"), "{}", refusal(&path));
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let text = refusal(Path::new("/nonexistent-folder/rekey.db"));
+        assert!(text.contains("/nonexistent-folder"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let _opened = open(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,171 @@
+//! The tables of the key store, as steps that lead from any older schema to
+//! this one. `PRAGMA user_version` counts the steps taken.
+
+use rusqlite::Connection;
+
+use super::OpenError;
+
+/// `PRAGMA application_id` of a database of ours: "REKY".
+const APPLICATION_ID: i32 = 0x5245_4b59;
+
+/// A step is never changed once released; a change of the schema is a new one.
+const STEPS: &[&str] = &[V1];
+
+const V1: &str = "
+-- The one row of counters. time_ms is the latest time that was acted upon:
+-- the clock of the rate limit never shows less (S12).
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    revision INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO meta VALUES (1, 0, 0);
+
+-- One row per start of the store (S8).
+CREATE TABLE incarnations (
+    first_revision INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    started_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    user_id TEXT PRIMARY KEY,
+    email TEXT UNIQUE COLLATE NOCASE,
+    created_ms INTEGER NOT NULL,
+    last_rotated_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE keys (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    user_id TEXT NOT NULL REFERENCES users (user_id),
+    state TEXT NOT NULL CHECK (state IN ('active', 'revoked')),
+    hint TEXT,
+    created_ms INTEGER NOT NULL,
+    revoked_ms INTEGER,
+    revision INTEGER NOT NULL,
+    CHECK ((state = 'revoked') = (revoked_ms IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+-- I3: at most one active key per user, whatever the code above does.
+CREATE UNIQUE INDEX keys_one_active ON keys (user_id) WHERE state = 'active';
+-- The changes since a revision, for the change feed.
+CREATE INDEX keys_by_revision ON keys (revision);
+
+-- The answers by rotation id (S11): of what was committed, and of refused
+-- ids that are burned. Kept for a day.
+CREATE TABLE rotations (
+    rotation_id BLOB PRIMARY KEY CHECK (length(rotation_id) = 16),
+    old_digest BLOB NOT NULL CHECK (length(old_digest) = 32),
+    new_digest BLOB NOT NULL CHECK (length(new_digest) = 32),
+    outcome TEXT NOT NULL CHECK (outcome IN
+        ('rotated', 'revoked', 'rate_limited', 'unknown_key', 'new_key_exists')),
+    user_id TEXT,
+    revision INTEGER,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rotations_by_time ON rotations (at_ms);
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    action TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    old_digest BLOB,
+    new_digest BLOB,
+    hint TEXT,
+    source TEXT NOT NULL,
+    rotation_id BLOB,
+    client_address TEXT,
+    client_request_id TEXT
+) STRICT;
+CREATE INDEX audit_by_user ON audit (user_id, id);
+CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+";
+
+/// Refuses what is no database of ours, or of a newer version; reads only.
+pub fn check(connection: &Connection) -> Result<(), OpenError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let found = number("user_version")?;
+    let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && number("application_id")? != APPLICATION_ID {
+        return Err(OpenError::Foreign);
+    }
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    Ok(())
+}
+
+/// Takes the steps that are missing, each in a transaction of its own.
+pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let done: usize =
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
+    for (index, step) in STEPS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", index as i64 + 1)?;
+        transaction.commit()?;
+        tracing::info!(schema = index + 1, "database schema updated");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        check(&connection).unwrap();
+        migrate(&mut connection).unwrap();
+        connection
+    }
+
+    #[test]
+    fn migrating_again_changes_nothing() {
+        let mut connection = database();
+        migrate(&mut connection).unwrap();
+        check(&connection).unwrap();
+    }
+
+    #[test]
+    fn i3_the_database_itself_refuses_a_second_active_key() {
+        let connection = database();
+        connection
+            .execute("INSERT INTO users VALUES ('u', NULL, 1, NULL)", [])
+            .unwrap();
+        let insert = "INSERT INTO keys VALUES (?1, 'u', 'active', NULL, 1, NULL, 1)";
+        connection.execute(insert, [[1_u8; 32]]).unwrap();
+        let error = connection.execute(insert, [[2_u8; 32]]).unwrap_err();
+        assert!(error.to_string().contains("UNIQUE"), "{error}");
+    }
+
+    #[test]
+    fn the_audit_log_can_only_grow() {
+        let connection = database();
+        let row = "INSERT INTO audit (at_ms, user_id, action, revision, source)
+                   VALUES (1, 'u', 'rotated', 1, 'gateway')";
+        connection.execute(row, []).unwrap();
+        for change in ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"] {
+            let error = connection.execute(change, []).unwrap_err();
+            assert!(error.to_string().contains("append-only"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_or_foreign_database_is_refused() {
+        let connection = database();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let newer = check(&connection).unwrap_err();
+        assert!(matches!(newer, OpenError::NewerSchema { found: 99, .. }));
+        let foreign = Connection::open_in_memory().unwrap();
+        foreign.execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(check(&foreign), Err(OpenError::Foreign)));
+    }
+}

@@ -1,0 +1,107 @@
+//! The users: adding and listing them.
+
+use rekey_protocol::{Digest, UserId};
+use rusqlite::Connection;
+
+use super::audit::{self, Event};
+use super::{columns, keys, next_revision};
+use crate::api::{KeyEntry, UserEntry};
+use crate::clock::UnixMillis;
+use crate::email::Email;
+
+/// A user to be, with the first key.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Unique.
+    pub id: UserId,
+    /// Unique.
+    pub email: Email,
+    /// Of the first key.
+    pub digest: Digest,
+    /// The key's last characters.
+    pub hint: String,
+}
+
+/// Why a user cannot be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddRefusal {
+    /// The id is taken.
+    UserExists,
+    /// The address is taken.
+    EmailExists,
+}
+
+/// Adds a user and the first key; returns when.
+pub fn add(
+    transaction: &Connection,
+    now: UnixMillis,
+    new: &NewUser,
+) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
+    let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
+    if taken("SELECT 1 FROM users WHERE user_id = ?1", new.id.as_str())? {
+        return Ok(Err(AddRefusal::UserExists));
+    }
+    if taken("SELECT 1 FROM users WHERE email = ?1", new.email.as_str())? {
+        return Ok(Err(AddRefusal::EmailExists));
+    }
+    let revision = next_revision(transaction, now)?;
+    transaction
+        .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
+        .execute((new.id.as_str(), new.email.as_str(), now.0))?;
+    keys::insert(
+        transaction,
+        now,
+        &new.digest,
+        &new.id,
+        Some(&new.hint),
+        revision,
+    )?;
+    audit::append(
+        transaction,
+        now,
+        &Event {
+            user: &new.id,
+            action: "user_added",
+            revision,
+            old_digest: None,
+            new_digest: Some(&new.digest),
+            hint: Some(&new.hint),
+            source: "admin",
+            rotation_id: None,
+            client: None,
+        },
+    )?;
+    Ok(Ok(now))
+}
+
+/// At most `limit` users after the id `after`, in the order of the ids.
+pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
+    connection
+        .prepare_cached(
+            "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms
+             FROM users u LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
+             WHERE u.user_id > ?1 ORDER BY u.user_id LIMIT ?2",
+        )?
+        .query_map((after, limit), |row| {
+            let time = |index| -> rusqlite::Result<Option<String>> {
+                let at: Option<i64> = row.get(index)?;
+                Ok(at.map(|at| UnixMillis(at).rfc3339()))
+            };
+            let hint: Option<String> = row.get(4)?;
+            Ok(UserEntry {
+                user_id: columns::user(row, 0)?,
+                email: row.get(1)?,
+                created_at: UnixMillis(row.get(2)?).rfc3339(),
+                last_rotated_at: time(3)?,
+                key: time(5)?.map(|created_at| KeyEntry { hint, created_at }),
+            })
+        })?
+        .collect()
+}
+
+/// Whether there is such a user.
+pub fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM users WHERE user_id = ?1")?
+        .exists([user.as_str()])
+}

@@ -1,0 +1,382 @@
+//! The one thread that writes: it takes all changes that wait, makes them in
+//! one transaction, each under a savepoint of its own, and answers none before
+//! the commit is on disk (PROTOCOL S2). So one fsync serves many rotations.
+//!
+//! Knows no change itself: a change is a closure over the transaction.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::{Clock, UnixMillis};
+use crate::crash;
+use crate::metrics::Metrics;
+
+/// Changes that may wait; one more is refused, for nothing was done about it.
+const QUEUE: usize = 4096;
+/// Changes in one transaction at most, so that the first need not wait for an
+/// endless rest.
+const MAX_BATCH: usize = 256;
+/// How often answers that nobody can ask for any more are deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a change has no result. The store's fault, never the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The queue is full: nothing was changed.
+    #[error("too many changes are waiting; nothing was changed, try again")]
+    Busy,
+    /// Shutting down: nothing was changed.
+    #[error("the store is shutting down; nothing was changed, try again")]
+    Stopping,
+    /// A statement failed and all was rolled back: nothing was changed.
+    #[error("the database refused to write; nothing was changed; the store's log says why")]
+    RolledBack,
+    /// The commit failed: on disk it may be there or not.
+    #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
+    Unknown,
+}
+
+/// What a change is about: rotations have crash points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// From a gateway.
+    Rotation,
+    /// From the admin listener.
+    Admin,
+}
+
+trait Change: Send {
+    fn kind(&self) -> Kind;
+    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, fate: Result<(), WriteError>);
+}
+
+struct Pending<F, T> {
+    kind: Kind,
+    work: Option<F>,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, WriteError>>,
+}
+
+impl<F, T> Change for Pending<F, T>
+where
+    F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+        if let Some(work) = self.work.take() {
+            self.result = Some(work(transaction, now)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), WriteError>) {
+        let answer = match (fate, self.result) {
+            (Ok(()), Some(result)) => Ok(result),
+            (Ok(()), None) => Err(WriteError::RolledBack),
+            (Err(error), _) => Err(error),
+        };
+        // Nobody may be waiting any more; the change stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+enum Task {
+    Change(Box<dyn Change>),
+    /// Runs between two transactions, with nobody else writing.
+    Alone(Box<dyn FnOnce() + Send>),
+    Stop,
+}
+
+/// The way to the writing thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Task>,
+}
+
+/// The thread itself.
+pub struct WriterThread {
+    thread: JoinHandle<()>,
+    /// Ends when the thread does.
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Writer {
+    /// Starts the thread on its connection.
+    pub fn start(
+        connection: Connection,
+        clock: Arc<Clock>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<(Self, WriterThread)> {
+        let (queue, tasks) = mpsc::channel(QUEUE);
+        let (alive, ended) = oneshot::channel();
+        let state = State {
+            connection,
+            clock,
+            metrics,
+            tasks,
+            pruned: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || {
+                let _alive: oneshot::Sender<()> = alive;
+                state.run();
+            })?;
+        let ended = Some(ended);
+        Ok((Self { queue }, WriterThread { thread, ended }))
+    }
+
+    /// Makes a change and waits until it is on disk. A refusal by the change
+    /// itself is part of `T`; an error of SQLite rolls this change back.
+    ///
+    /// Dropping the future does not take the change back.
+    pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let change = Pending {
+            kind,
+            work: Some(work),
+            result: None,
+            reply,
+        };
+        self.enqueue(Task::Change(Box::new(change)))?;
+        // Dropped unanswered: the thread died, wherever it was.
+        answer.await.unwrap_or(Err(WriteError::Unknown))
+    }
+
+    /// Runs `work` while nobody else writes; it brings its own connection.
+    pub async fn alone<T, F>(&self, work: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Task::Alone(Box::new(move || {
+            let _ = reply.send(work());
+        })))?;
+        answer.await.map_err(|_| WriteError::Unknown)
+    }
+
+    fn enqueue(&self, task: Task) -> Result<(), WriteError> {
+        self.queue.try_send(task).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+            mpsc::error::TrySendError::Closed(_) => WriteError::Stopping,
+        })
+    }
+
+    /// Takes no more changes; those in the queue are still made.
+    pub async fn stop(&self) {
+        let _ = self.queue.send(Task::Stop).await;
+    }
+}
+
+impl WriterThread {
+    /// Returns when the thread has ended, which without [`Writer::stop`] is a
+    /// fault of the store.
+    pub async fn ended(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.await;
+        }
+    }
+
+    /// Waits for the thread; whether it ended well.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+struct State {
+    connection: Connection,
+    clock: Arc<Clock>,
+    metrics: Arc<Metrics>,
+    tasks: mpsc::Receiver<Task>,
+    pruned: Option<Instant>,
+}
+
+impl State {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while let Some(task) = self.tasks.blocking_recv() {
+            let mut next = Some(task);
+            let mut alone = None;
+            while let Some(task) = next {
+                match task {
+                    Task::Change(change) => batch.push(change),
+                    Task::Alone(work) => alone = Some(work),
+                    Task::Stop => self.tasks.close(),
+                }
+                let more = alone.is_none() && batch.len() < MAX_BATCH;
+                next = more.then(|| self.tasks.try_recv().ok()).flatten();
+            }
+            if !batch.is_empty() {
+                self.commit(&mut batch);
+            }
+            if let Some(work) = alone {
+                work();
+            }
+        }
+        // So that a copy of the one file is a whole backup after a stop.
+        if let Err(error) = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "the write-ahead log was not folded into the database");
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Change>>) {
+        let started = Instant::now();
+        let size = batch.len();
+        let rotations = batch.iter().any(|change| change.kind() == Kind::Rotation);
+        let point = |name| {
+            if rotations {
+                crash::point(name);
+            }
+        };
+        point("rotate.before_begin");
+        let fate = self.transaction(batch, point);
+        if let Err((fate, error)) = &fate {
+            tracing::error!(%error, %fate, "a transaction failed");
+            if !self.connection.is_autocommit()
+                && let Err(error) = self.connection.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "rollback failed");
+            }
+        }
+        point("rotate.after_commit");
+        let fate = fate.map_err(|(fate, _)| fate);
+        self.metrics.committed(size, started.elapsed(), fate.ok());
+        for change in batch.drain(..) {
+            change.answer(fate.map(drop));
+        }
+    }
+
+    /// All changes of the batch in one transaction; returns the revision that
+    /// it left.
+    fn transaction(
+        &mut self,
+        batch: &mut [Box<dyn Change>],
+        point: impl Fn(&'static str),
+    ) -> Result<u64, (WriteError, rusqlite::Error)> {
+        let connection = &self.connection;
+        let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
+        let undone = |error| (WriteError::RolledBack, error);
+        run("BEGIN IMMEDIATE").map_err(undone)?;
+        point("rotate.after_begin");
+        for change in batch.iter_mut() {
+            run("SAVEPOINT one").map_err(undone)?;
+            if let Err(error) = change.apply(connection, self.clock.now()) {
+                // A full disk ends the whole transaction: then this fails, too.
+                run("ROLLBACK TO one").map_err(undone)?;
+                tracing::error!(%error, "a change failed and was rolled back");
+            }
+            run("RELEASE one").map_err(undone)?;
+        }
+        if self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+            super::rotate::prune(connection, self.clock.now()).map_err(undone)?;
+            self.pruned = Some(Instant::now());
+        }
+        let revision = connection
+            .prepare_cached("SELECT revision FROM meta")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)))
+            .map_err(undone)?;
+        point("rotate.before_commit");
+        run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
+        Ok(revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(connection: Connection) -> (Writer, WriterThread) {
+        let clock = Arc::new(Clock::not_before(UnixMillis(0)));
+        Writer::start(connection, clock, Arc::new(Metrics::new())).unwrap()
+    }
+
+    fn database() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (x INTEGER UNIQUE)")
+            .unwrap();
+        connection
+    }
+
+    fn insert(x: i64) -> impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<()> + Send {
+        move |tx, _| tx.execute("INSERT INTO t VALUES (?1)", [x]).map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_failed_change_does_not_take_its_batch_along() {
+        let (writer, _thread) = started(database());
+        // Hold the thread until all three are in the queue: one batch.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let held = writer.alone(move || drop(wait.recv()));
+        let results = async {
+            let first = writer.change(Kind::Admin, insert(1));
+            let twice = writer.change(Kind::Admin, insert(1));
+            let third = writer.change(Kind::Admin, insert(2));
+            let release = async { drop(go) };
+            tokio::join!(first, twice, third, release)
+        };
+        let (_, (first, twice, third, ())) = tokio::join!(held, results);
+        assert_eq!(
+            (first, twice, third),
+            (Ok(()), Err(WriteError::RolledBack), Ok(()))
+        );
+        let count = writer.change(Kind::Admin, |tx, _| {
+            tx.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+        });
+        assert_eq!(count.await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_a_stopped_writer_finishes_what_waits() {
+        let (writer, thread) = started(database());
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (running, runs) = oneshot::channel();
+        let held = tokio::spawn({
+            let writer = writer.clone();
+            async move {
+                writer
+                    .alone(move || {
+                        let _ = running.send(());
+                        let _ = wait.recv();
+                    })
+                    .await
+            }
+        });
+        runs.await.unwrap();
+        let mut waiting = Vec::new();
+        for x in 0..QUEUE as i64 {
+            let mut change = Box::pin(writer.change(Kind::Admin, insert(x)));
+            assert!(futures_util::poll!(&mut change).is_pending());
+            waiting.push(change);
+        }
+        let refused = writer.change(Kind::Admin, insert(-1)).await;
+        assert_eq!(refused, Err(WriteError::Busy));
+        drop(go);
+        held.await.unwrap().unwrap();
+        for change in waiting {
+            assert_eq!(change.await, Ok(()));
+        }
+        writer.stop().await;
+        assert!(tokio::task::spawn_blocking(|| thread.join()).await.unwrap());
+        let late = writer.change(Kind::Admin, insert(-2)).await;
+        assert_eq!(late, Err(WriteError::Stopping));
+    }
+}

@@ -1,0 +1,178 @@
+//! The admin listener's own endpoints: users, keys and the audit log. The
+//! import is in [`super::import`].
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use rekey_protocol::{ErrorBody, ErrorCode};
+use zeroize::Zeroizing;
+
+use super::App;
+use super::body::{JsonBody, QueryOf};
+use super::error::ApiError;
+use crate::api::{
+    AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, PAGE_MAX, REVOKE_PATH, RevokeRequest,
+    RevokeResponse, USERS_PATH, UserAdded, UserPage, UsersQuery,
+};
+use crate::db::{AddRefusal, NewUser, Revoke, RevokeRefusal};
+use crate::issue;
+
+/// Longer than any [`UserAdded`]: so its text is never moved in memory.
+const USER_ADDED_MAX: usize = 1024;
+
+fn unknown_user() -> ApiError {
+    ApiError::new(ErrorCode::UnknownUser, "there is no such user")
+}
+
+/// Add a user with a first key, which is shown this once.
+#[utoipa::path(
+    post, path = USERS_PATH, tag = "admin", security(("admin" = [])),
+    request_body = AddUserRequest,
+    responses(
+        (status = 201, description = "Added", body = UserAdded<'_>),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 409, description = "already_exists: the id or the address", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 500, description = "internal: the outcome is not known", body = ErrorBody),
+        (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
+    )
+)]
+pub async fn add_user(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<AddUserRequest>,
+) -> Result<Response, ApiError> {
+    let no_randomness = |error: getrandom::Error| {
+        tracing::error!(%error, "no random bytes from the system");
+        ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")
+    };
+    let key = issue::key(&app.checksum).map_err(no_randomness)?;
+    let new = NewUser {
+        id: match request.user_id {
+            Some(id) => id,
+            None => issue::user_id().map_err(no_randomness)?,
+        },
+        email: request.email,
+        digest: key.digest(),
+        hint: key.hint().to_owned(),
+    };
+    let added = app.database.add_user(new.clone()).await?;
+    let at = added.map_err(|refusal| {
+        let what = match refusal {
+            AddRefusal::UserExists => "a user with this id exists already",
+            AddRefusal::EmailExists => "a user with this e-mail address exists already",
+        };
+        ApiError::new(ErrorCode::AlreadyExists, what)
+    })?;
+    tracing::info!(user = %new.id, digest = ?new.digest, "user added");
+    let answer = UserAdded {
+        user_id: new.id.as_str(),
+        email: new.email.as_str(),
+        api_key: key.expose(),
+        created_at: &at.rfc3339(),
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(USER_ADDED_MAX));
+    serde_json::to_writer(&mut *text, &answer)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    // The owner wipes the text when the body has been written.
+    let body = Body::from(Bytes::from_owner(text));
+    Ok((StatusCode::CREATED, headers, body).into_response())
+}
+
+/// List users, in the order of their ids.
+#[utoipa::path(
+    get, path = USERS_PATH, tag = "admin", security(("admin" = [])),
+    params(UsersQuery),
+    responses(
+        (status = 200, description = "A page", body = UserPage),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 503, description = "unavailable", body = ErrorBody),
+    )
+)]
+pub async fn list_users(
+    State(app): State<App>,
+    QueryOf(query): QueryOf<UsersQuery>,
+) -> Result<Json<UserPage>, ApiError> {
+    let limit = page(query.limit)?;
+    let users = app.database.users(query.after, limit).await?;
+    let full = users.len() == limit as usize;
+    let next = users
+        .last()
+        .filter(|_| full)
+        .map(|last| last.user_id.clone());
+    let next = next.map(String::from);
+    Ok(Json(UserPage { users, next }))
+}
+
+/// Revoke a key; to do it again changes nothing.
+#[utoipa::path(
+    post, path = REVOKE_PATH, tag = "admin", security(("admin" = [])),
+    request_body = RevokeRequest,
+    responses(
+        (status = 200, description = "It is not active any more", body = RevokeResponse),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 404, description = "unknown_user, unknown_key", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 500, description = "internal: the outcome is not known", body = ErrorBody),
+        (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
+    )
+)]
+pub async fn revoke(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<RevokeRequest>,
+) -> Result<Json<RevokeResponse>, ApiError> {
+    let which = match (request.user_id, request.digest) {
+        (Some(user), None) => Revoke::OfUser(user),
+        (None, Some(digest)) => Revoke::Key(digest),
+        _ => return Err(ApiError::bad_request("give user_id or digest, one of them")),
+    };
+    let revoked = app.database.revoke(which).await?;
+    let revoked = revoked.map_err(|refusal| match refusal {
+        RevokeRefusal::UnknownUser => unknown_user(),
+        RevokeRefusal::UnknownKey => {
+            ApiError::new(ErrorCode::UnknownKey, "this store does not know the key")
+        }
+    })?;
+    tracing::info!(user = %revoked.user_id, changed = revoked.revoked, "key revoked");
+    Ok(Json(revoked))
+}
+
+/// The audit log of a user, oldest event first.
+#[utoipa::path(
+    get, path = AUDIT_PATH, tag = "admin", security(("admin" = [])),
+    params(AuditQuery),
+    responses(
+        (status = 200, description = "A page", body = AuditPage),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 404, description = "unknown_user", body = ErrorBody),
+        (status = 503, description = "unavailable", body = ErrorBody),
+    )
+)]
+pub async fn audit(
+    State(app): State<App>,
+    QueryOf(query): QueryOf<AuditQuery>,
+) -> Result<Json<AuditPage>, ApiError> {
+    let limit = page(query.limit)?;
+    let events = app.database.audit(query.user, query.after, limit).await?;
+    let events = events.ok_or_else(unknown_user)?;
+    let full = events.len() == limit as usize;
+    let next = events.last().filter(|_| full).map(|last| last.id);
+    Ok(Json(AuditPage { events, next }))
+}
+
+fn page(limit: Option<u32>) -> Result<u32, ApiError> {
+    match limit.unwrap_or(PAGE_MAX) {
+        limit @ 1..=PAGE_MAX => Ok(limit),
+        _ => Err(ApiError::bad_request("limit is 1 to 1000")),
+    }
+}

@@ -1,0 +1,199 @@
+//! The store's two HTTP listeners: one for gateways, one for the operator.
+//!
+//! Knows no SQL. Every answer, also the framework's own, carries the marker
+//! header and one shape of errors; only what is no HTTP at all gets hyper's
+//! bare 400, which a gateway takes for a proxy's word.
+
+mod admin;
+mod auth;
+mod body;
+mod error;
+mod gateway;
+mod open;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use rekey_protocol::{ChecksumSecrets, ErrorCode, MARKER_HEADER, MARKER_VALUE};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::db::Database;
+use crate::metrics::Metrics;
+
+use auth::Demand;
+pub use auth::Token;
+use error::ApiError;
+
+/// The largest body of a request, but for the import's.
+const BODY_MAX: usize = 16 * 1024;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    database: Database,
+    metrics: Arc<Metrics>,
+    checksum: Arc<ChecksumSecrets>,
+    document: Bytes,
+}
+
+/// What each listener demands of its callers.
+#[derive(Clone, Copy)]
+pub struct Tokens {
+    /// `None`: the caller was checked before us, by mTLS or the like.
+    pub gateway: Option<Token>,
+    /// The operator's.
+    pub admin: Token,
+}
+
+/// The services of the two listeners.
+pub struct Routers {
+    /// For gateways.
+    pub gateway: Router,
+    /// For the operator.
+    pub admin: Router,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "rekey-store",
+        description = "Rekey's key store. Operations tagged `gateway` and `open` are on the \
+            gateway listener, those tagged `admin` on the admin listener, with another token. \
+            Every answer carries `rekey-store: 1`; one without it is a proxy's own."
+    ),
+    modifiers(&SecuritySchemes)
+)]
+struct Document;
+
+struct SecuritySchemes;
+
+impl Modify for SecuritySchemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for (name, variable) in [
+            ("gateway", "REKEY_STORE_TOKEN"),
+            ("admin", "REKEY_ADMIN_TOKEN"),
+        ] {
+            let mut http = Http::new(HttpAuthScheme::Bearer);
+            http.description = Some(format!("The text of {variable}"));
+            components.add_security_scheme(name, SecurityScheme::Http(http));
+        }
+    }
+}
+
+/// Builds both listeners' services and the document that describes them.
+pub fn routers(
+    database: Database,
+    metrics: Arc<Metrics>,
+    checksum: ChecksumSecrets,
+    tokens: Tokens,
+) -> Result<Routers, serde_json::Error> {
+    let guarded =
+        |token, variable| middleware::from_fn_with_state(Demand { token, variable }, auth::check);
+    let (gateway, gateway_document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(gateway::resolve))
+        .routes(routes!(gateway::rotate))
+        .route_layer(guarded(tokens.gateway, "REKEY_STORE_TOKEN"))
+        .routes(routes!(open::healthz))
+        .routes(routes!(open::metrics))
+        .routes(routes!(open::openapi))
+        .split_for_parts();
+    let (admin, admin_document) = OpenApiRouter::new()
+        .routes(routes!(admin::add_user, admin::list_users))
+        .routes(routes!(admin::revoke))
+        .routes(routes!(admin::audit))
+        .route_layer(guarded(Some(tokens.admin), "REKEY_ADMIN_TOKEN"))
+        .routes(routes!(open::healthz))
+        .split_for_parts();
+    let document = gateway_document.merge_from(admin_document);
+    let app = App {
+        database,
+        metrics,
+        checksum: Arc::new(checksum),
+        document: serde_json::to_vec_pretty(&document)?.into(),
+    };
+    Ok(Routers {
+        gateway: finish(gateway, &app, "gateway"),
+        admin: finish(admin, &app, "admin"),
+    })
+}
+
+/// What both listeners do around every handler, and where there is none.
+fn finish(router: Router<App>, app: &App, listener: &'static str) -> Router {
+    let seal = Seal {
+        metrics: app.metrics.clone(),
+        listener,
+    };
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(seal, sealed))
+        .with_state(app.clone())
+}
+
+#[derive(Clone)]
+struct Seal {
+    metrics: Arc<Metrics>,
+    listener: &'static str,
+}
+
+/// Marks and counts every answer. The path is never logged as it came: a
+/// client may have put a key into it.
+async fn sealed(State(seal): State<Seal>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let endpoint = matched.as_ref().map_or("other", MatchedPath::as_str);
+    let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    response.headers_mut().insert(
+        HeaderName::from_static(MARKER_HEADER),
+        HeaderValue::from_static(MARKER_VALUE),
+    );
+    let took = started.elapsed();
+    seal.metrics.answered(seal.listener, endpoint, status, took);
+    tracing::debug!(
+        listener = seal.listener,
+        endpoint,
+        status,
+        ?took,
+        "answered"
+    );
+    response
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        "no such path on this listener; /openapi.json on the gateway listener lists them",
+    )
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(
+        ErrorCode::MethodNotAllowed,
+        "this path does not take this method",
+    )
+}
+
+/// A handler's panic is a fault of ours: what it had done is not known. The
+/// panic hook has logged where.
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    ApiError::new(
+        ErrorCode::Internal,
+        "a fault in the store; its log says where",
+    )
+    .into_response()
+}

@@ -1,0 +1,26 @@
+//! Rekey's key store: which API key is whose, and whether it is active.
+//!
+//! A server with two HTTP listeners over one SQLite file, and the commands
+//! that call it. It knows digests, never keys: a plain key exists here only
+//! while it is issued. It knows no gateway either; it answers whoever bears the
+//! token.
+//!
+//! - [`rotation`] decides, without a database or a clock.
+//! - [`db`] keeps: one writer, many readers, all or nothing.
+//! - [`http`] speaks; [`api`] holds the admin messages, `rekey-protocol` those
+//!   of the gateways.
+//! - [`cli`] is the command line.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crash;
+pub mod db;
+pub mod email;
+pub mod http;
+pub mod issue;
+pub mod log;
+pub mod metrics;
+pub mod rotation;
+pub mod serve;

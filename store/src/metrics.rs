@@ -1,0 +1,141 @@
+//! The store's own metrics, in Prometheus' text format. No label ever holds
+//! what a client sent.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The content type of [`Metrics::render`] (OpenMetrics 1.0).
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    listener: &'static str,
+    endpoint: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+/// All of them.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    rotations: Family<OutcomeLabels, Counter>,
+    commit_size: Histogram,
+    commit_seconds: Histogram,
+    failed_commits: Counter,
+    revision: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All at zero.
+    #[expect(
+        clippy::new_without_default,
+        reason = "an effectful registry is no default"
+    )]
+    pub fn new() -> Self {
+        // 10 µs to some 5 s.
+        let seconds = || Histogram::new(exponential_buckets(0.000_01, 2.0, 20));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("rekey_store"),
+            requests: Family::default(),
+            request_seconds: seconds(),
+            rotations: Family::default(),
+            commit_size: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            commit_seconds: seconds(),
+            failed_commits: Counter::default(),
+            revision: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "requests",
+            "Answered requests, by listener, endpoint and status",
+            metrics.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's head to its answer's",
+            Unit::Seconds,
+            metrics.request_seconds.clone(),
+        );
+        registry.register(
+            "rotations",
+            "Rotation requests, by outcome; repeated: answered again under the same id",
+            metrics.rotations.clone(),
+        );
+        registry.register(
+            "commit_batch_size",
+            "Changes in one transaction",
+            metrics.commit_size.clone(),
+        );
+        registry.register_with_unit(
+            "commit_duration",
+            "From the start of a transaction until it is on disk",
+            Unit::Seconds,
+            metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "failed_commits",
+            "Transactions that were rolled back or whose outcome is unknown",
+            metrics.failed_commits.clone(),
+        );
+        registry.register(
+            "revision",
+            "The store's counter of changes",
+            metrics.revision.clone(),
+        );
+        metrics
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, listener: &'static str, endpoint: &str, status: u16, took: Duration) {
+        let labels = RequestLabels {
+            listener,
+            endpoint: endpoint.to_owned(),
+            status,
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A rotation was decided.
+    pub fn rotated(&self, outcome: &'static str) {
+        self.rotations
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
+    /// A transaction ended; `revision` where it was committed.
+    pub fn committed(&self, size: usize, took: Duration, revision: Option<u64>) {
+        self.commit_size.observe(size as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+        match revision {
+            Some(revision) => self.set_revision(revision),
+            None => drop(self.failed_commits.inc()),
+        }
+    }
+
+    /// The history stands here.
+    pub fn set_revision(&self, revision: u64) {
+        self.revision.set(revision);
+    }
+
+    /// All of them as text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}

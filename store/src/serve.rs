@@ -1,0 +1,140 @@
+//! `rekey-store serve`: puts the parts together, waits for a signal, takes
+//! them apart again.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Secrets, ServeArgs};
+use crate::db::{Database, Owner};
+use crate::metrics::Metrics;
+use crate::{crash, http, log};
+
+/// How long requests in flight may take to end after a signal.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the store until SIGTERM or SIGINT.
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let secrets = Secrets::from_env(args.no_gateway_token)?;
+    crash::check().map_err(anyhow::Error::msg)?;
+    log::start()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(args, secrets));
+    // What did not end in time is left behind, not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
+    let (gateway, gateway_url) = bind(args.listen, "--listen").await?;
+    let (admin, admin_url) = bind(args.admin_listen, "--admin-listen").await?;
+    let metrics = Arc::new(Metrics::new());
+    let (database, owner) = Database::open(&args.database, args.rotation_interval, metrics.clone())
+        .with_context(|| args.database.display().to_string())?;
+    let routers = http::routers(database.clone(), metrics, secrets.checksum, secrets.tokens)?;
+    let (stop, stopped) = watch::channel(false);
+    let gateway = accept(gateway, routers.gateway, stopped.clone());
+    let admin = accept(admin, routers.admin, stopped);
+    if let Some(path) = &args.ready_file {
+        write_ready(path, &gateway_url, &admin_url)?;
+    }
+    tracing::info!(listen = %gateway_url, admin = %admin_url, database = %args.database.display(), "ready");
+    until_end(database, owner, stop, async move {
+        let (gateway, admin) = tokio::join!(gateway, admin);
+        gateway.and(admin)
+    })
+    .await
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another {flag}"))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+/// Serves a listener in the background until told to stop. There is no
+/// time-out on idle connections: a gateway's pool would sometimes send a
+/// request into a connection that closes, and could not know its fate.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    });
+    tokio::spawn(server.into_future())
+        .await
+        .context("a listener failed")?
+        .context("a listener failed")
+}
+
+async fn until_end(
+    database: Database,
+    mut owner: Owner,
+    stop: watch::Sender<bool>,
+    listeners: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut listeners = pin!(listeners);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        result = &mut listeners => return result.and_then(|()| bail!("the listeners ended")),
+        () = owner.writer.ended() => bail!("the writing thread failed; the log says where"),
+    };
+    tracing::info!("{name}: finishing what is under way; a second signal ends at once");
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        std::process::exit(1);
+    });
+    let _ = stop.send(true);
+    match tokio::time::timeout(DRAIN, listeners).await {
+        Ok(result) => result?,
+        Err(_) => tracing::warn!("some requests took over {DRAIN:?}; their connections are cut"),
+    }
+    database.stop().await;
+    let released = tokio::task::spawn_blocking(move || owner.release()).await;
+    if !released.unwrap_or(false) {
+        bail!("the writing thread failed; the log says where");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Writes the file whole or not at all: who waits for it never sees a part.
+fn write_ready(path: &Path, listen: &str, admin: &str) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let text = serde_json::json!({ "listen": listen, "admin": admin });
+        writeln!(file, "{text}")?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write the ready file {}", path.display()))
+}
