@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The project's automation: what `cargo xtask …` does, and the test bed that
+//! `up` and the end-to-end tests stand on.
+//!
+//! It knows how the parts are built, started and told of each other. It knows
+//! nothing of what they do: no key format, no protocol, no decision.
+
+pub mod build;
+pub mod envoy;
+pub mod shell;
+pub mod workspace;
