@@ -1,0 +1,1 @@
+//! Many rotations of one key at once, and clients that leave.

@@ -1,0 +1,1 @@
+//! Gateways and stores killed at any moment of a rotation.

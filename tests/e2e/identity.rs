@@ -1,0 +1,1 @@
+//! Whom the upstream believes to be served.

@@ -1,0 +1,1 @@
+//! Secrets that must not be found anywhere.

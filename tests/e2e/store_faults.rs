@@ -1,0 +1,1 @@
+//! Key stores that are down, slow, wrong or lying.

@@ -1,0 +1,1 @@
+//! Fleets to test, and what is seen of them from outside.

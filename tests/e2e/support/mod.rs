@@ -1,0 +1,9 @@
+//! What the tests share: fleets, clients, and faults to put between them.
+
+pub mod client;
+pub mod fleet;
+pub mod http1;
+pub mod http2;
+pub mod raw_http;
+pub mod scripted_store;
+pub mod tcp_proxy;
