@@ -7,4 +7,6 @@
 pub mod build;
 pub mod envoy;
 pub mod shell;
+pub mod testbed;
+pub mod up;
 pub mod workspace;

@@ -1,24 +1,38 @@
 //! `cargo xtask`: reads the command line and hands over.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
-use xtask::build::{self, BuildArgs};
+use xtask::{
+    build::{self, BuildArgs},
+    up::{self, UpArgs},
+};
 
 /// Rekey's automation.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
     #[command(subcommand)]
-    command: Task,
+    task: Task,
 }
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build all and run it here: Envoy, key store, demo API, and a key to try
+    Up(UpArgs),
     /// Build the filter, the key store and the demo upstream
     Build(BuildArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Up(args) => up::run(&args),
         Task::Build(args) => build::run(&args).map(drop),
+    };
+    // Not as `main`'s result: that prints a backtrace where one is switched on.
+    if let Err(error) = result {
+        eprintln!("xtask: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

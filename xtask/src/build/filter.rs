@@ -1,13 +1,7 @@
 //! The filter's .wasm: compiled with paths that name no builder, then stripped
 //! of the exports that `src/interface.txt` does not list.
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsString, fs, io::Write as _, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 use tempfile::NamedTempFile;
@@ -21,8 +15,11 @@ use crate::{shell, workspace};
 /// The list of the filter's imports and exports, below the repository.
 pub const INTERFACE_FILE: &str = "src/interface.txt";
 
-/// Builds `<target>/rekey/rekey.wasm` and returns its path.
-pub fn build(choice: ToolchainChoice) -> anyhow::Result<PathBuf> {
+/// What the finished filter is called, below `<target>/rekey`.
+pub const FILE_NAME: &str = "rekey.wasm";
+
+/// Builds it.
+pub fn build(choice: ToolchainChoice) -> anyhow::Result<()> {
     let toolchain = Toolchain::obtain(choice)?;
     let mut cargo = toolchain.cargo();
     cargo.current_dir(workspace::root());
@@ -36,9 +33,8 @@ pub fn build(choice: ToolchainChoice) -> anyhow::Result<PathBuf> {
     shell::run(&mut cargo)?;
 
     let linked = workspace::target_dir()?.join("wasm32-wasip1/wasm/rekey.wasm");
-    let finished = workspace::output_dir()?.join("rekey.wasm");
-    keep_listed_exports(&linked, &finished)?;
-    Ok(finished)
+    let finished = workspace::output_dir()?.join(FILE_NAME);
+    keep_listed_exports(&linked, &finished)
 }
 
 /// Post-link step. A callback that is exported is entered, whether or not the

@@ -39,19 +39,27 @@ pub struct Built {
     pub demo: PathBuf,
 }
 
+impl Built {
+    /// Where things are once they are built; looks at nothing.
+    pub(crate) fn expected() -> anyhow::Result<Self> {
+        let release = workspace::target_dir()?.join("release");
+        Ok(Self {
+            filter: workspace::output_dir()?.join(filter::FILE_NAME),
+            store: release.join("rekey-store"),
+            demo: release.join("rekey-demo"),
+        })
+    }
+}
+
 /// Builds the filter, the key store and the demo upstream.
 ///
 /// # Errors
 /// Something does not compile, or the wasm target is missing and cannot be
 /// obtained here.
 pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
-    let filter = filter::build(args.wasm_toolchain)?;
-    let release = build_release(&[])?;
-    Ok(Built {
-        filter,
-        store: release.join("rekey-store"),
-        demo: release.join("rekey-demo"),
-    })
+    filter::build(args.wasm_toolchain)?;
+    build_release(&[])?;
+    Built::expected()
 }
 
 /// Builds the key store that can be told to die at a given point of a
@@ -61,16 +69,15 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
 /// It does not compile.
 pub fn store_with_crash_points() -> anyhow::Result<PathBuf> {
     let name = "rekey-store-crash-points";
-    let release = build_release(&["--features=rekey-store/crash-points", "--bin", name])?;
-    Ok(release.join(name))
+    build_release(&["--features=rekey-store/crash-points", "--bin", name])?;
+    Ok(workspace::target_dir()?.join("release").join(name))
 }
 
 /// Always both packages: together they ask for the same features of the crates
 /// they share, which are then compiled once for all calls.
-fn build_release(args: &[&str]) -> anyhow::Result<PathBuf> {
+fn build_release(args: &[&str]) -> anyhow::Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release"]);
     cargo.args(["--package", "rekey-store", "--package", "rekey-demo"]);
-    shell::run(cargo.args(args))?;
-    Ok(workspace::target_dir()?.join("release"))
+    shell::run(cargo.args(args))
 }

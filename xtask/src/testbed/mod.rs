@@ -1,0 +1,50 @@
+//! A fleet of real processes on loopback: Envoys with the filter, the key
+//! store, the demo upstream. `cargo xtask up` and the end-to-end tests stand on
+//! it.
+//!
+//! ```no_run
+//! use xtask::testbed::{Fleet, FleetOptions};
+//!
+//! let mut fleet = Fleet::start(FleetOptions { concurrency: 4, ..FleetOptions::default() })?;
+//! let account = fleet.store.add_user("ada@example.com")?;
+//! let url = format!("{}/v1/echo", fleet.gateways[0].url());
+//! // … requests with `account.api_key` …
+//! fleet.store.process.kill_9()?;
+//! fleet.store.restart()?; // the same ports, the same database
+//! # anyhow::Ok(())
+//! ```
+//!
+//! What each part promises: when `start` or `restart` returns, it serves; its
+//! ports are its own until it is dropped, through every restart; dropped, it is
+//! killed, and nothing outlives the process that started it. A start that fails
+//! says why, with the end of the log.
+//!
+//! It knows how to start, find and stop; it knows nothing of what is asked of
+//! the parts, and no test.
+
+mod artifacts;
+mod envoy_config;
+mod fleet;
+mod gateway;
+mod http;
+mod port;
+mod process;
+mod run_dir;
+mod secrets;
+mod store;
+mod upstream;
+mod wait;
+
+pub use artifacts::{Artifacts, PREBUILT_VARIABLE};
+pub use envoy_config::{API_CLUSTER, EnvoyConfig, LISTENER, STORE_CLUSTER};
+pub use fleet::{Fleet, FleetOptions};
+pub use gateway::{Edit, Gateway, GatewayOptions};
+pub use port::Port;
+pub use process::{ExitWatch, Process};
+pub use run_dir::RunDir;
+pub use secrets::Secrets;
+pub use store::{Account, Store, StoreBinary, StoreOptions};
+pub use upstream::{Received, Upstream};
+pub use wait::until;
+
+pub use nix::sys::signal::Signal;

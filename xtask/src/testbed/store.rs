@@ -1,0 +1,233 @@
+//! The key store, with a database of its own.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Artifacts, Port, Process, Secrets, http, process, until};
+
+/// Opening a database after a kill replays its log.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How the key store is started.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Which program.
+    pub binary: StoreBinary,
+    /// `--rotation-interval`, such as `3s`.
+    pub rotation_interval: String,
+    /// More variables of its environment, such as `RUST_LOG`.
+    pub env: Vec<(String, String)>,
+    /// Its tokens and the secret of the checksums.
+    pub secrets: Secrets,
+}
+
+/// Which program is the key store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreBinary {
+    /// The one that users get.
+    Release,
+    /// The one that kills itself, as by SIGKILL, at `REKEY_STORE_CRASH_AT`
+    /// (`point` or `point:n`: at its n-th passing); never if None.
+    CrashPoints(Option<String>),
+}
+
+/// A running key store. `process` has its life and its log.
+#[derive(Debug)]
+pub struct Store {
+    /// Pid, signals, end, log.
+    pub process: Process,
+    /// What [`restart`](Self::restart) starts it with; may be changed before.
+    pub options: StoreOptions,
+    folder: PathBuf,
+    gateway: Port,
+    admin: Port,
+    cli: PathBuf,
+}
+
+/// A user of the store and the only copy of the first key.
+#[derive(Clone, Deserialize)]
+pub struct Account {
+    /// The id that the upstream sees.
+    pub user_id: String,
+    /// The plaintext key.
+    pub api_key: String,
+}
+
+impl Store {
+    /// Starts one and waits until it serves. Its files are in
+    /// `<run_dir>/store`; a database that is there already is used.
+    ///
+    /// # Errors
+    /// It cannot be built, or does not become ready: then with the end of its
+    /// log.
+    pub fn start(run_dir: &Path, options: StoreOptions) -> anyhow::Result<Self> {
+        let folder = run_dir.join("store");
+        fs::create_dir_all(&folder)?;
+        let (gateway, admin) = (Port::free()?, Port::free()?);
+        Ok(Self {
+            process: spawn(&options, &folder, &gateway, &admin)?,
+            cli: Artifacts::obtain()?.built.store,
+            options,
+            folder,
+            gateway,
+            admin,
+        })
+    }
+
+    /// Stops it (by SIGTERM if it still runs) and starts it again: the same
+    /// ports, the same database, `options` as they are now.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.terminate()?;
+        self.process = spawn(&self.options, &self.folder, &self.gateway, &self.admin)?;
+        Ok(())
+    }
+
+    /// What gateways call: `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        self.gateway.url()
+    }
+
+    /// The same, for a socket.
+    pub fn address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    /// The admin listener.
+    pub fn admin_url(&self) -> String {
+        self.admin.url()
+    }
+
+    /// The SQLite file; its companions (`-wal`, `-shm`, `.lock`) are beside it.
+    pub fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+
+    /// The command line's program.
+    pub fn cli_path(&self) -> &Path {
+        &self.cli
+    }
+
+    /// The command line, told where this store is; add the subcommand.
+    pub fn cli(&self) -> Command {
+        let mut command = Command::new(&self.cli);
+        command.env("REKEY_ADMIN_URL", self.admin_url());
+        command.env("REKEY_ADMIN_TOKEN", &self.options.secrets.admin_token);
+        command
+    }
+
+    /// Adds a user with a first key, over the admin listener.
+    ///
+    /// # Errors
+    /// The address is taken, or the store does not answer as it should.
+    pub fn add_user(&self, email: &str) -> anyhow::Result<Account> {
+        self.try_add_user(email)?
+            .with_context(|| format!("there is a user {email} already"))
+    }
+
+    /// The same; None if the address is taken.
+    ///
+    /// # Errors
+    /// The store does not answer as it should.
+    pub fn try_add_user(&self, email: &str) -> anyhow::Result<Option<Account>> {
+        let url = format!("{}/v1/users", self.admin_url());
+        let token = &self.options.secrets.admin_token;
+        let (status, body) = http::post_json(&url, token, &json!({ "email": email }))?;
+        match status {
+            // The text holds a key: it must not become part of an error.
+            201 => serde_json::from_str(&body)
+                .map(Some)
+                .map_err(|_| anyhow::anyhow!("POST {url}: 201, and no account")),
+            409 => Ok(None),
+            _ => bail!("POST {url}: {status} {body}"),
+        }
+    }
+}
+
+fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+
+    /// The command line's program.
+    pub fn cli_path(&self) -> &Path {
+        &self.cli
+    }
+
+    /// The command line, told where this store is; add the subcommand.
+    pub fn cli(&self) -> Command {
+        let mut command = Command::new(&self.cli);
+        command.env("REKEY_ADMIN_URL", self.admin_url());
+        command.env("REKEY_ADMIN_TOKEN", &self.options.secrets.admin_token);
+        command
+    }
+
+    /// `users add`: a new user with a first key.
+    ///
+    /// # Errors
+    /// The address is taken, or the store does not answer.
+    pub fn add_user(&self, email: &str) -> anyhow::Result<Account> {
+        let mut command = self.cli();
+        let printed = shell::output(command.args(["users", "add", "--json", "--email", email]))?;
+        // The text holds a key: it must not become part of an error.
+        serde_json::from_str(&printed)
+            .map_err(|_| anyhow::anyhow!("`users add --json` printed no account"))
+    }
+}
+
+fn database(folder: &Path) -> PathBuf {
+    folder.join("rekey.db")
+}
+
+fn spawn(
+    options: &StoreOptions,
+    folder: &Path,
+    gateway: &Port,
+    admin: &Port,
+) -> anyhow::Result<Process> {
+    let mut command = match &options.binary {
+        StoreBinary::Release => Command::new(Artifacts::obtain()?.built.store),
+        StoreBinary::CrashPoints(at) => {
+            let mut command = Command::new(Artifacts::store_with_crash_points()?);
+            command.envs(at.as_ref().map(|at| ("REKEY_STORE_CRASH_AT", at)));
+            command
+        }
+    };
+    let ready = folder.join("ready.json");
+    let _ = fs::remove_file(&ready);
+    command.arg("serve");
+    command.args(["--listen", &gateway.address().to_string()]);
+    command.args(["--admin-listen", &admin.address().to_string()]);
+    command.args(["--rotation-interval", &options.rotation_interval]);
+    command.arg("--database").arg(database(folder));
+    command.arg("--ready-file").arg(&ready);
+    command.envs(options.env.iter().map(|(name, value)| (name, value)));
+    options.secrets.give_to_store(&mut command);
+    let process = Process::spawn("the key store", command, &folder.join("store.log"))?;
+    wait_for_file(&process, &ready)?;
+    Ok(process)
+}
+
+/// Waits for the file that a server writes once it accepts connections.
+pub(super) fn wait_for_file(process: &Process, ready: &Path) -> anyhow::Result<()> {
+    let wait = until("its ready file", READY_LIMIT, || {
+        match process.exit_status() {
+            Some(status) => bail!("it ended ({status})"),
+            None => Ok(ready.exists().then_some(())),
+        }
+    });
+    wait.with_context(|| {
+        let tail = process::tail(process.log_path());
+        format!("{} does not become ready. {tail}", process.name())
+    })
+}

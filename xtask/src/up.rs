@@ -1,0 +1,160 @@
+//! `cargo xtask up`: a fleet in the foreground, with a key to try it.
+//!
+//! It starts and stops; what it prints is for people, or with `--json` for
+//! programs. What it started ends with it, whichever way it ends.
+
+mod shown;
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+};
+
+use anyhow::{Context as _, bail};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    shell,
+    testbed::{Account, Artifacts, Fleet, FleetOptions, Secrets},
+};
+
+/// Options of `cargo xtask up`.
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    /// Print one line of JSON on standard output once all is ready
+    #[arg(long)]
+    json: bool,
+    /// The first gateway's port on loopback; 0 takes any free one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port: u16,
+    /// How many gateways
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    gateways: u32,
+    /// Envoy's worker threads in each
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one)]
+    concurrency: u32,
+    /// Keep database, secrets and logs in this folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The store's time between two rotations of one user, such as 10s
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    rotation_interval: String,
+    /// Start from this Envoy configuration instead of envoy.yaml
+    #[arg(long, value_name = "FILE")]
+    envoy_config: Option<PathBuf>,
+}
+
+fn at_least_one(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a whole number, 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// What ends the waiting.
+enum Event {
+    /// SIGINT or SIGTERM.
+    ToldToStop,
+    /// A part of the fleet has ended; the text says how.
+    Died(String),
+}
+
+/// Builds all, starts it, prints what to do with it, and stops it on SIGINT or
+/// SIGTERM.
+///
+/// # Errors
+/// Something cannot be built or started, or a part ends by itself.
+pub fn run(args: &UpArgs) -> anyhow::Result<()> {
+    // Before signals are ours: until here, they end us and the build.
+    Artifacts::obtain()?;
+    let (events, queue) = mpsc::channel();
+    watch_signals(events.clone())?;
+
+    shell::say("starting the key store, the upstream and Envoy");
+    let fleet = Fleet::start(fleet_options(args)?)?;
+    for process in fleet.processes() {
+        let (watch, events) = (process.exit_watch(), events.clone());
+        thread::spawn(move || events.send(Event::Died(watch.wait())));
+    }
+    let account = demo_user(&fleet)?;
+    if args.json {
+        shown::print_json(&fleet, &account)?;
+    } else {
+        shown::print_text(&fleet, &account)?;
+    }
+    drop(account);
+    let ended = wait(&queue);
+    shell::say("stopping");
+    fleet.stop()?;
+    ended
+}
+
+fn wait(queue: &Receiver<Event>) -> anyhow::Result<()> {
+    match queue.recv().context("nothing is left to wait for")? {
+        Event::ToldToStop => Ok(()),
+        Event::Died(how) => bail!(how),
+    }
+}
+
+fn fleet_options(args: &UpArgs) -> anyhow::Result<FleetOptions> {
+    let secrets = match &args.data {
+        Some(folder) => {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            Secrets::from_env_or_file(&folder.join("secrets.env"))?
+        }
+        None => Secrets::from_env()?,
+    };
+    Ok(FleetOptions {
+        gateways: args.gateways as usize,
+        concurrency: args.concurrency,
+        port: args.port,
+        rotation_interval: args.rotation_interval.clone(),
+        envoy_config: args.envoy_config.clone(),
+        secrets: Some(secrets),
+        folder: args.data.clone(),
+        ..FleetOptions::default()
+    })
+}
+
+/// A user to try things with: demo@example.com, or, in a kept database where
+/// that one has a key that nobody can show again, the next demo+N.
+fn demo_user(fleet: &Fleet) -> anyhow::Result<Account> {
+    for number in 1_u64.. {
+        let email = match number {
+            1 => "demo@example.com".to_owned(),
+            _ => format!("demo+{number}@example.com"),
+        };
+        if let Some(account) = fleet.store.try_add_user(&email)? {
+            return Ok(account);
+        }
+    }
+    bail!("every demo address is taken")
+}
+
+fn watch_signals(events: Sender<Event>) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            let _ = events.send(Event::ToldToStop);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_fleet_of_nothing() {
+        assert_eq!(at_least_one("3"), Ok(3));
+        for bad in ["0", "-1", "many", ""] {
+            assert!(at_least_one(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What `cargo xtask up` prints once all is ready. The only two places that
+//! print a key.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::testbed::{Account, Fleet};
+
+/// The line of `--json`; the order of the fields is the order in it.
+#[derive(Serialize)]
+struct Line<'a> {
+    gateways: Vec<String>,
+    envoy_admin: Vec<String>,
+    stores: [String; 1],
+    store_admin: String,
+    store_admin_token: &'a str,
+    upstream: String,
+    user_id: &'a str,
+    api_key: &'a str,
+    store_cli: String,
+    pids: Pids,
+}
+
+#[derive(Serialize)]
+struct Pids {
+    gateways: Vec<u32>,
+    stores: [u32; 1],
+    upstream: u32,
+}
+
+pub(super) fn print_json(fleet: &Fleet, account: &Account) -> anyhow::Result<()> {
+    let gateways = || fleet.gateways.iter();
+    let line = Line {
+        gateways: gateways().map(|gateway| gateway.url()).collect(),
+        envoy_admin: gateways().map(|gateway| gateway.admin_url()).collect(),
+        stores: [fleet.store.url()],
+        store_admin: fleet.store.admin_url(),
+        store_admin_token: &fleet.secrets.admin_token,
+        upstream: fleet.upstream.url(),
+        user_id: &account.user_id,
+        api_key: &account.api_key,
+        store_cli: fleet.store.cli_path().to_string_lossy().into_owned(),
+        pids: Pids {
+            gateways: gateways().map(|gateway| gateway.process.pid()).collect(),
+            stores: [fleet.store.process.pid()],
+            upstream: fleet.upstream.process.pid(),
+        },
+    };
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &line)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+pub(super) fn print_text(fleet: &Fleet, account: &Account) -> anyhow::Result<()> {
+    let gateway = &fleet.gateways[0];
+    let url = gateway.url();
+    let key = &account.api_key;
+    let user = &account.user_id;
+    let upstream = fleet.upstream.url();
+    let mut out = std::io::stdout().lock();
+    write!(
+        out,
+        r#"
+Rekey is up. The API key of user {user}, shown this once:
+
+  {key}
+
+Regenerate it, as the API is documented:
+
+  curl -X POST "{url}/v1/user/api-key/regenerate" \
+    -H "Authorization: Bearer {key}" \
+    -H "Content-Type: application/json"
+
+The old key is refused from then on, everywhere:
+
+  curl -i "{url}/v1/echo" -H "Authorization: Bearer {key}"
+
+Put the new one in its place. Each call costs a credit; regenerating does not,
+and is possible once per {interval} (after that: 429 and when to try again):
+
+  NEW_KEY=sb_live_…
+  curl "{url}/v1/echo" -H "Authorization: Bearer $NEW_KEY"
+  curl "{upstream}/demo/ledger"
+  curl -i -X POST "{url}/v1/user/api-key/regenerate" -H "Authorization: Bearer $NEW_KEY"
+
+The operator's side, with the token of this run:
+
+  export REKEY_ADMIN_URL={admin} REKEY_ADMIN_TOKEN={token}
+  {cli} users list
+  {cli} audit --user {user}
+
+"#,
+        interval = fleet.store.options.rotation_interval,
+        admin = fleet.store.admin_url(),
+        token = fleet.secrets.admin_token,
+        cli = fleet.store.cli_path().display(),
+    )?;
+    for gateway in &fleet.gateways {
+        let name = &gateway.options.name;
+        let (url, admin) = (gateway.url(), gateway.admin_url());
+        writeln!(out, "{name}: {url}  (Envoy's admin: {admin})")?;
+    }
+    let logs = fleet.run_dir.path().display();
+    writeln!(out, "Logs: {logs}/*/*.log\nCtrl-C stops all of it.")?;
+    Ok(out.flush()?)
+}
