@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{
-    Edit, Gateway, GatewayOptions, Process, RunDir, Secrets, Store, StoreBinary, StoreOptions, Upstream,
+    Edit, Gateway, GatewayOptions, Process, RunDir, Secrets, Store, StoreBinary, StoreOptions,
+    Upstream,
 };
 
 /// How a fleet is started. The defaults suit most tests.

@@ -155,36 +155,6 @@ impl Store {
     }
 }
 
-fn database(&self) -> PathBuf {
-        database(&self.folder)
-    }
-
-    /// The command line's program.
-    pub fn cli_path(&self) -> &Path {
-        &self.cli
-    }
-
-    /// The command line, told where this store is; add the subcommand.
-    pub fn cli(&self) -> Command {
-        let mut command = Command::new(&self.cli);
-        command.env("REKEY_ADMIN_URL", self.admin_url());
-        command.env("REKEY_ADMIN_TOKEN", &self.options.secrets.admin_token);
-        command
-    }
-
-    /// `users add`: a new user with a first key.
-    ///
-    /// # Errors
-    /// The address is taken, or the store does not answer.
-    pub fn add_user(&self, email: &str) -> anyhow::Result<Account> {
-        let mut command = self.cli();
-        let printed = shell::output(command.args(["users", "add", "--json", "--email", email]))?;
-        // The text holds a key: it must not become part of an error.
-        serde_json::from_str(&printed)
-            .map_err(|_| anyhow::anyhow!("`users add --json` printed no account"))
-    }
-}
-
 fn database(folder: &Path) -> PathBuf {
     folder.join("rekey.db")
 }
