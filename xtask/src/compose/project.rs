@@ -1,0 +1,215 @@
+//! One run of docker-compose.yml: a project name, a host port and secrets of its
+//! own, so that it disturbs no other run, and the certainty that it is taken
+//! down. Does not know what is tested.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use super::bases::Bases;
+use super::docker::Docker;
+use crate::{shell, workspace};
+
+/// The services of docker-compose.yml that are built.
+const SERVICES: [&str; 4] = ["gateway", "store", "upstream", "demo-user"];
+/// The service that makes a user, prints its key and ends.
+const ONE_SHOT: &str = "demo-user";
+/// The label of the Dockerfile's stages that end up in no image.
+const STAGE_LABELS: [&str; 2] = ["rekey.stage=source", "rekey.stage=build"];
+
+/// A project of docker-compose.yml; taken down when dropped.
+pub struct Project {
+    docker: Docker,
+    /// Names the base images to compose.
+    overrides: PathBuf,
+    name: String,
+    /// Where the gateway is published on 127.0.0.1.
+    port: u16,
+    secrets: [(&'static str, String); 3],
+    /// Whether dropping it takes it down.
+    take_down: bool,
+}
+
+impl Project {
+    /// Prepares a run; nothing is started yet.
+    pub fn new(docker: Docker, bases: &Bases) -> anyhow::Result<Self> {
+        let name = format!("rekey-xtask-{}", random_hex(4)?);
+        let directory = workspace::output_dir()?.join("compose");
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let overrides = directory.join(format!("{name}.json"));
+        fs::write(&overrides, overrides_for(bases).to_string())
+            .with_context(|| format!("cannot write {}", overrides.display()))?;
+        Ok(Self {
+            docker,
+            overrides,
+            name,
+            port: free_port()?,
+            secrets: [
+                ("REKEY_STORE_TOKEN", random_hex(32)?),
+                ("REKEY_ADMIN_TOKEN", random_hex(32)?),
+                ("REKEY_CHECKSUM_SECRET", random_hex(32)?),
+            ],
+            take_down: true,
+        })
+    }
+
+    /// Leave it running, whatever happens.
+    pub fn keep(&mut self) {
+        self.take_down = false;
+    }
+
+    /// The gateway's address on this machine.
+    pub fn gateway(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The secrets that the services run with.
+    pub fn secrets(&self) -> [(&str, &str); 3] {
+        self.secrets
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// What a person types to remove it.
+    pub fn how_to_remove(&self) -> String {
+        let compose = self.docker.compose_name();
+        format!("`{compose} -p {} down -v --rmi all`", self.name)
+    }
+
+    /// Builds all images.
+    pub fn build(&self) -> anyhow::Result<()> {
+        shell::run(&mut self.compose(["build"]))?;
+        self.forget_old_stages();
+        Ok(())
+    }
+
+    /// Starts all services and waits until the one-shot has ended well.
+    /// Returns what that one printed.
+    pub fn up(&self) -> anyhow::Result<String> {
+        shell::run(&mut self.compose(["up", "--detach", "--no-build"]))?;
+        let id = shell::output(&mut self.compose(["ps", "--all", "--quiet", ONE_SHOT]))?;
+        let id = id.trim();
+        let status = shell::output(&mut self.docker.docker(["wait", id]))?;
+        let printed = shell::output(&mut self.docker.docker(["logs", id]))?;
+        ensure!(
+            status.trim() == "0",
+            "{ONE_SHOT} ended with status {}; `docker logs` has: {printed}",
+            status.trim(),
+        );
+        Ok(printed)
+    }
+
+    /// Everything that the services logged so far, but for the one-shot.
+    pub fn logs(&self) -> anyhow::Result<String> {
+        let services = SERVICES.into_iter().filter(|service| *service != ONE_SHOT);
+        shell::output(&mut self.compose(["logs", "--no-color"].into_iter().chain(services)))
+    }
+
+    /// A line of `docker inspect` for every container, by a Go template.
+    pub fn inspect(&self, template: &str) -> anyhow::Result<Vec<String>> {
+        let ids = shell::output(&mut self.compose(["ps", "--all", "--quiet"]))?;
+        let command = ["inspect", "--format", template]
+            .into_iter()
+            .chain(ids.split_whitespace());
+        let lines = shell::output(&mut self.docker.docker(command))?;
+        Ok(lines.lines().map(str::to_owned).collect())
+    }
+
+    /// Stops and removes the containers, and keeps the database.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        shell::run(&mut self.compose(["down"]))
+    }
+
+    /// Removes all that the run has made but the layers that the next build uses.
+    pub fn down(&mut self) -> anyhow::Result<()> {
+        self.take_down = false;
+        shell::run(&mut self.compose(["down", "--volumes", "--remove-orphans", "--rmi", "all"]))?;
+        fs::remove_file(&self.overrides)
+            .with_context(|| format!("cannot remove {}", self.overrides.display()))
+    }
+
+    fn compose<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let files = ["-f", "docker-compose.yml", "-f"].map(Path::new);
+        let mut compose = self.docker.compose(files);
+        compose
+            .arg(&self.overrides)
+            .args(["-p", &self.name])
+            .args(args);
+        compose
+            .env("REKEY_PORT", self.port.to_string())
+            .env("REKEY_TAG", &self.name)
+            .envs(self.secrets());
+        compose
+    }
+
+    /// The classic builder keeps every build stage that ever was, a gigabyte
+    /// each. The newest of each kind serves the next build; the rest is removed.
+    fn forget_old_stages(&self) {
+        for label in STAGE_LABELS {
+            let filter = format!("label={label}");
+            let list = [
+                "images",
+                "--quiet",
+                "--filter",
+                "dangling=true",
+                "--filter",
+                &filter,
+            ];
+            // Newest first. Not to tidy up is no reason to fail.
+            let stages = shell::output(&mut self.docker.docker(list)).unwrap_or_default();
+            for stage in stages.split_whitespace().skip(1) {
+                let _ = shell::output(&mut self.docker.docker(["rmi", stage]));
+            }
+        }
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if !self.take_down {
+            return;
+        }
+        // Something went wrong; the containers know best what, and soon are gone.
+        let services = ["logs", "--no-color", "--tail", "30"];
+        let _ = shell::run(&mut self.compose(services));
+        if let Err(error) = self.down() {
+            let how = self.how_to_remove();
+            shell::say(format_args!("{error:#}; {how} removes what is left"));
+        }
+    }
+}
+
+/// A second compose file (JSON is YAML) with the Dockerfile's arguments, so that
+/// docker-compose.yml need not speak of them.
+fn overrides_for(bases: &Bases) -> serde_json::Value {
+    let args: serde_json::Map<_, _> = bases
+        .build_args()
+        .into_iter()
+        .map(|(name, image)| (name.to_owned(), image.into()))
+        .collect();
+    let services: serde_json::Map<_, _> = SERVICES
+        .into_iter()
+        .map(|service| {
+            (
+                service.to_owned(),
+                serde_json::json!({ "build": { "args": args } }),
+            )
+        })
+        .collect();
+    serde_json::json!({ "services": services })
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn random_hex(bytes: usize) -> anyhow::Result<String> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).context("no random bytes")?;
+    Ok(hex::encode(random))
+}

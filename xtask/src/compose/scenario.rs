@@ -1,0 +1,247 @@
+//! What is true of the containers: a user who pastes the printed lines gets what
+//! the documented API says, also after a restart, and nothing secret is logged.
+
+use anyhow::{Context, bail, ensure};
+
+use super::Timings;
+use super::curl::{self, Answer};
+use super::project::Project;
+
+/// Runs the whole test; the project is up afterwards.
+pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
+    let first = Printed::parse(&timings.take("first up", || project.up())?)?;
+    let new_key = timings.take("curl test", || curl_test(project, &first))?;
+
+    containers_are_confined(project)?;
+    let logs = project.logs()?;
+    ensure!(
+        logs.contains("/v1/user/api-key/regenerate"),
+        "the logs do not tell of the requests; is the access log on?"
+    );
+    let keys = [
+        ("the old key", first.key.as_str()),
+        ("the new key", &new_key),
+    ];
+    nothing_secret(&logs, project.secrets().into_iter().chain(keys))?;
+
+    timings.take("restart", || project.stop())?;
+    let second = Printed::parse(&timings.take("second up", || project.up())?)
+        .context("the second start, on the kept database")?;
+    ensure!(
+        second.key != first.key,
+        "the second start showed the first one's key"
+    );
+    for (key, status) in [(&first.key, 401), (&new_key, 200), (&second.key, 200)] {
+        first
+            .call(key, status)
+            .context("after a restart on the kept database")?;
+    }
+    nothing_secret(&project.logs()?, project.secrets().into_iter().chain(keys))
+}
+
+/// The documented API, by the printed lines. Returns the new key.
+fn curl_test(project: &Project, printed: &Printed) -> anyhow::Result<String> {
+    ensure!(
+        printed.call.contains(&project.gateway()),
+        "the printed lines are not for the published gateway at {}",
+        project.gateway()
+    );
+    let old_key = &printed.key;
+    printed.call(old_key, 200)?;
+
+    let rotated = printed.regenerate(old_key, 200)?;
+    let new_key = documented_success(&rotated.body)?;
+    ensure!(&new_key != old_key, "the new key is the old key");
+
+    printed.call(old_key, 401)?;
+    printed.regenerate(old_key, 401)?;
+    printed.call(&new_key, 200)?;
+
+    let limited = printed.regenerate(&new_key, 429)?;
+    documented_rate_limit(&limited)?;
+    Ok(new_key)
+}
+
+/// What the one-shot printed.
+struct Printed {
+    key: String,
+    /// Calls the API behind the gateway.
+    call: String,
+    /// Calls the documented endpoint.
+    regenerate: String,
+}
+
+impl Printed {
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let key = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("api_key "));
+        let curl = |part: &str| {
+            let mut lines = text.lines().map(str::trim);
+            lines.find(|line| line.starts_with("curl ") && line.contains(part))
+        };
+        match (key, curl("/v1/echo"), curl("-X POST")) {
+            (Some(key), Some(call), Some(regenerate)) => Ok(Self {
+                key: key.trim().to_owned(),
+                call: call.to_owned(),
+                regenerate: regenerate.to_owned(),
+            }),
+            _ => bail!("the one-shot printed no key or no curl lines"),
+        }
+    }
+
+    fn call(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
+        self.paste(&self.call, key, status)
+    }
+
+    fn regenerate(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
+        self.paste(&self.regenerate, key, status)
+    }
+
+    /// Pastes a line with `key` in the place of the printed key.
+    fn paste(&self, line: &str, key: &str, status: u16) -> anyhow::Result<Answer> {
+        let answer = curl::paste(&line.replace(&self.key, key))?;
+        ensure!(
+            answer.status == status,
+            "expected {status}, got {}: {}: {}",
+            answer.status,
+            line.replace(&self.key, "…"),
+            answer.body.replace(&self.key, "…"),
+        );
+        Ok(answer)
+    }
+}
+
+/// Compares the 200's body with the documented one, field for field in order.
+/// Returns the new key.
+fn documented_success(body: &str) -> anyhow::Result<String> {
+    let json: serde_json::Value = serde_json::from_str(body).context("the 200 is no JSON")?;
+    let text = |field: &str| json["data"][field].as_str().unwrap_or_default();
+    let (key, created_at) = (text("api_key"), text("created_at"));
+    let documented = format!(
+        "{{\"success\":true,\"data\":{{\"api_key\":\"{key}\",\"created_at\":\"{created_at}\",\
+         \"previous_key_invalidated\":true}},\
+         \"message\":\"API key regenerated successfully. Your old key is now invalid.\"}}"
+    );
+    let masked = || match key {
+        "" => body.to_owned(),
+        key => body.replace(key, "…"),
+    };
+    ensure!(
+        body == documented,
+        "the 200 is not the documented object in its order: {}",
+        masked(),
+    );
+    ensure!(
+        key.starts_with("sb_live_") && key.len() == 40,
+        "the new key has another form than sb_live_ and 32 characters"
+    );
+    Ok(key.to_owned())
+}
+
+/// Compares the 429 with the documented one, and its header with its body.
+fn documented_rate_limit(answer: &Answer) -> anyhow::Result<()> {
+    let json: serde_json::Value =
+        serde_json::from_str(&answer.body).context("the 429 is no JSON")?;
+    let seconds = json["error"]["retry_after"].as_u64().unwrap_or_default();
+    let documented = format!(
+        "{{\"success\":false,\"error\":{{\"code\":\"rate_limited\",\"message\":\"You can only \
+         regenerate your API key once per hour. Please try again later.\",\
+         \"retry_after\":{seconds}}}}}"
+    );
+    ensure!(
+        answer.body == documented,
+        "the 429 is not the documented object in its order: {}",
+        answer.body,
+    );
+    ensure!((1..=3600).contains(&seconds), "retry_after is {seconds}");
+    ensure!(
+        answer.header("retry-after") == seconds.to_string(),
+        "Retry-After {:?} does not agree with retry_after {seconds}",
+        answer.header("retry-after"),
+    );
+    Ok(())
+}
+
+/// No root, nothing writable but volumes, and no way in but the gateway's port.
+fn containers_are_confined(project: &Project) -> anyhow::Result<()> {
+    for line in project
+        .inspect("{{.Name}} user={{.Config.User}} read-only={{.HostConfig.ReadonlyRootfs}}")?
+    {
+        let confined =
+            line.contains("read-only=true") && !line.contains("user= ") && !line.contains("user=0");
+        ensure!(confined, "a container may do too much: {line}");
+    }
+    let published = project.inspect(
+        "{{range $port, $to := .HostConfig.PortBindings}}{{range $to}}http://{{.HostIp}}:{{.HostPort}} {{end}}{{end}}",
+    )?;
+    let published: Vec<_> = published
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    ensure!(
+        published == [project.gateway()],
+        "only the gateway's port should be published, on loopback: {published:?}"
+    );
+    Ok(())
+}
+
+fn nothing_secret<'a>(
+    logs: &str,
+    secrets: impl Iterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<()> {
+    for (name, secret) in secrets {
+        ensure!(!logs.contains(secret), "{name} is in the containers' logs");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "sb_live_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
+    #[test]
+    fn the_documented_success_passes_and_its_order_counts() {
+        let message = "API key regenerated successfully. Your old key is now invalid.";
+        let good = format!(
+            r#"{{"success":true,"data":{{"api_key":"{KEY}","created_at":"2025-01-31T16:00:00Z","previous_key_invalidated":true}},"message":"{message}"}}"#
+        );
+        assert_eq!(documented_success(&good).unwrap(), KEY);
+
+        let swapped = format!(
+            r#"{{"success":true,"data":{{"created_at":"2025-01-31T16:00:00Z","api_key":"{KEY}","previous_key_invalidated":true}},"message":"{message}"}}"#
+        );
+        let error = documented_success(&swapped).unwrap_err().to_string();
+        assert!(!error.contains(KEY), "{error}");
+        assert!(documented_success(&good.replace("true}", "false}")).is_err());
+        assert!(documented_success(&good.replace("sb_live_", "sb_test_")).is_err());
+        assert!(documented_success("").is_err());
+    }
+
+    #[test]
+    fn the_one_shots_lines_are_found() {
+        let text = format!(
+            "noise\n  api_key  {KEY}\n  curl \"http://x/v1/echo\" -H \"{KEY}\"\n  curl -X POST \"http://x/\"\n"
+        );
+        let printed = Printed::parse(&text).unwrap();
+        assert_eq!(printed.key, KEY);
+        assert!(printed.call.starts_with("curl \"http://x/v1/echo\""));
+        assert!(printed.regenerate.starts_with("curl -X POST"));
+        assert!(Printed::parse("api_key x").is_err());
+    }
+
+    #[test]
+    fn a_logged_secret_is_named_and_not_repeated() {
+        let secrets = || [("the token", "s3cret")].into_iter();
+        assert!(nothing_secret("all quiet", secrets()).is_ok());
+        let error = nothing_secret("oh: s3cret!", secrets())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the token") && !error.contains("s3cret"),
+            "{error}"
+        );
+    }
+}

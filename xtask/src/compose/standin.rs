@@ -1,0 +1,290 @@
+//! Stand-ins for the official base images, where none can be pulled: a Debian of
+//! this machine's own release from `debootstrap`, this machine's Rust toolchain
+//! in it, and the Envoy that the tests run.
+//!
+//! Their names say what they are, and a tag is the digest of what went in, so a
+//! second run finds them ready. Does not know who asked, nor for what.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::bases::Bases;
+use super::docker::Docker;
+use crate::{envoy, shell};
+
+/// Part of every tag: to be raised when a stand-in is made in another way.
+const RECIPE: &str = "1";
+/// What the official `rust` image has and a build of ours needs.
+const COMPILER_PACKAGES: &str = "ca-certificates,gcc,g++,libc6-dev,make";
+/// Where programs of this machine find the certificates they trust, unless
+/// `SSL_CERT_FILE` says otherwise. Debian's place.
+const TRUSTED_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Parts of a Debian that a container does not need, as the `slim` images have it.
+const LEFT_OUT: [&str; 7] = [
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+];
+/// Parts of a toolchain that no build of ours needs; documentation, mostly.
+const TOOLCHAIN_PARTS: [&str; 2] = ["bin", "lib"];
+
+/// Makes the stand-ins that the daemon does not have yet.
+///
+/// # Errors
+/// Not root, not on a Debian, or one of the tools failed.
+pub fn make(docker: &Docker, because: String) -> anyhow::Result<Bases> {
+    let debian = Debian::of_this_machine()?;
+    let sysroot = shell::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let rustc = shell::output(Command::new("rustc").arg("-vV"))?;
+    let certificates = std::env::var_os("SSL_CERT_FILE")
+        .map_or_else(|| PathBuf::from(TRUSTED_CERTIFICATES), PathBuf::from);
+    let envoy = envoy::obtain()?;
+
+    let debian_image = Image::new("debian", &[debian.codename.as_bytes()]);
+    debian_image.unless_there(docker, || {
+        let root = debian.bootstrap(None)?;
+        import(docker, root.path(), &debian_image.0)
+    })?;
+
+    let trusted = read(&certificates)?;
+    let has_wasm = Path::new(sysroot.trim())
+        .join("lib/rustlib/wasm32-wasip1")
+        .exists();
+    let rust_image = Image::new(
+        "rust",
+        &[
+            debian.codename.as_bytes(),
+            rustc.as_bytes(),
+            &trusted,
+            &[has_wasm.into()],
+        ],
+    );
+    rust_image.unless_there(docker, || {
+        let root = debian.bootstrap(Some(COMPILER_PACKAGES))?;
+        // Registries may be reached through something that only this machine's
+        // own list of certificates vouches for.
+        fs::write(
+            root.path()
+                .join(TRUSTED_CERTIFICATES.trim_start_matches('/')),
+            &trusted,
+        )?;
+        for part in TOOLCHAIN_PARTS {
+            let from = Path::new(sysroot.trim()).join(part);
+            shell::run(
+                Command::new("cp")
+                    .arg("-a")
+                    .arg(from)
+                    .arg(root.path().join("usr/local")),
+            )?;
+        }
+        import(docker, root.path(), &rust_image.0)
+    })?;
+
+    let envoy_image = Image::new("envoy", &[debian_image.0.as_bytes(), &read(&envoy)?]);
+    envoy_image.unless_there(docker, || {
+        let context = tempfile::tempdir()?;
+        fs::copy(&envoy, context.path().join("envoy"))?;
+        let dockerfile = format!("FROM {}\nCOPY envoy /usr/local/bin/\n", debian_image.0);
+        fs::write(context.path().join("Dockerfile"), dockerfile)?;
+        let build = ["build", "--quiet", "--tag", &envoy_image.0];
+        shell::run(docker.docker(build).arg(context.path()))
+    })?;
+
+    Ok(Bases {
+        rust: rust_image.0,
+        debian: debian_image.0,
+        envoy: envoy_image.0,
+        stand_in_because: Some(because),
+    })
+}
+
+/// A stand-in's name and tag.
+struct Image(String);
+
+impl Image {
+    fn new(name: &str, ingredients: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new_with_prefix(RECIPE);
+        for ingredient in ingredients {
+            digest.update(Sha256::digest(ingredient));
+        }
+        let tag = hex::encode(&digest.finalize()[..8]);
+        Self(format!("rekey-standin/{name}:{tag}"))
+    }
+
+    /// Makes it if need be, and then removes its predecessors.
+    fn unless_there(
+        &self,
+        docker: &Docker,
+        make: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if docker.has_image(&self.0) {
+            shell::say(format_args!("{} is there", self.0));
+            return Ok(());
+        }
+        shell::say(format_args!("making {}", self.0));
+        make().with_context(|| format!("cannot make {}", self.0))?;
+
+        let repository = self.0.split(':').next().unwrap_or(&self.0);
+        let list = ["images", "--format", "{{.Repository}}:{{.Tag}}", repository];
+        for other in shell::output(&mut docker.docker(list))?.lines() {
+            if other != self.0 {
+                // One that is in use stays. It is only room.
+                let _ = shell::output(&mut docker.docker(["rmi", other]));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The Debian release of this machine and where its packages come from.
+struct Debian {
+    codename: String,
+    mirror: String,
+}
+
+impl Debian {
+    fn of_this_machine() -> anyhow::Result<Self> {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let field = |name: &str| {
+            let value = release.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        ensure!(
+            field("ID=") == "debian",
+            "stand-ins for the base images can only be made on Debian; let Docker pull the \
+             official ones instead"
+        );
+        let codename = field("VERSION_CODENAME=");
+        ensure!(
+            !codename.is_empty(),
+            "/etc/os-release names no VERSION_CODENAME"
+        );
+        Ok(Self {
+            mirror: mirror_of(&codename)?,
+            codename,
+        })
+    }
+
+    /// Unpacks a minimal system into a new directory.
+    fn bootstrap(&self, packages: Option<&str>) -> anyhow::Result<TempDir> {
+        ensure_debootstrap()?;
+        let root = tempfile::tempdir()?;
+        let mut debootstrap = Command::new("debootstrap");
+        debootstrap.arg("--variant=minbase");
+        debootstrap.args(packages.map(|packages| format!("--include={packages}")));
+        debootstrap
+            .arg(&self.codename)
+            .arg(root.path())
+            .arg(&self.mirror);
+        // One line for each of its hundreds of packages: shown only if it fails.
+        shell::output(&mut debootstrap).context(
+            "debootstrap makes the stand-ins for the base images; it must run as root, with \
+             the right to mount and to make devices",
+        )?;
+        for part in LEFT_OUT {
+            let part = root.path().join(part);
+            if part.exists() {
+                fs::remove_dir_all(&part)?;
+            }
+        }
+        Ok(root)
+    }
+}
+
+/// Asks apt where it gets the packages of a release.
+fn mirror_of(codename: &str) -> anyhow::Result<String> {
+    let targets = shell::output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+        "Created-By: Packages",
+    ]))?;
+    find_mirror(&targets, codename).with_context(|| {
+        format!("apt knows no source for {codename} main: run `apt-get update` first")
+    })
+}
+
+fn find_mirror(targets: &str, codename: &str) -> Option<String> {
+    let wanted = format!("{codename} main ");
+    let mirror = targets
+        .lines()
+        .find_map(|line| line.strip_prefix(&wanted))?;
+    Some(mirror.trim().to_owned())
+}
+
+fn ensure_debootstrap() -> anyhow::Result<()> {
+    if shell::works("debootstrap", &["--version"]) {
+        return Ok(());
+    }
+    shell::apt_install(
+        &["debootstrap"],
+        "it makes stand-ins for Docker's base images",
+    )
+}
+
+/// Makes an image of a directory.
+fn import(docker: &Docker, root: &Path, image: &str) -> anyhow::Result<()> {
+    let mut tar = Command::new("tar")
+        .arg("--directory")
+        .arg(root)
+        .args(["--create", "."])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start `tar`")?;
+    let archive = tar.stdout.take().context("`tar` has no output")?;
+    let imported = docker
+        .docker(["import", "--change", "CMD [\"bash\"]", "-", image])
+        .stdin(archive)
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot start `docker import`")?;
+    let archived = tar.wait()?;
+    if !imported.success() || !archived.success() {
+        bail!("`tar | docker import` failed: tar {archived}, docker {imported}");
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_tells_ingredients_apart() {
+        let tags = [
+            Image::new("x", &[b"a", b"b"]).0,
+            Image::new("x", &[b"ab"]).0,
+            Image::new("x", &[b"b", b"a"]).0,
+            Image::new("y", &[b"a", b"b"]).0,
+        ];
+        for (n, tag) in tags.iter().enumerate() {
+            assert!(tag.starts_with("rekey-standin/"), "{tag}");
+            assert!(!tags[n + 1..].contains(tag), "{tag}");
+        }
+        assert_eq!(tags[0], Image::new("x", &[b"a", b"b"]).0);
+    }
+
+    #[test]
+    fn the_releases_own_mirror_is_found() {
+        let targets = "stable main http://vendor.example/apt/\n\
+                       bookworm-updates main http://mirror.example/debian/\n\
+                       bookworm contrib http://other.example/debian/\n\
+                       bookworm main http://mirror.example/debian/\n";
+        let found = find_mirror(targets, "bookworm");
+        assert_eq!(found.as_deref(), Some("http://mirror.example/debian/"));
+        assert_eq!(find_mirror(targets, "trixie"), None);
+    }
+}
