@@ -1,1 +1,161 @@
-//! An HTTP client of one connection, for HTTP/1.1 and HTTP/2.
+//! A client of the documented API, as a user's program would be: it knows
+//! paths, headers and JSON, and nothing of what is behind them.
+//!
+//! Each request is sent on a connection of its own, so that many of them reach
+//! all workers of a gateway; `raw_http` and `http2` are for the rest.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{HeaderMap, Method, Request};
+
+/// The documented endpoint.
+pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
+/// A path of the demo upstream that needs a key.
+pub const SCRAPE: &str = "/v1/scrape";
+
+/// Longer than a gateway pursues a rotation.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Sends requests to one gateway.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as it came.
+    pub body: String,
+}
+
+/// No answer, or not all of one.
+pub type Broken = ureq::Error;
+
+impl Client {
+    /// A client of the gateway at this URL (`http://address:port`).
+    pub fn new(url: &str) -> Self {
+        let agent = Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .max_redirects(0)
+            .max_idle_connections(0)
+            .proxy(None)
+            .build()
+            .new_agent();
+        let url = url.to_owned();
+        Self { agent, url }
+    }
+
+    /// `GET` of a path that the upstream serves.
+    pub fn get(&self, path: &str, key: &str) -> Answer {
+        self.send("GET", path, &bearer(key), "")
+    }
+
+    /// The documented request.
+    pub fn regenerate(&self, key: &str) -> Answer {
+        self.try_regenerate(key).expect("an answer")
+    }
+
+    /// The documented request, where it may go unanswered.
+    ///
+    /// # Errors
+    /// No connection, or it broke before the answer's end.
+    pub fn try_regenerate(&self, key: &str) -> Result<Answer, Broken> {
+        self.try_send("POST", REGENERATE, &bearer(key), "")
+    }
+
+    /// As [`Self::get`], where it may go unanswered.
+    ///
+    /// # Errors
+    /// As [`Self::try_regenerate`].
+    pub fn try_get(&self, path: &str, key: &str) -> Result<Answer, Broken> {
+        self.try_send("GET", path, &bearer(key), "")
+    }
+
+    /// Any request; headers are name and value.
+    ///
+    /// # Panics
+    /// There is no answer.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
+        self.try_send(method, path, headers, body)
+            .expect("an answer")
+    }
+
+    fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Result<Answer, Broken> {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let mut answer = if body.is_empty() {
+            self.agent.run(request.body(()).unwrap())?
+        } else {
+            self.agent.run(request.body(body).unwrap())?
+        };
+        let body = answer.body_mut().read_to_string()?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body,
+        })
+    }
+}
+
+/// The header that shows a key.
+pub fn bearer(key: &str) -> Vec<(&'static str, String)> {
+    vec![("authorization", format!("Bearer {key}"))]
+}
+
+impl Answer {
+    /// A header's value; empty if there is none.
+    ///
+    /// # Panics
+    /// It is there more than once.
+    pub fn header(&self, name: &str) -> &str {
+        let values: Vec<_> = self.headers.get_all(name).iter().collect();
+        assert!(values.len() <= 1, "{name}: {values:?}");
+        values.first().map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect(&self.body)
+    }
+
+    /// Status and `error.code`, to be compared in one go; `ok` where there is
+    /// no error.
+    pub fn outcome(&self) -> (u16, String) {
+        let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let code = json["error"]["code"].as_str().unwrap_or("ok");
+        (self.status, code.to_owned())
+    }
+
+    /// The new key of a rotation.
+    ///
+    /// # Panics
+    /// It was not rotated.
+    pub fn new_key(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.body);
+        let key = self.json()["data"]["api_key"].clone();
+        key.as_str().expect("a new key").to_owned()
+    }
+}

@@ -1,1 +1,194 @@
 //! Fleets to test, and what is seen of them from outside.
+//!
+//! A test begins with `let Some(fleet) = fleet::start(…) else { return };`:
+//! where there is no Envoy and none can be had, it says so and is skipped,
+//! unless `CI` is set, for then everything has to be there.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{env, thread};
+
+use xtask::envoy;
+use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway};
+
+use super::client::Client;
+
+/// How long anything that is to happen soon may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Lines of each log that a failed test shows.
+const TAIL_LINES: usize = 40;
+/// What Envoy logs when a VM traps, panics or is lost.
+const SIGNS_OF_A_TRAP: [&str; 5] = [
+    "Function: proxy_on",
+    "Uncaught RuntimeError",
+    "panicked at",
+    "][critical][",
+    "VM failed",
+];
+
+/// A running fleet; a test that fails shows the end of its logs.
+pub struct TestFleet {
+    fleet: Fleet,
+    users: AtomicU32,
+}
+
+/// Starts a fleet; none if the test is to be skipped.
+///
+/// # Panics
+/// It does not start, or there is no Envoy and `CI` is set.
+pub fn start(options: FleetOptions) -> Option<TestFleet> {
+    if !envoy_is_there() {
+        return None;
+    }
+    Some(TestFleet {
+        fleet: Fleet::start(options).expect("a fleet"),
+        users: AtomicU32::new(0),
+    })
+}
+
+fn envoy_is_there() -> bool {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| match envoy::obtain() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{error:#}")),
+    });
+    found.as_ref().map_or_else(|why| skip(why), |()| true)
+}
+
+/// Says that the test is skipped, past the harness, which hides what a test
+/// prints unless it fails. Always false.
+///
+/// # Panics
+/// `CI` is set.
+pub fn skip(why: &str) -> bool {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    assert!(env::var_os("CI").is_none(), "{test} cannot run: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+    false
+}
+
+/// Waits until `condition` has something.
+///
+/// # Panics
+/// It has nothing in good time.
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    let mut condition = condition;
+    testbed::until(what, SOON, || Ok(condition())).unwrap()
+}
+
+impl TestFleet {
+    /// A client of the first gateway.
+    pub fn client(&self) -> Client {
+        self.client_of(0)
+    }
+
+    /// A client of that gateway, counted from 0.
+    pub fn client_of(&self, gateway: usize) -> Client {
+        Client::new(&self.gateways[gateway].url())
+    }
+
+    /// A user of its own, with a first key.
+    pub fn user(&self) -> Account {
+        let number = self.users.fetch_add(1, Ordering::Relaxed);
+        let email = format!("user-{number}@example.com");
+        self.store.add_user(&email).expect("a new user")
+    }
+
+    /// Shows that no VM has trapped (I9): a trap leaves a line in Envoy's log,
+    /// and, once its worker has served again, a reload in the counters.
+    ///
+    /// # Panics
+    /// One has.
+    pub fn assert_no_trap(&self) {
+        for gateway in &self.gateways {
+            touch_every_worker(gateway);
+            let reloads = matching(gateway, |name| name.contains("vm_reload"));
+            let none = reloads.values().all(|count| *count == 0);
+            assert!(none, "{gateway:?}: {reloads:?}");
+            let log = gateway.process.log();
+            let bad = |line: &&str| SIGNS_OF_A_TRAP.iter().any(|sign| line.contains(sign));
+            let traps: Vec<_> = log.lines().filter(bad).collect();
+            assert!(traps.is_empty(), "{gateway:?}: {traps:#?}");
+        }
+    }
+}
+
+/// Envoy's counters and gauges whose names are wanted.
+pub fn matching(gateway: &Gateway, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, u64> {
+    let mut stats = gateway.stats().expect("Envoy's statistics");
+    stats.retain(|name, _| wanted(name));
+    stats
+}
+
+/// How many connections each worker has had, in the order of the workers.
+pub fn connections_by_worker(gateway: &Gateway) -> Vec<u64> {
+    let edge = format!("listener.127.0.0.1_{}.worker_", gateway.address().port());
+    let counts = matching(gateway, |name| {
+        name.starts_with(&edge) && name.ends_with("downstream_cx_total")
+    });
+    assert_eq!(
+        counts.len(),
+        gateway.options.concurrency as usize,
+        "{counts:?}"
+    );
+    counts.into_values().collect()
+}
+
+/// Sends requests until every worker has served one more.
+fn touch_every_worker(gateway: &Gateway) {
+    let client = Client::new(&gateway.url());
+    let before = connections_by_worker(gateway);
+    eventually("a connection to every worker", || {
+        for _ in 0..8 {
+            assert_eq!(client.send("GET", "/", &[], "").status, 401);
+        }
+        let after = connections_by_worker(gateway);
+        let mut pairs = before.iter().zip(&after);
+        pairs.all(|(before, after)| after > before).then_some(())
+    });
+}
+
+/// Whether anybody accepts connections there.
+pub fn is_listening(gateway: &Gateway) -> bool {
+    TcpStream::connect(gateway.address()).is_ok()
+}
+
+impl Deref for TestFleet {
+    type Target = Fleet;
+
+    fn deref(&self) -> &Fleet {
+        &self.fleet
+    }
+}
+
+impl DerefMut for TestFleet {
+    fn deref_mut(&mut self) -> &mut Fleet {
+        &mut self.fleet
+    }
+}
+
+impl Drop for TestFleet {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        for process in self.fleet.processes() {
+            show_tail(process.name(), &process.log());
+        }
+        for gateway in &self.fleet.gateways {
+            let name = format!("access log of {}", gateway.options.name);
+            show_tail(&name, &gateway.access_log());
+        }
+    }
+}
+
+fn show_tail(name: &str, log: &str) {
+    let lines: Vec<_> = log.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+    eprintln!("--- {name}, its last lines:\n{}", tail.join("\n"));
+}

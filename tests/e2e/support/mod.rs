@@ -6,4 +6,5 @@ pub mod http1;
 pub mod http2;
 pub mod raw_http;
 pub mod scripted_store;
+pub mod store_view;
 pub mod tcp_proxy;

@@ -1,0 +1,90 @@
+//! What the key store holds, asked of the store itself: the other half of
+//! every statement about which key is accepted.
+
+use rekey_protocol::{ApiKey, Digest};
+use serde_json::{Value, json};
+use ureq::Agent;
+use xtask::testbed::Store;
+
+/// The SHA-256 under which the store knows a key.
+pub fn digest(key: &str) -> Digest {
+    ApiKey::parse(key.as_bytes())
+        .expect("a well-formed key")
+        .digest()
+}
+
+/// What a user's keys are at one moment, as far as nobody changes them.
+#[derive(Debug)]
+pub struct Keys {
+    /// Every active key.
+    pub active: Vec<Digest>,
+    /// How often one was replaced.
+    pub rotations: usize,
+    /// The end of the active key, as the list of users shows it.
+    pub hint: Option<String>,
+}
+
+/// All keys that this user ever had, by the audit log, and what became of
+/// them, by `resolve`.
+///
+/// # Panics
+/// The store does not answer as documented.
+pub fn keys(store: &Store, user: &str) -> Keys {
+    let events = audit(store, user);
+    let ever = events
+        .iter()
+        .filter_map(|event| Digest::from_hex(event["new_digest"].as_str()?));
+    let active = ever.filter(|digest| is_active(store, digest)).collect();
+    let rotated = |event: &&Value| event["action"] == "rotated";
+    Keys {
+        active,
+        rotations: events.iter().filter(rotated).count(),
+        hint: hint(store, user),
+    }
+}
+
+/// A user's audit log, oldest first.
+///
+/// # Panics
+/// As [`keys`].
+pub fn audit(store: &Store, user: &str) -> Vec<Value> {
+    let page = admin(store, &format!("/v1/audit?user={user}"));
+    assert_eq!(page.get("next"), None, "more than a page");
+    page["events"].as_array().expect("events").clone()
+}
+
+fn hint(store: &Store, user: &str) -> Option<String> {
+    let page = admin(store, "/v1/users");
+    assert_eq!(page.get("next"), None, "more than a page");
+    let mut users = page["users"].as_array().expect("users").iter();
+    let entry = users.find(|entry| entry["user_id"] == user);
+    let hint = &entry.expect("the user")["key"]["hint"];
+    hint.as_str().map(str::to_owned)
+}
+
+fn is_active(store: &Store, digest: &Digest) -> bool {
+    let url = format!("{}{}", store.url(), rekey_protocol::RESOLVE_PATH);
+    let token = &store.options.secrets.store_token;
+    let answer = ureq::post(&url)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .send(json!({ "digest": digest }).to_string());
+    let text = answer.expect(&url).into_body().read_to_string();
+    let resolved: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    match resolved["state"].as_str() {
+        Some("active") => true,
+        Some("revoked") => false,
+        _ => panic!("{resolved}"),
+    }
+}
+
+fn admin(store: &Store, path: &str) -> Value {
+    let url = format!("{}{path}", store.admin_url());
+    let token = &store.options.secrets.admin_token;
+    let answer = Agent::new_with_defaults()
+        .get(&url)
+        .header("authorization", format!("Bearer {token}"))
+        .call();
+    let text = answer.expect(&url).into_body().read_to_string();
+    serde_json::from_str(&text.unwrap()).unwrap()
+}
