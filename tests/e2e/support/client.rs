@@ -159,3 +159,9 @@ impl Answer {
         key.as_str().expect("a new key").to_owned()
     }
 }
+
+/// A request without a body as HTTP/1.1 bytes, for a connection that the test
+/// holds itself.
+pub fn raw_request(method: &str, path: &str, key: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\r\n")
+}

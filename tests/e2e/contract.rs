@@ -1,1 +1,0 @@
-//! The documented API, to the letter.
