@@ -80,13 +80,18 @@ fn remap_paths(toolchain: &Toolchain) -> anyhow::Result<Vec<String>> {
     let home = std::env::var_os("HOME").unwrap_or_default();
     let cargo_home = std::env::var_os("CARGO_HOME")
         .unwrap_or_else(|| Path::new(&home).join(".cargo").into_os_string());
-    let folders = [
+    let mut folders = vec![
         (home, "home"),
-        (cargo_home, "cargo"),
+        (cargo_home.clone(), "cargo"),
         (OsString::from(sysroot.trim()), "rust"),
         (workspace::target_dir()?.into_os_string(), "target"),
         (workspace::root().into(), "rekey"),
     ];
+    // Cargo names these after the registry's host, which may be a private one.
+    let registries = fs::read_dir(Path::new(&cargo_home).join("registry/src"));
+    for registry in registries.into_iter().flatten().flatten() {
+        folders.push((registry.path().into_os_string(), "crates"));
+    }
     let mut flags = Vec::new();
     for (folder, name) in folders {
         let folder = folder

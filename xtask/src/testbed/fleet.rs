@@ -117,6 +117,7 @@ impl Fleet {
             port: 0,
             concurrency: options.concurrency,
             component_log_level: options.component_log_level.clone(),
+            envoy_args: Vec::new(),
             config: options.envoy_config.clone(),
             plugin: options.plugin.clone(),
             edit: options.edit.clone(),

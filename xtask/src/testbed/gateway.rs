@@ -37,6 +37,8 @@ pub struct GatewayOptions {
     pub concurrency: u32,
     /// Envoy's `--component-log-level`, such as `wasm:trace`.
     pub component_log_level: Option<String>,
+    /// More of Envoy's command line.
+    pub envoy_args: Vec<String>,
     /// The operator's file; the repository's `envoy.yaml` if none.
     pub config: Option<PathBuf>,
     /// A JSON merge patch of the filter's own configuration, such as
@@ -207,8 +209,7 @@ impl Spawn<'_> {
         // Several Envoys share this machine, and nobody restarts them hot.
         command.arg("--disable-hot-restart");
         command.args(["--file-flush-interval-msec", "50"]);
-        // A stop need not wait for connections to drain.
-        command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        command.args(&options.envoy_args);
         if let Some(level) = &options.component_log_level {
             command.args(["--component-log-level", level]);
         }
