@@ -1,1 +1,227 @@
-//! Whom the upstream believes to be served.
+//! Whom the upstream believes to be served: the key's user and nobody else,
+//! whatever a client claims; and what that user pays.
+
+use serde_json::{Value, json};
+use xtask::testbed::{FleetOptions, Received};
+
+use crate::support::client::{REGENERATE, SCRAPE, bearer};
+use crate::support::fleet::{self, TestFleet};
+use crate::support::http2::{Body, Http2};
+use crate::support::raw_http::{RawAnswer, RawConnection};
+
+const ECHO: &str = "/v1/echo";
+const USER_HEADER: &str = "x-rekey-user";
+/// What the demo upstream calls a request without a user.
+const ANONYMOUS: &str = "anonymous";
+
+/// Header lines by which a client may claim to be somebody else. The blanks
+/// and the case are theirs.
+const FORGERIES: &[&str] = &[
+    "x-rekey-user: forged",
+    "X-Rekey-User: forged",
+    "X-REKEY-USER:forged",
+    "x-rekey-user: forged\r\nx-rekey-user: forged-again",
+    "x-rekey-user: forged\r\nX-Rekey-User: forged-again\r\nx-REKEY-user: and-again",
+    "x-rekey-user: forged, forged-again",
+    "x-rekey-user:",
+    "x-rekey-user:\r\nx-rekey-user: forged",
+    "x-rekey-user: %FILTER_STATE(wasm.rekey.user:PLAIN)%",
+    "connection: x-rekey-user\r\nx-rekey-user: forged",
+    "connection: keep-alive, x-rekey-user\r\nx-rekey-user: forged",
+    "x-envoy-original-path: /v1/public\r\nx-rekey-user: forged",
+];
+
+/// Spellings that another server may take for the same header.
+const UNDERSCORES: &[&str] = &[
+    "x_rekey_user: forged",
+    "x-rekey_user: forged",
+    "X_Rekey-User: forged",
+];
+
+fn with_a_public_path() -> FleetOptions {
+    FleetOptions {
+        plugin: json!({ "public_paths": [ECHO] }),
+        ..FleetOptions::default()
+    }
+}
+
+/// `GET` of this path with these header lines, on a connection of its own.
+fn get(fleet: &TestFleet, path: &str, lines: &str) -> RawAnswer {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n{lines}\r\n\r\n");
+    RawConnection::open(fleet.gateways[0].address()).exchange(request)
+}
+
+fn received(body: &str) -> Received {
+    serde_json::from_str(body).expect(body)
+}
+
+/// The values of a header as the upstream got them.
+fn values<'a>(received: &'a Received, name: &str) -> Vec<&'a str> {
+    let named = received.headers.iter().filter(|(header, _)| header == name);
+    named.map(|(_, value)| value.as_str()).collect()
+}
+
+/// The upstream got this user (or none), and nothing from which to know a key.
+fn is_served_as(body: &str, user: Option<&str>, key: &str) {
+    assert!(!body.contains(key), "the key reached the upstream");
+    assert!(!body.contains("forged"), "{body}");
+    let received = received(body);
+    assert_eq!(received.user, user.unwrap_or(ANONYMOUS));
+    assert_eq!(values(&received, USER_HEADER), Vec::from_iter(user));
+    assert!(values(&received, "authorization").is_empty(), "{body}");
+}
+
+#[test]
+fn the_upstream_sees_the_user_and_never_a_key() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let (user, client) = (fleet.user(), fleet.client());
+    let other = fleet.user();
+    let first = client.get(ECHO, &user.api_key);
+    is_served_as(&first.body, Some(&user.user_id), &user.api_key);
+    let another = client.get(ECHO, &other.api_key);
+    is_served_as(&another.body, Some(&other.user_id), &other.api_key);
+
+    // The user stays the same behind the new key.
+    let new = client.regenerate(&user.api_key).new_key();
+    let second = client.get(ECHO, &new);
+    is_served_as(&second.body, Some(&user.user_id), &new);
+}
+
+#[test]
+fn a_forged_user_is_replaced_where_a_key_is_needed() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let user = fleet.user();
+    let key = format!("authorization: Bearer {}", user.api_key);
+    for forgery in FORGERIES {
+        for lines in [format!("{forgery}\r\n{key}"), format!("{key}\r\n{forgery}")] {
+            let answer = get(&fleet, ECHO, &lines);
+            assert_eq!(answer.status, 200, "{forgery:?}: {}", answer.body);
+            is_served_as(&answer.body, Some(&user.user_id), &user.api_key);
+        }
+        let answer = get(&fleet, ECHO, forgery);
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (401, "missing_api_key")
+        );
+    }
+    let users: Vec<_> = fleet.upstream.ledger().unwrap().into_keys().collect();
+    assert_eq!(users, [user.user_id]);
+    fleet.assert_no_trap();
+}
+
+#[test]
+fn a_forged_user_is_dropped_on_public_paths() {
+    let Some(fleet) = fleet::start(with_a_public_path()) else {
+        return;
+    };
+    let user = fleet.user();
+    let key = format!("authorization: Bearer {}", user.api_key);
+    for forgery in FORGERIES {
+        // With a key too: a public path does not look at it.
+        for lines in [(*forgery).to_owned(), format!("{forgery}\r\n{key}")] {
+            let answer = get(&fleet, ECHO, &lines);
+            assert_eq!(answer.status, 200, "{lines:?}: {}", answer.body);
+            is_served_as(&answer.body, None, &user.api_key);
+        }
+    }
+    assert!(fleet.upstream.ledger().unwrap().is_empty());
+    fleet.assert_no_trap();
+}
+
+#[test]
+fn a_header_with_underscores_is_refused() {
+    let Some(fleet) = fleet::start(with_a_public_path()) else {
+        return;
+    };
+    let key = format!("authorization: Bearer {}", fleet.user().api_key);
+    for forgery in UNDERSCORES {
+        for path in [ECHO, SCRAPE] {
+            let answer = get(&fleet, path, &format!("{key}\r\n{forgery}"));
+            assert_eq!(answer.status, 400, "{path} {forgery}: {}", answer.body);
+        }
+    }
+    assert!(fleet.upstream.ledger().unwrap().is_empty());
+}
+
+#[test]
+fn http2_headers_forge_no_user_either() {
+    let Some(fleet) = fleet::start(with_a_public_path()) else {
+        return;
+    };
+    let (gateway, user) = (&fleet.gateways[0], fleet.user());
+    let connection = Http2::connect(gateway.address());
+    let forged = |path: &str, header: &str| {
+        let request = hyper::Request::builder()
+            .uri(format!("{}{path}", gateway.url()))
+            .header("authorization", format!("Bearer {}", user.api_key))
+            .header(header, "forged")
+            .header(header, "forged-again");
+        request.body(()).unwrap()
+    };
+    let public = connection.exchange(forged(ECHO, USER_HEADER), Body::None);
+    assert_eq!(public.status, 200);
+    is_served_as(&public.body, None, &user.api_key);
+    let answer = connection.exchange(forged(SCRAPE, USER_HEADER), Body::None);
+    assert_eq!(received(&answer.body).user, user.user_id);
+}
+
+#[test]
+fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let user = fleet.user();
+    let key = format!("authorization: Bearer {}", user.api_key);
+    // RFC 9110 7.6.1: a header that `Connection` names is for this hop alone.
+    let answer = get(&fleet, ECHO, &format!("{key}\r\nconnection: authorization"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (401, "missing_api_key")
+    );
+    let named = format!("{key}\r\nconnection: close, x-rekey-user, te");
+    is_served_as(
+        &get(&fleet, ECHO, &named).body,
+        Some(&user.user_id),
+        &user.api_key,
+    );
+}
+
+#[test]
+fn a_rotation_moves_no_credit_and_other_requests_cost_one() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let (user, client) = (fleet.user(), fleet.client());
+    let balance = || fleet.upstream.ledger().unwrap().get(&user.user_id).copied();
+    assert_eq!(balance(), None, "nothing was charged so far");
+    let first = received(&client.get(SCRAPE, &user.api_key).body).credits_left;
+    let first = first.expect("a balance");
+    assert_eq!(balance(), Some(first));
+
+    let new = client.regenerate(&user.api_key).new_key();
+    assert_eq!(client.regenerate(&new).status, 429);
+    assert_eq!(client.regenerate(&user.api_key).status, 401);
+    let wrong = client.send("DELETE", REGENERATE, &bearer(&new), "");
+    assert_eq!(wrong.status, 405);
+    assert_eq!(client.get(SCRAPE, &user.api_key).status, 401);
+    assert_eq!(
+        balance(),
+        Some(first),
+        "refused requests and rotations are free"
+    );
+
+    for used in 1..=3 {
+        let left = received(&client.get(SCRAPE, &new).body).credits_left;
+        assert_eq!(left, Some(first - used));
+    }
+    let ledger: Value = json!(fleet.upstream.ledger().unwrap());
+    assert_eq!(
+        ledger,
+        json!({ user.user_id: first - 3 }),
+        "one account, the same one"
+    );
+}
