@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -125,6 +124,11 @@ pub fn matching(gateway: &Gateway, wanted: impl Fn(&str) -> bool) -> BTreeMap<St
     stats
 }
 
+/// One of them; 0 if Envoy has not counted any yet.
+pub fn stat(gateway: &Gateway, name: &str) -> u64 {
+    gateway.stat(name).expect("Envoy's statistics")
+}
+
 /// How many connections each worker has had, in the order of the workers.
 pub fn connections_by_worker(gateway: &Gateway) -> Vec<u64> {
     let edge = format!("listener.127.0.0.1_{}.worker_", gateway.address().port());
@@ -151,11 +155,6 @@ fn touch_every_worker(gateway: &Gateway) {
         let mut pairs = before.iter().zip(&after);
         pairs.all(|(before, after)| after > before).then_some(())
     });
-}
-
-/// Whether anybody accepts connections there.
-pub fn is_listening(gateway: &Gateway) -> bool {
-    TcpStream::connect(gateway.address()).is_ok()
 }
 
 impl Deref for TestFleet {

@@ -53,6 +53,21 @@ pub fn audit(store: &Store, user: &str) -> Vec<Value> {
     page["events"].as_array().expect("events").clone()
 }
 
+/// How many rotations ended so, by the store's own counter (`rotated`,
+/// `revoked`, …).
+///
+/// # Panics
+/// As [`keys`].
+pub fn rotations_ended(store: &Store, outcome: &str) -> u64 {
+    let url = format!("{}/metrics", store.url());
+    let text = ureq::get(&url).call().expect(&url).into_body();
+    let text = text.into_reader();
+    let text = std::io::read_to_string(text).unwrap();
+    let line = format!("rekey_store_rotations_total{{outcome=\"{outcome}\"}} ");
+    let count = text.lines().find_map(|found| found.strip_prefix(&line));
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
 fn hint(store: &Store, user: &str) -> Option<String> {
     let page = admin(store, "/v1/users");
     assert_eq!(page.get("next"), None, "more than a page");
