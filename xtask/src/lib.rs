@@ -5,8 +5,11 @@
 //! nothing of what they do: no key format, no protocol, no decision.
 
 pub mod build;
+pub mod compose;
 pub mod envoy;
+pub mod lint;
 pub mod shell;
+pub mod test;
 pub mod testbed;
 pub mod up;
 pub mod workspace;

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::{
     build::{self, BuildArgs},
+    compose::{self, ComposeArgs},
+    lint,
+    test::{self, TestArgs},
     up::{self, UpArgs},
 };
 
@@ -20,13 +23,22 @@ struct Cli {
 enum Task {
     /// Build all and run it here: Envoy, key store, demo API, and a key to try
     Up(UpArgs),
+    /// Build all, lint it and test it, on a real Envoy and in containers
+    Test(TestArgs),
     /// Build the filter, the key store and the demo upstream
     Build(BuildArgs),
+    /// Check formatting and lints
+    Lint,
+    /// Start docker-compose.yml, try it with curl, and take it down
+    Compose(ComposeArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Up(args) => up::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Lint => lint::run(),
+        Task::Compose(args) => compose::run(args),
         Task::Build(args) => build::run(&args).map(drop),
     };
     // Not as `main`'s result: that prints a backtrace where one is switched on.

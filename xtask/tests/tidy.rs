@@ -1,6 +1,8 @@
 //! Rules that hold for every source file, as tests: what a file is for is said
 //! in its first line, and it can be read in one sitting.
 
+#![allow(clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 
 /// Lines that a file may have before it wants a seam.
@@ -9,7 +11,13 @@ const MOST_LINES: usize = 500;
 fn rust_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let listed = std::process::Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "*.rs",
+        ])
         .current_dir(&root)
         .output()
         .expect("git lists the files");
@@ -37,7 +45,9 @@ fn every_file_says_what_it_is_for() {
 
 #[test]
 fn every_file_can_be_read_in_one_sitting() {
-    complain("has 500 lines at most", |text| text.lines().count() > MOST_LINES);
+    complain("has 500 lines at most", |text| {
+        text.lines().count() > MOST_LINES
+    });
 }
 
 #[test]

@@ -62,6 +62,16 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
     Built::expected()
 }
 
+/// Whether the Rust that runs this crate compiles for the filter's target,
+/// after trying to add it.
+///
+/// # Errors
+/// There is no Rust that does.
+pub(crate) fn obtain_wasm_target() -> anyhow::Result<bool> {
+    let toolchain = toolchain::Toolchain::obtain(ToolchainChoice::Auto)?;
+    Ok(matches!(toolchain, toolchain::Toolchain::Here))
+}
+
 /// Builds the key store that can be told to die at a given point of a
 /// transaction; tests only.
 ///
