@@ -1,5 +1,6 @@
 //! Calls the admin listener of a running store.
 
+use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -7,9 +8,10 @@ use rekey_protocol::{BadToken, ErrorBody, ErrorCode, MARKER_HEADER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::{Agent, Body, BodyReader, RequestBuilder, SendBody};
 use zeroize::Zeroizing;
 
+use crate::api::{IMPORT_PATH, NDJSON};
 use crate::config::{ADMIN_TOKEN, variable};
 
 const ADMIN_URL: &str = "REKEY_ADMIN_URL";
@@ -22,6 +24,14 @@ pub struct Client {
     agent: Agent,
     url: String,
     authorization: Zeroizing<String>,
+}
+
+/// What became of an import.
+pub enum Sent {
+    /// The answer's text.
+    Accepted(Zeroizing<Vec<u8>>),
+    /// Rows are bad: the answer, line by line.
+    Refused(BufReader<BodyReader<'static>>),
 }
 
 impl Client {
@@ -66,6 +76,26 @@ impl Client {
         let request = self.patient(self.agent.post(format!("{}{path}", self.url)));
         let mut response = self.accepted(request.send(&body))?;
         read(&mut response)
+    }
+
+    /// Sends the rows of an import, as fast as the store takes them.
+    pub fn import(&self, dry_run: bool, rows: impl Read) -> anyhow::Result<Sent> {
+        let url = format!("{}{IMPORT_PATH}?dry_run={dry_run}", self.url);
+        let mut rows = rows;
+        let result = self
+            .agent
+            .post(url)
+            .header("authorization", self.authorization.as_str())
+            .header("content-type", NDJSON)
+            // So that a refusal (wrong token) comes before the body is sent.
+            .header("expect", "100-continue")
+            .send(SendBody::from_reader(&mut rows));
+        match result {
+            Ok(answer) if answer.status() == StatusCode::UNPROCESSABLE_ENTITY => Ok(Sent::Refused(
+                BufReader::new(answer.into_body().into_reader()),
+            )),
+            result => read(&mut self.accepted(result)?).map(Sent::Accepted),
+        }
     }
 
     /// Parses an answer's text, which may borrow from it.

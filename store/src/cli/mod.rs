@@ -1,7 +1,10 @@
 //! The command line. Every command but `serve` is a client of a running
 //! store's admin listener, so there is one owner of the database (S10).
 
+mod audit;
 mod client;
+mod csv;
+mod import;
 mod keys;
 mod users;
 
@@ -30,6 +33,18 @@ Environment:
   REKEY_ADMIN_URL    the store's admin listener [default: http://127.0.0.1:8081]
   REKEY_ADMIN_TOKEN  its bearer token (required)";
 
+const IMPORT_ABOUT: &str = "\
+Import users and their keys from a CSV file: all rows, or none if any is bad.
+
+Every bad row is named by its line. Bad is: no user id, digest, key or address; a user, key or
+address that is there twice; a key that the store knows; a user with an active key.
+
+The store checks the rows beside its other work. Then it moves them in one transaction, during
+which rotations wait and key checks go on: some ten seconds for a million rows. Its temporary
+files are in SQLITE_TMPDIR, if that is set, or /var/tmp or /tmp: some 200 MB for a million rows.
+
+Keys not issued by Rekey have no checksum: gateways take them only with \"checksum\": \"off\".";
+
 /// Rekey's key store.
 #[derive(Debug, Parser)]
 #[command(name = "rekey-store", version, about, max_term_width = 100)]
@@ -49,6 +64,11 @@ enum Command {
     /// Revoke keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Import users and their keys from a CSV file: all rows, or none if any is bad
+    #[command(long_about = IMPORT_ABOUT)]
+    Import(import::ImportArgs),
+    /// Show what happened to a user's keys
+    Audit(audit::AuditArgs),
     /// List the crash points of a rotation, one per line
     #[cfg(feature = "crash-points")]
     CrashPoints,
@@ -61,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Users(command) => users::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Import(args) => import::run(&args),
+        Command::Audit(args) => audit::run(&args),
         #[cfg(feature = "crash-points")]
         Command::CrashPoints => print(|out| {
             crate::crash::POINTS

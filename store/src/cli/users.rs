@@ -74,13 +74,13 @@ fn add(email: &Email, user_id: Option<&UserId>, json: bool) -> anyhow::Result<()
 fn list(json: bool) -> anyhow::Result<()> {
     let client = Client::from_env()?;
     let mut after = String::new();
-    if !json {
-        print(|out| writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED"))?;
-    }
     loop {
         // User ids need no escaping in a query.
         let page: UserPage = client.get(&format!("{USERS_PATH}?limit={PAGE_MAX}&after={after}"))?;
         print(|out| {
+            if after.is_empty() && !json {
+                writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED")?;
+            }
             page.users.iter().try_for_each(|user| match json {
                 true => {
                     serde_json::to_writer(&mut *out, user)?;

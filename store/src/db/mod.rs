@@ -5,6 +5,7 @@
 
 mod audit;
 mod columns;
+mod import;
 mod keys;
 mod open;
 mod reader;
@@ -13,17 +14,19 @@ mod schema;
 mod users;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekey_protocol::{Digest, RotateRequest, UserId};
 use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{AuditEvent, RevokeResponse, UserEntry};
 use crate::clock::{Clock, UnixMillis};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
+pub use import::{ImportError, Staging};
 pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
 pub use reader::ReadError;
@@ -31,6 +34,7 @@ pub use rotate::Rotated;
 pub use users::{AddRefusal, NewUser};
 pub use writer::{WriteError, WriterThread};
 
+use import::MoveError;
 use open::Lock;
 use reader::Readers;
 use writer::{Kind, Writer};
@@ -45,6 +49,24 @@ pub struct Database {
     readers: Readers,
     clock: Arc<Clock>,
     interval: RotationInterval,
+    metrics: Arc<Metrics>,
+    path: PathBuf,
+    imports: Arc<Semaphore>,
+}
+
+/// The one import that is under way.
+pub struct Import {
+    /// Its rows.
+    pub staging: Staging,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What became of an import.
+pub enum Imported {
+    /// So many rows are in the database; 0 after a dry run.
+    Done(u64),
+    /// Nothing was imported, for so many lines are bad.
+    Refused(Import, u64),
 }
 
 /// What must outlive all clones of a [`Database`]: the writing thread, and the
@@ -77,12 +99,10 @@ impl Database {
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let clock = Arc::new(Clock::not_before(opened.time));
         metrics.set_revision(opened.revision);
-        let (writer, thread) =
-            Writer::start(opened.writer, clock.clone(), metrics).map_err(|error| {
-                OpenError::Unwritable {
-                    path: opened.path,
-                    error,
-                }
+        let (writer, thread) = Writer::start(opened.writer, clock.clone(), metrics.clone())
+            .map_err(|error| OpenError::Unwritable {
+                path: opened.path.clone(),
+                error,
             })?;
         let owner = Owner {
             writer: thread,
@@ -93,6 +113,9 @@ impl Database {
             readers,
             clock,
             interval,
+            metrics,
+            path: opened.path,
+            imports: Arc::new(Semaphore::new(1)),
         };
         Ok((database, owner))
     }
@@ -169,6 +192,65 @@ impl Database {
                 audit::list(connection, &user, after, limit).map(Some)
             })
             .await
+    }
+
+    /// The right to be the one import.
+    pub fn import_permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
+        let permit = self.imports.clone().try_acquire_owned();
+        permit.map_err(|_| ImportError::Running)
+    }
+
+    /// Begins an import without rows. Blocks.
+    pub fn begin_import(&self, permit: OwnedSemaphorePermit) -> Result<Import, ImportError> {
+        Ok(Import {
+            staging: Staging::begin(&self.path)?,
+            _permit: permit,
+        })
+    }
+
+    /// Checks all rows and, unless one is bad or it is a dry run, moves them.
+    pub async fn finish_import(
+        &self,
+        mut import: Import,
+        dry_run: bool,
+    ) -> Result<Imported, ImportError> {
+        // Somebody may get a key between check and move; then it is checked
+        // again, and the second check sees that key.
+        for _ in 0..3 {
+            let checked = tokio::task::spawn_blocking(move || {
+                let bad = import.staging.check();
+                (import, bad)
+            });
+            let bad_rows;
+            (import, bad_rows) = checked.await.map_err(|_| ImportError::Failed)?;
+            match bad_rows? {
+                0 if dry_run => return Ok(Imported::Done(0)),
+                0 => {}
+                bad_rows => return Ok(Imported::Refused(import, bad_rows)),
+            }
+            let clock = self.clock.clone();
+            let moved = self.writer.alone(move || {
+                let moved = import.staging.move_all(clock.now());
+                (import, moved)
+            });
+            let moved_rows;
+            (import, moved_rows) = moved.await?;
+            match moved_rows {
+                Ok(revision) => {
+                    self.metrics.set_revision(revision);
+                    let rows = import.staging.rows();
+                    tokio::task::spawn_blocking(move || import.staging.checkpoint());
+                    return Ok(Imported::Done(rows));
+                }
+                Err(MoveError::Changed) => {}
+                Err(MoveError::RolledBack(error)) => return Err(error.into()),
+                Err(MoveError::Unknown(error)) => {
+                    tracing::error!(%error, "the commit of an import failed");
+                    return Err(WriteError::Unknown.into());
+                }
+            }
+        }
+        Err(ImportError::Failed)
     }
 
     /// Whether the database can be read.

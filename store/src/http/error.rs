@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail};
 
-use crate::db::{ReadError, WriteError};
+use crate::db::{ImportError, ReadError, WriteError};
 
 /// An error as it is answered. The message never holds a key or a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,17 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         // A read changes nothing.
         Self::new(ErrorCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Write(error) => error.into(),
+            ImportError::Running | ImportError::Failed => {
+                Self::new(ErrorCode::Unavailable, error.to_string())
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod error;
 mod gateway;
+mod import;
 mod open;
 
 use std::any::Any;
@@ -113,6 +114,7 @@ pub fn routers(
         .routes(routes!(admin::add_user, admin::list_users))
         .routes(routes!(admin::revoke))
         .routes(routes!(admin::audit))
+        .routes(routes!(import::import))
         .route_layer(guarded(Some(tokens.admin), "REKEY_ADMIN_TOKEN"))
         .routes(routes!(open::healthz))
         .split_for_parts();

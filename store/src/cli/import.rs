@@ -1,0 +1,353 @@
+//! `rekey-store import`: reads the file twice. The first time every row is
+//! checked here; the second time the rows go to the store, keys as digests.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rekey_protocol::{ApiKey, Digest};
+
+use super::client::{Client, Sent};
+use super::csv::{CsvReader, Row};
+use super::{CLIENT_HELP, print};
+use crate::api::{BadRow, ImportDone, ImportRefused, ImportRow};
+
+#[derive(Debug, Args)]
+#[command(after_help = CLIENT_HELP)]
+pub struct ImportArgs {
+    /// A CSV file with a header row: `user`, then `digest` (SHA-256 of the key,
+    /// hexadecimal) or `key` (in plain text; only its digest leaves this
+    /// machine), then, if you like, `email` and `hint` (the key's last
+    /// characters)
+    #[arg(value_name = "FILE.csv")]
+    file: PathBuf,
+    /// Check every row, import none
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let (rows, bad_here) = first_pass(&args.file)?;
+    if rows == 0 {
+        bail!("{}: no rows after the header", args.file.display());
+    }
+    // With bad rows here, the store is asked about the others all the same, so
+    // that one run names every bad row.
+    let dry_run = args.dry_run || bad_here > 0;
+    let lines = Lines::open(&args.file, bad_here > 0)?;
+    let bad_there = match client.import(dry_run, lines)? {
+        Sent::Accepted(text) => {
+            let done: ImportDone = client.parsed(&text)?;
+            if bad_here == 0 {
+                return print(|out| match args.dry_run {
+                    true => writeln!(out, "{rows} rows are good; nothing was imported"),
+                    false => writeln!(out, "imported {} keys", done.imported),
+                });
+            }
+            0
+        }
+        Sent::Refused(answer) => name_bad_rows(answer)?,
+    };
+    let bad = bad_here + bad_there;
+    bail!("{bad} of {rows} rows are bad; nothing was imported")
+}
+
+/// Names the rows that are bad in themselves; how many rows there are, and how
+/// many of them are bad.
+fn first_pass(path: &Path) -> anyhow::Result<(u64, u64)> {
+    let mut table = Table::open(path)?;
+    let (mut rows, mut bad) = (0, 0);
+    while let Some(row) = table.next_row()? {
+        rows += 1;
+        if let Err(row) = row {
+            bad += 1;
+            name(&row)?;
+        }
+    }
+    Ok((rows, bad))
+}
+
+/// Prints what the store says about bad rows, as it comes.
+fn name_bad_rows(mut answer: impl BufRead) -> anyhow::Result<u64> {
+    let mut text = String::new();
+    loop {
+        text.clear();
+        answer.read_line(&mut text).context("the store's answer")?;
+        if let Ok(row) = serde_json::from_str::<BadRow>(&text) {
+            name(&row)?;
+            continue;
+        }
+        let last: ImportRefused = serde_json::from_str(&text)
+            .context("the store's answer broke off; nothing was imported")?;
+        return Ok(last.bad_rows);
+    }
+}
+
+fn name(row: &BadRow) -> std::io::Result<()> {
+    writeln!(std::io::stderr(), "line {}: {}", row.line, row.reason)
+}
+
+/// The columns that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    User,
+    Digest,
+    Key,
+    Email,
+    Hint,
+}
+
+impl Column {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::User, "user"),
+        (Self::Digest, "digest"),
+        (Self::Key, "key"),
+        (Self::Email, "email"),
+        (Self::Hint, "hint"),
+    ];
+}
+
+/// The file as rows of an import.
+struct Table {
+    csv: CsvReader<File>,
+    columns: Vec<Column>,
+    path: PathBuf,
+}
+
+impl Table {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display();
+        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        let mut csv = CsvReader::new(file);
+        let header = csv
+            .next_row()
+            .with_context(|| format!("cannot read {name}"))?;
+        let header = header.with_context(|| format!("{name} is empty"))?;
+        let columns = columns(&header).with_context(|| format!("{name}: the header row"))?;
+        Ok(Self {
+            csv,
+            columns,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The next row, good or bad.
+    fn next_row(&mut self) -> anyhow::Result<Option<Result<ImportRow<'_>, BadRow>>> {
+        let (columns, path) = (&self.columns, &self.path);
+        let row = self
+            .csv
+            .next_row()
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(row.map(|row| {
+            import_row(columns, &row).map_err(|reason| BadRow {
+                line: row.line,
+                reason,
+            })
+        }))
+    }
+}
+
+fn columns(header: &Row<'_>) -> anyhow::Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for (index, field) in header.fields().enumerate() {
+        let known = Column::ALL
+            .iter()
+            .find(|(_, name)| name.as_bytes() == field);
+        match known {
+            Some((column, name)) if columns.contains(column) => bail!("`{name}` is there twice"),
+            Some((column, _)) => columns.push(*column),
+            // Without a header row the field may be a key: it is not repeated.
+            None if field.len() > 20 || !field.iter().all(u8::is_ascii_alphabetic) => {
+                bail!(
+                    "column {} has no name that we know; is there a header row?",
+                    index + 1
+                )
+            }
+            None => bail!(
+                "unknown column `{}`; known are user, digest or key, email, hint",
+                String::from_utf8_lossy(field)
+            ),
+        }
+    }
+    let has = |column| columns.contains(&column);
+    if header.too_long || !has(Column::User) || has(Column::Digest) == has(Column::Key) {
+        bail!("it needs `user` and one of `digest` and `key`");
+    }
+    Ok(columns)
+}
+
+/// The row as it goes to the store, which checks the rest of it.
+fn import_row<'a>(columns: &[Column], row: &Row<'a>) -> Result<ImportRow<'a>, String> {
+    if row.too_long {
+        return Err("the row is too long; is a quote left open?".to_owned());
+    }
+    if row.len() != columns.len() {
+        let (found, wanted) = (row.len(), columns.len());
+        return Err(format!("{found} fields where the header has {wanted}"));
+    }
+    let mut import = ImportRow {
+        line: row.line,
+        user: Cow::Borrowed(""),
+        digest: Cow::Borrowed(""),
+        email: None,
+        hint: None,
+    };
+    for (column, field) in columns.iter().zip(row.fields()) {
+        let text = || std::str::from_utf8(field).map_err(|_| "a field is not UTF-8".to_owned());
+        match column {
+            Column::User => import.user = text()?.into(),
+            Column::Digest => {
+                let digest = Digest::from_hex(text()?);
+                import.digest = digest
+                    .ok_or("a digest is 64 hexadecimal digits")?
+                    .to_hex()
+                    .into();
+            }
+            Column::Key => {
+                let key = ApiKey::parse(field).map_err(|error| error.to_string())?;
+                import.digest = key.digest().to_hex().into();
+                import
+                    .hint
+                    .get_or_insert_with(|| key.hint().to_owned().into());
+            }
+            Column::Email if field.is_empty() => {}
+            Column::Email => import.email = Some(text()?.into()),
+            Column::Hint if field.is_empty() => {}
+            Column::Hint => import.hint = Some(text()?.into()),
+        }
+    }
+    Ok(import)
+}
+
+/// The rows as the body of a request: one JSON object per line.
+struct Lines {
+    table: Table,
+    skip_bad: bool,
+    line: Vec<u8>,
+    sent: usize,
+}
+
+impl Lines {
+    fn open(path: &Path, skip_bad: bool) -> anyhow::Result<Self> {
+        Ok(Self {
+            table: Table::open(path)?,
+            skip_bad,
+            line: Vec::with_capacity(1024),
+            sent: 0,
+        })
+    }
+
+    /// Puts the next row into `line`; leaves it empty at the end.
+    fn advance(&mut self) -> std::io::Result<()> {
+        self.line.clear();
+        self.sent = 0;
+        while let Some(row) = self.table.next_row().map_err(std::io::Error::other)? {
+            match row {
+                Ok(row) => {
+                    serde_json::to_writer(&mut self.line, &row)?;
+                    self.line.push(b'\n');
+                    break;
+                }
+                Err(_) if self.skip_bad => {}
+                // It was good when it was read first; the store drops what it
+                // has got so far.
+                Err(_) => return Err(std::io::Error::other("the file changes while it is read")),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for Lines {
+    fn read(&mut self, mut buffer: &mut [u8]) -> std::io::Result<usize> {
+        let room = buffer.len();
+        while !buffer.is_empty() {
+            if self.sent == self.line.len() {
+                self.advance()?;
+            }
+            let mut rest = self.line.get(self.sent..).unwrap_or_default();
+            let taken = rest.read(buffer)?;
+            if taken == 0 {
+                break;
+            }
+            self.sent += taken;
+            buffer = buffer.get_mut(taken..).unwrap_or_default();
+        }
+        Ok(room - buffer.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ12";
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn body(text: &str) -> std::io::Result<String> {
+        let file = file(text);
+        let mut body = String::new();
+        let mut lines = Lines::open(file.path(), false).map_err(std::io::Error::other)?;
+        lines.read_to_string(&mut body)?;
+        Ok(body)
+    }
+
+    fn header_error(text: &str) -> String {
+        let file = file(text);
+        format!("{:#}", Table::open(file.path()).err().unwrap())
+    }
+
+    #[test]
+    fn keys_leave_as_digests() {
+        let body = body(&format!("email,key,user\na@b,{KEY},u1\n,{KEY},u2\n")).unwrap();
+        let digest = Digest::of(KEY.as_bytes()).to_hex();
+        let expected = format!(
+            "{{\"line\":2,\"user\":\"u1\",\"digest\":\"{digest}\",\"email\":\"a@b\",\"hint\":\"IJ12\"}}\n\
+             {{\"line\":3,\"user\":\"u2\",\"digest\":\"{digest}\",\"hint\":\"IJ12\"}}\n"
+        );
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_column_of_hints_wins_over_the_key() {
+        for header in ["key,hint,user", "hint,key,user"] {
+            let (a, b) = match header.starts_with("key") {
+                true => (KEY, "hh"),
+                false => ("hh", KEY),
+            };
+            let body = body(&format!("{header}\n{a},{b},u\n")).unwrap();
+            assert!(body.contains(r#""hint":"hh""#), "{body}");
+        }
+    }
+
+    #[test]
+    fn bad_headers_are_explained_without_repeating_a_key() {
+        assert!(header_error("").contains("is empty"));
+        assert!(header_error("user,digest,plan\n").contains("unknown column `plan`"));
+        assert!(header_error("user,user,key\n").contains("`user` is there twice"));
+        for incomplete in ["user\n", "key\n", "user,key,digest\n"] {
+            let text = header_error(incomplete);
+            assert!(text.contains("needs `user` and one of"), "{text}");
+        }
+        let text = header_error(&format!("user,{KEY}\n"));
+        assert!(text.contains("column 2") && !text.contains(KEY), "{text}");
+    }
+
+    #[test]
+    fn a_bad_row_in_the_second_pass_breaks_the_body_off() {
+        let error = body("user,key\nu,nonsense\n").unwrap_err().to_string();
+        assert!(
+            error.contains("changes") && !error.contains("nonsense"),
+            "{error}"
+        );
+    }
+}
