@@ -21,6 +21,8 @@ use crate::workers::Claim;
 const MOST_ROTATIONS: usize = 1024;
 /// The store's health is logged no more often than this, in milliseconds.
 const LOG_PAUSE_MS: u64 = 1_000;
+/// The longest request id that goes to the audit log, in bytes.
+const REQUEST_ID_MAX: usize = 128;
 /// Draws of random bytes for one key; even the second is never needed.
 const KEY_DRAWS: usize = 4;
 
@@ -474,7 +476,11 @@ fn check_endpoint(head: &dyn RequestHead) -> Result<Client, Refusal> {
         return Err(Refusal::MethodNotAllowed);
     }
     credentials::check_idempotency_key(head.header("idempotency-key").as_deref())?;
-    let request_id = head.header("x-request-id");
+    // A gateway may be told to keep the client's own, which can be anything: one
+    // that made the rotate call too large for the store would cost the rotation.
+    let request_id = head
+        .header("x-request-id")
+        .filter(|id| id.len() <= REQUEST_ID_MAX);
     Ok(Client {
         address: head.client_address(),
         request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
