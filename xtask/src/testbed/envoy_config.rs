@@ -37,8 +37,8 @@ impl EnvoyConfig {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let root = serde_saphyr::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        let root =
+            serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("not YAML: {error}"))?;
         Ok(Self { root })
     }
 

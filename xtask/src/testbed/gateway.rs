@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Artifacts, EnvoyConfig, Port, Process, Secrets,
     envoy_config::{API_CLUSTER, STORE_CLUSTER},
-    http, process, until,
+    http,
 };
 use crate::workspace;
 
@@ -215,9 +215,10 @@ impl Spawn<'_> {
         }
         options.secrets.give_to_gateway(&mut command);
         let process = Process::spawn(&options.name, command, &self.folder.join("envoy.log"))?;
-        self.wait_until_ready(&process).with_context(|| {
-            let tail = process::tail(process.log_path());
-            format!("{} does not become ready. {tail}", options.name)
+        let ready = format!("{}/ready", self.admin.url());
+        process.wait_until_ready(READY_LIMIT, || {
+            http::get(&ready).is_ok_and(|state| state.trim() == "LIVE")
+                && TcpStream::connect(self.listener.address()).is_ok()
         })?;
         Ok(process)
     }
@@ -240,17 +241,5 @@ impl Spawn<'_> {
             Ok(config)
         };
         patch().with_context(|| format!("cannot use {}", path.display()))
-    }
-
-    fn wait_until_ready(&self, process: &Process) -> anyhow::Result<()> {
-        let ready = format!("{}/ready", self.admin.url());
-        until("Envoy to be ready", READY_LIMIT, || {
-            if let Some(status) = process.exit_status() {
-                anyhow::bail!("it ended ({status})");
-            }
-            let live = http::get(&ready).is_ok_and(|state| state.trim() == "LIVE");
-            let serves = live && TcpStream::connect(self.listener.address()).is_ok();
-            Ok(serves.then_some(()))
-        })
     }
 }

@@ -21,10 +21,13 @@ use nix::{
     unistd::{Pid, getpid, getppid},
 };
 
+use super::until;
+
 /// How long a process may take to stop by itself before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much of a log goes into an error.
-const TAIL_LINES: usize = 40;
+/// How much of a log goes into an error; Envoy's first lines are long lists.
+const TAIL_LINES: usize = 20;
+const TAIL_COLUMNS: usize = 400;
 
 /// A running or ended child process. Dropping it kills it.
 #[derive(Debug)]
@@ -171,6 +174,23 @@ impl Process {
         read_lossy(&self.log)
     }
 
+    /// Waits until it is `ready`; if it ends before, or takes too long, an
+    /// error with the end of its log.
+    pub(super) fn wait_until_ready(
+        &self,
+        limit: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let wait = until("it", limit, || match self.exit_status() {
+            Some(status) => bail!("it ended ({status})"),
+            None => Ok(ready().then_some(())),
+        });
+        wait.map_err(|why| {
+            let tail = tail(&self.log);
+            anyhow::anyhow!("{} does not become ready: {why}. {tail}", self.name)
+        })
+    }
+
     /// An error if it has ended, with the end of its log.
     ///
     /// # Errors
@@ -286,12 +306,20 @@ fn obituary(name: &str, status: ExitStatus, log: &Path) -> String {
     format!("{name} ended ({status}). {}", tail(log))
 }
 
-/// The end of a log, under its path.
+/// The end of a log, under its name. Not its path: a temporary one is gone by
+/// the time that somebody reads the error.
 pub(super) fn tail(log: &Path) -> String {
     let text = read_lossy(log);
     let lines: Vec<_> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    format!("The end of {}:\n{}", log.display(), last.join("\n"))
+    let cut = last
+        .iter()
+        .map(|line| match line.char_indices().nth(TAIL_COLUMNS) {
+            Some((end, _)) => format!("\n  {}…", &line[..end]),
+            None => format!("\n  {line}"),
+        });
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    format!("The end of {name}:{}", cut.collect::<String>())
 }
 
 fn read_lossy(path: &Path) -> String {
@@ -303,7 +331,6 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
-    use crate::testbed::until;
 
     fn shell(script: &str) -> (tempfile::TempDir, Process) {
         let folder = tempfile::tempdir().unwrap();
@@ -328,7 +355,7 @@ mod tests {
         assert_eq!(process.log(), "out\nerr\n");
         let error = process.check_alive().unwrap_err().to_string();
         assert!(error.contains("a shell ended (exit status: 3)"), "{error}");
-        assert!(error.ends_with("out\nerr"), "{error}");
+        assert!(error.ends_with("The end of log:\n  out\n  err"), "{error}");
     }
 
     #[test]

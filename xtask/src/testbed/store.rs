@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Artifacts, Port, Process, Secrets, http, process, until};
+use super::{Artifacts, Port, Process, Secrets, http};
 
 /// Opening a database after a kill replays its log.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -184,20 +184,6 @@ fn spawn(
     command.envs(options.env.iter().map(|(name, value)| (name, value)));
     options.secrets.give_to_store(&mut command);
     let process = Process::spawn("the key store", command, &folder.join("store.log"))?;
-    wait_for_file(&process, &ready)?;
+    process.wait_until_ready(READY_LIMIT, || ready.exists())?;
     Ok(process)
-}
-
-/// Waits for the file that a server writes once it accepts connections.
-pub(super) fn wait_for_file(process: &Process, ready: &Path) -> anyhow::Result<()> {
-    let wait = until("its ready file", READY_LIMIT, || {
-        match process.exit_status() {
-            Some(status) => bail!("it ended ({status})"),
-            None => Ok(ready.exists().then_some(())),
-        }
-    });
-    wait.with_context(|| {
-        let tail = process::tail(process.log_path());
-        format!("{} does not become ready. {tail}", process.name())
-    })
 }

@@ -6,11 +6,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde::Deserialize;
 
-use super::{Artifacts, Port, Process, http, store::wait_for_file};
+use super::{Artifacts, Port, Process, http};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running demo upstream. `process` has its life and its log.
 #[derive(Debug)]
@@ -96,6 +99,6 @@ fn spawn(folder: &Path, port: &Port) -> anyhow::Result<Process> {
     command.args(["--listen", &port.address().to_string()]);
     command.arg("--ready-file").arg(&ready);
     let process = Process::spawn("the upstream", command, &folder.join("upstream.log"))?;
-    wait_for_file(&process, &ready)?;
+    process.wait_until_ready(READY_LIMIT, || ready.exists())?;
     Ok(process)
 }
