@@ -8,7 +8,7 @@ use serde_json::json;
 use xtask::testbed::{Account, FleetOptions};
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, raw_request};
-use crate::support::fleet::{self, TestFleet, eventually, stat};
+use crate::support::fleet::{self, ABANDONED, TestFleet, eventually, stat};
 use crate::support::moments::Moments;
 use crate::support::raw_http::RawConnection;
 use crate::support::store_view;
@@ -139,10 +139,7 @@ fn a_client_that_leaves_loses_its_answer_and_nothing_else() {
         }
     }
     println!("{stayed} old keys stayed, {rotated} were rotated");
-    let abandoned = stat(
-        &fleet.gateways[0],
-        "wasmcustom.rekey.rotations.event.abandoned",
-    );
+    let abandoned = stat(&fleet.gateways[0], ABANDONED);
     assert!(abandoned > 0, "no client left in a rotation");
     assert!(
         stayed > 0 && rotated > 0,

@@ -19,6 +19,10 @@ use super::client::Client;
 
 /// How long anything that is to happen soon may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
+/// The filter's counter of further attempts under the same rotation id.
+pub const RETRIED: &str = "wasmcustom.rekey.rotations.event.retried";
+/// The filter's counter of rotations whose client left before the answer.
+pub const ABANDONED: &str = "wasmcustom.rekey.rotations.event.abandoned";
 /// Lines of each log that a failed test shows.
 const TAIL_LINES: usize = 40;
 /// What Envoy logs when a VM traps, panics or is lost.

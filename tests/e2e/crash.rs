@@ -1,1 +1,0 @@
-//! Gateways and stores killed at any moment of a rotation.
