@@ -16,7 +16,6 @@ const TIMED: usize = 15;
 /// answer.
 pub struct Moments {
     random: fastrand::Rng,
-    seed: u64,
     longest: Duration,
 }
 
@@ -34,17 +33,10 @@ impl Moments {
         // A bit more, so that some moments are behind the answer.
         let longest = usual * 5 / 4;
         println!("{SEED_VARIABLE}={seed}; a rotation takes {usual:?}");
-        let random = fastrand::Rng::with_seed(seed);
         Self {
-            random,
-            seed,
+            random: fastrand::Rng::with_seed(seed),
             longest,
         }
-    }
-
-    /// The seed, for messages.
-    pub fn seed(&self) -> u64 {
-        self.seed
     }
 
     /// The next moment.
