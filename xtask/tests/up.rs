@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -89,12 +88,17 @@ impl Drop for Up {
     }
 }
 
+/// Gone, or dead and not yet reaped by whoever inherited it.
+fn is_gone(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next();
+    let state = after_name.and_then(|rest| rest.split_whitespace().next());
+    matches!(state, None | Some("Z" | "X"))
+}
+
 fn assert_gone(pids: &[i32]) {
     for pid in pids {
-        assert!(
-            !Path::new(&format!("/proc/{pid}")).exists(),
-            "{pid} is left"
-        );
+        assert!(is_gone(*pid), "{pid} is left");
     }
 }
 
@@ -153,6 +157,18 @@ fn it_says_which_part_died_and_stops_the_rest() {
     assert!(said.contains("the key store ended (signal: 9"), "{said}");
     assert!(said.contains("store.log"), "{said}");
     assert_gone(&pids);
+}
+
+#[test]
+fn nothing_outlives_it_even_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&["--data", folder.path().to_str().unwrap()]);
+    let pids = up.pids();
+    up.signal(Signal::SIGKILL);
+    until("the fleet to be gone", Duration::from_secs(20), || {
+        Ok(pids.iter().all(|pid| is_gone(*pid)).then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `cargo xtask up` prints once all is ready. The only two places that
 //! print a key.
 
-use std::io::Write as _;
+use std::{env, io::Write as _};
 
 use serde::Serialize;
 
@@ -59,6 +59,13 @@ pub(super) fn print_text(fleet: &Fleet, account: &Account) -> anyhow::Result<()>
     let key = &account.api_key;
     let user = &account.user_id;
     let upstream = fleet.upstream.url();
+    // An operator's own token is not ours to print.
+    let (whose, token) = if env::var_os("REKEY_ADMIN_TOKEN").is_some() {
+        ("of your environment", String::new())
+    } else {
+        let token = &fleet.secrets.admin_token;
+        ("of this run", format!(" REKEY_ADMIN_TOKEN={token}"))
+    };
     let mut out = std::io::stdout().lock();
     write!(
         out,
@@ -85,16 +92,15 @@ and is possible once per {interval} (after that: 429 and when to try again):
   curl "{upstream}/demo/ledger"
   curl -i -X POST "{url}/v1/user/api-key/regenerate" -H "Authorization: Bearer $NEW_KEY"
 
-The operator's side, with the token of this run:
+The operator's side, with the admin token {whose}:
 
-  export REKEY_ADMIN_URL={admin} REKEY_ADMIN_TOKEN={token}
+  export REKEY_ADMIN_URL={admin}{token}
   {cli} users list
   {cli} audit --user {user}
 
 "#,
         interval = fleet.store.options.rotation_interval,
         admin = fleet.store.admin_url(),
-        token = fleet.secrets.admin_token,
         cli = fleet.store.cli_path().display(),
     )?;
     for gateway in &fleet.gateways {
