@@ -110,6 +110,15 @@ impl ScriptedStore {
         *lock(&self.shared.script) = Box::new(script);
     }
 
+    /// Closes all connections.
+    pub fn hang_up(&self) {
+        if let Some(connections) = &mut *lock(&self.shared.connections) {
+            for connection in std::mem::take(connections).values() {
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
     /// What it was asked since this was last called.
     pub fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut lock(&self.shared.asked))
