@@ -79,7 +79,7 @@ pub(crate) fn obtain_wasm_target() -> anyhow::Result<bool> {
 /// It does not compile.
 pub fn store_with_crash_points() -> anyhow::Result<PathBuf> {
     let name = "rekey-store-crash-points";
-    build_release(&["--features=rekey-store/crash-points", "--bin", name])?;
+    build_release(&["--features=crash-points", "--bin", name])?;
     Ok(workspace::target_dir()?.join("release").join(name))
 }
 
