@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rekey_protocol::{BadToken, Digest, ErrorCode};
 use subtle::ConstantTimeEq;
 
+use super::body::discard;
 use super::error::ApiError;
 
 /// A token, as its digest: the plain text is not kept.
@@ -49,6 +50,10 @@ pub async fn check(State(demand): State<Demand>, request: Request, next: Next) -
                 Some(_) => "the bearer token is not the one of this listener",
                 None => "this listener wants a bearer token",
             };
+            // Who waits to be asked for the body never sends it.
+            if !request.headers().contains_key(header::EXPECT) {
+                discard(request.into_body()).await;
+            }
             let message = format!("{what}; it is in {}", demand.variable);
             ApiError::new(ErrorCode::Unauthorized, message).into_response()
         }

@@ -1,15 +1,25 @@
 //! Reads a request: JSON bodies and queries, with errors that name the fault
 //! and never repeat a value (it might be a key).
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::IntoResponse;
+use futures_util::StreamExt;
 use rekey_protocol::{ErrorCode, KEY_PREFIX};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+
+/// The largest body of a request, but for the import's, in bytes.
+const BODY_MAX: usize = 16 * 1024;
+/// How much more of a refused body is read, in bytes. A connection that is
+/// closed with bytes unread is reset, and the reset may destroy the answer on
+/// its way.
+const DRAIN_MAX: usize = 256 * 1024;
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A JSON body, whatever its content type says.
 pub struct JsonBody<T>(pub T);
@@ -17,20 +27,48 @@ pub struct JsonBody<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body =
-            Bytes::from_request(request, state)
-                .await
-                .map_err(|rejection| match rejection.into_response().status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-                        ErrorCode::PayloadTooLarge,
-                        "the body is larger than this endpoint takes",
-                    ),
-                    _ => ApiError::bad_request("the body broke off before its end"),
-                })?;
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let reading = read(request.into_body().into_data_stream());
+        let body = tokio::time::timeout(PATIENCE, reading)
+            .await
+            .map_err(|_| ApiError::bad_request("the body took longer than 10 s"))??;
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| ApiError::bad_request(explain(&error)))
+    }
+}
+
+async fn read(mut chunks: BodyDataStream) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|_| ApiError::bad_request("the body broke off before its end"))?;
+        if body.len() + chunk.len() > BODY_MAX {
+            drain(chunks).await;
+            return Err(ApiError::new(
+                ErrorCode::PayloadTooLarge,
+                "the body is over 16 KiB",
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads and forgets a body that nobody wants, within reason.
+pub async fn discard(body: Body) {
+    let draining = drain(body.into_data_stream());
+    // Late or not, the answer is the same.
+    let _ = tokio::time::timeout(PATIENCE, draining).await;
+}
+
+async fn drain(mut chunks: BodyDataStream) {
+    let mut left = DRAIN_MAX;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        match left.checked_sub(chunk.len()) {
+            Some(rest) => left = rest,
+            None => break,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -35,9 +35,6 @@ use crate::metrics::Metrics;
 use auth::Demand;
 pub use auth::Token;
 use error::ApiError;
-
-/// The largest body of a request, but for the import's.
-const BODY_MAX: usize = 16 * 1024;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -140,7 +137,6 @@ fn finish(router: Router<App>, app: &App, listener: &'static str) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(seal, sealed))
         .with_state(app.clone())
@@ -198,4 +194,44 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
         "a fault in the store; its log says where",
     )
     .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use rekey_protocol::ErrorBody;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::rotation::RotationInterval;
+
+    #[tokio::test]
+    async fn a_panicking_handler_is_a_marked_500() {
+        async fn fault() -> &'static str {
+            panic!("on purpose")
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let path = folder.path().join("rekey.db");
+        let (database, _owner) =
+            Database::open(&path, RotationInterval::HOUR, metrics.clone()).unwrap();
+        let app = App {
+            database,
+            metrics,
+            checksum: Arc::new(ChecksumSecrets::parse("0123456789abcdef").unwrap()),
+            document: Bytes::new(),
+        };
+        let router = finish(Router::new().route("/fault", get(fault)), &app, "gateway");
+        let request = Request::get("/fault").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[MARKER_HEADER], MARKER_VALUE);
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: ErrorBody = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body.error.code, ErrorCode::Internal);
+        assert!(!body.error.message.contains("on purpose"));
+        let counted = "endpoint=\"/fault\",status=\"500\"} 1";
+        assert!(app.metrics.render().contains(counted));
+    }
 }

@@ -1,0 +1,19 @@
+//! Tests of the real process: started as an operator starts it, called over
+//! real HTTP and by its own commands, killed by real signals.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests, helpers and all"
+)]
+
+mod admin;
+mod crash;
+mod gateway;
+mod import;
+mod lifecycle;
+mod openapi;
+mod process;
+mod rotation;
+mod secrets;

@@ -1,0 +1,348 @@
+//! A running store, and the ways to call it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rekey_protocol::{Digest, KEY_LEN};
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const STORE_TOKEN: &str = "gateway-token-0123456789";
+pub const ADMIN_TOKEN: &str = "operator-token-0123456789";
+pub const CHECKSUM_SECRET: &str = "checksum-secret-0123456789";
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store");
+/// Generous: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with a database, over several lives of the store.
+pub struct Home(TempDir);
+
+impl Home {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path("rekey.db")
+    }
+
+    /// The database's own view, beside the store.
+    pub fn sql(&self) -> Connection {
+        Connection::open(self.database()).unwrap()
+    }
+
+    pub fn count(&self, query: &str) -> i64 {
+        self.sql().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// `serve`, not yet started.
+    pub fn serve(&self) -> Command {
+        self.serve_by(PROGRAM, "", "")
+    }
+
+    /// `serve` with that flag, instead of the usual one if there is one.
+    pub fn serve_with(&self, flag: &str, value: &str) -> Command {
+        self.serve_by(PROGRAM, flag, value)
+    }
+
+    /// `serve` of another build, or with another flag.
+    pub fn serve_by(&self, program: &str, flag: &str, value: &str) -> Command {
+        let (ready, database) = (self.path("ready.json"), self.database());
+        let mut flags = BTreeMap::from([
+            ("--listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--database", database.to_str().unwrap()),
+            ("--ready-file", ready.to_str().unwrap()),
+        ]);
+        flags.insert(flag, value);
+        let mut command = bare(program);
+        command.arg("serve");
+        for (flag, value) in flags.into_iter().filter(|(flag, _)| !flag.is_empty()) {
+            command.args([flag, value]);
+        }
+        command
+            .env("REKEY_STORE_TOKEN", STORE_TOKEN)
+            .env("REKEY_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("REKEY_CHECKSUM_SECRET", CHECKSUM_SECRET);
+        command
+    }
+
+    /// A store with an hour between rotations.
+    pub fn start(&self) -> Store {
+        self.start_as(&mut self.serve())
+    }
+
+    /// Starts that command and waits until it is ready.
+    pub fn start_as(&self, command: &mut Command) -> Store {
+        let ready = self.path("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
+        let text = await_some(|| {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended with {ended:?}: {}", self.log());
+            std::fs::read_to_string(&ready).ok()
+        });
+        let addresses: Value = serde_json::from_str(&text).unwrap();
+        let url = |name: &str| addresses[name].as_str().unwrap().to_owned();
+        Store {
+            child,
+            url: url("listen"),
+            admin_url: url("admin"),
+            agent: agent(),
+        }
+    }
+
+    /// All that the store has logged here.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+/// The program with nothing of this test's environment.
+fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Polls for a condition that another process brings about.
+pub fn await_some<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .proxy(None)
+        .build()
+        .new_agent()
+}
+
+/// An answer.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(header, _)| header == name);
+        found.next().map(|(_, value)| value.as_str())
+    }
+
+    /// The error's code.
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned()
+    }
+}
+
+/// A store that runs; killed when dropped.
+pub struct Store {
+    pub child: Child,
+    pub url: String,
+    pub admin_url: String,
+    agent: ureq::Agent,
+}
+
+impl Store {
+    /// A request to any address; `Err` where no whole answer came.
+    pub fn try_call(
+        &self,
+        method: &str,
+        url: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = match body {
+            Some(body) => self.agent.run(request.body(body).unwrap())?,
+            None => self.agent.run(request.body(()).unwrap())?,
+        };
+        let pairs = response.headers().iter();
+        let headers = pairs
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers,
+            text: response.body_mut().read_to_string()?,
+        })
+    }
+
+    pub fn call(&self, method: &str, url: &str, token: Option<&str>, body: Option<&str>) -> Answer {
+        self.try_call(method, url, token, body).unwrap()
+    }
+
+    /// A gateway's POST.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let url = format!("{}{path}", self.url);
+        self.call("POST", &url, Some(STORE_TOKEN), Some(&body.to_string()))
+    }
+
+    /// An operator's request.
+    pub fn admin(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
+        let url = format!("{}{path}", self.admin_url);
+        self.call(method, &url, Some(ADMIN_TOKEN), body)
+    }
+
+    pub fn resolve(&self, digest: &Digest) -> Answer {
+        self.post("/v1/keys/resolve", &json!({ "digest": digest }))
+    }
+
+    pub fn rotate(&self, rotation: &Value) -> Answer {
+        self.post("/v1/keys/rotate", rotation)
+    }
+
+    /// A user with a key.
+    pub fn add_user(&self, id: &str) -> User {
+        let body = json!({ "email": format!("{id}@example.com"), "user_id": id });
+        let answer = self.admin("POST", "/v1/users", Some(&body.to_string()));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let key = answer.json()["api_key"].as_str().unwrap().to_owned();
+        assert_eq!(key.len(), KEY_LEN);
+        let digest = Digest::of(key.as_bytes());
+        User { key, digest }
+    }
+
+    /// A command of the operator's, called on this store.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with(arguments, "")
+    }
+
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = cli(arguments);
+        command
+            .env("REKEY_ADMIN_URL", &self.admin_url)
+            .env("REKEY_ADMIN_TOKEN", ADMIN_TOKEN);
+        output(&mut command, input)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap().code()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command without any settings in its environment.
+pub fn cli(arguments: &[&str]) -> Command {
+    let mut command = bare(PROGRAM);
+    command.args(arguments);
+    command
+}
+
+pub fn output(command: &mut Command, input: &str) -> Output {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may not want it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A user and the key that it got.
+pub struct User {
+    pub key: String,
+    pub digest: Digest,
+}
+
+/// A new digest each time.
+pub fn fresh_digest() -> Digest {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).unwrap();
+    Digest::from_bytes(bytes)
+}
+
+/// The body of a rotation from `old` to `new`, under a new id.
+pub fn rotation(old: &Digest, new: &Digest) -> Value {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).unwrap();
+    json!({
+        "rotation_id": hex::encode(id),
+        "attempt": 1,
+        "old_digest": old,
+        "new_digest": new,
+        "hint": "wxyz",
+        "client": { "address": "192.0.2.7:4711", "request_id": "request-1" },
+    })
+}
+
+/// A later attempt at the same rotation.
+pub fn again(rotation: &Value) -> Value {
+    let mut rotation = rotation.clone();
+    rotation["attempt"] = json!(rotation["attempt"].as_u64().unwrap() + 1);
+    rotation
+}
+
+/// All files of a folder and their contents.
+pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
+        .collect()
+}
