@@ -69,12 +69,7 @@ pub fn run(args: ComposeArgs) -> anyhow::Result<()> {
         project.keep();
     }
     scenario::run(&project, &mut timings)?;
-    if args.keep {
-        shell::say(format_args!(
-            "left running; {} removes it",
-            project.how_to_remove()
-        ));
-    } else {
+    if !args.keep {
         timings.take("down", || project.down())?;
     }
     timings.tell();

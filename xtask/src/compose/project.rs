@@ -57,9 +57,11 @@ impl Project {
         })
     }
 
-    /// Leave it running, whatever happens.
+    /// Leaves it running, whatever happens, and says how it is removed.
     pub fn keep(&mut self) {
         self.take_down = false;
+        let (gateway, how) = (self.gateway(), self.how_to_remove());
+        shell::say(format_args!("{gateway} stays up; {how} removes it"));
     }
 
     /// The gateway's address on this machine.
@@ -75,9 +77,11 @@ impl Project {
     }
 
     /// What a person types to remove it.
-    pub fn how_to_remove(&self) -> String {
+    fn how_to_remove(&self) -> String {
         let compose = self.docker.compose_name();
-        format!("`{compose} -p {} down -v --rmi all`", self.name)
+        let name = &self.name;
+        // The tag names the images that are to go.
+        format!("`REKEY_TAG={name} {compose} -p {name} down -v --rmi all`")
     }
 
     /// Builds all images.
@@ -94,13 +98,12 @@ impl Project {
         let id = shell::output(&mut self.compose(["ps", "--all", "--quiet", ONE_SHOT]))?;
         let id = id.trim();
         let status = shell::output(&mut self.docker.docker(["wait", id]))?;
-        let printed = shell::output(&mut self.docker.docker(["logs", id]))?;
         ensure!(
             status.trim() == "0",
-            "{ONE_SHOT} ended with status {}; `docker logs` has: {printed}",
+            "{ONE_SHOT} ended with status {}; see its log",
             status.trim(),
         );
-        Ok(printed)
+        shell::output(&mut self.docker.docker(["logs", id]))
     }
 
     /// Everything that the services logged so far, but for the one-shot.
@@ -119,8 +122,14 @@ impl Project {
         Ok(lines.lines().map(str::to_owned).collect())
     }
 
-    /// Stops and removes the containers, and keeps the database.
+    /// Stops the services; Envoy writes the rest of its access log then, which it
+    /// buffers for up to ten seconds.
     pub fn stop(&self) -> anyhow::Result<()> {
+        shell::run(&mut self.compose(["stop"]))
+    }
+
+    /// Removes the containers and keeps the database, as `docker compose down`.
+    pub fn remove_containers(&self) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["down"]))
     }
 

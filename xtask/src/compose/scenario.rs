@@ -13,6 +13,7 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     let new_key = timings.take("curl test", || curl_test(project, &first))?;
 
     containers_are_confined(project)?;
+    timings.take("stop", || project.stop())?;
     let logs = project.logs()?;
     ensure!(
         logs.contains("/v1/user/api-key/regenerate"),
@@ -24,7 +25,7 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     ];
     nothing_secret(&logs, project.secrets().into_iter().chain(keys))?;
 
-    timings.take("restart", || project.stop())?;
+    timings.take("remove containers", || project.remove_containers())?;
     let second = Printed::parse(&timings.take("second up", || project.up())?)
         .context("the second start, on the kept database")?;
     ensure!(
