@@ -1,6 +1,5 @@
 //! Calls that the gateway itself refuses to send: nothing can have happened.
 
-use std::fs;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use xtask::testbed::{Edit, FleetOptions, STORE_CLUSTER};
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{self, eventually};
 use super::super::support::scripted_store::{Act, Asked, Then, active, honest, marked};
+use super::super::support::xds::{ResourceFile, name_node};
 use super::{USER, assert_unavailable, start};
 
 /// How long a call that was sent would be waited for.
@@ -18,10 +18,10 @@ const RESOLVE_TIMEOUT_MS: u64 = 20_000;
 /// What is not sent is not waited for; this is for a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(RESOLVE_TIMEOUT_MS / 2);
 
-/// A change of the key store's cluster, and the name that xDS asks of an Envoy.
+/// A change of the key store's cluster.
 fn store_cluster(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Option<Edit> {
     Some(Arc::new(move |envoy: &mut Value| {
-        envoy["node"] = json!({ "id": "test", "cluster": "test" });
+        name_node(envoy);
         let clusters = envoy["static_resources"]["clusters"].as_array_mut();
         let mut clusters = clusters.into_iter().flatten();
         change(
@@ -130,18 +130,17 @@ fn a_full_circuit_breaker() {
 #[test]
 fn a_rotation_that_the_gateway_refuses_to_send() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("eds.json");
-    let path = file.to_str().unwrap().to_owned();
+    let file = ResourceFile::endpoints(folder.path());
+    let first = file.clone();
     let assignments = Arc::new(Mutex::new(Value::Null));
     let seen = assignments.clone();
     let by_file = store_cluster(move |cluster| {
         let assignment = cluster["load_assignment"].take();
-        write_endpoints(&path, &assignment);
+        first.write(&assignment);
         *seen.lock().unwrap() = assignment;
         cluster["type"] = "EDS".into();
         cluster.as_object_mut().unwrap().remove("load_assignment");
-        cluster["eds_cluster_config"] =
-            json!({ "eds_config": { "path_config_source": { "path": path } } });
+        cluster["eds_cluster_config"] = json!({ "eds_config": first.source() });
     });
     let (arrived, arrivals) = mpsc::channel();
     let (proceed, may_proceed) = mpsc::channel();
@@ -167,7 +166,7 @@ fn a_rotation_that_the_gateway_refuses_to_send() {
         arrivals.recv().unwrap();
         let mut none = assignments.lock().unwrap().clone();
         none["endpoints"] = json!([]);
-        write_endpoints(file.to_str().unwrap(), &none);
+        file.write(&none);
         eventually("the host to be gone", || {
             let hosts = fleet.gateways[0].stat("cluster.rekey_store.membership_total");
             (hosts.unwrap() == 0).then_some(())
@@ -177,14 +176,4 @@ fn a_rotation_that_the_gateway_refuses_to_send() {
     });
     assert!(store.take_asked().iter().all(Asked::is_resolve));
     fleet.assert_no_trap();
-}
-
-/// Envoy sees only a file that was moved into place.
-fn write_endpoints(path: &str, assignment: &Value) {
-    let mut resource = assignment.clone();
-    resource["@type"] = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".into();
-    let response = json!({ "resources": [resource] });
-    let new = format!("{path}.new");
-    fs::write(&new, response.to_string()).unwrap();
-    fs::rename(new, path).unwrap();
 }

@@ -9,3 +9,4 @@ pub mod raw_http;
 pub mod scripted_store;
 pub mod store_view;
 pub mod tcp_proxy;
+pub mod xds;
