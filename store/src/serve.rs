@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
@@ -39,6 +39,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
+    // First of all: from here on a signal is a request, and as the first
+    // process of a container we would not even die of one without.
+    let signals = Signals::new()?;
     let (gateway, gateway_url) = bind(args.listen, "--listen").await?;
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen").await?;
     let metrics = Arc::new(Metrics::new());
@@ -52,7 +55,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
         write_ready(path, &gateway_url, &admin_url)?;
     }
     tracing::info!(listen = %gateway_url, admin = %admin_url, database = %args.database.display(), "ready");
-    until_end(database, owner, stop, async move {
+    until_end(signals, database, owner, stop, async move {
         let (gateway, admin) = tokio::join!(gateway, admin);
         gateway.and(admin)
     })
@@ -85,28 +88,48 @@ async fn accept(
     });
     tokio::spawn(server.into_future())
         .await
-        .context("a listener failed")?
+        .context("a listener's task failed")?
         .context("a listener failed")
 }
 
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
 async fn until_end(
+    mut signals: Signals,
     database: Database,
     mut owner: Owner,
     stop: watch::Sender<bool>,
     listeners: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut listeners = pin!(listeners);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        name = signals.next() => name,
         result = &mut listeners => return result.and_then(|()| bail!("the listeners ended")),
         () = owner.writer.ended() => bail!("the writing thread failed; the log says where"),
     };
     tracing::info!("{name}: finishing what is under way; a second signal ends at once");
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        signals.next().await;
         std::process::exit(1);
     });
     let _ = stop.send(true);

@@ -32,7 +32,11 @@ async fn a_failed_change_does_not_take_its_batch_along() {
     });
     let results = async {
         let first = writer.change(Kind::Admin, insert(1));
-        let twice = writer.change(Kind::Admin, insert(1));
+        // Fails at its second statement; the first is taken back, too.
+        let twice = writer.change(Kind::Admin, |tx, now| {
+            insert(3)(tx, now)?;
+            insert(1)(tx, now)
+        });
         let third = writer.change(Kind::Admin, insert(2));
         let release = async { drop(go) };
         tokio::join!(first, twice, third, release)
