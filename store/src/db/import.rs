@@ -269,3 +269,39 @@ fn checked(row: &ImportRow<'_>) -> Result<Digest, String> {
     }
     Ok(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::open::open;
+
+    fn row(user: &str, digest: u8) -> ImportRow<'_> {
+        ImportRow {
+            line: 2,
+            user: user.into(),
+            digest: hex::encode([digest; 32]).into(),
+            email: None,
+            hint: None,
+        }
+    }
+
+    #[test]
+    fn who_gets_a_key_between_check_and_move_is_found_by_the_next_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(&folder.path().join("rekey.db")).unwrap();
+        let mut staging = Staging::begin(&opened.path).unwrap();
+        staging.add(&row("ann", 1)).unwrap();
+        assert_eq!(staging.check().unwrap(), 0);
+        let mut rival = Staging::begin(&opened.path).unwrap();
+        rival.add(&row("ann", 2)).unwrap();
+        assert_eq!(rival.check().unwrap(), 0);
+        let now = UnixMillis::wall();
+        rival.move_all(now).unwrap();
+        let moved = staging.move_all(now);
+        assert!(matches!(moved, Err(MoveError::Changed)), "{moved:?}");
+        assert_eq!(staging.check().unwrap(), 1);
+        let keys = "SELECT count(*) FROM keys";
+        let count: i64 = opened.writer.query_row(keys, [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 1);
+    }
+}

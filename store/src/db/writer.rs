@@ -278,9 +278,9 @@ impl State {
         for change in batch.iter_mut() {
             run("SAVEPOINT one").map_err(undone)?;
             if let Err(error) = change.apply(connection, self.clock.now()) {
+                tracing::error!(%error, "a change failed and is rolled back");
                 // A full disk ends the whole transaction: then this fails, too.
                 run("ROLLBACK TO one").map_err(undone)?;
-                tracing::error!(%error, "a change failed and was rolled back");
             }
             run("RELEASE one").map_err(undone)?;
         }

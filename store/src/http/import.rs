@@ -23,7 +23,8 @@ use crate::db::{ImportError, Imported, Staging};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;
-/// A client that sends nothing for so long is gone; another import may come.
+/// A client that neither sends nor takes anything for so long is gone; another
+/// import may come.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of answer lines that are sent at a time.
 const CHUNK: usize = 32 * 1024;
@@ -143,10 +144,11 @@ impl Chunks {
         self.buffer.len() < CHUNK || self.flush()
     }
 
-    /// Sends what is left.
+    /// Sends what there is.
     fn flush(&mut self) -> bool {
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
-        self.chunks.blocking_send(chunk).is_ok()
+        let sending = self.chunks.send_timeout(chunk, IDLE);
+        tokio::runtime::Handle::current().block_on(sending).is_ok()
     }
 }
 
