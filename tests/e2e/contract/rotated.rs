@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::client::{REGENERATE, SCRAPE};
 use crate::support::{fleet, store_view};
@@ -74,9 +74,13 @@ fn the_audit_log_says_who_rotated() {
         return;
     };
     let user = fleet.user();
-    fleet.client().regenerate(&user.api_key).new_key();
+    let new_key = fleet.client().regenerate(&user.api_key).new_key();
     let events = store_view::audit(&fleet.store, &user.user_id);
     let rotated = events.last().expect("an event");
+    for (field, key) in [("old_digest", &user.api_key), ("new_digest", &new_key)] {
+        assert_eq!(rotated[field], json!(store_view::digest(key)));
+    }
+    assert_eq!(rotated["hint"], new_key[new_key.len() - 4..]);
     assert_eq!(rotated["action"], "rotated");
     assert_eq!(rotated["source"], "gateway");
     let address = rotated["client_address"].as_str().unwrap_or_default();
