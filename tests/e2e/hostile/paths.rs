@@ -78,6 +78,12 @@ fn a_path_is_what_it_is_after_normalisation() {
         (b"/docs/%2E%2E/v1/scrape", protected()),
         (b"/docs/.%2e/v1/scrape", protected()),
         (b"/docs/..;/v1/scrape", protected()),
+        // What some upstreams cut off or resolve is never public.
+        (b"/docs/a;b", protected()),
+        (b"/docs/a;/b", protected()),
+        (b"/docs/...", protected()),
+        (b"/docs/.../b", protected()),
+        (b"/docs/a..b", protected()),
         (b"/docs/a;/../../v1/scrape", protected()),
         (b"/docs\\..\\v1\\scrape", protected()),
         (b"/docs/a\\..\\..\\v1\\scrape", protected()),

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use xtask::testbed::FleetOptions;
 
-use super::super::support::client::SCRAPE;
+use super::super::support::client::{REGENERATE, SCRAPE, bearer};
 use super::super::support::scripted_store::{Act, Then, active, error, honest, marked};
+use super::super::support::store_view;
 use super::{CERTAIN, Fault, UNCLEAR, USER, assert_unavailable, start};
 
 /// Short, so that a silent store costs the test no time; long enough for one
@@ -17,6 +18,38 @@ fn options() -> FleetOptions {
     FleetOptions {
         plugin: json!({ "store": { "resolve_timeout_ms": RESOLVE_TIMEOUT_MS } }),
         ..FleetOptions::default()
+    }
+}
+
+/// I6: the store learns digests, and the gateway's own token.
+#[test]
+fn the_store_is_asked_for_a_digest_and_gets_nothing_else_of_the_key() {
+    let Some((fleet, store)) = start(options(), honest(USER)) else {
+        return;
+    };
+    let key = fleet.user().api_key;
+    let mut headers = bearer(&key);
+    headers.push(("idempotency-key", "0123456789-idempotency-key".to_owned()));
+    let answer = fleet.client().send("POST", REGENERATE, &headers, "a body");
+    let new_key = answer.new_key();
+
+    let asked = store.take_asked();
+    let [resolve, rotate] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    let (old, new) = (store_view::digest(&key), store_view::digest(&new_key));
+    assert_eq!(resolve.body, json!({ "digest": old }));
+    assert_eq!(rotate.body["old_digest"], json!(old));
+    assert_eq!(rotate.body["new_digest"], json!(new));
+    assert_eq!(rotate.body["hint"], new_key[36..]);
+    let token = format!("Bearer {}", fleet.secrets.store_token);
+    for asked in &asked {
+        assert_eq!(asked.header("authorization"), token);
+        assert_eq!(asked.header("host"), "rekey-store");
+        let all = format!("{asked:?}");
+        for secret in [&key, &new_key, "0123456789-idempotency-key", "a body"] {
+            assert!(!all.contains(secret), "{all}");
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 //! becomes of the connection after the answer.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::http1::Head;
 
-/// Longer than anything that is answered at all takes, but for a rotation that
-/// is pursued to its end ([`RawConnection::patience`]).
+/// Longer than anything here takes that is answered at all.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One connection, and the bytes on it that nobody has read yet.
@@ -18,7 +17,6 @@ pub struct RawConnection {
     unread: Vec<u8>,
     /// The statuses (1xx) that came since the last answer.
     interim: Vec<u16>,
-    patience: Duration,
 }
 
 /// An answer, taken apart.
@@ -68,14 +66,7 @@ impl RawConnection {
             stream,
             unread: Vec::new(),
             interim: Vec::new(),
-            patience: PATIENCE,
         }
-    }
-
-    /// Waits so long for an answer from now on.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
     }
 
     /// Sends these bytes as one write. A peer that no longer listens is no
@@ -98,11 +89,6 @@ impl RawConnection {
                 }
             }
         });
-    }
-
-    /// Ends the sending direction.
-    pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The answer to a request that was sent; not to a HEAD.
@@ -131,9 +117,7 @@ impl RawConnection {
     /// Waits for the peer to close; false if it has not in five seconds, or if
     /// it sends something instead.
     pub fn is_closed_by_peer(&mut self) -> bool {
-        let patience = std::mem::replace(&mut self.patience, Duration::from_secs(5));
-        let more = self.fill();
-        self.patience = patience;
+        let more = self.fill(Duration::from_secs(5));
         self.unread.is_empty() && more == Ok(false)
     }
 
@@ -176,7 +160,7 @@ impl RawConnection {
         match head.content_length() {
             Some(length) => self.take(length),
             None => {
-                while self.fill().expect("the rest of a body") {}
+                while self.fill(PATIENCE).expect("the rest of a body") {}
                 std::mem::take(&mut self.unread)
             }
         }
@@ -213,19 +197,19 @@ impl RawConnection {
     }
 
     fn need(&mut self, what: &str) {
-        match self.fill() {
+        match self.fill(PATIENCE) {
             Ok(true) => {}
             Ok(false) => panic!(
                 "the connection was closed before {what}; it had: {:?}",
                 String::from_utf8_lossy(&self.unread)
             ),
-            Err(TimedOut) => panic!("no {what} in {:?}", self.patience),
+            Err(TimedOut) => panic!("no {what} in {PATIENCE:?}"),
         }
     }
 
     /// Reads more; false if there is no more.
-    fn fill(&mut self) -> Result<bool, TimedOut> {
-        let deadline = Instant::now() + self.patience;
+    fn fill(&mut self, patience: Duration) -> Result<bool, TimedOut> {
+        let deadline = Instant::now() + patience;
         let mut piece = [0; 16 * 1024];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -20,8 +20,6 @@ use super::http1::{Head, Message};
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Counts connections, from 0.
-    pub connection: usize,
     /// Counts the requests of its connection, from 0.
     pub nth: usize,
     /// The `:path`.
@@ -33,6 +31,12 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// The first value of this name; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map_or("", |(_, value)| value)
+    }
+
     /// Whether it asks whose a key is.
     pub fn is_resolve(&self) -> bool {
         self.path == RESOLVE_PATH
@@ -150,7 +154,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         connections.insert(connection, stream.try_clone().unwrap());
         let shared = shared.clone();
         thread::spawn(move || {
-            let then = serve(&stream, connection, &shared);
+            let then = serve(&stream, &shared);
             if then == Then::Hang {
                 return;
             }
@@ -166,14 +170,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Answers requests until the connection is at an end, and says which end.
-fn serve(mut stream: &TcpStream, connection: usize, shared: &Shared) -> Then {
+fn serve(mut stream: &TcpStream, shared: &Shared) -> Then {
     let mut unread = Vec::new();
     for nth in 0.. {
         let Some(request) = Message::read(stream, &mut unread, Head::of_request) else {
             break;
         };
         let asked = Asked {
-            connection,
             nth,
             body: serde_json::from_slice(request.body()).unwrap_or_default(),
             path: request.head.path,
