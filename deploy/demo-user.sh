@@ -15,7 +15,10 @@ if ! made=$(rekey-store users add --email "$email" 2>/dev/null); then
 fi
 key=$(sed -n 's/^api_key: //p' <<<"$made")
 user=$(sed -n 's/^user_id: //p' <<<"$made")
-[ -n "$key" ] && [ -n "$user" ] || { echo "rekey-store printed no user and key" >&2; exit 1; }
+if [ -z "$key" ] || [ -z "$user" ]; then
+  echo "rekey-store printed no user and key" >&2
+  exit 1
+fi
 
 cat <<LINES
 

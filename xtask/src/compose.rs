@@ -44,10 +44,13 @@ pub enum BaseChoice {
     StandIn,
 }
 
-/// Why Docker cannot be used here, or `None` if it can. `cargo xtask test`
-/// leaves this part out where there is no Docker.
+/// Why [`run`] cannot be tried here, or `None` if it can: there is no Docker, or
+/// base images can neither be pulled nor made. Obtains them, which may take minutes.
 pub fn unavailable() -> Option<anyhow::Error> {
-    docker::Docker::find().err()
+    let docker = docker::Docker::find();
+    docker
+        .and_then(|docker| bases::choose(&docker, BaseChoice::Auto))
+        .err()
 }
 
 /// Runs docker-compose.yml and the curl test against it.
