@@ -94,7 +94,9 @@ impl Worker {
             orphan = engine.on_request_done(request);
         });
         if let Some(orphan) = orphan {
-            self.calls.borrow_mut().retain(|_, (call, _)| *call != orphan);
+            self.calls
+                .borrow_mut()
+                .retain(|_, (call, _)| *call != orphan);
         }
     }
 
