@@ -41,7 +41,7 @@ Every bad row is named by its line. Bad is: no user id, digest, key or address; 
 address that is there twice; a key that the store knows; a user with an active key.
 
 The store checks the rows beside its other work. Then it moves them in one transaction, during
-which rotations wait and key checks go on: some ten seconds for a million rows. Its temporary
+which rotations wait and key checks go on: some 15 seconds for a million rows. Its temporary
 files are in SQLITE_TMPDIR, if that is set, or /var/tmp or /tmp: some 200 MB for a million rows.
 
 Keys not issued by Rekey have no checksum: gateways take them only with \"checksum\": \"off\".";

@@ -3,8 +3,8 @@
 //! moved by one transaction. All of them or none.
 //!
 //! While that transaction runs no other change is made (rotations wait), for
-//! SQLite has one writer; reads go on. It moves a million rows in some ten
-//! seconds (two slow cores).
+//! SQLite has one writer; reads go on. A million rows into an empty database
+//! took 13 s on two cores, after 7 s of checks beside everything else.
 
 use std::path::Path;
 use std::time::Instant;

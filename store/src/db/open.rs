@@ -287,13 +287,19 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_database_is_refused() {
+    fn a_damage_that_no_start_would_meet_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
         let opened = open(&path).unwrap();
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                    INSERT INTO audit (at_ms, user_id, action, revision, source)
+                    SELECT i, 'u', 'rotated', i, 'gateway' FROM n";
+        opened.writer.execute(fill, []).unwrap();
         drop(opened);
+        drop(open(&path).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
-        for byte in bytes.iter_mut().skip(4096) {
+        let last_page = bytes.len() - 4096;
+        for byte in bytes.iter_mut().skip(last_page) {
             *byte = 0x5a;
         }
         std::fs::write(&path, bytes).unwrap();

@@ -33,7 +33,7 @@ const CHUNK: usize = 32 * 1024;
 ///
 /// The body is one `ImportRow` as JSON per line, of any length. One import runs
 /// at a time; other changes wait while its rows are moved into the database
-/// (some ten seconds for a million).
+/// (some 15 seconds for a million).
 #[utoipa::path(
     post, path = IMPORT_PATH, tag = "admin", security(("admin" = [])),
     params(ImportQuery),

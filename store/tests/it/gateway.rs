@@ -76,6 +76,7 @@ fn bad_requests_are_explained() {
         (with("attempt", json!(0)), "attempt"),
         (with("attempt", json!("one")), "wrong type"),
         (with("hint", json!("way too long")), "hint"),
+        (with("hint", json!("abcde")), "hint"),
         (with("hint", json!("a\nbc")), "hint"),
         (with("new_digest", json!(user.digest)), "the same"),
         (with("new_digest", json!("xyz")), "64 hexadecimal"),
