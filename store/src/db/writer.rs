@@ -183,7 +183,7 @@ impl Writer {
 }
 
 impl WriterThread {
-    /// Returns when the thread has ended, which without [`Writer::stop`] is a
+    /// Returns when the thread has ended, which without [`super::Database::stop`] is a
     /// fault of the store.
     pub async fn ended(&mut self) {
         if let Some(ended) = self.ended.take() {
