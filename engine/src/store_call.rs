@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     const ACTIVE: &str = r#"{"state":"active","user":"u_1","revision":5,"rotation_allowed_in":0,
-        "head":{"incarnation":"aa","revision":9}}"#;
+        "head":{"incarnation":"00112233445566778899aabbccddeeff","revision":9}}"#;
 
     fn marked(status: u16, body: &str) -> CallOutcome<'_> {
         CallOutcome::Answer {

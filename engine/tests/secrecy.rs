@@ -182,7 +182,7 @@ fn key(seed: u8) -> String {
 
 fn active() -> Value {
     json!({"state": "active", "user": "u_1", "revision": 3, "rotation_allowed_in": 0,
-        "head": {"incarnation": "00", "revision": 9}})
+        "head": {"incarnation": "0".repeat(32), "revision": 9}})
 }
 
 /// Whether the middle of a text is there: 16 characters are no accident.

@@ -15,6 +15,8 @@ pub const MARKER_VALUE: &str = "1";
 pub const RESOLVE_PATH: &str = "/v1/keys/resolve";
 /// `POST`: replace this key by that one.
 pub const ROTATE_PATH: &str = "/v1/keys/rotate";
+/// `POST`: what was revoked since? A long poll.
+pub const FEED_PATH: &str = "/v1/feed";
 /// The shortest bearer token (gateway's or admin's) that is accepted, in bytes.
 pub const STORE_TOKEN_MIN_LEN: usize = 16;
 
@@ -57,11 +59,12 @@ pub enum ResolvedState {
 }
 
 /// A point in the store's history (PROTOCOL S8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Head {
-    /// Random id of this life of the store, 32 hexadecimal digits.
-    pub incarnation: String,
+    /// This life of the store.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub incarnation: Incarnation,
     /// The store's counter of changes.
     pub revision: u64,
 }
@@ -84,25 +87,45 @@ pub struct ResolveResponse {
     pub rotation_allowed_in: u64,
 }
 
-/// Names one rotation over all its attempts: 128 random bits, written as 32
-/// hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RotationId(pub [u8; 16]);
+macro_rules! random_id {
+    ($(#[$doc:meta])+ $name:ident, $what:literal) => {
+        $(#[$doc])+
+        ///
+        /// 128 random bits, written as 32 hexadecimal digits.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(pub [u8; 16]);
 
-impl Serialize for RotationId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(self.0))
-    }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&hex::encode(self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(text.as_bytes(), &mut bytes)
+                    .map_err(|_| serde::de::Error::custom(concat!($what, " is 32 hexadecimal digits")))?;
+                Ok(Self(bytes))
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for RotationId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text.as_bytes(), &mut bytes)
-            .map_err(|_| serde::de::Error::custom("a rotation id is 32 hexadecimal digits"))?;
-        Ok(Self(bytes))
-    }
+random_id! {
+    /// Names one rotation over all its attempts.
+    RotationId, "a rotation id"
+}
+
+random_id! {
+    /// Names one life of the store's history (PROTOCOL S8).
+    Incarnation, "an incarnation"
+}
+
+random_id! {
+    /// Names one gateway, a process with one configuration, to the store.
+    GatewayId, "a gateway id"
 }
 
 /// Who asked, for the audit log. Texts of the network: bounded and stripped of
@@ -175,6 +198,88 @@ pub enum RotateResponse {
         /// Whole seconds, rounded up, from 1 to 3600 (PROTOCOL S12).
         retry_after: u64,
     },
+}
+
+/// The longest lease that is granted, in milliseconds (DESIGN section 7).
+pub const LEASE_CAP_MS: u32 = 30_000;
+/// The shortest lease that may be asked for, in milliseconds.
+pub const LEASE_LEAST_MS: u32 = 100;
+
+/// How much longer than the lease the store waits before it believes that a
+/// gateway has stopped trusting, in milliseconds: the bound on the drift of two
+/// clocks' rates (1 %), and a floor for short leases.
+pub const fn lease_margin_ms(lease_ms: u32) -> u32 {
+    lease_ms / 100 + 50
+}
+
+/// How long the store may hold a poll that has nothing to tell, in
+/// milliseconds. A quarter: a gateway that gives a poll up after half of its
+/// lease has time for another before the lease is over.
+pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
+    lease_ms / 4
+}
+
+/// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a
+/// cursor acknowledges everything up to it (PROTOCOL S3, S6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FeedRequest {
+    /// Who asks.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub gateway: GatewayId,
+    /// Up to where it has applied everything; none at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Head>,
+    /// The lease it wants, in milliseconds, from 100 to 30000.
+    pub lease_ms: u32,
+    /// Comes back in the answer, so that no other answer is taken for it.
+    pub poll: u64,
+    /// Uses of revoked keys since the last poll, bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedUse>,
+}
+
+/// How often a revoked key was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefusedUse {
+    /// The revoked key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// How often.
+    pub count: u32,
+}
+
+/// 200 of [`FEED_PATH`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FeedResponse {
+    /// The request's number.
+    pub poll: u64,
+    /// Keys revoked after the request's cursor, oldest first.
+    pub changes: Vec<Change>,
+    /// To ask with next, once `changes` are applied.
+    pub cursor: Head,
+    /// The lease granted, in milliseconds; 0: none. It runs from the moment at
+    /// which the gateway sent the request (PROTOCOL G1, S4, S6).
+    pub granted_ms: u32,
+    /// The request's cursor cannot be served (PROTOCOL S8): forget everything
+    /// and begin a new generation at `cursor`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
+}
+
+/// One revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Change {
+    /// The key that died.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// The revision of the change.
+    pub revision: u64,
 }
 
 /// What went wrong, for programs.
@@ -271,6 +376,29 @@ mod tests {
             serde_json::to_string(&limited).unwrap(),
             r#"{"outcome":"rate_limited","retry_after":9}"#
         );
+    }
+
+    #[test]
+    fn the_feed_has_the_documented_form() {
+        let request = FeedRequest {
+            gateway: GatewayId([1; 16]),
+            cursor: None,
+            lease_ms: 3000,
+            poll: 7,
+            refused: vec![],
+        };
+        let gateway = "01".repeat(16);
+        assert_eq!(
+            serde_json::to_string(&request).unwrap(),
+            format!(r#"{{"gateway":"{gateway}","lease_ms":3000,"poll":7}}"#)
+        );
+        let answer = format!(
+            r#"{{"poll":7,"changes":[{{"digest":"{}","revision":8}}],
+            "cursor":{{"incarnation":"{gateway}","revision":8}},"granted_ms":3000}}"#,
+            "02".repeat(32)
+        );
+        let answer: FeedResponse = serde_json::from_str(&answer).unwrap();
+        assert_eq!((answer.changes[0].revision, answer.reset), (8, false));
     }
 
     #[test]

@@ -11,9 +11,11 @@ mod key;
 mod text;
 
 pub use api::{
-    BadToken, Client, ErrorBody, ErrorCode, ErrorDetail, Head, MARKER_HEADER, MARKER_VALUE,
-    RESOLVE_PATH, ROTATE_PATH, ResolveRequest, ResolveResponse, ResolvedState, RotateRequest,
-    RotateResponse, RotationId, STORE_TOKEN_MIN_LEN,
+    BadToken, Change, Client, ErrorBody, ErrorCode, ErrorDetail, FEED_PATH, FeedRequest,
+    FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS, LEASE_LEAST_MS, MARKER_HEADER,
+    MARKER_VALUE, RESOLVE_PATH, ROTATE_PATH, RefusedUse, ResolveRequest, ResolveResponse,
+    ResolvedState, RotateRequest, RotateResponse, RotationId, STORE_TOKEN_MIN_LEN, lease_margin_ms,
+    poll_hold_ms,
 };
 pub use digest::Digest;
 pub use key::{

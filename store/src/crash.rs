@@ -18,6 +18,7 @@ pub const POINTS: &[&str] = &[
     "rotate.after_record",
     "rotate.before_commit",
     "rotate.after_commit",
+    "rotate.before_barrier",
     "rotate.before_answer",
 ];
 

@@ -18,6 +18,7 @@ pub mod config;
 pub mod crash;
 pub mod db;
 pub mod email;
+pub mod feed;
 pub mod http;
 pub mod issue;
 pub mod log;

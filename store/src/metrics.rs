@@ -36,6 +36,8 @@ pub struct Metrics {
     commit_seconds: Histogram,
     failed_commits: Counter,
     revision: Gauge<u64, AtomicU64>,
+    barrier_seconds: Histogram,
+    gateways: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -56,6 +58,9 @@ impl Metrics {
             commit_seconds: seconds(),
             failed_commits: Counter::default(),
             revision: Gauge::default(),
+            // 100 µs to some 50 s.
+            barrier_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 20)),
+            gateways: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -95,7 +100,28 @@ impl Metrics {
             "The store's counter of changes",
             metrics.revision.clone(),
         );
+        registry.register_with_unit(
+            "barrier_duration",
+            "From a revocation's commit until no gateway accepts the key",
+            Unit::Seconds,
+            metrics.barrier_seconds.clone(),
+        );
+        registry.register(
+            "gateways",
+            "Gateways that follow the change feed",
+            metrics.gateways.clone(),
+        );
         metrics
+    }
+
+    /// A barrier opened.
+    pub fn barrier(&self, took: Duration) {
+        self.barrier_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many gateways follow the change feed.
+    pub fn set_gateways(&self, count: usize) {
+        self.gateways.set(count as u64);
     }
 
     /// A request was answered.

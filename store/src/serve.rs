@@ -45,8 +45,13 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let (gateway, gateway_url) = bind(args.listen, "--listen").await?;
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen").await?;
     let metrics = Arc::new(Metrics::new());
-    let (database, owner) = Database::open(&args.database, args.rotation_interval, metrics.clone())
-        .with_context(|| args.database.display().to_string())?;
+    let (database, owner) = Database::open(
+        &args.database,
+        args.rotation_interval,
+        args.accept_restore,
+        metrics.clone(),
+    )
+    .with_context(|| args.database.display().to_string())?;
     let routers = http::routers(database.clone(), metrics, secrets.checksum, secrets.tokens)?;
     let (stop, stopped) = watch::channel(false);
     let gateway = accept(gateway, routers.gateway, stopped.clone());

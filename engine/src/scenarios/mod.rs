@@ -216,12 +216,12 @@ fn key(seed: u8) -> String {
 
 fn active(user: &str, rotation_allowed_in: u64) -> Value {
     json!({"state": "active", "user": user, "revision": 3, "rotation_allowed_in": rotation_allowed_in,
-        "head": {"incarnation": "00", "revision": 9}})
+        "head": {"incarnation": "0".repeat(32), "revision": 9}})
 }
 
 fn revoked() -> Value {
     json!({"state": "revoked", "user": "u_1", "revision": 7, "rotation_allowed_in": 0,
-        "head": {"incarnation": "00", "revision": 9}})
+        "head": {"incarnation": "0".repeat(32), "revision": 9}})
 }
 
 fn rotated(sent: &RotateRequest) -> Value {

@@ -1,6 +1,6 @@
 //! The keys: resolving, inserting and revoking them.
 
-use rekey_protocol::{Digest, Head, ResolvedState, UserId};
+use rekey_protocol::{Change, Digest, Head, Incarnation, ResolvedState, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
@@ -59,11 +59,47 @@ pub fn resolve(connection: &Connection, digest: &Digest) -> rusqlite::Result<Opt
                 last_rotated: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
                 head: Head {
                     revision: row.get(4)?,
-                    incarnation: hex::encode(row.get::<_, [u8; 16]>(5)?),
+                    incarnation: Incarnation(row.get(5)?),
                 },
             })
         })
         .optional()
+}
+
+/// At most `limit` revocations after a revision, oldest first.
+pub fn revoked_after(
+    connection: &Connection,
+    revision: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Change>> {
+    connection
+        .prepare_cached(
+            "SELECT digest, revision FROM keys WHERE revision > ?1 AND state = 'revoked'
+             ORDER BY revision LIMIT ?2",
+        )?
+        .query_map((revision, limit), |row| {
+            let digest = columns::digest(row, 0)?;
+            Ok(Change {
+                digest,
+                revision: row.get(1)?,
+            })
+        })?
+        .collect()
+}
+
+/// Where the history stands.
+pub fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    connection
+        .prepare_cached(
+            "SELECT m.revision, i.id FROM meta m, incarnations i
+             ORDER BY i.first_revision DESC LIMIT 1",
+        )?
+        .query_row([], |row| {
+            Ok(Head {
+                revision: row.get(0)?,
+                incarnation: Incarnation(row.get(1)?),
+            })
+        })
 }
 
 /// Whether the key is known, in whatever state.

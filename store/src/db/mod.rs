@@ -17,12 +17,14 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rekey_protocol::{Digest, RotateRequest, UserId};
+use rekey_protocol::{Change, Digest, Head, RotateRequest, UserId};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{AuditEvent, RevokeResponse, UserEntry};
 use crate::clock::{Clock, UnixMillis};
+use crate::feed::history::PAGE;
+use crate::feed::{Feed, Records};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
@@ -37,7 +39,7 @@ pub use writer::{WriteError, WriterThread};
 use import::MoveError;
 use open::Lock;
 use reader::Readers;
-use writer::{Kind, Writer};
+use writer::{Kind, OnCommit, Writer};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -52,6 +54,7 @@ pub struct Database {
     metrics: Arc<Metrics>,
     path: PathBuf,
     imports: Arc<Semaphore>,
+    feed: Feed,
 }
 
 /// The one import that is under way.
@@ -92,18 +95,28 @@ impl Database {
     pub fn open(
         path: &Path,
         interval: RotationInterval,
+        accept_restore: bool,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Owner), OpenError> {
-        let opened = open::open(path)?;
+        let opened = open::open(path, accept_restore)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let clock = Arc::new(Clock::not_before(opened.time));
         metrics.set_revision(opened.revision);
-        let (writer, thread) = Writer::start(opened.writer, clock.clone(), metrics.clone())
-            .map_err(|error| OpenError::Unwritable {
-                path: opened.path.clone(),
-                error,
-            })?;
+        let feed = Feed::new(opened.feed, metrics.clone());
+        let told = feed.clone();
+        let on_commit: OnCommit =
+            Box::new(move |revision, revoked| told.committed(revision, revoked));
+        let (writer, thread) = Writer::start(
+            opened.writer,
+            clock.clone(),
+            metrics.clone(),
+            (opened.revision, on_commit),
+        )
+        .map_err(|error| OpenError::Unwritable {
+            path: opened.path.clone(),
+            error,
+        })?;
         let owner = Owner {
             writer: thread,
             lock: opened.lock,
@@ -116,6 +129,7 @@ impl Database {
             metrics,
             path: opened.path,
             imports: Arc::new(Semaphore::new(1)),
+            feed,
         };
         Ok((database, owner))
     }
@@ -238,6 +252,7 @@ impl Database {
             match moved_rows {
                 Ok(revision) => {
                     self.metrics.set_revision(revision);
+                    self.feed.committed(revision, Vec::new());
                     let rows = import.staging.rows();
                     tokio::task::spawn_blocking(move || import.staging.checkpoint());
                     return Ok(Imported::Done(rows));
@@ -253,6 +268,11 @@ impl Database {
         Err(ImportError::Failed)
     }
 
+    /// The change feed.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// Whether the database can be read.
     pub async fn check(&self) -> Result<(), ReadError> {
         let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
@@ -263,6 +283,40 @@ impl Database {
     pub async fn stop(&self) {
         self.writer.stop().await;
     }
+}
+
+impl Records for Database {
+    type Error = RecordsError;
+
+    async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {
+        let read = self.readers.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            let head = keys::head(&snapshot)?;
+            Ok((keys::revoked_after(&snapshot, revision, PAGE + 1)?, head))
+        });
+        Ok(read.await?)
+    }
+
+    async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, _| {
+            transaction
+                .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
+                .execute([lease_ms])
+                .map(drop)
+        });
+        Ok(change.await?)
+    }
+}
+
+/// Why the feed's records could not be read or written. The store's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// Not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// Counts one change: every change has a revision of its own. Notes the time

@@ -6,10 +6,13 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rekey_protocol::{Incarnation, LEASE_CAP_MS};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::schema;
 use crate::clock::UnixMillis;
+use crate::feed::Start;
+use crate::feed::history::{History, Life};
 
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.
@@ -82,6 +85,8 @@ impl From<rusqlite::Error> for OpenError {
 
 /// A database that is opened, owned, sound and up to date.
 pub struct Opened {
+    /// What the change feed begins with.
+    pub feed: Start,
     /// The one connection that writes.
     pub writer: Connection,
     /// Whose existence is the ownership; dropped last.
@@ -95,7 +100,8 @@ pub struct Opened {
 }
 
 /// Opens or creates the database at `path` and begins a new incarnation.
-pub fn open(path: &Path) -> Result<Opened, OpenError> {
+/// `accept_restore`: the operator knows that it is an older backup.
+pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     let path = absolute(path)?;
     let lock = Lock::take(&path)?;
     create_private(&path)?;
@@ -104,8 +110,9 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     quick_check(&writer)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
     schema::migrate(&mut writer)?;
-    let (revision, time) = begin_incarnation(&mut writer)?;
+    let (revision, time) = begin_incarnation(&mut writer, accept_restore)?;
     Ok(Opened {
+        feed: feed_start(&writer, accept_restore)?,
         writer,
         lock,
         path,
@@ -173,13 +180,21 @@ fn quick_check(connection: &Connection) -> Result<(), OpenError> {
 
 /// S8: a new random id, and a first revision past anything used before, even
 /// by a history that a restored backup does not remember.
-fn begin_incarnation(connection: &mut Connection) -> Result<(u64, UnixMillis), OpenError> {
+fn begin_incarnation(
+    connection: &mut Connection,
+    accept_restore: bool,
+) -> Result<(u64, UnixMillis), OpenError> {
     let mut id = [0_u8; 16];
     getrandom::fill(&mut id).map_err(|error| {
         OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     })?;
     let wall = UnixMillis::wall();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute(
+        "UPDATE incarnations SET last_revision = (SELECT revision FROM meta)
+         WHERE last_revision IS NULL",
+        [],
+    )?;
     let (revision, time) = transaction.query_row(
         "UPDATE meta SET revision = max(revision + 1, ?1) RETURNING revision, time_ms",
         [wall.0.saturating_mul(1000)],
@@ -189,8 +204,41 @@ fn begin_incarnation(connection: &mut Connection) -> Result<(u64, UnixMillis), O
         "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
         (revision, id, wall.0),
     )?;
+    if accept_restore {
+        transaction.execute("UPDATE meta SET accepted_before = revision", [])?;
+    }
     transaction.commit()?;
     Ok((revision, time))
+}
+
+/// What the change feed needs to know of the past.
+fn feed_start(connection: &Connection, accept_restore: bool) -> Result<Start, OpenError> {
+    let lives = connection
+        .prepare("SELECT id, first_revision, last_revision FROM incarnations")?
+        .query_map([], |row| {
+            let incarnation = Incarnation(row.get(0)?);
+            Ok(Life {
+                incarnation,
+                first: row.get(1)?,
+                last: row.get(2)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    let (longest, accepted_before) = connection.query_row(
+        "SELECT longest_lease_ms, accepted_before FROM meta",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(Start {
+        history: History::new(lives, super::keys::head(connection)?),
+        // S9: the leases of a history that was lost are not on record here.
+        longest_lease_ms: if accept_restore {
+            LEASE_CAP_MS
+        } else {
+            longest
+        },
+        accepted_before,
+    })
 }
 
 /// The exclusive lock on `<database>.lock` (S10). The file stays when the
@@ -234,7 +282,7 @@ mod tests {
     use super::*;
 
     fn refusal(path: &Path) -> String {
-        open(path).err().unwrap().to_string()
+        open(path, false).err().unwrap().to_string()
     }
 
     #[test]
@@ -242,7 +290,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
         let before = UnixMillis::wall().0 * 1000;
-        let first = open(&path).unwrap();
+        let first = open(&path, false).unwrap();
         assert!(first.revision >= before as u64 && first.revision < 1 << 53);
         // As if more changes had been made than microseconds passed.
         let ahead = first.revision + 1_000_000_000_000;
@@ -251,7 +299,7 @@ mod tests {
             .execute("UPDATE meta SET revision = ?1", [ahead])
             .unwrap();
         drop(first);
-        let second = open(&path).unwrap();
+        let second = open(&path, false).unwrap();
         assert_eq!(second.revision, ahead + 1);
         let count: i64 = second
             .writer
@@ -266,7 +314,7 @@ mod tests {
     fn s10_a_second_owner_is_told_who_the_first_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let _first = open(&path).unwrap();
+        let _first = open(&path, false).unwrap();
         let text = refusal(&path);
         let pid = format!("process {}", std::process::id());
         assert!(text.contains(&pid), "{text}");
@@ -290,13 +338,13 @@ mod tests {
     fn a_damage_that_no_start_would_meet_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let opened = open(&path).unwrap();
+        let opened = open(&path, false).unwrap();
         let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
                     INSERT INTO audit (at_ms, user_id, action, revision, source)
                     SELECT i, 'u', 'rotated', i, 'gateway' FROM n";
         opened.writer.execute(fill, []).unwrap();
         drop(opened);
-        drop(open(&path).unwrap());
+        drop(open(&path, false).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
         let last_page = bytes.len() - 4096;
         for byte in bytes.iter_mut().skip(last_page) {
@@ -318,7 +366,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let _opened = open(&path).unwrap();
+        let _opened = open(&path, false).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_read_loses_no_connection() {
         let folder = tempfile::tempdir().unwrap();
-        let opened = super::super::open::open(&folder.path().join("rekey.db")).unwrap();
+        let opened = super::super::open::open(&folder.path().join("rekey.db"), false).unwrap();
         let readers = Readers::open(&opened.path, 1).unwrap();
         let failed = readers.read(|_| -> rusqlite::Result<()> { panic!("on purpose") });
         assert_eq!(failed.await, Err(ReadError::Failed));

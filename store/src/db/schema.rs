@@ -17,15 +17,22 @@ const V1: &str = "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL
+    time_ms INTEGER NOT NULL,
+    -- The longest lease that was ever granted (S9).
+    longest_lease_ms INTEGER NOT NULL DEFAULT 0,
+    -- Cursors below it that nobody knows are of a history whose loss the
+    -- operator has accepted (S8).
+    accepted_before INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO meta VALUES (1, 0, 0);
+INSERT INTO meta (one, revision, time_ms) VALUES (1, 0, 0);
 
 -- One row per start of the store (S8).
 CREATE TABLE incarnations (
     first_revision INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    started_ms INTEGER NOT NULL
+    started_ms INTEGER NOT NULL,
+    -- NULL while it is the present one.
+    last_revision INTEGER
 ) STRICT;
 
 CREATE TABLE users (

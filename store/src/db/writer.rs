@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +18,8 @@ use crate::metrics::Metrics;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
 const QUEUE: usize = 4096;
+/// Revocations of one transaction at most: each change makes one.
+const MAX_REVOCATIONS: usize = MAX_BATCH;
 /// Changes in one transaction at most, so that the first need not wait for an
 /// endless rest.
 const MAX_BATCH: usize = 256;
@@ -89,6 +92,10 @@ where
     }
 }
 
+/// Told of every transaction that is on disk, before anyone is answered (S2):
+/// the revision that it left, and the keys that it revoked.
+pub type OnCommit = Box<dyn Fn(u64, Vec<Revocation>) + Send>;
+
 enum Task {
     Change(Box<dyn Change>),
     /// Runs between two transactions, with nobody else writing.
@@ -115,6 +122,7 @@ impl Writer {
         connection: Connection,
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
+        (published, on_commit): (u64, OnCommit),
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel();
@@ -124,6 +132,8 @@ impl Writer {
             metrics,
             tasks,
             pruned: None,
+            published,
+            on_commit,
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())
@@ -203,6 +213,9 @@ struct State {
     metrics: Arc<Metrics>,
     tasks: mpsc::Receiver<Task>,
     pruned: Option<Instant>,
+    /// The revision up to which revocations were told to `on_commit`.
+    published: u64,
+    on_commit: OnCommit,
 }
 
 impl State {
@@ -257,6 +270,11 @@ impl State {
         }
         point("rotate.after_commit");
         let fate = fate.map_err(|(fate, _)| fate);
+        let fate = fate.map(|(revision, revocations)| {
+            self.published = revision;
+            (self.on_commit)(revision, revocations);
+            revision
+        });
         self.metrics.committed(size, started.elapsed(), fate.ok());
         for change in batch.drain(..) {
             change.answer(fate.map(drop));
@@ -264,12 +282,12 @@ impl State {
     }
 
     /// All changes of the batch in one transaction; returns the revision that
-    /// it left.
+    /// it left and what it revoked.
     fn transaction(
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<u64, (WriteError, rusqlite::Error)> {
+    ) -> Result<(u64, Vec<Revocation>), (WriteError, rusqlite::Error)> {
         let connection = &self.connection;
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
         let undone = |error| (WriteError::RolledBack, error);
@@ -292,9 +310,11 @@ impl State {
             .prepare_cached("SELECT revision FROM meta")
             .and_then(|mut select| select.query_row([], |row| row.get(0)))
             .map_err(undone)?;
+        let revocations = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
+            .map_err(undone)?;
         point("rotate.before_commit");
         run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
-        Ok(revision)
+        Ok((revision, revocations))
     }
 }
 

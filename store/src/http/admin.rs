@@ -142,6 +142,8 @@ pub async fn revoke(
             ApiError::new(ErrorCode::UnknownKey, "this store does not know the key")
         }
     })?;
+    // S7: also where it was revoked before; that call may not have waited.
+    app.database.feed().barrier(revoked.revision).await;
     tracing::info!(user = %revoked.user_id, changed = revoked.revoked, "key revoked");
     Ok(Json(revoked))
 }

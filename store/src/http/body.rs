@@ -112,6 +112,8 @@ fn safe(text: &str) -> Option<&str> {
         "duplicate field `",
         "a digest is",
         "a rotation id is",
+        "an incarnation is",
+        "a gateway id is",
         "a user id is",
         "not an e-mail address",
     ];

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use rekey_protocol::{
-    CreatedAt, ErrorBody, ErrorCode, HINT_LEN, RESOLVE_PATH, ROTATE_PATH, ResolveRequest,
-    ResolveResponse, RotateRequest, RotateResponse,
+    CreatedAt, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, HINT_LEN, RESOLVE_PATH,
+    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
 };
 
 use super::App;
@@ -12,10 +12,53 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use crate::crash;
 use crate::db::{Rotated, WriteError};
+use crate::feed::PollError;
 use crate::rotation::Refusal;
 
 fn unknown_key() -> ApiError {
     ApiError::new(ErrorCode::UnknownKey, "this store does not know the key")
+}
+
+/// S8: what this database says may be older than what gateways know already.
+fn not_restored(app: &App) -> Result<(), ApiError> {
+    if app.database.feed().is_restored() {
+        return Err(ApiError::new(
+            ErrorCode::Unavailable,
+            "gateways know a later history than this database: a backup was restored, or they \
+             followed another store; if this is meant, start it with --accept-restore",
+        ));
+    }
+    Ok(())
+}
+
+/// What was revoked since?
+///
+/// A long poll: the answer comes when there is something to tell, or after a
+/// quarter of the lease. Asking with a cursor acknowledges everything up to it.
+#[utoipa::path(
+    post, path = FEED_PATH, tag = "gateway", security(("gateway" = [])),
+    request_body = FeedRequest,
+    responses(
+        (status = 200, description = "The changes and a lease", body = FeedResponse),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 503, description = "unavailable", body = ErrorBody),
+    )
+)]
+pub async fn feed(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<FeedRequest>,
+) -> Result<Json<FeedResponse>, ApiError> {
+    let answer = app.database.feed().poll(&request, &app.database).await;
+    answer.map(Json).map_err(|error| match error {
+        PollError::BadLease(error) => ApiError::bad_request(error.to_string()),
+        PollError::Records(error) => ApiError::new(ErrorCode::Unavailable, error.to_string()),
+        PollError::Restored => match not_restored(&app) {
+            Err(error) => error,
+            Ok(()) => ApiError::new(ErrorCode::Unavailable, "try again"),
+        },
+    })
 }
 
 /// Who is behind this digest?
@@ -38,6 +81,7 @@ pub async fn resolve(
     State(app): State<App>,
     JsonBody(request): JsonBody<ResolveRequest>,
 ) -> Result<Json<ResolveResponse>, ApiError> {
+    not_restored(&app)?;
     let found = app.database.resolve(request.digest).await?;
     let (resolved, rotation_allowed_in) = found.ok_or_else(unknown_key)?;
     Ok(Json(ResolveResponse {
@@ -74,10 +118,16 @@ pub async fn rotate(
     JsonBody(request): JsonBody<RotateRequest>,
 ) -> Result<Json<RotateResponse>, ApiError> {
     check(&request)?;
+    not_restored(&app)?;
     crash::point("rotate.received");
     let new_digest = request.new_digest;
     let result = app.database.rotate(request).await;
     app.metrics.rotated(outcome(&result));
+    // S7: the first answer and every repeated one.
+    if let Ok(Rotated::Done { revision, .. }) = &result {
+        crash::point("rotate.before_barrier");
+        app.database.feed().barrier(*revision).await;
+    }
     crash::point("rotate.before_answer");
     match result? {
         Rotated::Done {

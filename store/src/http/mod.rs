@@ -102,6 +102,7 @@ pub fn routers(
     let (gateway, gateway_document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(gateway::resolve))
         .routes(routes!(gateway::rotate))
+        .routes(routes!(gateway::feed))
         .route_layer(guarded(tokens.gateway, "REKEY_STORE_TOKEN"))
         .routes(routes!(open::healthz))
         .routes(routes!(open::metrics))
@@ -215,7 +216,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
         let (database, _owner) =
-            Database::open(&path, RotationInterval::HOUR, metrics.clone()).unwrap();
+            Database::open(&path, RotationInterval::HOUR, false, metrics.clone()).unwrap();
         let app = App {
             database,
             metrics,

@@ -53,7 +53,12 @@ fn i3_a_death_at_any_step_leaves_all_or_nothing() {
         assert!(lost.is_err(), "{point}: {lost:?}");
         assert_eq!(store.child.wait().unwrap().signal(), Some(9), "{point}");
         // S2: nobody was told, but what was committed stays committed.
-        let committed = ["rotate.after_commit", "rotate.before_answer"].contains(point);
+        let after = [
+            "rotate.after_commit",
+            "rotate.before_barrier",
+            "rotate.before_answer",
+        ];
+        let committed = after.contains(point);
         assert_eq!(home.count(ROTATED), i64::from(committed), "{point}");
         let store = check_after(&home, &request, point);
         assert_eq!(home.count(ROTATED), 1, "{point}");

@@ -10,6 +10,7 @@
 
 mod admin;
 mod crash;
+mod feed;
 mod gateway;
 mod import;
 mod lifecycle;

@@ -9,6 +9,7 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/metrics", "get", "open"),
     ("/openapi.json", "get", "open"),
     ("/v1/audit", "get", "admin"),
+    ("/v1/feed", "post", "gateway"),
     ("/v1/import", "post", "admin"),
     ("/v1/keys/resolve", "post", "gateway"),
     ("/v1/keys/revoke", "post", "admin"),

@@ -6,7 +6,9 @@ use super::*;
 
 fn started(connection: Connection) -> (Writer, WriterThread) {
     let clock = Arc::new(Clock::not_before(UnixMillis(0)));
-    Writer::start(connection, clock, Arc::new(Metrics::new())).unwrap()
+    let on_commit: OnCommit = Box::new(|_, _| {});
+    let metrics = Arc::new(Metrics::new());
+    Writer::start(connection, clock, metrics, (0, on_commit)).unwrap()
 }
 
 fn database() -> Connection {

@@ -1,0 +1,219 @@
+//! What was revoked lately, in memory, and which cursors this store can serve
+//! (PROTOCOL S8). Filled only with what is on disk (S2). Sans-IO.
+
+use std::collections::VecDeque;
+
+use rekey_protocol::{Change, Head, Incarnation};
+
+/// Revocations kept in memory; a gateway further behind is served from disk.
+const KEPT: usize = 8192;
+/// Revocations in one answer.
+pub const PAGE: usize = 1024;
+
+/// One life of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// Its random id.
+    pub incarnation: Incarnation,
+    /// Its first revision.
+    pub first: u64,
+    /// Its last; none for the present one.
+    pub last: Option<u64>,
+}
+
+/// The store's history, as far as the feed needs it.
+#[derive(Debug, Clone)]
+pub struct History {
+    lives: Vec<Life>,
+    head: Head,
+    recent: VecDeque<Change>,
+    /// All revocations after this revision are in `recent`.
+    complete_after: u64,
+}
+
+/// What a cursor can be served with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// These revocations, up to this point; whether that is the head.
+    Changes(Vec<Change>, Head, bool),
+    /// They are not in memory any more: to be read from disk.
+    OnDisk,
+}
+
+impl History {
+    /// A history that begins its present life, the last of `lives`, at `head`.
+    pub fn new(lives: Vec<Life>, head: Head) -> Self {
+        Self {
+            lives,
+            head,
+            recent: VecDeque::new(),
+            complete_after: head.revision,
+        }
+    }
+
+    /// Where it stands.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// A transaction is on disk, with these revocations, up to `revision`.
+    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Change>) {
+        self.head.revision = self.head.revision.max(revision);
+        self.recent.extend(changes);
+        while self.recent.len() > KEPT {
+            if let Some(dropped) = self.recent.pop_front() {
+                self.complete_after = dropped.revision;
+            }
+        }
+    }
+
+    /// Whether a cursor can be served: its incarnation is known and its
+    /// revision within it. One that cannot was given out by a history that
+    /// this database does not remember, or by another store.
+    pub fn knows(&self, cursor: Head) -> bool {
+        let life = self
+            .lives
+            .iter()
+            .find(|life| life.incarnation == cursor.incarnation);
+        life.is_some_and(|life| {
+            let last = life.last.unwrap_or(self.head.revision);
+            (life.first..=last).contains(&cursor.revision)
+        })
+    }
+
+    /// The revocations after a cursor that is known.
+    pub fn after(&self, cursor: Head) -> Page {
+        if cursor.revision < self.complete_after {
+            return Page::OnDisk;
+        }
+        let start = self
+            .recent
+            .partition_point(|change| change.revision <= cursor.revision);
+        let mut changes: Vec<_> = self
+            .recent
+            .iter()
+            .skip(start)
+            .take(PAGE + 1)
+            .copied()
+            .collect();
+        page(&mut changes, self.head)
+    }
+}
+
+/// Makes a page of changes in their order, of which there may be one more
+/// than fits.
+pub fn page(changes: &mut Vec<Change>, head: Head) -> Page {
+    if changes.len() <= PAGE {
+        return Page::Changes(std::mem::take(changes), head, true);
+    }
+    changes.truncate(PAGE);
+    let revision = changes
+        .last()
+        .map_or(head.revision, |change| change.revision);
+    Page::Changes(std::mem::take(changes), Head { revision, ..head }, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekey_protocol::Digest;
+
+    const PAST: Incarnation = Incarnation([1; 16]);
+    const NOW: Incarnation = Incarnation([2; 16]);
+
+    fn at(incarnation: Incarnation, revision: u64) -> Head {
+        Head {
+            incarnation,
+            revision,
+        }
+    }
+
+    fn history() -> History {
+        let past = Life {
+            incarnation: PAST,
+            first: 10,
+            last: Some(20),
+        };
+        let present = Life {
+            incarnation: NOW,
+            first: 100,
+            last: None,
+        };
+        History::new(vec![past, present], at(NOW, 100))
+    }
+
+    fn change(revision: u64) -> Change {
+        Change {
+            digest: Digest::of(&revision.to_be_bytes()),
+            revision,
+        }
+    }
+
+    #[test]
+    fn s8_a_cursor_is_known_within_its_incarnation_only() {
+        let mut history = history();
+        history.committed(105, []);
+        for (cursor, known) in [
+            (at(PAST, 10), true),
+            (at(PAST, 20), true),
+            // A backup was restored: this revision was acknowledged and lost.
+            (at(PAST, 21), false),
+            (at(PAST, 9), false),
+            (at(NOW, 100), true),
+            (at(NOW, 105), true),
+            (at(NOW, 106), false),
+            (at(NOW, 20), false),
+            (at(Incarnation([3; 16]), 100), false),
+        ] {
+            assert_eq!(history.knows(cursor), known, "{cursor:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_after_a_cursor_is_given_in_order() {
+        let mut history = history();
+        history.committed(102, [change(101), change(102)]);
+        history.committed(103, []);
+        let after = |revision| history.after(at(NOW, revision));
+        let all = vec![change(101), change(102)];
+        assert_eq!(after(100), Page::Changes(all, at(NOW, 103), true));
+        assert_eq!(
+            after(101),
+            Page::Changes(vec![change(102)], at(NOW, 103), true)
+        );
+        assert_eq!(after(103), Page::Changes(vec![], at(NOW, 103), true));
+        assert_eq!(after(99), Page::OnDisk, "of an earlier life");
+    }
+
+    #[test]
+    fn s4_a_page_that_is_not_all_says_so() {
+        let mut history = history();
+        let many = PAGE as u64 + 5;
+        history.committed(100 + many, (101..=100 + many).map(change));
+        let Page::Changes(changes, upto, is_head) = history.after(at(NOW, 100)) else {
+            panic!()
+        };
+        assert_eq!(
+            (changes.len(), upto, is_head),
+            (PAGE, at(NOW, 100 + PAGE as u64), false)
+        );
+        let Page::Changes(changes, upto, is_head) = history.after(upto) else {
+            panic!()
+        };
+        assert_eq!(
+            (changes.len(), upto, is_head),
+            (5, at(NOW, 100 + many), true)
+        );
+    }
+
+    #[test]
+    fn i8_memory_is_bounded_and_the_rest_is_on_disk() {
+        let mut history = history();
+        let many = KEPT as u64 + 10;
+        history.committed(100 + many, (101..=100 + many).map(change));
+        assert_eq!(history.recent.len(), KEPT);
+        assert_eq!(history.after(at(NOW, 100)), Page::OnDisk);
+        assert_eq!(history.after(at(NOW, 109)), Page::OnDisk);
+        assert!(matches!(history.after(at(NOW, 110)), Page::Changes(..)));
+    }
+}
