@@ -13,6 +13,8 @@ use crate::email::Email;
 pub const USERS_PATH: &str = "/v1/users";
 /// `POST`: revoke a key.
 pub const REVOKE_PATH: &str = "/v1/keys/revoke";
+/// `POST`: give a user without a key a new one.
+pub const ISSUE_PATH: &str = "/v1/keys/issue";
 /// `POST`: import users and keys.
 pub const IMPORT_PATH: &str = "/v1/import";
 /// `GET`: the audit log of a user.
@@ -35,8 +37,27 @@ pub struct AddUserRequest {
     pub user_id: Option<UserId>,
 }
 
-/// 201 of `POST /v1/users`. The only message that holds a key: it is shown
-/// once and kept nowhere.
+/// Body of `POST /v1/keys/issue`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// Who is to have it.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+}
+
+/// 201 of `POST /v1/keys/issue`. The key is shown once and kept nowhere.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct KeyIssued<'a> {
+    /// Whose it is.
+    pub user_id: &'a str,
+    /// The key, in plain text.
+    pub api_key: &'a str,
+    /// When.
+    pub created_at: &'a str,
+}
+
+/// 201 of `POST /v1/users`. The key is shown once and kept nowhere.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct UserAdded<'a> {
     /// The new user.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -20,6 +20,8 @@ use crate::db::{Database, Owner};
 use crate::metrics::Metrics;
 use crate::{crash, http, log};
 
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 1024;
 /// How long requests in flight may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -68,11 +70,22 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = listen(address)
         .with_context(|| format!("cannot listen on {address}; choose another {flag}"))?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((listener, url))
+}
+
+/// With room for a burst of new connections: each gateway opens as many as it
+/// has calls under way, and gives one up after half a second.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves a listener in the background until told to stop. There is no

@@ -1,4 +1,4 @@
-//! `rekey-store keys`: revoke.
+//! `rekey-store keys`: revoke and issue.
 
 use std::io::{Read, Write};
 
@@ -7,14 +7,24 @@ use clap::{Args, Subcommand};
 use rekey_protocol::{ApiKey, Digest, KEY_LEN, UserId};
 use zeroize::Zeroizing;
 
-use super::{CLIENT_HELP, client::Client, print};
-use crate::api::{REVOKE_PATH, RevokeRequest, RevokeResponse};
+use super::{CLIENT_HELP, client::Client, print, print_key};
+use crate::api::{ISSUE_PATH, IssueRequest, KeyIssued, REVOKE_PATH, RevokeRequest, RevokeResponse};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Revoke a key; to revoke it again changes nothing
     #[command(after_help = CLIENT_HELP)]
     Revoke(Which),
+    /// Give a user without an active key a new one, and print it, this once
+    #[command(after_help = CLIENT_HELP)]
+    Issue {
+        /// Who is to have it
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// Print JSON: {"user_id","api_key","created_at"}
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +47,23 @@ fn digest(text: &str) -> Result<Digest, &'static str> {
 }
 
 pub fn run(command: &Command) -> anyhow::Result<()> {
-    let Command::Revoke(which) = command;
+    match command {
+        Command::Revoke(which) => revoke(which),
+        Command::Issue { user, json } => issue(user, *json),
+    }
+}
+
+fn issue(user: &UserId, json: bool) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let request = IssueRequest {
+        user_id: user.clone(),
+    };
+    let text = client.post(ISSUE_PATH, &request)?;
+    let issued: KeyIssued<'_> = client.parsed(&text)?;
+    print_key(&text, issued.user_id, issued.api_key, json)
+}
+
+fn revoke(which: &Which) -> anyhow::Result<()> {
     let digest = match which.key_stdin {
         true => Some(read_key()?.digest()),
         false => which.digest,

@@ -11,6 +11,7 @@ mod users;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::ServeArgs;
@@ -62,7 +63,7 @@ enum Command {
     /// Add and list users
     #[command(subcommand)]
     Users(users::Command),
-    /// Revoke keys
+    /// Revoke and issue keys
     #[command(subcommand)]
     Keys(keys::Command),
     /// Import users and their keys from a CSV file: all rows, or none if any is bad
@@ -99,6 +100,26 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a new key: `text` as it came, or in words.
+fn print_key(text: &[u8], user_id: &str, api_key: &str, json: bool) -> anyhow::Result<()> {
+    print(|out| {
+        if json {
+            out.write_all(text)?;
+            return writeln!(out);
+        }
+        writeln!(out, "user_id: {user_id}")?;
+        writeln!(out, "api_key: {api_key}")
+    })
+    .context("it was done, but the key could not be printed")?;
+    if !json {
+        let _ = writeln!(
+            std::io::stderr(),
+            "The key is shown this once; it is kept nowhere. Store it now."
+        );
+    }
+    Ok(())
 }
 
 /// Writes to standard output; a reader that has seen enough (`| head`) is no

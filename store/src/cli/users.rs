@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use clap::Subcommand;
 use rekey_protocol::UserId;
 
-use super::{CLIENT_HELP, client::Client, print};
+use super::{CLIENT_HELP, client::Client, print, print_key};
 use crate::api::{AddUserRequest, PAGE_MAX, USERS_PATH, UserAdded, UserEntry, UserPage};
 use crate::email::Email;
 
@@ -53,22 +52,7 @@ fn add(email: &Email, user_id: Option<&UserId>, json: bool) -> anyhow::Result<()
     };
     let text = client.post(USERS_PATH, &request)?;
     let added: UserAdded<'_> = client.parsed(&text)?;
-    print(|out| {
-        if json {
-            out.write_all(&text)?;
-            return writeln!(out);
-        }
-        writeln!(out, "user_id: {}", added.user_id)?;
-        writeln!(out, "api_key: {}", added.api_key)
-    })
-    .context("the user was added, but the key could not be printed")?;
-    if !json {
-        let _ = writeln!(
-            std::io::stderr(),
-            "The key is shown this once; it is kept nowhere. Store it now."
-        );
-    }
-    Ok(())
+    print_key(&text, added.user_id, added.api_key, json)
 }
 
 fn list(json: bool) -> anyhow::Result<()> {

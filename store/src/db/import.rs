@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn who_gets_a_key_between_check_and_move_is_found_by_the_next_check() {
         let folder = tempfile::tempdir().unwrap();
-        let opened = open(&folder.path().join("rekey.db")).unwrap();
+        let opened = open(&folder.path().join("rekey.db"), false).unwrap();
         let mut staging = Staging::begin(&opened.path).unwrap();
         staging.add(&row("ann", 1)).unwrap();
         assert_eq!(staging.check().unwrap(), 0);

@@ -33,7 +33,7 @@ pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
 pub use reader::ReadError;
 pub use rotate::Rotated;
-pub use users::{AddRefusal, NewUser};
+pub use users::{AddRefusal, IssueRefusal, NewUser};
 pub use writer::{WriteError, WriterThread};
 
 use import::MoveError;
@@ -167,6 +167,20 @@ impl Database {
         self.writer
             .change(Kind::Admin, move |transaction, now| {
                 users::add(transaction, now, &new)
+            })
+            .await
+    }
+
+    /// Gives a user without an active key a new one; returns when.
+    pub async fn issue(
+        &self,
+        user: UserId,
+        digest: Digest,
+        hint: String,
+    ) -> Result<Result<UnixMillis, IssueRefusal>, WriteError> {
+        self.writer
+            .change(Kind::Admin, move |transaction, now| {
+                users::issue(transaction, now, &user, &digest, &hint)
             })
             .await
     }

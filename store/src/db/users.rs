@@ -74,6 +74,53 @@ pub fn add(
     Ok(Ok(now))
 }
 
+/// Why a user gets no new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssueRefusal {
+    /// There is no such user.
+    UnknownUser,
+    /// The user has an active key, which would have to be revoked first (I3).
+    HasKey,
+}
+
+/// Gives a user without an active key a new one; returns when. It is no
+/// rotation: the hour is as it was.
+pub fn issue(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    digest: &Digest,
+    hint: &str,
+) -> rusqlite::Result<Result<UnixMillis, IssueRefusal>> {
+    if !exists(transaction, user)? {
+        return Ok(Err(IssueRefusal::UnknownUser));
+    }
+    let has_key = transaction
+        .prepare_cached("SELECT 1 FROM keys WHERE user_id = ?1 AND state = 'active'")?
+        .exists([user.as_str()])?;
+    if has_key {
+        return Ok(Err(IssueRefusal::HasKey));
+    }
+    let revision = next_revision(transaction, now)?;
+    keys::insert(transaction, now, digest, user, Some(hint), revision)?;
+    audit::append(
+        transaction,
+        now,
+        &Event {
+            user,
+            action: "issued",
+            revision,
+            old_digest: None,
+            new_digest: Some(digest),
+            hint: Some(hint),
+            source: "admin",
+            rotation_id: None,
+            client: None,
+        },
+    )?;
+    Ok(Ok(now))
+}
+
 /// At most `limit` users after the id `after`, in the order of the ids.
 pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
     connection

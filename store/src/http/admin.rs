@@ -8,20 +8,22 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rekey_protocol::{ErrorBody, ErrorCode};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::App;
 use super::body::{JsonBody, QueryOf};
 use super::error::ApiError;
 use crate::api::{
-    AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, PAGE_MAX, REVOKE_PATH, RevokeRequest,
-    RevokeResponse, USERS_PATH, UserAdded, UserPage, UsersQuery,
+    AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, ISSUE_PATH, IssueRequest, KeyIssued,
+    PAGE_MAX, REVOKE_PATH, RevokeRequest, RevokeResponse, USERS_PATH, UserAdded, UserPage,
+    UsersQuery,
 };
-use crate::db::{AddRefusal, NewUser, Revoke, RevokeRefusal};
+use crate::db::{AddRefusal, IssueRefusal, NewUser, Revoke, RevokeRefusal};
 use crate::issue;
 
-/// Longer than any [`UserAdded`]: so its text is never moved in memory.
-const USER_ADDED_MAX: usize = 1024;
+/// Longer than any answer with a key: so its text is never moved in memory.
+const KEY_SHOWN_MAX: usize = 1024;
 
 fn unknown_user() -> ApiError {
     ApiError::new(ErrorCode::UnknownUser, "there is no such user")
@@ -45,10 +47,6 @@ pub async fn add_user(
     State(app): State<App>,
     JsonBody(request): JsonBody<AddUserRequest>,
 ) -> Result<Response, ApiError> {
-    let no_randomness = |error: getrandom::Error| {
-        tracing::error!(%error, "no random bytes from the system");
-        ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")
-    };
     let key = issue::key(&app.checksum).map_err(no_randomness)?;
     let new = NewUser {
         id: match request.user_id {
@@ -74,8 +72,18 @@ pub async fn add_user(
         api_key: key.expose(),
         created_at: &at.rfc3339(),
     };
-    let mut text = Zeroizing::new(Vec::with_capacity(USER_ADDED_MAX));
-    serde_json::to_writer(&mut *text, &answer)
+    show(&answer)
+}
+
+fn no_randomness(error: getrandom::Error) -> ApiError {
+    tracing::error!(%error, "no random bytes from the system");
+    ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")
+}
+
+/// 201 with a key in it, which nobody but the client is to keep.
+fn show(answer: &impl Serialize) -> Result<Response, ApiError> {
+    let mut text = Zeroizing::new(Vec::with_capacity(KEY_SHOWN_MAX));
+    serde_json::to_writer(&mut *text, answer)
         .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
@@ -84,6 +92,46 @@ pub async fn add_user(
     // The owner wipes the text when the body has been written.
     let body = Body::from(Bytes::from_owner(text));
     Ok((StatusCode::CREATED, headers, body).into_response())
+}
+
+/// Give a user without an active key a new one, which is shown this once.
+///
+/// The way back for who lost the key (I4): revoke it, then issue another.
+#[utoipa::path(
+    post, path = ISSUE_PATH, tag = "admin", security(("admin" = [])),
+    request_body = IssueRequest,
+    responses(
+        (status = 201, description = "Issued", body = KeyIssued<'_>),
+        (status = 400, description = "bad_request", body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 404, description = "unknown_user", body = ErrorBody),
+        (status = 409, description = "already_exists: an active key", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 500, description = "internal: the outcome is not known", body = ErrorBody),
+        (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
+    )
+)]
+pub async fn issue(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<IssueRequest>,
+) -> Result<Response, ApiError> {
+    let key = issue::key(&app.checksum).map_err(no_randomness)?;
+    let (user, digest) = (request.user_id, key.digest());
+    let hint = key.hint().to_owned();
+    let issued = app.database.issue(user.clone(), digest, hint).await?;
+    let at = issued.map_err(|refusal| match refusal {
+        IssueRefusal::UnknownUser => unknown_user(),
+        IssueRefusal::HasKey => ApiError::new(
+            ErrorCode::AlreadyExists,
+            "the user has an active key; revoke it first",
+        ),
+    })?;
+    tracing::info!(%user, ?digest, "key issued");
+    show(&KeyIssued {
+        user_id: user.as_str(),
+        api_key: key.expose(),
+        created_at: &at.rfc3339(),
+    })
 }
 
 /// List users, in the order of their ids.

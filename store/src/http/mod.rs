@@ -111,6 +111,7 @@ pub fn routers(
     let (admin, admin_document) = OpenApiRouter::new()
         .routes(routes!(admin::add_user, admin::list_users))
         .routes(routes!(admin::revoke))
+        .routes(routes!(admin::issue))
         .routes(routes!(admin::audit))
         .routes(routes!(import::import))
         .route_layer(guarded(Some(tokens.admin), "REKEY_ADMIN_TOKEN"))

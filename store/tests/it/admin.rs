@@ -1,6 +1,6 @@
 //! The operator's commands, against a real store.
 
-use rekey_protocol::{ApiKey, ChecksumSecrets};
+use rekey_protocol::{ApiKey, ChecksumSecrets, Digest};
 use serde_json::{Value, json};
 
 use crate::process::{
@@ -164,6 +164,43 @@ fn the_api_revokes_exactly_one_thing() {
         "revision": store.resolve(&user.digest).json()["revision"],
     });
     assert_eq!(answer.json(), expected);
+}
+
+/// I4: the operator's way to help who lost the key.
+#[test]
+fn who_lost_the_key_gets_another_one_after_the_old_one_is_revoked() {
+    let home = Home::new();
+    let store = home.start();
+    let lost = store.add_user("ann");
+    let issue = ["keys", "issue", "--user", "ann"];
+    let refused = store.cli(&issue);
+    assert!(stderr(&refused).contains("revoke it first"), "{refused:?}");
+    let nobody = store.cli(&["keys", "issue", "--user", "nobody"]);
+    assert!(stderr(&nobody).contains("no such user"), "{nobody:?}");
+    assert!(!refused.status.success() && !nobody.status.success());
+
+    assert!(
+        store
+            .cli(&["keys", "revoke", "--user", "ann"])
+            .status
+            .success()
+    );
+    let issued = store.cli(&issue);
+    assert!(issued.status.success(), "{issued:?}");
+    let text = stdout(&issued);
+    let key = text.lines().find_map(|line| line.strip_prefix("api_key: "));
+    let resolved = store.resolve(&Digest::of(key.unwrap().as_bytes())).json();
+    assert_eq!(
+        (&resolved["state"], &resolved["user"]),
+        (&json!("active"), &json!("ann"))
+    );
+    assert_eq!(store.resolve(&lost.digest).json()["state"], "revoked");
+    assert_eq!(
+        home.count("SELECT count(*) FROM keys WHERE state = 'active'"),
+        1
+    );
+    let audit = stdout(&store.cli(&["audit", "--user", "ann"]));
+    assert!(audit.contains("issued"), "{audit}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/v1/audit", "get", "admin"),
     ("/v1/feed", "post", "gateway"),
     ("/v1/import", "post", "admin"),
+    ("/v1/keys/issue", "post", "admin"),
     ("/v1/keys/resolve", "post", "gateway"),
     ("/v1/keys/revoke", "post", "admin"),
     ("/v1/keys/rotate", "post", "gateway"),
