@@ -172,29 +172,33 @@ impl Worker {
             // An earlier effect may have turned the host to a request.
             host::set_effective_context(self.root);
         }
-        let sent = {
+        // Copied, not borrowed: the host may call back from within.
+        let (cluster, authority, token) = {
             let engine = self.engine.borrow();
             let config = engine.config();
-            let bearer = config
-                .store_token
-                .as_ref()
-                .map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
-            let mut headers = vec![
-                (":method", "POST"),
-                (":path", request.path),
-                (":authority", config.store.authority.as_str()),
-                ("content-type", "application/json"),
-            ];
-            if let Some(bearer) = &bearer {
-                headers.push(("authorization", bearer.as_str()));
-            }
-            if request.idempotent {
-                headers.push(("x-envoy-retry-on", "reset,connect-failure,refused-stream"));
-                headers.push(("x-envoy-max-retries", "1"));
-            }
-            let timeout = Duration::from_millis(request.timeout_ms.into());
-            host::dispatch_call(&config.store.cluster, headers, &request.body, timeout)
+            let token = config.store_token.clone();
+            (
+                config.store.cluster.clone(),
+                config.store.authority.clone(),
+                token,
+            )
         };
+        let bearer = token.map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
+        let mut headers = vec![
+            (":method", "POST"),
+            (":path", request.path),
+            (":authority", authority.as_str()),
+            ("content-type", "application/json"),
+        ];
+        if let Some(bearer) = &bearer {
+            headers.push(("authorization", bearer.as_str()));
+        }
+        if request.idempotent {
+            headers.push(("x-envoy-retry-on", "reset,connect-failure,refused-stream"));
+            headers.push(("x-envoy-max-retries", "1"));
+        }
+        let timeout = Duration::from_millis(request.timeout_ms.into());
+        let sent = host::dispatch_call(&cluster, headers, &request.body, timeout);
         match sent {
             Some(token) => {
                 self.calls.borrow_mut().insert(token, (call, owner));

@@ -166,6 +166,11 @@ impl Engine {
             Ok(key) => key.digest(),
             Err(refusal) => return self.refuse(request, refusal),
         };
+        // A gRPC call is a POST of another kind: the gateway turns our answers to
+        // it into headers, and a new key is not to be put into one.
+        if matches!(purpose, Purpose::Regenerate(_)) && is_grpc(head) {
+            return self.refuse(request, Refusal::MethodNotAllowed);
+        }
         if self.tombstones.contains(env.sources, &digest) {
             self.count(Counter::TombstoneHit);
             return self.refuse(request, Refusal::ApiKeyRevoked);
@@ -467,6 +472,12 @@ impl Engine {
         self.last_call += 1;
         CallId(self.last_call)
     }
+}
+
+/// As Envoy tells a gRPC call: by its content type.
+fn is_grpc(head: &dyn RequestHead) -> bool {
+    let content_type = head.header("content-type").unwrap_or_default();
+    content_type.starts_with(b"application/grpc")
 }
 
 /// The checks of the endpoint that come before the key, in the contract's

@@ -144,15 +144,21 @@ fn do_everything(fleet: &TestFleet, proxy: &TcpProxy, users: &[Account]) -> Vec<
     proxy.accept();
     assert_eq!(client.get(SCRAPE, &down.api_key).status, 200);
     // The last request is in the access log when all are.
-    client.send("GET", "/the-last-one", &[], "");
+    client.send("PATCH", "/the-last-one", &[], "");
     eventually("the access log", || {
         let log = fleet.gateways[0].access_log();
-        log.contains("/the-last-one").then_some(())
+        log.contains("PATCH").then_some(())
     });
     found
 }
 
 fn put_in_odd_places(client: &Client, key: &str) {
+    for path in [
+        format!("/v1/echo/{key}"),
+        format!("/v1/echo;key={key}?key={key}"),
+    ] {
+        client.send("GET", &path, &bearer(key), "");
+    }
     for (name, value) in ODD_PLACES {
         let value = value.replace("{}", key);
         for (method, path) in [("GET", SCRAPE), ("POST", REGENERATE), ("PUT", REGENERATE)] {

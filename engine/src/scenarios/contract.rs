@@ -63,6 +63,15 @@ fn the_endpoint_checks_method_then_idempotency_key_then_key() {
 }
 
 #[test]
+fn a_grpc_call_rotates_nothing() {
+    let mut worker = Worker::new();
+    let grpc = ("content-type", "application/grpc+proto".to_owned());
+    let request = worker.request("POST", REGENERATE, vec![bearer(&key(1)), grpc]);
+    assert_eq!(worker.refused(request), (405, "method_not_allowed".into()));
+    assert!(worker.calls.is_empty());
+}
+
+#[test]
 fn a_rotation_shows_the_key_that_the_store_made_active() {
     let mut worker = Worker::new();
     let (request, sent) = worker.rotating(&key(1));

@@ -37,6 +37,9 @@ pub enum OpenError {
     /// The folder is not there.
     #[error("the folder {} does not exist; create it, or choose another --database", .0.display())]
     NoFolder(PathBuf),
+    /// The file has more than one name (S10).
+    #[error("{} has more than one hard link, and another rekey-store could open it by another name; give it a file of its own", .0.display())]
+    HardLinked(PathBuf),
     /// A file cannot be created or written.
     #[error("cannot write {}: {error}; check the folder's owner and permissions, and the disk", .path.display())]
     Unwritable {
@@ -102,9 +105,12 @@ pub struct Opened {
 /// Opens or creates the database at `path` and begins a new incarnation.
 /// `accept_restore`: the operator knows that it is an older backup.
 pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
+    // S10: created before its true path is asked for, because a link to a file
+    // that does not exist yet has none, and its owner would lock the link.
+    create_private(&absolute(path)?)?;
     let path = absolute(path)?;
+    one_name(&path)?;
     let lock = Lock::take(&path)?;
-    create_private(&path)?;
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     schema::check(&writer)?;
     quick_check(&writer)?;
@@ -158,6 +164,18 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
         .open(path)
         .map(drop)
         .map_err(|error| unwritable(path, error))
+}
+
+/// S10: a file with a second name could be opened under that one, too.
+fn one_name(path: &Path) -> Result<(), OpenError> {
+    #[cfg(unix)]
+    {
+        let found = std::fs::metadata(path).map_err(|error| unwritable(path, error))?;
+        if std::os::unix::fs::MetadataExt::nlink(&found) > 1 {
+            return Err(OpenError::HardLinked(path.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
@@ -250,11 +268,12 @@ impl Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // Who can open it can hold it, and keep the store from starting.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options
             .open(&path)
             .map_err(|error| unwritable(&path, error))?;
         match file.try_lock() {
@@ -322,6 +341,25 @@ mod tests {
         let alias = folder.path().join("alias.db");
         std::os::unix::fs::symlink(&path, &alias).unwrap();
         assert!(refusal(&alias).contains("in use"), "{}", refusal(&alias));
+    }
+
+    #[test]
+    fn s10_another_name_of_the_same_file_is_no_way_around_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, alias) = (
+            folder.path().join("rekey.db"),
+            folder.path().join("alias.db"),
+        );
+        // A link to a file that is not there yet.
+        std::os::unix::fs::symlink(&path, &alias).unwrap();
+        let first = open(&alias, false).unwrap();
+        assert!(refusal(&path).contains("in use"), "{}", refusal(&path));
+        drop(first);
+        let twin = folder.path().join("twin.db");
+        std::fs::hard_link(&path, &twin).unwrap();
+        for name in [&path, &twin] {
+            assert!(refusal(name).contains("hard link"), "{}", refusal(name));
+        }
     }
 
     #[test]

@@ -133,11 +133,14 @@ fn odd_headers_are_as_odd_on_http2() {
 fn a_refused_grpc_call_gets_a_grpc_status() {
     let Some(fleet) = start() else { return };
     let connection = Http2::connect(fleet.gateways[0].address());
+    let valid = fleet.user().api_key;
     let call = |path: &str| to("POST", path).header("content-type", "application/grpc");
     let body = || Body::Unfinished(Bytes::from_static(&[0; 5]));
     for (path, key, status, code) in [
         ("/api.Scraper/Scrape", FORGED, "16", "invalid_api_key"),
         (REGENERATE, FORGED, "16", "invalid_api_key"),
+        // Not rotated: the new key would have to go into a header.
+        (REGENERATE, valid.as_str(), "2", "method_not_allowed"),
     ] {
         let answer = connection.exchange(with_key(call(path), key), body());
         assert_eq!(answer.status, 200, "{path}");

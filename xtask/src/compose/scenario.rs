@@ -16,7 +16,7 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     timings.take("stop", || project.stop())?;
     let logs = project.logs()?;
     ensure!(
-        logs.contains("/v1/user/api-key/regenerate"),
+        logs.contains("rekey_rotated"),
         "the logs do not tell of the requests; is the access log on?"
     );
     let keys = [

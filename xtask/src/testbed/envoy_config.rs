@@ -115,7 +115,8 @@ impl EnvoyConfig {
     /// `StringValue`.
     pub fn patch_plugin(&mut self, patch: &Value) -> anyhow::Result<()> {
         self.change_filters(|config| {
-            let text = &mut config["configuration"]["value"];
+            let text = config.pointer_mut("/configuration/value");
+            let text = text.context("the filter has no configuration.value")?;
             let plugin = text.as_str().map(serde_json::from_str::<Value>);
             let mut plugin = plugin.and_then(Result::ok).context(
                 "the filter's configuration is not JSON in a google.protobuf.StringValue",
@@ -161,7 +162,8 @@ impl EnvoyConfig {
 
     /// The entry of `static_resources` with that name.
     fn named(&mut self, kind: &str, name: &str) -> anyhow::Result<&mut Map<String, Value>> {
-        let entries = self.root["static_resources"][kind].as_array_mut();
+        let resources = self.root.get_mut("static_resources");
+        let entries = resources.and_then(|resources| resources.get_mut(kind)?.as_array_mut());
         let entry = entries
             .into_iter()
             .flatten()
@@ -259,6 +261,10 @@ mod tests {
         };
         let error = |result: anyhow::Result<()>| result.unwrap_err().to_string();
         assert!(error(config.set_listener(address(1))).contains("`edge`"));
+        let mut odd = EnvoyConfig {
+            root: json!({ "static_resources": [] }),
+        };
+        assert!(error(odd.set_listener(address(1))).contains("`edge`"));
         assert!(error(config.set_cluster(API_CLUSTER, address(1))).contains("`api`"));
         assert!(error(config.set_filter(Path::new("x"))).contains("`rekey.wasm`"));
     }
