@@ -6,7 +6,7 @@
 //! second run finds them ready. Does not know who asked, nor for what.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
@@ -15,26 +15,25 @@ use tempfile::TempDir;
 
 use super::bases::Bases;
 use super::docker::Docker;
-use crate::{envoy, shell};
+use crate::{shell, workspace};
 
 /// Part of every tag: to be raised when a stand-in is made in another way.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 /// What the official `rust` image has and a build of ours needs.
 const COMPILER_PACKAGES: &str = "ca-certificates,gcc,g++,libc6-dev,make";
 /// Where programs of this machine find the certificates they trust, unless
 /// `SSL_CERT_FILE` says otherwise. Debian's place.
 const TRUSTED_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Parts of a Debian that a container does not need, as the `slim` images have it.
-const LEFT_OUT: [&str; 7] = [
+/// Folders of a Debian that a container needs empty, as the `slim` images have it.
+const EMPTIED: [&str; 6] = [
     "usr/share/doc",
     "usr/share/man",
     "usr/share/info",
     "usr/share/locale",
     "var/cache/apt",
     "var/lib/apt/lists",
-    "var/log",
 ];
-/// Parts of a toolchain that no build of ours needs; documentation, mostly.
+/// What compiles, of a toolchain; the rest is documentation, and half of it.
 const TOOLCHAIN_PARTS: [&str; 2] = ["bin", "lib"];
 
 /// Makes the stand-ins that the daemon does not have yet.
@@ -42,68 +41,66 @@ const TOOLCHAIN_PARTS: [&str; 2] = ["bin", "lib"];
 /// # Errors
 /// Not root, not on a Debian, or one of the tools failed.
 pub fn make(docker: &Docker, because: String) -> anyhow::Result<Bases> {
-    let debian = Debian::of_this_machine()?;
+    let release = Release::of_this_machine()?;
+    let debian = debian(docker, &release)?;
+    Ok(Bases {
+        rust: rust(docker, &release)?,
+        envoy: envoy(docker, &debian)?,
+        debian,
+        stand_in_because: Some(because),
+    })
+}
+
+fn debian(docker: &Docker, release: &Release) -> anyhow::Result<String> {
+    let image = Image::new("debian", &[release.codename.as_bytes()]);
+    image.unless_there(docker, || {
+        let root = release.bootstrap(None)?;
+        import(docker, root.path(), &image.0)
+    })
+}
+
+fn rust(docker: &Docker, release: &Release) -> anyhow::Result<String> {
+    let version = shell::output(Command::new("rustc").arg("-vV"))?;
     let sysroot = shell::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let rustc = shell::output(Command::new("rustc").arg("-vV"))?;
-    let certificates = std::env::var_os("SSL_CERT_FILE")
-        .map_or_else(|| PathBuf::from(TRUSTED_CERTIFICATES), PathBuf::from);
-    let envoy = envoy::obtain()?;
-
-    let debian_image = Image::new("debian", &[debian.codename.as_bytes()]);
-    debian_image.unless_there(docker, || {
-        let root = debian.bootstrap(None)?;
-        import(docker, root.path(), &debian_image.0)
-    })?;
-
-    let trusted = read(&certificates)?;
-    let has_wasm = Path::new(sysroot.trim())
-        .join("lib/rustlib/wasm32-wasip1")
-        .exists();
-    let rust_image = Image::new(
+    let sysroot = Path::new(sysroot.trim());
+    let has_wasm = sysroot.join("lib/rustlib/wasm32-wasip1").exists();
+    // A registry may be reached through something that only this machine's own
+    // list vouches for.
+    let trusted = match std::env::var_os("SSL_CERT_FILE") {
+        Some(file) => read(Path::new(&file))?,
+        None => read(Path::new(TRUSTED_CERTIFICATES))?,
+    };
+    let image = Image::new(
         "rust",
         &[
-            debian.codename.as_bytes(),
-            rustc.as_bytes(),
-            &trusted,
+            release.codename.as_bytes(),
+            version.as_bytes(),
             &[has_wasm.into()],
+            &trusted,
         ],
     );
-    rust_image.unless_there(docker, || {
-        let root = debian.bootstrap(Some(COMPILER_PACKAGES))?;
-        // Registries may be reached through something that only this machine's
-        // own list of certificates vouches for.
-        fs::write(
-            root.path()
-                .join(TRUSTED_CERTIFICATES.trim_start_matches('/')),
-            &trusted,
-        )?;
-        for part in TOOLCHAIN_PARTS {
-            let from = Path::new(sysroot.trim()).join(part);
-            shell::run(
-                Command::new("cp")
-                    .arg("-a")
-                    .arg(from)
-                    .arg(root.path().join("usr/local")),
-            )?;
+    image.unless_there(docker, || {
+        let root = release.bootstrap(Some(COMPILER_PACKAGES))?;
+        let certificates = TRUSTED_CERTIFICATES.trim_start_matches('/');
+        fs::write(root.path().join(certificates), &trusted)?;
+        let local = root.path().join("usr/local");
+        for part in TOOLCHAIN_PARTS.map(|part| sysroot.join(part)) {
+            shell::run(Command::new("cp").arg("-a").arg(part).arg(&local))?;
         }
-        import(docker, root.path(), &rust_image.0)
-    })?;
+        import(docker, root.path(), &image.0)
+    })
+}
 
-    let envoy_image = Image::new("envoy", &[debian_image.0.as_bytes(), &read(&envoy)?]);
-    envoy_image.unless_there(docker, || {
+fn envoy(docker: &Docker, debian: &str) -> anyhow::Result<String> {
+    let binary = crate::envoy::obtain()?;
+    let image = Image::new("envoy", &[debian.as_bytes(), &read(&binary)?]);
+    image.unless_there(docker, || {
         let context = tempfile::tempdir()?;
-        fs::copy(&envoy, context.path().join("envoy"))?;
-        let dockerfile = format!("FROM {}\nCOPY envoy /usr/local/bin/\n", debian_image.0);
+        fs::copy(&binary, context.path().join("envoy"))?;
+        let dockerfile = format!("FROM {debian}\nCOPY envoy /usr/local/bin/\n");
         fs::write(context.path().join("Dockerfile"), dockerfile)?;
-        let build = ["build", "--quiet", "--tag", &envoy_image.0];
+        let build = ["build", "--quiet", "--tag", &image.0];
         shell::run(docker.docker(build).arg(context.path()))
-    })?;
-
-    Ok(Bases {
-        rust: rust_image.0,
-        debian: debian_image.0,
-        envoy: envoy_image.0,
-        stand_in_because: Some(because),
     })
 }
 
@@ -120,15 +117,15 @@ impl Image {
         Self(format!("rekey-standin/{name}:{tag}"))
     }
 
-    /// Makes it if need be, and then removes its predecessors.
+    /// Makes it if need be, and then removes its predecessors. Returns the name.
     fn unless_there(
         &self,
         docker: &Docker,
         make: impl FnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<String> {
         if docker.has_image(&self.0) {
             shell::say(format_args!("{} is there", self.0));
-            return Ok(());
+            return Ok(self.0.clone());
         }
         shell::say(format_args!("making {}", self.0));
         make().with_context(|| format!("cannot make {}", self.0))?;
@@ -141,17 +138,17 @@ impl Image {
                 let _ = shell::output(&mut docker.docker(["rmi", other]));
             }
         }
-        Ok(())
+        Ok(self.0.clone())
     }
 }
 
 /// The Debian release of this machine and where its packages come from.
-struct Debian {
+struct Release {
     codename: String,
     mirror: String,
 }
 
-impl Debian {
+impl Release {
     fn of_this_machine() -> anyhow::Result<Self> {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let field = |name: &str| {
@@ -177,7 +174,8 @@ impl Debian {
     /// Unpacks a minimal system into a new directory.
     fn bootstrap(&self, packages: Option<&str>) -> anyhow::Result<TempDir> {
         ensure_debootstrap()?;
-        let root = tempfile::tempdir()?;
+        // Not in /tmp: that may forbid devices and programs (nodev, noexec).
+        let root = tempfile::tempdir_in(workspace::output_dir()?)?;
         let mut debootstrap = Command::new("debootstrap");
         debootstrap.arg("--variant=minbase");
         debootstrap.args(packages.map(|packages| format!("--include={packages}")));
@@ -190,10 +188,10 @@ impl Debian {
             "debootstrap makes the stand-ins for the base images; it must run as root, with \
              the right to mount and to make devices",
         )?;
-        for part in LEFT_OUT {
-            let part = root.path().join(part);
-            if part.exists() {
-                fs::remove_dir_all(&part)?;
+        for folder in EMPTIED.map(|folder| root.path().join(folder)) {
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+                fs::create_dir(&folder)?;
             }
         }
         Ok(root)
@@ -202,15 +200,23 @@ impl Debian {
 
 /// Asks apt where it gets the packages of a release.
 fn mirror_of(codename: &str) -> anyhow::Result<String> {
-    let targets = shell::output(Command::new("apt-get").args([
+    if let Some(mirror) = find_mirror(&apt_sources()?, codename) {
+        return Ok(mirror);
+    }
+    // apt names only what it has a list of, and a fresh machine has none.
+    shell::run(Command::new("apt-get").args(["update", "-qq"]))?;
+    find_mirror(&apt_sources()?, codename)
+        .with_context(|| format!("apt has no source for {codename} main"))
+}
+
+/// A line for each of apt's sources: codename, component, address.
+fn apt_sources() -> anyhow::Result<String> {
+    shell::output(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(CODENAME) $(COMPONENT) $(REPO_URI)",
         "Created-By: Packages",
-    ]))?;
-    find_mirror(&targets, codename).with_context(|| {
-        format!("apt knows no source for {codename} main: run `apt-get update` first")
-    })
+    ]))
 }
 
 fn find_mirror(targets: &str, codename: &str) -> Option<String> {
