@@ -62,4 +62,22 @@ impl Docker {
     pub fn has_image(&self, image: &str) -> bool {
         shell::works("docker", &["image", "inspect", image])
     }
+
+    /// Removes images but for the newest ones, of those that `docker images`
+    /// lists with these arguments. Not to tidy up is no reason to fail.
+    pub fn keep_newest(&self, count: usize, which: &[&str]) {
+        let list = ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
+        let mut list = self.docker(list.iter().chain(which));
+        // Newest first.
+        for image in shell::output(&mut list)
+            .unwrap_or_default()
+            .lines()
+            .skip(count)
+        {
+            let (name, id) = image.split_once(' ').unwrap_or((image, image));
+            let image = if name == "<none>:<none>" { id } else { name };
+            // One that is in use stays.
+            let _ = shell::output(&mut self.docker(["rmi", image]));
+        }
+    }
 }

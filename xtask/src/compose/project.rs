@@ -19,6 +19,8 @@ const SERVICES: [&str; 4] = ["gateway", "store", "upstream", "demo-user"];
 const ONE_SHOT: &str = "demo-user";
 /// The label of the Dockerfile's stages that end up in no image.
 const STAGE_LABELS: [&str; 2] = ["rekey.stage=source", "rekey.stage=build"];
+/// How many of each of these stay.
+const STAGES_KEPT: usize = 3;
 
 /// A project of docker-compose.yml; taken down when dropped.
 pub struct Project {
@@ -156,23 +158,11 @@ impl Project {
     }
 
     /// The classic builder keeps every build stage that ever was, a gigabyte
-    /// each. The newest of each kind serves the next build; the rest is removed.
+    /// each. The newest serve the next build, and other runs at this moment.
     fn forget_old_stages(&self) {
         for label in STAGE_LABELS {
-            let filter = format!("label={label}");
-            let list = [
-                "images",
-                "--quiet",
-                "--filter",
-                "dangling=true",
-                "--filter",
-                &filter,
-            ];
-            // Newest first. Not to tidy up is no reason to fail.
-            let stages = shell::output(&mut self.docker.docker(list)).unwrap_or_default();
-            for stage in stages.split_whitespace().skip(1) {
-                let _ = shell::output(&mut self.docker.docker(["rmi", stage]));
-            }
+            let which = ["--filter=dangling=true", &format!("--filter=label={label}")];
+            self.docker.keep_newest(STAGES_KEPT, &which);
         }
     }
 }

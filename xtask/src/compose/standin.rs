@@ -24,6 +24,9 @@ const COMPILER_PACKAGES: &str = "ca-certificates,gcc,g++,libc6-dev,make";
 /// Where programs of this machine find the certificates they trust, unless
 /// `SSL_CERT_FILE` says otherwise. Debian's place.
 const TRUSTED_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// How many of a kind stay: more than one, for another checkout may use its own
+/// at this moment.
+const KEPT: usize = 2;
 /// Folders of a Debian that a container needs empty, as the `slim` images have it.
 const EMPTIED: [&str; 6] = [
     "usr/share/doc",
@@ -117,7 +120,7 @@ impl Image {
         Self(format!("rekey-standin/{name}:{tag}"))
     }
 
-    /// Makes it if need be, and then removes its predecessors. Returns the name.
+    /// Makes it if need be, and then removes old ones. Returns the name.
     fn unless_there(
         &self,
         docker: &Docker,
@@ -131,13 +134,7 @@ impl Image {
         make().with_context(|| format!("cannot make {}", self.0))?;
 
         let repository = self.0.split(':').next().unwrap_or(&self.0);
-        let list = ["images", "--format", "{{.Repository}}:{{.Tag}}", repository];
-        for other in shell::output(&mut docker.docker(list))?.lines() {
-            if other != self.0 {
-                // One that is in use stays. It is only room.
-                let _ = shell::output(&mut docker.docker(["rmi", other]));
-            }
-        }
+        docker.keep_newest(KEPT, &[repository]);
         Ok(self.0.clone())
     }
 }
