@@ -8,6 +8,7 @@ pub mod build;
 pub mod compose;
 pub mod envoy;
 pub mod lint;
+pub mod load;
 pub mod shell;
 pub mod test;
 pub mod testbed;
