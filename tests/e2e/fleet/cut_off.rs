@@ -33,7 +33,7 @@ fn start(proxy: impl FnOnce(SocketAddr) -> TcpProxy) -> Option<(Run, TcpProxy)> 
     let mut far = run.fleet.gateway_options(&options);
     let proxy = proxy(run.fleet.store.address());
     far.store = proxy.address();
-    run.fleet.add_gateway(far).expect("a gateway");
+    run.add_gateway(far);
     Some((run, proxy))
 }
 
@@ -44,6 +44,7 @@ fn cut_and_heal(run: &Run, cut: impl Fn(), heal: impl Fn()) {
     for key in &run.keys {
         let mut probe = run.probe();
         let mut far = run.probe_of(CUT_OFF);
+        run.until_trusted(CUT_OFF);
         accepted(&mut probe, &steady);
         accepted(&mut probe, key);
 

@@ -45,6 +45,7 @@ fn a_gateway_that_stands_still_costs_its_lease_and_lets_nobody_in_afterwards() {
         let [first, second, more @ ..] = keys else {
             panic!("keys for each round");
         };
+        run.until_trusted(2);
         accepted(&mut probe, first);
         accepted(&mut probe, second);
         frozen.freeze().unwrap();
@@ -204,9 +205,10 @@ fn a_restarted_store_waits_for_leases_that_it_does_not_know() {
     let proxy = crate::support::tcp_proxy::TcpProxy::start(run.fleet.store.address());
     let mut cut_off = run.fleet.gateway_options(&gateways(1, LEASE_MS));
     cut_off.store = proxy.address();
-    run.fleet.add_gateway(cut_off).expect("a gateway");
+    run.add_gateway(cut_off);
     let traffic = run.traffic();
     for key in run.keys.clone() {
+        run.until_trusted(2);
         accepted(&mut run.probe(), &key);
         proxy.refuse();
         run.fleet.store.process.kill_9().unwrap();

@@ -24,7 +24,7 @@ fn an_active_that_arrives_after_the_rotation_lets_nobody_in() {
     let proxy = TcpProxy::start(run.fleet.store.address());
     let mut slow = run.fleet.gateway_options(&gateways(1, 3000));
     slow.store = proxy.address();
-    run.fleet.add_gateway(slow).expect("a gateway");
+    run.add_gateway(slow);
     let (far, mut probe) = (Client::new(&run.gateway(1).url()), run.probe_of(1));
 
     for key in &run.keys {

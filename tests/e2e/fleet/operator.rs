@@ -68,12 +68,17 @@ fn a_revocation_waits_for_a_gateway_that_stands_still() {
     accepted(&mut here, key);
     accepted(&mut there, key);
     run.gateway(1).process.freeze().unwrap();
-    there.send(&key.text).unwrap();
     let took = revoke(&run, key);
     println!("the command took {took:?}");
+    // It polls every quarter of its lease, so it had half of it at least.
+    assert!(took >= expiry(LEASE_MS) / 2, "{took:?}");
     assert!(took <= expiry(LEASE_MS) + SLACK, "{took:?}");
     refused(&mut here, key);
-    there.receive().err();
+    // What lay before it while it stood still is not let in afterwards.
+    there.send(&key.text).unwrap();
     run.gateway(1).process.thaw().unwrap();
+    for answer in there.receive().unwrap() {
+        assert!(matches!(answer.status, 401 | 503), "{}", answer.body);
+    }
     run.fleet.assert_no_trap();
 }

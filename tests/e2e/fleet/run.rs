@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use xtask::load::{Book, Connection, Faults, Key, Pace, Probe, Rotated, Tally, Traffic, rotate};
-use xtask::testbed::{FleetOptions, Gateway};
+use xtask::testbed::{FleetOptions, Gateway, GatewayOptions};
 
-use crate::support::fleet::{self, TestFleet};
+use crate::support::fleet::{self, TestFleet, eventually};
 
 /// How late a busy machine may be.
 pub const SLACK: Duration = Duration::from_secs(2);
@@ -19,6 +19,9 @@ pub const LEASE_MS: u32 = 1500;
 pub fn expiry(lease_ms: u32) -> Duration {
     Duration::from_millis(u64::from(lease_ms + lease_ms / 100 + 50))
 }
+
+/// The filter's gauge: 1 while its cached trust lasts.
+const LEASE_HELD: &str = "wasmcustom.rekey.lease_held";
 
 /// Gateways of two workers each, with a lease; patient with a store that
 /// shares a busy machine.
@@ -58,7 +61,25 @@ impl Run {
             let key = run.new_key();
             run.keys.push(key);
         }
+        for gateway in 0..run.fleet.gateways.len() {
+            run.until_trusted(gateway);
+        }
         Some(run)
+    }
+
+    /// Starts one more gateway, and returns when it trusts its cache.
+    pub fn add_gateway(&mut self, options: GatewayOptions) {
+        self.fleet.add_gateway(options).expect("a gateway");
+        self.until_trusted(self.fleet.gateways.len() - 1);
+    }
+
+    /// Waits until a gateway has a lease: from then on what it is asked is in
+    /// its cache, and rotations wait for it.
+    pub fn until_trusted(&self, gateway: usize) {
+        eventually("a lease", || {
+            let held = self.gateway(gateway).stat(LEASE_HELD).unwrap();
+            (held == 1).then_some(())
+        });
     }
 
     /// The first key of one more user.

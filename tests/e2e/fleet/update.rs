@@ -42,7 +42,7 @@ impl Changing {
         let mut gateway = run.fleet.gateway_options(&options);
         prepare(&mut gateway);
         let listener = WatchedListener::of(&mut gateway, folder.path());
-        run.fleet.add_gateway(gateway).expect("a gateway");
+        run.add_gateway(gateway);
         Some(Self {
             run,
             listener,
