@@ -8,7 +8,7 @@ use crate::support::fleet::eventually;
 use crate::support::store_view::metric;
 
 /// The filter's series without their tags' quotes, such as
-/// `rekey_cache{event=hit}`, summed up over whatever else tells them apart.
+/// `rekey_cache{event=hit}`.
 fn series(run: &Run, gateway: usize) -> BTreeMap<String, u64> {
     let text = run.gateway(gateway).admin("/stats/prometheus").unwrap();
     let mut found = BTreeMap::new();
@@ -44,7 +44,15 @@ fn lease_feed_and_cache_can_be_seen() {
             && grew("rekey_feed{event=answered}", 1))
         .then_some(())
     });
-    println!("{:#?}", series(&run, 1));
+    let now = series(&run, 1);
+    assert_eq!(now["rekey_lease_held"], 1);
+    let left = now["rekey_lease_remaining_ms"];
+    assert!((1..=u64::from(LEASE_MS)).contains(&left), "{left}");
+    // Its view of the store is not older than a lease, or it had none.
+    let lag = now["rekey_feed_lag_ms"];
+    assert!(lag <= u64::from(LEASE_MS), "{lag}");
+    let head = metric(&run.fleet.store, "rekey_store_revision");
+    assert_eq!(now["rekey_applied_revision"], head as u64);
 
     // The barrier's time, as a histogram.
     let store = &run.fleet.store;
