@@ -168,7 +168,10 @@ fn a_store_that_is_killed_and_restarted_costs_answers_and_nothing_else() {
     for unavailable in tally.unavailable.values() {
         assert!(unavailable.first >= outages[0].0, "a 503 before any outage");
         let last = outages.last().unwrap().1;
-        assert!(unavailable.last <= last + SLACK, "a 503 after the last outage");
+        assert!(
+            unavailable.last <= last + SLACK,
+            "a 503 after the last outage"
+        );
     }
     run.fleet.assert_no_trap();
 }

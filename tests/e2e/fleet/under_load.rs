@@ -72,7 +72,9 @@ fn rotations_at_full_speed_through_all_gateways() {
             for other in &mut others {
                 let old = other.exchange(&xtask::load::get(&key.text)).unwrap();
                 assert_eq!(old.status, 401, "{}", old.body);
-                let new = other.exchange(&xtask::load::get(&rotated.new.text)).unwrap();
+                let new = other
+                    .exchange(&xtask::load::get(&rotated.new.text))
+                    .unwrap();
                 assert_eq!(new.status, 200, "{}", new.body);
             }
             times.push(rotated.took);

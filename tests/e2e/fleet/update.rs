@@ -2,9 +2,9 @@
 //! side by side in one process for minutes, and both must know what is revoked
 //! (I1, I2, G10).
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::fs;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -114,8 +114,12 @@ impl Changing {
 /// name, at this address.
 fn add_cluster(gateway: &mut GatewayOptions, address: std::net::SocketAddr) {
     gateway.edit = Some(Arc::new(move |envoy: &mut Value| {
-        let clusters = envoy["static_resources"]["clusters"].as_array_mut().unwrap();
-        let store = clusters.iter().find(|cluster| cluster["name"] == "rekey_store");
+        let clusters = envoy["static_resources"]["clusters"]
+            .as_array_mut()
+            .unwrap();
+        let store = clusters
+            .iter()
+            .find(|cluster| cluster["name"] == "rekey_store");
         let mut other = store.unwrap().clone();
         other["name"] = OTHER_CLUSTER.into();
         other["load_assignment"]["cluster_name"] = OTHER_CLUSTER.into();

@@ -43,10 +43,14 @@ impl Network {
         let (near, far) = (fourth + 1, fourth + 2);
         let peer = format!("{cable}p");
         ip(&format!("netns add {name}"))?;
-        ip(&format!("link add {cable} type veth peer name {peer} netns {name}"))?;
+        ip(&format!(
+            "link add {cable} type veth peer name {peer} netns {name}"
+        ))?;
         ip(&format!("address add 198.18.{third}.{near}/30 dev {cable}"))?;
         ip(&format!("link set {cable} up"))?;
-        ip(&format!("-n {name} address add 198.18.{third}.{far}/30 dev {peer}"))?;
+        ip(&format!(
+            "-n {name} address add 198.18.{third}.{far}/30 dev {peer}"
+        ))?;
         ip(&format!("-n {name} link set {peer} up"))
     }
 

@@ -141,8 +141,14 @@ mod tests {
         assert_eq!(key.judge(&answer(200, start)), Verdict::Right);
         assert_eq!(key.judge(&answer(401, start)), Verdict::RefusedAlive);
         key.is_dying();
-        assert_eq!(key.judge(&answer(401, start + 60 * 1000 * MS)), Verdict::Right);
-        assert_eq!(key.judge(&answer(401, start - 5 * MS)), Verdict::RefusedAlive);
+        assert_eq!(
+            key.judge(&answer(401, start + 60 * 1000 * MS)),
+            Verdict::Right
+        );
+        assert_eq!(
+            key.judge(&answer(401, start - 5 * MS)),
+            Verdict::RefusedAlive
+        );
         let dead = start + 10 * MS;
         key.is_dead(dead);
         assert_eq!(key.judge(&answer(200, dead)), Verdict::Right);

@@ -236,8 +236,13 @@ impl Client {
 
     fn draw(&mut self) -> Option<Arc<Key>> {
         let all = self.book.len();
-        let most = if self.random.bool() { RECENT.min(all) } else { all };
-        (most > 0).then(|| self.random.usize(..most))
+        let most = if self.random.bool() {
+            RECENT.min(all)
+        } else {
+            all
+        };
+        (most > 0)
+            .then(|| self.random.usize(..most))
             .and_then(|age| self.book.recent(age))
     }
 }
