@@ -4,6 +4,7 @@
 //! It knows how the parts are built, started and told of each other. It knows
 //! nothing of what they do: no key format, no protocol, no decision.
 
+pub mod bench;
 pub mod build;
 pub mod compose;
 pub mod envoy;

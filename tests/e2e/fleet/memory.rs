@@ -2,14 +2,11 @@
 //! valid ones, rotated ones (I8). `cargo xtask bench memory` does the same
 //! with a million.
 
-use std::sync::Arc;
-use std::thread;
-
 use serde_json::json;
-use xtask::load::{Book, Connection, Key, Memory, get, import, random_key, rotate};
+use xtask::load::{Book, Churn, Memory, import};
 use xtask::testbed::FleetOptions;
 
-use crate::support::fleet::{self, TestFleet};
+use crate::support::fleet;
 
 /// The table is much smaller than what passes through it.
 const SLOTS: u32 = 256;
@@ -42,9 +39,15 @@ fn it_does_not_grow_with_the_keys_that_are_seen() {
     let keys = import(&fleet.store, "m", VALID, &book).unwrap();
     let mut seen = Vec::new();
     for third in 0..3 {
-        let rotated = &keys[third * ROTATIONS..(third + 1) * ROTATIONS];
-        let kept = &keys[3 * ROTATIONS..];
-        work(&fleet, &book, third as u64, kept, rotated);
+        let churn = Churn {
+            gateway: fleet.gateways[0].address(),
+            unknown: UNKNOWN,
+            valid: &keys[3 * ROTATIONS..],
+            rotated: &keys[third * ROTATIONS..(third + 1) * ROTATIONS],
+            book: &book,
+            at_once: AT_ONCE,
+        };
+        churn.run().unwrap();
         let memory = Memory::of(&fleet.gateways[0]).unwrap();
         println!("after third {}: {memory}", third + 1);
         seen.push(memory);
@@ -55,33 +58,4 @@ fn it_does_not_grow_with_the_keys_that_are_seen() {
     assert!(third.resident <= second.resident + BREATH, "{seen:?}");
     assert!(third.allocated <= second.allocated + BREATH, "{seen:?}");
     fleet.assert_no_trap();
-}
-
-/// One third: unknown keys and valid ones by turns, and some rotations.
-fn work(fleet: &TestFleet, book: &Book, seed: u64, kept: &[Arc<Key>], rotated: &[Arc<Key>]) {
-    let address = fleet.gateways[0].address();
-    let share = |keys: &'_ [Arc<Key>], number: usize| {
-        let mine = keys.iter().skip(number).step_by(AT_ONCE);
-        mine.cloned().collect::<Vec<_>>()
-    };
-    thread::scope(|scope| {
-        for number in 0..AT_ONCE {
-            let (kept, rotated) = (share(kept, number), share(rotated, number));
-            scope.spawn(move || {
-                let mut random = fastrand::Rng::with_seed(seed << 8 | number as u64);
-                let mut connection = Connection::to(address);
-                for key in (0..UNKNOWN / AT_ONCE).map(|_| random_key(&mut random)) {
-                    let answer = connection.exchange(&get(&key)).unwrap();
-                    assert_eq!(answer.status, 401, "{}", answer.body);
-                }
-                for key in kept {
-                    let answer = connection.exchange(&get(&key.text)).unwrap();
-                    assert_eq!(answer.status, 200, "{}", answer.body);
-                }
-                for key in rotated {
-                    rotate(&mut connection, &key, book).unwrap();
-                }
-            });
-        }
-    });
 }

@@ -1,23 +1,21 @@
 //! Hundreds of rotations, one after another and many at once, while old and
 //! new keys keep arriving at every worker.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use xtask::load::{Rotated, rotate};
+use serde_json::json;
+use xtask::load::{Faults, Storm, import};
+use xtask::testbed::Gateway;
 
 use super::run::{Run, gateways, no_fault};
 
 /// Rotations one after another.
 const IN_A_ROW: usize = 300;
-/// Users of the test that rotates as fast as it can.
-const AT_FULL_SPEED: usize = 3000;
-/// How long it does.
+/// Users of the test that rotates as fast as it can, for so long.
+const AT_FULL_SPEED: usize = 12_000;
 const FOR: Duration = Duration::from_secs(8);
 /// Rotations under way at once.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 9;
 
 fn print_times(rotations: &mut [Duration]) {
     rotations.sort();
@@ -54,44 +52,32 @@ fn hundreds_of_rotations_in_a_row_under_load() {
 /// The same with as many rotations a second as the machine bears.
 #[test]
 fn rotations_at_full_speed_through_all_gateways() {
-    let Some(run) = Run::start(gateways(3, 3000), AT_FULL_SPEED) else {
+    let mut options = gateways(3, 3000);
+    // Imported keys have no checksum.
+    options.plugin["checksum"] = json!("off");
+    let Some(run) = Run::start(options, 0) else {
         return;
     };
+    let keys = import(&run.fleet.store, "s", AT_FULL_SPEED, &run.book).unwrap();
     let traffic = run.traffic();
-    let next = AtomicUsize::new(0);
-    let end = Instant::now() + FOR;
-    let work = |gateway: usize| {
-        let mut connection = run.connect(gateway);
-        let mut others: Vec<_> = (0..3).map(|gateway| run.connect(gateway)).collect();
-        let mut times = Vec::new();
-        while Instant::now() < end {
-            let Some(key) = run.keys.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                break;
-            };
-            let rotated: Rotated = rotate(&mut connection, &Arc::clone(key), &run.book).unwrap();
-            for other in &mut others {
-                let old = other.exchange(&xtask::load::get(&key.text)).unwrap();
-                assert_eq!(old.status, 401, "{}", old.body);
-                let new = other
-                    .exchange(&xtask::load::get(&rotated.new.text))
-                    .unwrap();
-                assert_eq!(new.status, 200, "{}", new.body);
-            }
-            times.push(rotated.took);
-        }
-        times
+    let gateways: Vec<_> = run.fleet.gateways.iter().map(Gateway::address).collect();
+    let storm = Storm {
+        gateways: &gateways,
+        keys: &keys,
+        book: &run.book,
+        at_once: AT_ONCE,
+        lasts: FOR,
     };
-    let mut times = thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = (0..AT_ONCE)
-            .map(|number| scope.spawn(move || work(number % 3)))
-            .collect();
-        let times = threads.into_iter().map(|thread| thread.join().unwrap());
-        times.flatten().collect::<Vec<_>>()
-    });
+    let mut stormed = storm.run().unwrap();
     let tally = no_fault(traffic);
     assert_eq!((tally.unavailable_count(), tally.broken), (0, 0));
-    assert!(times.len() > 100, "{} rotations only", times.len());
-    print_times(&mut times);
+    assert_eq!(stormed.checks.faults, Faults::default());
+    assert_eq!(stormed.checks.unavailable_count(), 0);
+    // Each was checked on each gateway: its old key and its new one.
+    let rotations = stormed.times.len() as u64;
+    let (refused, served) = (stormed.checks.refused, stormed.checks.served);
+    assert_eq!((refused, served), (3 * rotations, 3 * rotations));
+    assert!(rotations > 100, "{rotations} rotations only");
+    print_times(&mut stormed.times);
     run.fleet.assert_no_trap();
 }

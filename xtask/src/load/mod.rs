@@ -11,17 +11,21 @@
 //! It knows the documented API, and nothing of what is behind it.
 
 mod book;
+mod churn;
 mod connection;
 mod memory;
 mod population;
 mod probe;
 mod rotate;
+mod storm;
 mod traffic;
 
 pub use book::{Book, Key, Verdict};
+pub use churn::Churn;
 pub use connection::{Answer, Connection, REGENERATE, SERVED, get, regenerate};
 pub use memory::Memory;
 pub use population::{import, random_key};
 pub use probe::Probe;
 pub use rotate::{Rotated, rotate};
+pub use storm::{Storm, Stormed};
 pub use traffic::{Faults, Pace, Tally, Traffic, Unavailable};

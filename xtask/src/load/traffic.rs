@@ -86,7 +86,7 @@ impl Tally {
         self.unavailable.values().map(|some| some.count).sum()
     }
 
-    fn add(&mut self, gateway: SocketAddr, key: &Key, answer: &Answer) {
+    pub(super) fn add(&mut self, gateway: SocketAddr, key: &Key, answer: &Answer) {
         let verdict = key.judge(answer);
         let faults = &mut self.faults;
         match verdict {
@@ -128,7 +128,7 @@ impl Tally {
         known.last = known.last.max(new.last);
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.served += other.served;
         self.refused += other.refused;
         self.broken += other.broken;
