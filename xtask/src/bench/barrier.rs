@@ -27,8 +27,9 @@ const LONG_LEASE_MS: u32 = 30_000;
 /// A store without real gateways.
 struct Case {
     name: String,
-    store: Store,
+    /// Before the store, so that it goes first.
     swarm: Option<Swarm>,
+    store: Store,
     digests: Vec<String>,
     rounds: Rounds,
     /// The store's CPU time for a rotation, of each round.
