@@ -3,8 +3,7 @@
 //! then, says 503 afterwards, and comes back by itself.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use xtask::testbed::FleetOptions;
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, plugin, refused};
 use crate::support::client::{Client, SCRAPE};
-use crate::support::fleet::{eventually, skip};
+use crate::support::fleet::{SOON, eventually, skip};
 use crate::support::network::Network;
 use crate::support::tcp_proxy::{Silence, TcpProxy};
 
@@ -180,21 +179,28 @@ fn what_waited_through_the_cut_is_decided_by_what_holds_after_it() {
     accepted(&mut run.probe(), key);
     proxy.fall_silent(Silence::Both);
     let rotated = run.rotate(0, key);
-    let ended = Arc::new(AtomicBool::new(false));
-    let asking = {
-        let (ended, text) = (ended.clone(), key.text.clone());
-        let client = Client::new(&run.gateway(CUT_OFF).url());
-        thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                let status = client.get(SCRAPE, &text).status;
-                assert!(matches!(status, 401 | 503), "{status}");
-            }
-        })
-    };
-    proxy.fall_silent(Silence::None);
-    let mut far = run.probe_of(CUT_OFF);
-    comes_back(&mut far, &rotated.new);
-    refused(&mut far, key);
-    ended.store(true, Ordering::Relaxed);
-    asking.join().unwrap();
+    let (ended, asked) = (AtomicBool::new(false), AtomicU32::new(0));
+    let client = Client::new(&run.gateway(CUT_OFF).url());
+    // Also where the test fails.
+    let at_the_latest = Instant::now() + 2 * SOON;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) && Instant::now() < at_the_latest {
+                    let status = client.get(SCRAPE, &key.text).status;
+                    assert!(matches!(status, 401 | 503), "{status}");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("answers before the cut is healed", || {
+            (asked.load(Ordering::Relaxed) >= 8).then_some(())
+        });
+        proxy.fall_silent(Silence::None);
+        let mut far = run.probe_of(CUT_OFF);
+        comes_back(&mut far, &rotated.new);
+        refused(&mut far, key);
+        ended.store(true, Ordering::Relaxed);
+    });
+    run.fleet.assert_no_trap();
 }
