@@ -1,8 +1,10 @@
 //! The project's automation: what `cargo xtask …` does, and the test bed that
 //! `up` and the end-to-end tests stand on.
 //!
-//! It knows how the parts are built, started and told of each other. It knows
-//! nothing of what they do: no key format, no protocol, no decision.
+//! It knows how the parts are built, started and told of each other. Of what
+//! they do only [`load`] and [`bench`] know something: the documented API, and
+//! the store's messages that a simulated gateway needs. No part knows a
+//! decision.
 
 pub mod bench;
 pub mod build;

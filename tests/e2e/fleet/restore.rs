@@ -3,15 +3,19 @@
 //! that it is meant, and then served (S8, S9).
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use ureq::Agent;
+use xtask::testbed::{FEED_CLUSTER, GatewayOptions};
 
 use super::run::{Run, accepted, gateways, refused};
 use crate::support::client::{Client, SCRAPE};
 use crate::support::fleet::eventually;
 use crate::support::store_view::metrics;
+use crate::support::tcp_proxy::TcpProxy;
 
 /// Puts a copy in place of the database, and removes what belonged to it.
 fn restore(database: &Path, backup: &[u8]) {
@@ -99,6 +103,59 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
         assert!(answer.body.contains("invalid_api_key"), "{}", answer.body);
     }
     run.fleet.assert_no_trap();
+}
+
+/// The same where every gateway asks about keys before it polls, as one does
+/// that has requests to decide on while its feeder pauses: it must not forget,
+/// by the answers of the restored store, what it knows of the later history.
+#[test]
+fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
+    let Some(mut run) = Run::start(gateways(0, 500), 2) else {
+        return;
+    };
+    let proxy = TcpProxy::start(run.fleet.store.address());
+    let mut gateway = run.fleet.gateway_options(&gateways(1, 500));
+    follow_the_feed_through(&mut gateway, proxy.address());
+    run.add_gateway(gateway);
+    let (lost, steady) = (run.keys[0].clone(), run.keys[1].clone());
+    run.fleet.store.process.terminate().unwrap();
+    let backup = fs::read(run.fleet.store.database()).unwrap();
+    run.fleet.store.restart().unwrap();
+    wait_until_served(&run, &lost.text);
+    run.until_trusted(0);
+    run.rotate_and_check(0, &lost, &mut run.probe());
+
+    proxy.refuse();
+    let client = Client::new(&run.gateway(0).url());
+    run.fleet.store.process.kill_9().unwrap();
+    eventually("the end of the lease", || {
+        (client.get(SCRAPE, &steady.text).status == 503).then_some(())
+    });
+    restore(&run.fleet.store.database(), &backup);
+    run.fleet.store.restart().unwrap();
+    eventually("a lookup in the restored store", || {
+        let answer = client.get(SCRAPE, &steady.text);
+        (answer.status == 200).then_some(())
+    });
+    proxy.accept();
+    eventually("the restore to be noticed", || {
+        let is_noticed = refusal_of(&run).contains("--accept-restore");
+        is_noticed.then_some(())
+    });
+    run.fleet.assert_no_trap();
+}
+
+/// Has a gateway reach the change feed, and nothing else, at this address.
+fn follow_the_feed_through(gateway: &mut GatewayOptions, address: SocketAddr) {
+    gateway.edit = Some(Arc::new(move |envoy: &mut Value| {
+        let clusters = envoy["static_resources"]["clusters"].as_array_mut();
+        let mut clusters = clusters.unwrap().iter_mut();
+        let feed = clusters.find(|cluster| cluster["name"] == FEED_CLUSTER);
+        let endpoints = &mut feed.unwrap()["load_assignment"]["endpoints"][0];
+        let endpoint = &mut endpoints["lb_endpoints"][0]["endpoint"];
+        endpoint["address"]["socket_address"]["port_value"] = address.port().into();
+        Ok(())
+    }));
 }
 
 fn wait_until_served(run: &Run, key: &str) {
