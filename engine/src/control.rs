@@ -36,6 +36,16 @@ pub struct Generation {
     pub began: u64,
 }
 
+/// What the cursor in an encoded record is.
+const NEITHER: u8 = 0;
+const APPLIED: u8 = 1;
+const FORMER: u8 = 2;
+/// In its place where there is none.
+const NOWHERE: Head = Head {
+    incarnation: Incarnation([0; 16]),
+    revision: 0,
+};
+
 /// The record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Control {
@@ -46,6 +56,10 @@ pub struct Control {
     /// Up to where all changes are written down; none before the first answer
     /// of a generation: then nothing may be cached.
     pub applied: Option<Head>,
+    /// Up to where they were in the generation that an answer of another life
+    /// ended, until the next begins. The next poll still asks with it: a store
+    /// that does not remember it must learn that there was more (S8).
+    pub former: Option<Head>,
     /// When cached trust ends (G1).
     pub deadline: Moment,
 }
@@ -73,6 +87,7 @@ impl Control {
             gateway,
             generation: Generation::default(),
             applied: None,
+            former: None,
             deadline: Moment::default(),
         }
     }
@@ -89,16 +104,20 @@ impl Control {
         Poll {
             gateway: self.gateway,
             generation: self.generation.number,
-            cursor: self.applied,
+            cursor: self.cursor(),
             sent,
             lease_ms,
         }
     }
 
+    fn cursor(&self) -> Option<Head> {
+        self.applied.or(self.former)
+    }
+
     /// Whether the answer to this poll may be applied: nothing that it was sent
     /// with has changed since (G2).
     pub fn awaits(&self, poll: &Poll) -> bool {
-        let now = (self.gateway, self.generation.number, self.applied);
+        let now = (self.gateway, self.generation.number, self.cursor());
         now == (poll.gateway, poll.generation, poll.cursor)
     }
 
@@ -116,7 +135,7 @@ impl Control {
         };
         let mut next = *self;
         if self.begins_anew(answer) {
-            if goes_back_within_a_life(self.applied, answer.cursor) {
+            if goes_back_within_a_life(self.cursor(), answer.cursor) {
                 return None;
             }
             next.generation = Generation {
@@ -132,6 +151,7 @@ impl Control {
             return None;
         }
         next.applied = Some(answer.cursor);
+        next.former = None;
         // Only raised. The wall clock's follows the monotonic one's: it may have
         // been set back since.
         if granted > 0 && until.monotonic > next.deadline.monotonic {
@@ -141,12 +161,13 @@ impl Control {
     }
 
     /// Whether a generation begins with this answer to a poll: by the store's
-    /// word, or because the store is in another life. A cache must not span two,
+    /// word, because the last one was ended, or because the store is in another life. A cache must not span two,
     /// even where the cursor could be served: a gateway that was behind may have
     /// read, of single keys, what a restored backup does not remember.
     pub fn begins_anew(&self, answer: &FeedResponse) -> bool {
         let life = self.applied.map(|applied| applied.incarnation);
-        answer.reset || life.is_some_and(|life| life != answer.cursor.incarnation)
+        let is_another = life.is_some_and(|life| life != answer.cursor.incarnation);
+        answer.reset || self.former.is_some() || is_another
     }
 
     /// The record after an answer of this incarnation to a call that was sent in
@@ -161,22 +182,24 @@ impl Control {
                 began: 0,
             },
             applied: None,
+            former: self.applied,
             deadline: Moment::default(),
         })
     }
 
     fn encode(&self) -> Vec<u8> {
-        let applied = self.applied.unwrap_or(Head {
-            incarnation: Incarnation([0; 16]),
-            revision: 0,
-        });
+        let (kind, cursor) = match (self.applied, self.former) {
+            (Some(applied), _) => (APPLIED, applied),
+            (None, Some(former)) => (FORMER, former),
+            (None, None) => (NEITHER, NOWHERE),
+        };
         Writer::default()
             .bytes(&self.gateway.0)
             .u64(self.generation.number)
             .u64(self.generation.began)
-            .u8(self.applied.is_some().into())
-            .bytes(&applied.incarnation.0)
-            .u64(applied.revision)
+            .u8(kind)
+            .bytes(&cursor.incarnation.0)
+            .u64(cursor.revision)
             .u64(self.deadline.monotonic)
             .u64(self.deadline.wall)
             .finish()
@@ -189,8 +212,8 @@ impl Control {
             number: fields.u64()?,
             began: fields.u64()?,
         };
-        let has_applied = fields.u8()? == 1;
-        let applied = Head {
+        let kind = fields.u8()?;
+        let cursor = Head {
             incarnation: Incarnation(fields.array()?),
             revision: fields.u64()?,
         };
@@ -202,7 +225,8 @@ impl Control {
         Some(Self {
             gateway,
             generation,
-            applied: has_applied.then_some(applied),
+            applied: (kind == APPLIED).then_some(cursor),
+            former: (kind == FORMER).then_some(cursor),
             deadline,
         })
     }

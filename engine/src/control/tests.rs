@@ -154,6 +154,23 @@ fn g5_an_answer_of_another_life_ends_lease_and_generation() {
     assert!(!ended.trusts(at(101)));
     assert_eq!((ended.generation.number, ended.applied), (2, None));
     assert_eq!(ended.after_answer_of(LIFE), None, "nothing left to end");
+    // S8: the store is still told what this gateway knew; if it remembers that,
+    // a generation begins where it stands.
+    let poll = ended.poll(at(300), LEASE);
+    assert_eq!(poll.cursor, control.applied);
+    let told = answer(head(NEXT_LIFE, 99), LEASE);
+    let next = ended.after(&poll, &told).unwrap();
+    assert_eq!((next.generation.number, next.generation.began), (3, 99));
+    assert_eq!((next.former, next.trusts(at(301))), (None, true));
+    // It was a stray answer, and the store is in the life that it was in.
+    let told = answer(head(LIFE, 12), LEASE);
+    let next = ended.after(&poll, &told).unwrap();
+    assert_eq!((next.generation.number, next.generation.began), (3, 12));
+    assert_eq!(
+        ended.after(&poll, &answer(head(LIFE, 9), LEASE)),
+        None,
+        "R6"
+    );
     // A poll that was under way does not bring it back.
     let poll = control.poll(at(100), LEASE);
     assert_eq!(ended.after(&poll, &answer(head(LIFE, 11), LEASE)), None);
@@ -168,8 +185,10 @@ fn the_record_is_made_once_and_survives_a_round_trip() {
         gateway: made.gateway,
         ..following()
     };
-    assert_eq!(cell.update(&mut memory, |_| Some(next)), Some(next));
-    assert_eq!(cell.read(&mut memory.at(2)), Some(next));
+    for next in [next, next.after_answer_of(NEXT_LIFE).unwrap()] {
+        assert_eq!(cell.update(&mut memory, |_| Some(next)), Some(next));
+        assert_eq!(cell.read(&mut memory.at(2)), Some(next));
+    }
 }
 
 #[test]
