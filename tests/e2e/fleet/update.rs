@@ -14,6 +14,7 @@ use xtask::testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 use super::run::{LEASE_MS, Run, accepted, gateways, no_fault, plugin, refused};
 use crate::support::client::Client;
 use crate::support::fleet::{eventually, matching};
+use crate::support::store_view::metric;
 use crate::support::xds::WatchedListener;
 
 /// Rotations under each configuration.
@@ -162,6 +163,9 @@ fn old_and_new_settings_side_by_side_hold() {
         changing.update(|_, plugin| update(plugin));
         changing.rotate_all(keys.next().unwrap(), &mut before);
     }
+    // Each of the four namespaces is a gateway to the store, and none has gone.
+    let following = metric(&changing.run.fleet.store, "rekey_store_gateways");
+    assert_eq!(following as u64, 1 + 4);
     let tally = no_fault(traffic);
     assert_eq!(tally.unavailable_count(), 0, "{:?}", tally.unavailable);
     changing.assert_no_trap();
