@@ -109,6 +109,8 @@ fn settle(world: &mut World) {
     let longest = world.plan.settings.iter().map(|set| set.lease_ms).max();
     let longest = u64::from(longest.unwrap_or_default());
     world.run_until(world.now + 5 * SECOND + 2 * longest * 1_000);
+    let held_until = world.held_until;
+    world.run_until(held_until);
 }
 
 /// The fleet is healthy: every key does what it should, everywhere, and a

@@ -7,6 +7,7 @@ use rekey_protocol::{Digest, ResolvedState, UserId};
 use rekey_store::clock::UnixMillis;
 
 use super::clients::{Ending, Request};
+use super::plan::Settings;
 use super::world::World;
 
 /// What is known to be dead, and what was broken.
@@ -16,8 +17,9 @@ pub struct Oracle {
     pub violation: Option<String>,
     /// Keys that no gateway may accept any more (I2).
     pub dead: BTreeSet<Digest>,
-    /// Keys that a gateway has refused as revoked (I1).
-    pub refused: BTreeSet<(usize, Digest)>,
+    /// Keys that a gateway has refused as revoked (I1): a process under one
+    /// configuration, over all its lives.
+    pub refused: BTreeSet<(usize, Settings, Digest)>,
     /// Keys whose state is not the same in the history before a restore and
     /// after it.
     pub torn: BTreeSet<Digest>,
@@ -29,11 +31,12 @@ pub struct Oracle {
 impl World {
     /// A request's headers were read: what is dead by now has to be refused.
     pub fn request_arrives(&mut self, id: u32, at: super::gateway::WorkerRef) {
+        let settings = self.process(at.process).workers[at.worker].settings;
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
         request.dead = self.oracle.dead.contains(&request.key.digest);
-        let refused = (at.process, request.key.digest);
+        let refused = (at.process, settings, request.key.digest);
         request.refused = self.oracle.refused.contains(&refused);
     }
 
@@ -70,7 +73,9 @@ impl World {
         }
         // I1 is meant of what was refused as revoked.
         if code == "api_key_revoked" && !self.oracle.torn.contains(&key) {
-            self.oracle.refused.insert((request.to.process, key));
+            let process = request.to.process;
+            let settings = self.process(process).workers[request.to.worker].settings;
+            self.oracle.refused.insert((process, settings, key));
         }
     }
 
@@ -153,6 +158,9 @@ impl World {
             let torn = self.oracle.torn.contains(&self.users[index].key.digest);
             if torn || self.users[index].regenerating > 0 {
                 self.users[index].torn = true;
+                // What was won in the lost history is not there any more.
+                self.users[index].won = None;
+                self.users[index].unclear = true;
                 self.user_is_uncertain(index);
             }
         }

@@ -74,7 +74,7 @@ pub enum Fault {
 }
 
 /// The settings of one configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Settings {
     /// Of the plugin configuration.
     pub lease_ms: u32,

@@ -19,6 +19,10 @@ use super::network::Return;
 use super::plan::Sabotage;
 use super::world::{Event, World};
 
+/// How long rotations may be held after a restore was accepted (S9), in
+/// microseconds: the longest lease that there can be, its margin, and drift.
+const RESTORE_HOLD: u64 = 31_000_000;
+
 /// A call as it arrives.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -452,6 +456,9 @@ impl World {
                 self.store.core = Core::new(moment.monotonic, start);
                 self.lives += 1;
                 self.store.life = Some(self.lives);
+                if accept_restore {
+                    self.held_until = self.now + RESTORE_HOLD;
+                }
                 self.store.told_at = self.now;
                 self.store.recheck_at = u64::MAX;
                 self.operator_tries_again();

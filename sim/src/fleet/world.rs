@@ -92,6 +92,8 @@ pub struct World {
     pub healed: bool,
     /// How often an older history was put in place.
     pub restores: u32,
+    /// Until when a restarted store may hold rotations.
+    pub held_until: u64,
     /// Lives handed out.
     pub lives: u64,
     /// What was done.
@@ -137,6 +139,7 @@ impl World {
             applying_feed: false,
             healed: false,
             restores: 0,
+            held_until: 0,
             lives: 0,
             stats: Stats::default(),
             trace: trace.then(Vec::new),
