@@ -281,7 +281,7 @@ impl World {
             let owner = self.users[request.user].id.clone();
             self.oracle.owners.insert(key.digest, owner);
             // What the 200 says is true when it leaves, before it is read.
-            if request.restores == self.restores {
+            if request.restores == self.restores && self.now >= self.blind_until {
                 self.oracle.dead.insert(request.key.digest);
             }
         }
@@ -370,7 +370,8 @@ impl World {
                 }
                 user.won = Some(key);
                 // Now the old key is tried everywhere.
-                for _ in 0..self.rng.u32(0..8) {
+                let tries = if self.healed { 0 } else { self.rng.u32(0..8) };
+                for _ in 0..tries {
                     self.request_anywhere(index, request.key.clone(), false);
                 }
             }
@@ -462,7 +463,9 @@ impl World {
         let id = self.users[index].id.clone();
         let keys = self.oracle.owners.iter().filter(|(_, owner)| **owner == id);
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
-        self.oracle.dead.extend(keys);
+        if self.now >= self.blind_until {
+            self.oracle.dead.extend(keys);
+        }
         let key = match self.draw_key() {
             Ok(key) => key,
             Err(error) => return self.violate(error.to_string()),

@@ -14,6 +14,9 @@ const TICK_MS: u64 = 100;
 /// How long a ring takes, in microseconds.
 const RING: std::ops::Range<u64> = 200..400;
 
+/// Events among which one is chosen to come in between.
+const MOST_DUE: usize = 16;
+
 /// Names one life of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerRef {
@@ -258,20 +261,25 @@ impl World {
         None
     }
 
-    /// Runs the next event of another worker of this process, if one is due
-    /// within two milliseconds.
+    /// Runs an event of another worker of this process that is due soon, as if
+    /// the way to it had been shorter.
     pub fn run_another_of(&mut self, process: usize) {
-        let window = ..(self.now + 2_000, 0);
-        let found = self
-            .queue
-            .range(window)
-            .find_map(|(key, event)| match event {
-                Event::Worker(to, _) if to.process == process && !self.running.contains(to) => {
-                    Some(*key)
-                }
-                _ => None,
-            });
-        if let Some(event) = found.and_then(|key| self.queue.remove(&key)) {
+        let soon = if self.rng.bool() { 2_000 } else { 30_000 };
+        let due = self.queue.range(..(self.now + soon, 0));
+        let others = due.filter_map(|(key, event)| match event {
+            // A timer does not run early.
+            Event::Worker(_, Happening::Call(_, Outcome::Lost)) => None,
+            Event::Worker(to, _) if to.process == process && !self.running.contains(to) => {
+                Some(*key)
+            }
+            _ => None,
+        });
+        let others: Vec<_> = others.take(MOST_DUE).collect();
+        if others.is_empty() {
+            return;
+        }
+        let key = others[self.rng.usize(0..others.len())];
+        if let Some(event) = self.queue.remove(&key) {
             self.stats.interleaved += 1;
             self.dispatch(event);
         }

@@ -23,8 +23,6 @@ pub enum Sabotage {
     /// The gateway's wall clock stands still with the monotonic one while the
     /// machine is suspended (G1).
     WallSuspended,
-    /// The store refuses a valid key now and then (I7).
-    RefuseValid,
 }
 
 /// How calls between gateway and store fare.
@@ -144,7 +142,45 @@ impl Plan {
         if !calm {
             plan.faults = faults(rng, gateways, chaos, sabotage);
         }
+        plan.look_where_it_hurts(rng);
         plan
+    }
+}
+
+impl Plan {
+    /// What an injected bug needs to show itself soon.
+    fn look_where_it_hurts(&mut self, rng: &mut Rng) {
+        let mut often = |fault: fn(usize, u64) -> Fault| {
+            for _ in 0..4 {
+                let gateway = rng.usize(0..self.gateways);
+                let span = rng.u64(10_000..SECOND);
+                self.faults
+                    .push((rng.u64(0..self.chaos), fault(gateway, span)));
+            }
+        };
+        match self.sabotage {
+            Some(Sabotage::IgnoreCas) => {
+                // Many fills of one slot, with five keys for its four places.
+                self.interleave = 0.5;
+                (self.gateways, self.workers, self.users) = (2, 3, 5);
+                (self.act_every, self.regenerate) = (4_000, 0.1);
+                (self.network, self.chaos) = (CLEAN, 5 * SECOND);
+                self.faults.clear();
+                self.settings = self.settings.map(|settings| Settings {
+                    cache_slots: 1,
+                    ..settings
+                });
+            }
+            Some(Sabotage::NoRestartHold) => {
+                often(|_, span| Fault::StoreCrash(span / 4));
+                often(|gateway, span| Fault::Partition(gateway, span, false));
+            }
+            Some(Sabotage::WallSuspended) => often(Fault::Suspend),
+            Some(Sabotage::SlowClock) => {
+                often(|gateway, span| Fault::Partition(gateway, span, false));
+            }
+            _ => {}
+        }
     }
 }
 

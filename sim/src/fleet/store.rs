@@ -55,6 +55,8 @@ pub enum Task {
     Told(u64, Vec<Change>, Box<Waiter>),
     /// The barriers are looked at again.
     Recheck,
+    /// Sabotage: a poll is registered when its answer leaves.
+    Late(Return, Box<Poll>, Vec<u8>),
 }
 
 /// An answer that waits for a barrier.
@@ -248,7 +250,7 @@ impl World {
 
     /// The sabotaged order: the answer is made, and what happens before it is
     /// sent does not count.
-    fn read_before_register(&mut self, back: Return, mut poll: Poll) {
+    fn read_before_register(&mut self, back: Return, poll: Poll) {
         let now = self.store.now(self.now);
         let mut early = self.store.core.clone();
         let mut copy = poll.clone();
@@ -263,10 +265,8 @@ impl World {
         }
         if let Step::Answer(answer) = step {
             let body = serde_json::to_vec(&answer).unwrap_or_default();
-            self.answer(back, 200, body);
+            self.store_task(5_000..60_000, Task::Late(back, Box::new(poll), body));
         }
-        let _ = self.store.core.step(now, &mut poll);
-        self.look_at_barriers();
     }
 
     /// What the store does at this time of its own.
@@ -353,6 +353,12 @@ impl World {
                     self.step(number);
                 }
                 self.store.barriers.push(*waiter);
+                self.look_at_barriers();
+            }
+            Task::Late(back, mut poll, body) => {
+                let now = self.store.now(self.now);
+                let _ = self.store.core.step(now, &mut poll);
+                self.answer(back, 200, body);
                 self.look_at_barriers();
             }
             Task::Recheck => {
@@ -452,6 +458,11 @@ impl World {
             Ok(mut start) => {
                 if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
                     start.longest_lease_ms = 0;
+                }
+                let longest = self.plan.settings.iter().map(|set| set.lease_ms).max();
+                let longest = longest.unwrap_or_default();
+                if self.restores > 0 && !accept_restore && start.longest_lease_ms < longest {
+                    self.blind_until = self.now + u64::from(longest) * 1_100 + 100_000;
                 }
                 self.store.core = Core::new(moment.monotonic, start);
                 self.lives += 1;
