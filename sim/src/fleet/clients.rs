@@ -47,6 +47,8 @@ pub struct User {
     pub operating: bool,
     /// How often the operator has begun to.
     operations: u64,
+    /// The key that the operator is about to give.
+    next: Option<Key>,
     /// Whether a restore has come into it.
     pub torn: bool,
 }
@@ -124,6 +126,7 @@ impl World {
                 unclear: false,
                 operating: false,
                 operations: 0,
+                next: None,
                 torn: false,
             });
             let first = self.rng.u64(0..self.plan.act_every);
@@ -471,9 +474,9 @@ impl World {
             Err(error) => return self.violate(error.to_string()),
         };
         self.oracle.owners.insert(key.digest, id);
-        let old = std::mem::replace(&mut self.users[index].key, key.clone());
-        self.retire(index, old);
-        self.store_task(500..5_000, Task::Issue(index, operation, key.digest));
+        let digest = key.digest;
+        self.users[index].next = Some(key);
+        self.store_task(500..5_000, Task::Issue(index, operation, digest));
     }
 
     /// The operator has given a user a key.
@@ -482,12 +485,13 @@ impl World {
         if !user.is_in(operation) {
             return;
         }
-        if given {
-            user.operating = false;
-            user.certain = true;
-            user.torn = false;
-        } else {
-            self.violate(format!("no key could be issued for user {index}"));
-        }
+        let Some(new) = user.next.take().filter(|_| given) else {
+            return self.violate(format!("no key could be issued for user {index}"));
+        };
+        let old = std::mem::replace(&mut user.key, new);
+        user.operating = false;
+        user.certain = true;
+        user.torn = false;
+        self.retire(index, old);
     }
 }

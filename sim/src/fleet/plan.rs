@@ -23,6 +23,8 @@ pub enum Sabotage {
     /// The gateway's wall clock stands still with the monotonic one while the
     /// machine is suspended (G1).
     WallSuspended,
+    /// The store does not find a valid key now and then (I7).
+    RefuseValid,
 }
 
 /// How calls between gateway and store fare.

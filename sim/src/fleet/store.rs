@@ -300,7 +300,10 @@ impl World {
             }
             Task::Resolve(back, digest) => {
                 self.store.resolves += 1;
-                let found = self.store.ledger.resolve(&digest, time)?;
+                let mut found = self.store.ledger.resolve(&digest, time)?;
+                if self.plan.sabotage == Some(Sabotage::RefuseValid) && self.rng.f64() < 0.02 {
+                    found = None;
+                }
                 match answers::resolve(found) {
                     Ok(answer) => {
                         let body = serde_json::to_vec(&answer).unwrap_or_default();
