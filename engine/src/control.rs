@@ -115,7 +115,7 @@ impl Control {
             wall: poll.sent.wall.saturating_add(granted),
         };
         let mut next = *self;
-        if answer.reset {
+        if self.begins_anew(answer) {
             if goes_back_within_a_life(self.applied, answer.cursor) {
                 return None;
             }
@@ -128,8 +128,7 @@ impl Control {
             .applied
             .is_none_or(|at| answer.cursor.revision < at.revision)
         {
-            // Revisions only grow, also from one life of the store to the next
-            // (S8); and nothing can follow on nothing.
+            // Revisions only grow; and nothing can follow on nothing.
             return None;
         }
         next.applied = Some(answer.cursor);
@@ -139,6 +138,15 @@ impl Control {
             next.deadline = until;
         }
         Some(next)
+    }
+
+    /// Whether a generation begins with this answer to a poll: by the store's
+    /// word, or because the store is in another life. A cache must not span two,
+    /// even where the cursor could be served: a gateway that was behind may have
+    /// read, of single keys, what a restored backup does not remember.
+    pub fn begins_anew(&self, answer: &FeedResponse) -> bool {
+        let life = self.applied.map(|applied| applied.incarnation);
+        answer.reset || life.is_some_and(|life| life != answer.cursor.incarnation)
     }
 
     /// The record after an answer of this incarnation to a call that was sent in

@@ -126,7 +126,8 @@ impl Feeder {
         match apply(&asked.poll, &answer, control, table, env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
-            // wait for; a store that resets again and again is not run after.
+            // wait for; a store that begins anew again and again is not run
+            // after.
             Applied::Yes { began_anew: true } => {
                 out.count(Counter::FeedReset);
                 self.failures += 1;
@@ -207,7 +208,9 @@ fn apply(
     let Some(record) = cell.read(env).filter(|record| record.awaits(poll)) else {
         return Applied::Overtaken;
     };
-    for change in &answer.changes {
+    let begins_anew = record.begins_anew(answer);
+    // What was revoked before a generation needs no trace in it.
+    for change in answer.changes.iter().filter(|_| !begins_anew) {
         let buried = table.bury(
             env.sources,
             record.generation,
@@ -223,7 +226,7 @@ fn apply(
     let after = |record: &Control| record.after(poll, answer);
     match cell.update(env.sources, after) {
         Some(_) => Applied::Yes {
-            began_anew: answer.reset,
+            began_anew: begins_anew,
         },
         None => Applied::Overtaken,
     }

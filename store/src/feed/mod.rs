@@ -16,6 +16,7 @@ use rekey_protocol::{Change, FeedRequest, FeedResponse, Head};
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
+use crate::answers;
 use crate::metrics::Metrics;
 
 /// Waited for instead of a time that the clock cannot show.
@@ -166,7 +167,12 @@ impl Shared {
     fn step(&self, poll: &mut Poll) -> Step {
         let mut core = self.lock();
         let now = self.now();
+        let was_restored = core.is_restored();
         let step = core.step(now, poll);
+        if core.is_restored() && !was_restored {
+            // Once: every gateway goes on polling.
+            tracing::error!("nothing is served: {}", answers::RESTORED.message);
+        }
         let floor = core.floor(now);
         self.metrics.set_gateways(core.following());
         // Told under the lock: an older floor must not be told after a newer.
