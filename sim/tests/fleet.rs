@@ -1,6 +1,8 @@
 //! The simulated fleet: the rules hold under faults, and each kind of bug that
 //! is put in on purpose is found.
 
+#![allow(clippy::unwrap_used)]
+
 use rekey_sim::fleet::plan::Sabotage;
 use rekey_sim::fleet::world::Stats;
 use rekey_sim::fleet::{Outcome, run};

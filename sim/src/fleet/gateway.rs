@@ -199,7 +199,7 @@ impl World {
         self.stats.callbacks += 1;
         self.tell(&mut port, to, what);
         while self.lives(to)
-            && let Some(act) = port.next()
+            && let Some(act) = port.next_act()
         {
             if let Some(call) = self.carry_out(to, act) {
                 let refused = Happening::Call(call, Outcome::NotSent);
@@ -307,15 +307,13 @@ impl World {
                 }
             }
             Fault::SetWall(index, by) => self.process_mut(index).clock.set_wall(by),
-            Fault::Crash(index, span) => {
-                if self.process(index).up {
-                    self.process_mut(index).up = false;
-                    for worker in 0..self.process(index).workers.len() {
-                        self.stop_worker(index, worker);
-                    }
-                    self.process_mut(index).frozen_until = 0;
-                    self.after(span, Event::StartGateway(index));
+            Fault::Crash(index, span) if self.process(index).up => {
+                self.process_mut(index).up = false;
+                for worker in 0..self.process(index).workers.len() {
+                    self.stop_worker(index, worker);
                 }
+                self.process_mut(index).frozen_until = 0;
+                self.after(span, Event::StartGateway(index));
             }
             Fault::Trap(index) => {
                 let workers = self.process(index).workers.len();

@@ -9,15 +9,17 @@
 //!
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
-//! workers share, and its engines), [`store`], [`network`], [`clock`],
-//! [`clients`] (users and operator), [`oracle`] (what must never happen), and
+//! workers share, and its engines), [`store`] and its [`lives`], [`network`],
+//! [`clock`], [`clients`] and the [`operator`], [`oracle`] (what must never happen), and
 //! here the course of one schedule.
 
 pub mod clients;
 pub mod clock;
 pub mod gateway;
 pub mod hostcalls;
+pub mod lives;
 pub mod network;
+pub mod operator;
 pub mod oracle;
 pub mod plan;
 pub mod port;

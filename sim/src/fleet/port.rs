@@ -146,7 +146,7 @@ impl Port {
     }
 
     /// The next thing that it wants done.
-    pub fn next(&mut self) -> Option<Act> {
+    pub fn next_act(&mut self) -> Option<Act> {
         loop {
             return Some(match self.0.poll_effect()? {
                 Effect::Continue { request, user } => Act::Upstream(

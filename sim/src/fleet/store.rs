@@ -19,10 +19,6 @@ use super::network::Return;
 use super::plan::Sabotage;
 use super::world::{Event, World};
 
-/// How long rotations may be held after a restore was accepted (S9), in
-/// microseconds: the longest lease that there can be, its margin, and drift.
-const RESTORE_HOLD: u64 = 31_000_000;
-
 /// A call as it arrives.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -83,7 +79,7 @@ pub enum Say {
 pub struct Store {
     /// The database.
     pub ledger: Ledger,
-    core: Core,
+    pub(super) core: Core,
     /// Its machine's.
     pub clock: Clock,
     /// Its life; none while it is down.
@@ -94,11 +90,11 @@ pub struct Store {
     pub backup: Option<Vec<u8>>,
     /// Keys that were asked for: none while the caches are warm.
     pub resolves: u64,
-    polls: BTreeMap<u64, (Poll, Return)>,
-    barriers: Vec<Waiter>,
+    pub(super) polls: BTreeMap<u64, (Poll, Return)>,
+    pub(super) barriers: Vec<Waiter>,
     next_poll: u64,
-    told_at: u64,
-    recheck_at: u64,
+    pub(super) told_at: u64,
+    pub(super) recheck_at: u64,
     time: UnixMillis,
 }
 
@@ -145,7 +141,7 @@ impl Store {
     }
 }
 
-fn millis(wall: u64) -> UnixMillis {
+pub(super) fn millis(wall: u64) -> UnixMillis {
     UnixMillis(i64::try_from(wall).unwrap_or(i64::MAX))
 }
 
@@ -429,55 +425,6 @@ impl World {
             Say::Issued(user, operation, given) => {
                 self.operator_heard_issued(user, operation, given);
             }
-        }
-    }
-
-    /// The store dies.
-    pub fn store_dies(&mut self, span: u64, accept_restore: bool) {
-        if self.store.life.take().is_none() {
-            return;
-        }
-        self.store.frozen_until = 0;
-        let polls = std::mem::take(&mut self.store.polls);
-        let barriers = std::mem::take(&mut self.store.barriers);
-        for (_, back) in polls.into_values() {
-            self.broken(back);
-        }
-        for waiter in barriers {
-            if let Say::Gateway(back, ..) = waiter.say {
-                self.broken(back);
-            }
-        }
-        self.after(span, Event::StartStore(accept_restore));
-    }
-
-    /// The store starts on what is in the database.
-    pub fn start_store(&mut self, accept_restore: bool) {
-        let mut id = [0; 16];
-        self.rng.fill(&mut id);
-        let moment = self.store.clock.moment(self.now);
-        let ledger = &mut self.store.ledger;
-        match ledger.start(Incarnation(id), millis(moment.wall), accept_restore) {
-            Ok(mut start) => {
-                if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
-                    start.longest_lease_ms = 0;
-                }
-                let longest = self.plan.settings.iter().map(|set| set.lease_ms).max();
-                let longest = longest.unwrap_or_default();
-                if self.restores > 0 && !accept_restore && start.longest_lease_ms < longest {
-                    self.blind_until = self.now + u64::from(longest) * 1_100 + 100_000;
-                }
-                self.store.core = Core::new(moment.monotonic, start);
-                self.lives += 1;
-                self.store.life = Some(self.lives);
-                if accept_restore {
-                    self.held_until = self.now + RESTORE_HOLD;
-                }
-                self.store.told_at = self.now;
-                self.store.recheck_at = u64::MAX;
-                self.operator_tries_again();
-            }
-            Err(error) => self.violate(format!("the store does not start: {error}")),
         }
     }
 }

@@ -288,20 +288,6 @@ impl World {
             gateway => self.gateway_fault(gateway),
         }
     }
-
-    /// An older history takes the place of this one.
-    fn restore(&mut self, span: u64) {
-        let Some(backup) = self.store.backup.take() else {
-            return;
-        };
-        self.store_dies(span, false);
-        self.restores += 1;
-        let before = self.known_states();
-        if let Err(error) = self.store.ledger.restore(&backup) {
-            return self.violate(format!("a restore: {error}"));
-        }
-        self.after_restore(&before);
-    }
 }
 
 /// An event in a trace: without keys and bodies, which nobody wants to read.
