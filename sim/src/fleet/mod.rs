@@ -57,6 +57,10 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> anyhow::Result
     world.run_until(chaos);
     heal(&mut world);
     settle(&mut world);
+    // An old backup may be noticed only now, by the first poll that gets through.
+    while world.store.is_restored() && !world.is_over() {
+        settle(&mut world);
+    }
     if !world.is_over() {
         prove(&mut world);
     }

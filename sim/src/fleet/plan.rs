@@ -141,8 +141,13 @@ impl Plan {
             faults: Vec::new(),
             sabotage,
         };
+        match rng.u32(0..6) {
+            0 if !calm => plan.late_answers_to_crowded_slots(),
+            1 if !calm => plan.many_lives(rng),
+            _ => {}
+        }
         if !calm {
-            plan.faults = faults(rng, gateways, chaos, sabotage);
+            plan.faults.extend(faults(rng, gateways, chaos, sabotage));
         }
         plan.look_where_it_hurts(rng);
         plan
@@ -150,6 +155,38 @@ impl Plan {
 }
 
 impl Plan {
+    /// Tombstones are evicted while old answers are under way: what floors and
+    /// merging (G6, G8) are for.
+    fn late_answers_to_crowded_slots(&mut self) {
+        self.users = 12;
+        (self.act_every, self.regenerate) = (40_000, 0.2);
+        self.settings = [Settings {
+            cache_slots: 1,
+            lease_ms: 3_000,
+        }; 3];
+        self.network = Network {
+            slow: 0.4,
+            slow_micros: 900_000,
+            ..CLEAN
+        };
+        self.chaos = self.chaos.min(6 * SECOND);
+    }
+
+    /// The store starts again and again, so generations end while answers of
+    /// earlier ones are under way (G5, S8).
+    fn many_lives(&mut self, rng: &mut Rng) {
+        self.late_answers_to_crowded_slots();
+        self.users = 6;
+        self.settings = [Settings {
+            cache_slots: 2,
+            lease_ms: 300,
+        }; 3];
+        for _ in 0..6 {
+            let crash = Fault::StoreCrash(rng.u64(1_000..50_000));
+            self.faults.push((rng.u64(0..self.chaos), crash));
+        }
+    }
+
     /// What an injected bug needs to show itself soon.
     fn look_where_it_hurts(&mut self, rng: &mut Rng) {
         let mut often = |fault: fn(usize, u64) -> Fault| {
