@@ -4,6 +4,7 @@
 //! received (I2), a good key is never refused, and a gateway on its own stops
 //! trusting (I7).
 
+mod behind;
 mod cut_off;
 mod faults;
 mod hot_path;

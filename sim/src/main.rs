@@ -1,0 +1,94 @@
+//! The command line of the simulator.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use rekey_sim::fleet::{self, plan::Sabotage};
+
+/// Trials of the revocation protocol without a network.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Runs a fleet through bad times, in virtual time.
+    Fleet {
+        /// Runs this one schedule and prints what happened.
+        #[arg(long, conflicts_with_all = ["seeds", "from"])]
+        seed: Option<u64>,
+        /// How many schedules to run.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Puts a bug in, to see that it is found.
+        #[arg(long, value_enum)]
+        sabotage: Option<Sabotage>,
+        /// Prints all that happened in the one schedule.
+        #[arg(long, requires = "seed")]
+        trace: bool,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let What::Fleet {
+        seed,
+        seeds,
+        from,
+        sabotage,
+        trace,
+    } = Arguments::parse().what;
+    match seed {
+        Some(seed) => one(seed, sabotage, trace),
+        None => many(from..from + seeds, sabotage),
+    }
+}
+
+fn one(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> anyhow::Result<ExitCode> {
+    let outcome = fleet::run(seed, sabotage, trace)?;
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    println!("seed {seed}: {:?}", outcome.stats);
+    Ok(match outcome.violation {
+        Some(violation) => {
+            println!("broken: {violation}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    })
+}
+
+fn many(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let (mut events, mut requests, mut rotations, mut broken) = (0, 0, 0, 0);
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let outcome = fleet::run(seed, sabotage, false)?;
+        events += outcome.stats.events;
+        requests += outcome.stats.requests;
+        rotations += outcome.stats.rotations;
+        if let Some(violation) = outcome.violation {
+            broken += 1;
+            println!("seed {seed}: {violation}");
+            println!("  again: cargo run -p rekey-sim -- fleet --seed {seed} --trace");
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "{count} schedules, {events} events, {requests} requests, {rotations} rotations in \
+         {took:.1} s ({:.0} schedules/s, {:.0} events/s); {broken} broken",
+        count as f64 / took,
+        events as f64 / took
+    );
+    Ok(if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
