@@ -11,7 +11,7 @@ use crate::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Home, Store, User, await_some, fresh_digest, rotation};
 
 /// Longer than any start and any lease of these tests, shorter than the cap.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(6);
 
 fn lock_file(home: &Home) -> PathBuf {
     home.path("rekey.db.lock")
