@@ -18,11 +18,11 @@ pub struct Fault {
     pub message: &'static str,
 }
 
-/// S8: what this database says may be older than what gateways know already.
+/// S8: what this database says may be older than what gateways were told.
 pub const RESTORED: Fault = Fault {
     code: ErrorCode::Unavailable,
-    message: "gateways know a later history than this database: a backup was restored, or they \
-              followed another store; if this is meant, start it with --accept-restore",
+    message: "another history than this database's was served last: a backup was restored, or the \
+              gateways followed another store; if this is meant, start it with --accept-restore",
 };
 
 const UNKNOWN_KEY: Fault = Fault {

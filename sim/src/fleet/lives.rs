@@ -1,16 +1,12 @@
 //! The store's lives: it dies, starts on what is in its database, and is given
 //! an older one.
 
-use rekey_protocol::Incarnation;
+use rekey_protocol::{Incarnation, lease_margin_ms};
 use rekey_store::feed::core::Core;
 
 use super::plan::Sabotage;
-use super::store::{Say, millis};
+use super::store::{Say, Task, millis};
 use super::world::{Event, World};
-
-/// How long rotations may be held after a restore was accepted (S9), in
-/// microseconds: the longest lease that there can be, its margin, and drift.
-const RESTORE_HOLD: u64 = 31_000_000;
 
 impl World {
     /// The store dies.
@@ -41,19 +37,17 @@ impl World {
         match ledger.start(Incarnation(id), millis(moment.wall), accept_restore) {
             Ok(mut start) => {
                 if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
-                    start.longest_lease_ms = 0;
+                    start.held_lease_ms = 0;
                 }
-                let longest = self.plan.settings.iter().map(|set| set.lease_ms).max();
-                let longest = longest.unwrap_or_default();
-                if self.restores > 0 && !accept_restore && start.longest_lease_ms < longest {
-                    self.blind_until = self.now + u64::from(longest) * 1_100 + 100_000;
-                }
+                // As the server does it: when that lease is over, surely.
+                let held = u64::from(start.held_lease_ms);
+                let over = held + u64::from(lease_margin_ms(start.held_lease_ms));
+                let over = self.store.clock.world_at(moment.monotonic + over + 1);
+                self.held_until = self.held_until.max(over);
                 self.store.core = Core::new(moment.monotonic, start);
                 self.lives += 1;
                 self.store.life = Some(self.lives);
-                if accept_restore {
-                    self.held_until = self.now + RESTORE_HOLD;
-                }
+                self.at(over, Event::Store(self.lives, Task::Settle));
                 self.store.told_at = self.now;
                 self.store.recheck_at = u64::MAX;
                 self.operator_tries_again();

@@ -53,9 +53,7 @@ impl World {
         let id = self.users[index].id.clone();
         let keys = self.oracle.owners.iter().filter(|(_, owner)| **owner == id);
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
-        if self.now >= self.blind_until {
-            self.oracle.dead.extend(keys);
-        }
+        self.oracle.dead.extend(keys);
         let key = match self.draw_key() {
             Ok(key) => key,
             Err(error) => return self.violate(error.to_string()),

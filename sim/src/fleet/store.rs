@@ -37,6 +37,8 @@ pub enum Task {
     Step(u64),
     /// A lease gets on record for a poll.
     Record(u64, u32),
+    /// The leases of former lives are over.
+    Settle,
     /// A poll reads from disk.
     Read(u64, u64),
     /// A key is looked up.
@@ -287,6 +289,7 @@ impl World {
                 self.store.core.lease_recorded(lease);
                 self.step(number);
             }
+            Task::Settle => self.store.ledger.settle(),
             Task::Read(number, after) => {
                 let (changes, head) = self.store.ledger.changes_after(after)?;
                 if let Some((poll, _)) = self.store.polls.get_mut(&number) {

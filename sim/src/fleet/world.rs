@@ -94,11 +94,6 @@ pub struct World {
     pub restores: u32,
     /// Until when a restarted store may hold rotations.
     pub held_until: u64,
-    /// Until when gateways may trust by leases that a restored file does not
-    /// know of: longer ones, granted after the backup. Until it hears a poll,
-    /// nothing tells the store that it was restored, and S9 holds for the
-    /// leases on record only.
-    pub blind_until: u64,
     /// Lives handed out.
     pub lives: u64,
     /// What was done.
@@ -145,7 +140,6 @@ impl World {
             healed: false,
             restores: 0,
             held_until: 0,
-            blind_until: 0,
             lives: 0,
             stats: Stats::default(),
             trace: trace.then(Vec::new),

@@ -7,6 +7,7 @@
 use rekey_protocol::{Change, Digest, Head, Incarnation, RotateRequest, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::lock::{Memo, Past, Record};
 use super::{Resolved, Revoke, RevokeRefusal, Rotated};
 use super::{keys, open, rotate, schema, users};
 use crate::api::RevokeResponse;
@@ -32,6 +33,9 @@ pub struct Ledger {
     interval: RotationInterval,
     /// Revocations up to here were handed out in a [`Committed`].
     published: u64,
+    /// What is on disk beside the database, which no backup carries.
+    beside: Past,
+    memo: Option<Memo>,
 }
 
 impl Ledger {
@@ -45,6 +49,8 @@ impl Ledger {
             connection,
             interval,
             published: 0,
+            beside: Past::Nothing,
+            memo: None,
         })
     }
 
@@ -58,7 +64,21 @@ impl Ledger {
         let (revision, _) =
             open::begin_incarnation(&mut self.connection, id, wall, accept_restore)?;
         self.published = revision;
-        open::feed_start(&self.connection, accept_restore)
+        let start = open::feed_start(&self.connection, self.beside, accept_restore)?;
+        self.memo = Some(Memo::new(&start));
+        self.note(|memo| memo.record());
+        Ok(start)
+    }
+
+    /// All leases of former lives are over.
+    pub fn settle(&mut self) {
+        self.note(Memo::settle);
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Memo) -> Option<Record>) {
+        if let Some(record) = self.memo.as_mut().and_then(change) {
+            self.beside = Past::Known(record);
+        }
     }
 
     /// A copy of all that is on disk now.
@@ -134,7 +154,9 @@ impl Ledger {
 
     /// As [`crate::feed::Records::record_lease`].
     pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
-        super::record_lease(&self.connection, lease_ms)
+        super::record_lease(&self.connection, lease_ms)?;
+        self.note(|memo| memo.grant(lease_ms));
+        Ok(())
     }
 
     /// How many active keys each user has, of those who have more than one;

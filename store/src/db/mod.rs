@@ -8,6 +8,7 @@ mod columns;
 pub mod direct;
 mod import;
 mod keys;
+mod lock;
 mod open;
 mod reader;
 mod rotate;
@@ -17,8 +18,9 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rekey_protocol::{Change, Digest, Head, RotateRequest, UserId};
+use rekey_protocol::{Change, Digest, Head, RotateRequest, UserId, lease_margin_ms};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -38,7 +40,7 @@ pub use users::{AddRefusal, IssueRefusal, NewUser};
 pub use writer::{WriteError, WriterThread};
 
 use import::MoveError;
-use open::Lock;
+use lock::Lock;
 use reader::Readers;
 use writer::{Kind, OnCommit, Writer};
 
@@ -56,6 +58,7 @@ pub struct Database {
     path: PathBuf,
     imports: Arc<Semaphore>,
     feed: Feed,
+    lock: Arc<Lock>,
 }
 
 /// The one import that is under way.
@@ -78,7 +81,7 @@ pub enum Imported {
 pub struct Owner {
     /// The thread that writes.
     pub writer: WriterThread,
-    lock: Lock,
+    lock: Arc<Lock>,
 }
 
 impl Owner {
@@ -104,6 +107,9 @@ impl Database {
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let clock = Arc::new(Clock::not_before(opened.time));
         metrics.set_revision(opened.revision);
+        // S9: until then it is only supposed what former lives have granted.
+        let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
+            .then(|| lease_over(opened.feed.held_lease_ms));
         let feed = Feed::new(opened.feed, metrics.clone());
         let told = feed.clone();
         let on_commit: OnCommit =
@@ -118,9 +124,13 @@ impl Database {
             path: opened.path.clone(),
             error,
         })?;
+        let lock = Arc::new(opened.lock);
+        if let Some(after) = settled {
+            tokio::spawn(settle(after, writer.clone(), lock.clone()));
+        }
         let owner = Owner {
             writer: thread,
-            lock: opened.lock,
+            lock: lock.clone(),
         };
         let database = Self {
             writer,
@@ -131,6 +141,7 @@ impl Database {
             path: opened.path,
             imports: Arc::new(Semaphore::new(1)),
             feed,
+            lock,
         };
         Ok((database, owner))
     }
@@ -316,7 +327,28 @@ impl Records for Database {
         let change = self.writer.change(Kind::Admin, move |transaction, _| {
             record_lease(transaction, lease_ms)
         });
-        Ok(change.await?)
+        change.await?;
+        // In the writer's turn, so that it is over before the lock is given up.
+        let lock = self.lock.clone();
+        let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;
+        Ok(noted.map_err(|error| {
+            tracing::error!(%error, "the lock file could not be written");
+            WriteError::Unknown
+        })?)
+    }
+}
+
+/// How long a lease that was granted before a start may be trusted after it.
+fn lease_over(lease_ms: u32) -> Duration {
+    Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
+}
+
+/// Takes what was supposed off the record, so that the next start need not wait
+/// for it too.
+async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
+    tokio::time::sleep(after).await;
+    if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
+        tracing::error!(%error, "the lock file could not be written");
     }
 }
 

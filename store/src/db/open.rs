@@ -1,14 +1,14 @@
 //! Opens the database: who owns it, whether it is sound and ours, and the
 //! incarnation row that every start writes (PROTOCOL S8, S10).
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rekey_protocol::{Incarnation, LEASE_CAP_MS};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::lock::{Lock, Memo, Past};
 use super::schema;
 use crate::clock::UnixMillis;
 use crate::feed::core::Start;
@@ -117,9 +117,13 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     writer.pragma_update(None, "journal_mode", "wal")?;
     schema::migrate(&mut writer)?;
     let (id, wall) = (random_incarnation()?, UnixMillis::wall());
+    // S9: on disk in the database before it is in the lock file: the other way
+    // round, a crash in between would look like a restore.
     let (revision, time) = begin_incarnation(&mut writer, id, wall, accept_restore)?;
+    let feed = feed_start(&writer, lock.past(), accept_restore)?;
+    lock.begin(Memo::new(&feed))?;
     Ok(Opened {
-        feed: feed_start(&writer, accept_restore)?,
+        feed,
         writer,
         lock,
         path,
@@ -179,7 +183,8 @@ fn one_name(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
+/// For an error of the system.
+pub fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
     OpenError::Unwritable {
         path: path.to_owned(),
         error,
@@ -235,9 +240,14 @@ pub fn begin_incarnation(
     Ok((revision, time))
 }
 
-/// What the change feed needs to know of the past.
-pub fn feed_start(connection: &Connection, accept_restore: bool) -> Result<Start, OpenError> {
-    let lives = connection
+/// What the change feed needs to know of the past: of the database, in which
+/// the present life has begun already, and of what was found beside it.
+pub fn feed_start(
+    connection: &Connection,
+    past: Past,
+    accept_restore: bool,
+) -> Result<Start, OpenError> {
+    let lives: Vec<_> = connection
         .prepare("SELECT id, first_revision, last_revision FROM incarnations")?
         .query_map([], |row| {
             let incarnation = Incarnation(row.get(0)?);
@@ -248,58 +258,34 @@ pub fn feed_start(connection: &Connection, accept_restore: bool) -> Result<Start
             })
         })?
         .collect::<Result<_, _>>()?;
-    let (longest, accepted_before) = connection.query_row(
+    let (longest_lease_ms, accepted_before) = connection.query_row(
         "SELECT longest_lease_ms, accepted_before FROM meta",
         [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok((row.get::<_, u32>(0)?, row.get(1)?)),
     )?;
+    // S9: a lease of a history that was lost, or of which nothing is known,
+    // may be as long as there are.
+    let (restored, held_lease_ms) = match past {
+        Past::Known(last) => {
+            let known = |life: &Life| life.incarnation == last.incarnation;
+            match lives.iter().any(known) {
+                true => (false, last.longest_lease_ms.max(longest_lease_ms)),
+                false => (true, LEASE_CAP_MS),
+            }
+        }
+        Past::Nothing if lives.len() == 1 => (false, longest_lease_ms),
+        Past::Nothing | Past::Unknown => (false, LEASE_CAP_MS),
+    };
     Ok(Start {
         history: History::new(lives, super::keys::head(connection)?),
-        // S9: the leases of a history that was lost are not on record here.
-        longest_lease_ms: if accept_restore {
-            LEASE_CAP_MS
-        } else {
-            longest
+        longest_lease_ms,
+        held_lease_ms: match accept_restore {
+            true => LEASE_CAP_MS,
+            false => held_lease_ms,
         },
         accepted_before,
+        restored: restored && !accept_restore,
     })
-}
-
-/// The exclusive lock on `<database>.lock` (S10). The file stays when the
-/// lock goes: removing it would let two owners lock two files.
-pub struct Lock(#[expect(dead_code, reason = "its existence is the lock")] File);
-
-impl Lock {
-    fn take(database: &Path) -> Result<Self, OpenError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        // Who can open it can hold it, and keep the store from starting.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options
-            .open(&path)
-            .map_err(|error| unwritable(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                let pid = text.trim().parse().ok();
-                return Err(OpenError::Locked { lock: path, pid });
-            }
-            Err(TryLockError::Error(error)) => return Err(unwritable(&path, error)),
-        }
-        let mut note = || -> std::io::Result<()> {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        note().map_err(|error| unwritable(&path, error))?;
-        Ok(Self(file))
-    }
 }
 
 #[cfg(test)]

@@ -22,10 +22,16 @@ const PRUNE_EVERY_MS: u64 = 30_000;
 pub struct Start {
     /// The history's lives and its head.
     pub history: History,
-    /// The longest lease that an earlier life may have granted.
+    /// The longest lease that is on record in the database.
     pub longest_lease_ms: u32,
+    /// The longest lease that an earlier life may have granted: more, where
+    /// this database cannot know. Never less.
+    pub held_lease_ms: u32,
     /// Unknown cursors below it are of a history whose loss was accepted.
     pub accepted_before: u64,
+    /// Whether a later history than this was served last, and nobody said that
+    /// an older one is meant.
+    pub restored: bool,
 }
 
 /// The state of the feed in one life of the store.
@@ -132,11 +138,11 @@ impl Core {
     /// The feed of a store that starts at `now`.
     pub fn new(now: u64, start: Start) -> Self {
         Self {
-            leases: Leases::new(now, start.longest_lease_ms),
+            leases: Leases::new(now, start.held_lease_ms),
             history: start.history,
             longest_lease_ms: start.longest_lease_ms,
             accepted_before: start.accepted_before,
-            restored: false,
+            restored: start.restored,
             pruned: now,
         }
     }
@@ -146,9 +152,10 @@ impl Core {
         self.history.head()
     }
 
-    /// Whether a gateway has acknowledged what this database does not remember:
-    /// then it is an older backup, or another store's, and serves nothing until
-    /// the operator says that this is meant (S8).
+    /// Whether another history than this database remembers was served here
+    /// last, or was acknowledged by a gateway: then it is an older backup, or
+    /// another store's, and serves nothing until the operator says that this is
+    /// meant (S8).
     pub fn is_restored(&self) -> bool {
         self.restored
     }
@@ -188,6 +195,10 @@ impl Core {
     }
 
     fn arrived(&mut self, now: u64, poll: &mut Poll, asked: Option<Head>) -> Step {
+        // Nothing is granted, so nothing is put on record.
+        if self.restored {
+            return Step::Restored;
+        }
         // S9: on record before it is granted.
         if self.longest_lease_ms < poll.lease_ms {
             poll.phase = Phase::Arrived(asked);
@@ -320,7 +331,9 @@ mod tests {
             Start {
                 history: History::new(vec![life], at(100)),
                 longest_lease_ms: 0,
+                held_lease_ms: 0,
                 accepted_before: 0,
+                restored: false,
             },
         )
     }

@@ -64,6 +64,9 @@ pub enum PollError<E> {
 impl Feed {
     /// A feed that begins now. To be made within a runtime.
     pub fn new(start: Start, metrics: Arc<Metrics>) -> Self {
+        if start.restored {
+            log_restored();
+        }
         let head = start.history.head().revision;
         let shared = Shared {
             core: Mutex::new(Core::new(0, start)),
@@ -171,7 +174,7 @@ impl Shared {
         let step = core.step(now, poll);
         if core.is_restored() && !was_restored {
             // Once: every gateway goes on polling.
-            tracing::error!("nothing is served: {}", answers::RESTORED.message);
+            log_restored();
         }
         let floor = core.floor(now);
         self.metrics.set_gateways(core.following());
@@ -183,4 +186,8 @@ impl Shared {
         });
         step
     }
+}
+
+fn log_restored() {
+    tracing::error!("nothing is served: {}", answers::RESTORED.message);
 }

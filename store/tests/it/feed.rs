@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::process::{Answer, Home, Store, again, await_some, fresh_digest, rotation};
 
 /// A gateway as the store sees it.
-struct Gateway {
+pub struct Gateway {
     id: String,
     lease_ms: u32,
     polls: u64,
-    cursor: Option<Value>,
+    pub cursor: Option<Value>,
 }
 
 impl Gateway {
-    fn new(lease_ms: u32) -> Self {
+    pub fn new(lease_ms: u32) -> Self {
         let id = fresh_digest().to_hex()[..32].to_owned();
         let (polls, cursor) = (0, None);
         Self {
@@ -28,7 +28,7 @@ impl Gateway {
     }
 
     /// One poll, answered; what it brought is not yet acknowledged.
-    fn poll(&mut self, store: &Store) -> Answer {
+    pub fn poll(&mut self, store: &Store) -> Answer {
         self.polls += 1;
         let mut body = json!({"gateway": self.id, "lease_ms": self.lease_ms, "poll": self.polls});
         if let Some(cursor) = &self.cursor {
@@ -38,7 +38,7 @@ impl Gateway {
     }
 
     /// One poll, whose answer is applied: the next one acknowledges it.
-    fn follow(&mut self, store: &Store) -> Value {
+    pub fn follow(&mut self, store: &Store) -> Value {
         let answer = self.poll(store);
         assert_eq!(answer.status, 200, "{answer:?}");
         let body = answer.json();
@@ -48,8 +48,8 @@ impl Gateway {
     }
 }
 
-const LEASE: u32 = 2_000;
-const EXPIRY: Duration = Duration::from_millis(2_000 + 20 + 50);
+pub const LEASE: u32 = 2_000;
+pub const EXPIRY: Duration = Duration::from_millis(2_000 + 20 + 50);
 
 #[test]
 fn a_new_gateway_begins_at_the_head_with_a_lease() {
@@ -222,59 +222,6 @@ fn s8_a_cursor_survives_a_restart() {
         user.digest.to_hex(),
         "read from disk"
     );
-}
-
-#[test]
-fn s8_a_restored_backup_is_noticed_and_refused_until_it_is_accepted() {
-    let home = Home::new();
-    let store = home.start();
-    let user = store.add_user("alice");
-    let mut gateway = Gateway::new(100);
-    gateway.follow(&store);
-    assert_eq!(store.stop(), Some(0));
-    let backup = std::fs::read(home.database()).unwrap();
-    let store = home.start();
-    let request = rotation(&user.digest, &fresh_digest());
-    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
-    gateway.follow(&store);
-    assert_eq!(store.stop(), Some(0));
-
-    std::fs::write(home.database(), &backup).unwrap();
-    let store = home.start();
-    // Nobody knows yet: without a gateway there is nothing to notice it by.
-    assert_eq!(store.resolve(&user.digest).json()["state"], "active");
-    assert_eq!(gateway.poll(&store).status, 503);
-    for refused in [
-        gateway.poll(&store),
-        store.resolve(&user.digest),
-        store.rotate(&request),
-    ] {
-        assert_eq!(
-            (refused.status, refused.code().as_str()),
-            (503, "unavailable")
-        );
-        assert!(
-            refused.text.contains("--accept-restore"),
-            "{}",
-            refused.text
-        );
-    }
-    assert_eq!(store.stop(), Some(0));
-
-    let mut accepting = home.serve();
-    let store = home.start_as(accepting.arg("--accept-restore"));
-    assert_eq!(gateway.follow(&store)["reset"], true);
-    assert_eq!(
-        store.resolve(&user.digest).json()["state"],
-        "active",
-        "revived: said so"
-    );
-    assert_eq!(store.stop(), Some(0));
-    // Accepted for good, also for a gateway that comes back later.
-    let mut late = Gateway::new(100);
-    late.cursor = Some(json!({"incarnation": "ab".repeat(16), "revision": 12}));
-    let store = home.start();
-    assert_eq!(late.follow(&store)["reset"], true);
 }
 
 #[test]

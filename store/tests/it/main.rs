@@ -16,5 +16,6 @@ mod import;
 mod lifecycle;
 mod openapi;
 mod process;
+mod restore;
 mod rotation;
 mod secrets;

@@ -1,0 +1,230 @@
+//! A database that is older than what was served: how a start notices it by
+//! the lock file, and how long it holds a rotation's answer (S8, S9).
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::feed::{EXPIRY, Gateway, LEASE};
+use crate::process::{Home, Store, User, await_some, fresh_digest, rotation};
+
+/// Longer than any start and any lease of these tests, shorter than the cap.
+const LONG: Duration = Duration::from_secs(6);
+
+fn lock_file(home: &Home) -> PathBuf {
+    home.path("rekey.db.lock")
+}
+
+fn stop(store: Store) {
+    assert_eq!(store.stop(), Some(0));
+}
+
+/// Serves one user's rotation after a backup was made, which is returned.
+fn served_on(home: &Home, gateway: &mut Gateway) -> (Vec<u8>, User, Value) {
+    let store = home.start();
+    let user = store.add_user("alice");
+    gateway.follow(&store);
+    stop(store);
+    let backup = fs::read(home.database()).unwrap();
+    let store = home.start();
+    let request = rotation(&user.digest, &fresh_digest());
+    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+    gateway.follow(&store);
+    stop(store);
+    (backup, user, request)
+}
+
+fn is_refused(store: &Store, gateway: &mut Gateway, request: &Value) {
+    for refused in [
+        store.resolve(&fresh_digest()),
+        store.rotate(request),
+        gateway.poll(store),
+        Gateway::new(LEASE).poll(store),
+    ] {
+        let outcome = (refused.status, refused.code());
+        assert_eq!(outcome, (503, "unavailable".to_owned()));
+        let text = &refused.text;
+        assert!(text.contains("--accept-restore"), "{text}");
+    }
+}
+
+/// The longest lease that the next start has to wait for, in milliseconds.
+fn lease_on_record(home: &Home) -> u32 {
+    let text = fs::read_to_string(lock_file(home)).unwrap();
+    let record = text.lines().nth(1).unwrap();
+    let mut words = record.split(' ');
+    words.nth(1).unwrap().parse().unwrap()
+}
+
+/// Whether a rotation is held for longer than all that these tests granted. It
+/// is not waited for.
+fn holds_long(store: &Store) -> bool {
+    let user = store.add_user(&fresh_digest().to_hex()[..12]);
+    let request = rotation(&user.digest, &fresh_digest());
+    let url = format!("{}/v1/keys/rotate", store.url);
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(LONG))
+        .build()
+        .new_agent();
+    let answer = agent
+        .post(&url)
+        .header(
+            "authorization",
+            format!("Bearer {}", crate::process::STORE_TOKEN),
+        )
+        .header("content-type", "application/json")
+        .send(request.to_string());
+    match answer {
+        Ok(answer) => {
+            assert_eq!(answer.status().as_u16(), 200);
+            false
+        }
+        Err(error) => {
+            assert!(matches!(error, ureq::Error::Timeout(_)), "{error}");
+            // It was committed all the same: only its answer is held.
+            assert_eq!(store.resolve(&user.digest).json()["state"], "revoked");
+            true
+        }
+    }
+}
+
+#[test]
+fn s8_a_restored_backup_is_refused_at_the_start_until_it_is_accepted() {
+    let home = Home::new();
+    let mut gateway = Gateway::new(100);
+    let (backup, user, request) = served_on(&home, &mut gateway);
+
+    fs::write(home.database(), &backup).unwrap();
+    // Before any gateway is heard, and at every start.
+    for _ in 0..2 {
+        let store = home.start();
+        is_refused(&store, &mut gateway, &request);
+        stop(store);
+    }
+    let log = home.log();
+    assert_eq!(log.matches("nothing is served").count(), 2, "{log}");
+
+    let store = home.start_as(home.serve().arg("--accept-restore"));
+    assert_eq!(gateway.follow(&store)["reset"], true);
+    let found = store.resolve(&user.digest).json();
+    assert_eq!(found["state"], "active", "revived: said so");
+    assert!(holds_long(&store), "S9: the leases of the lost history");
+    store.kill();
+    // Accepted for good, also for a gateway that comes back later.
+    let mut late = Gateway::new(100);
+    late.cursor = Some(json!({"incarnation": "ab".repeat(16), "revision": 12}));
+    let store = home.start();
+    assert_eq!(late.follow(&store)["reset"], true);
+    assert!(holds_long(&store), "S9: the lost history's are not over");
+}
+
+#[test]
+fn s8_the_right_file_put_back_is_served() {
+    let home = Home::new();
+    let mut gateway = Gateway::new(100);
+    let (backup, user, request) = served_on(&home, &mut gateway);
+    let right = fs::read(home.database()).unwrap();
+    fs::write(home.database(), &backup).unwrap();
+    let store = home.start();
+    is_refused(&store, &mut gateway, &request);
+    stop(store);
+    fs::write(home.database(), &right).unwrap();
+    let store = home.start();
+    assert_eq!(store.resolve(&user.digest).json()["state"], "revoked");
+    assert!(gateway.follow(&store)["reset"].is_null());
+    assert!(!holds_long(&store));
+}
+
+#[test]
+fn s8_a_new_database_in_the_place_of_a_served_one_is_refused() {
+    let home = Home::new();
+    let mut gateway = Gateway::new(100);
+    let (_, _, request) = served_on(&home, &mut gateway);
+    fs::remove_file(home.database()).unwrap();
+    let store = home.start();
+    is_refused(&store, &mut gateway, &request);
+    stop(store);
+    let store = home.start_as(home.serve().arg("--accept-restore"));
+    assert_eq!(gateway.follow(&store)["reset"], true);
+}
+
+#[test]
+fn s9_without_a_whole_record_the_cap_is_waited_out() {
+    for torn in [false, true] {
+        let home = Home::new();
+        let mut gateway = Gateway::new(100);
+        let (backup, user, request) = served_on(&home, &mut gateway);
+        if torn {
+            let mut bytes = fs::read(lock_file(&home)).unwrap();
+            bytes[20] ^= 1;
+            fs::write(lock_file(&home), bytes).unwrap();
+        } else {
+            fs::remove_file(lock_file(&home)).unwrap();
+        }
+        fs::write(home.database(), &backup).unwrap();
+        let store = home.start();
+        // Nobody knows: without a gateway there is nothing to notice it by.
+        assert_eq!(store.resolve(&user.digest).json()["state"], "active");
+        assert!(holds_long(&store));
+        assert_eq!(gateway.poll(&store).status, 503);
+        is_refused(&store, &mut gateway, &request);
+    }
+}
+
+#[test]
+fn s9_a_backup_of_the_last_life_itself_waits_for_leases_granted_after_it() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let backup = home.path("backup.db");
+    let copy = format!("VACUUM INTO '{}'", backup.display());
+    home.sql().execute_batch(&copy).unwrap();
+    Gateway::new(LEASE).follow(&store);
+    assert_eq!(
+        lease_on_record(&home),
+        LEASE,
+        "on record before it is granted"
+    );
+    store.kill();
+    for companion in ["rekey.db-wal", "rekey.db-shm"] {
+        let _ = fs::remove_file(home.path(companion));
+    }
+    fs::copy(&backup, home.database()).unwrap();
+    let before = Instant::now();
+    let store = home.start();
+    let request = rotation(&user.digest, &fresh_digest());
+    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+    assert!(before.elapsed() >= EXPIRY, "{:?}", before.elapsed());
+    // They are over now, and no later start waits for them.
+    await_some(|| (lease_on_record(&home) == 0).then_some(()));
+}
+
+#[test]
+fn s9_a_crash_between_the_database_and_the_lock_file_is_no_restore() {
+    let home = Home::new();
+    let mut gateway = Gateway::new(100);
+    let (_, user, _) = served_on(&home, &mut gateway);
+    let before = fs::read(lock_file(&home)).unwrap();
+    stop(home.start());
+    fs::write(lock_file(&home), before).unwrap();
+    let store = home.start();
+    assert_eq!(store.resolve(&user.digest).json()["state"], "revoked");
+    assert!(gateway.follow(&store)["reset"].is_null());
+    assert!(!holds_long(&store));
+}
+
+#[test]
+fn a_first_start_and_an_ordinary_restart_wait_for_nothing() {
+    let home = Home::new();
+    for _ in 0..2 {
+        let store = home.start();
+        let user = store.add_user(&fresh_digest().to_hex()[..12]);
+        let began = Instant::now();
+        let request = rotation(&user.digest, &fresh_digest());
+        assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+        stop(store);
+    }
+}
