@@ -58,6 +58,10 @@ impl Worker {
     /// whether the request whose headers are being handled goes on.
     pub fn handle(&self, active: Active, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
         self.tell(event);
+        self.perform_all(active)
+    }
+
+    fn perform_all(&self, active: Active) -> bool {
         let mut goes_on = false;
         while let Some(effect) = self.next_effect() {
             goes_on |= self.perform(active, effect);
@@ -94,9 +98,9 @@ impl Worker {
 
     /// A request is over.
     pub fn request_done(&self, request: RequestId) {
-        self.handle(Active::Request(request), |engine, _| {
-            engine.on_request_done(request);
-        });
+        // Nothing in it depends on the time, and it comes with every request.
+        self.engine.borrow_mut().on_request_done(request);
+        self.perform_all(Active::Request(request));
     }
 
     fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {

@@ -11,6 +11,8 @@ use rekey_protocol::{FeedResponse, GatewayId, Head, Incarnation};
 use crate::codec::{Reader, Writer};
 use crate::env::{Cas, Env, SharedData, SharedDataError};
 
+/// Version of the record's layout; a part of the namespace (G10).
+pub const SCHEMA: u8 = 1;
 /// Attempts at one compare-and-swap: the record is contended by two feeders at
 /// most, and by lookups that end a generation.
 const WRITE_ATTEMPTS: usize = 8;
@@ -161,9 +163,10 @@ impl Control {
     }
 
     /// Whether a generation begins with this answer to a poll: by the store's
-    /// word, because the last one was ended, or because the store is in another life. A cache must not span two,
-    /// even where the cursor could be served: a gateway that was behind may have
-    /// read, of single keys, what a restored backup does not remember.
+    /// word, because the last one was ended, or because the store is in another
+    /// life. A cache must not span two, even where the cursor could be served: a
+    /// gateway that was behind may have read, of single keys, what a restored
+    /// backup does not remember.
     pub fn begins_anew(&self, answer: &FeedResponse) -> bool {
         let life = self.applied.map(|applied| applied.incarnation);
         let is_another = life.is_some_and(|life| life != answer.cursor.incarnation);

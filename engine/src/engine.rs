@@ -157,10 +157,11 @@ impl Engine {
     /// A call was answered, or is known to be lost or unsent. A call that
     /// nobody waits for any more is ignored.
     pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
-        if self.feeder.asked(call) {
+        if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
+            let (control, table) = (&self.control, &self.table);
             return self
                 .feeder
-                .answered(outcome, &self.control, &self.table, env, &mut self.out);
+                .answered(outcome, nonce, control, table, env, &mut self.out);
         }
         if let Some(answered) = self.lookups.answered(call) {
             let outcome = self.note(store_call::read_resolved(outcome), env);
@@ -178,12 +179,14 @@ impl Engine {
     pub fn on_root(&mut self, env: &mut Env<'_>) {
         // G5: a call remembers the generation it was sent in.
         let control = self.control.read(env);
-        for (call, digest) in self.lookups.send_due(control.as_ref()) {
-            let store = &self.config.store;
-            let request = store_call::resolve(&store.cluster, digest, store.resolve_timeout_ms);
-            self.out.call(call, request);
-        }
         let now = env.now.monotonic;
+        let store = &self.config.store;
+        let timeout = store.resolve_timeout_ms;
+        let lost_at = now + u64::from(timeout) + store_call::LOST_AFTER_MS;
+        for (call, digest) in self.lookups.send_due(control.as_ref(), lost_at) {
+            self.out
+                .call(call, store_call::resolve(&store.cluster, digest, timeout));
+        }
         for mut rotation in std::mem::take(&mut self.rotations) {
             let call = self.out.new_call();
             if let Some((attempt, timeout)) = rotation.next_attempt(call, now) {
@@ -205,6 +208,9 @@ impl Engine {
         if let Some(nonce) = self.nonce {
             self.feeder.tick(nonce, &self.control, env, &mut self.out);
         }
+        for call in self.lookups.overdue(env.now.monotonic) {
+            self.on_call_done(call, CallOutcome::Lost, env);
+        }
         self.on_root(env);
         if let Some(control) = self.control.read(env) {
             metrics::show(&control, env.now, self.config.lease_ms, &mut self.out);
@@ -224,8 +230,15 @@ impl Engine {
             waiters,
         } = answered;
         match outcome {
-            // I7: a failure of the store is a 503, never a 401.
-            Err(_) => self.refuse_all(waiters, Refusal::KeyStoreUnavailable),
+            // I7: a failure of the store is a 503, never a 401. Who came after the
+            // call was sent, perhaps just before it timed out, gets one of its own.
+            Err(_) => {
+                let (own, late) = waiters
+                    .into_iter()
+                    .partition(|waiter| sent.is_after(&waiter.arrival));
+                self.refuse_all(own, Refusal::KeyStoreUnavailable);
+                self.ask_anew(digest, late);
+            }
             Ok(Resolved::Unknown) => self.refuse_all(waiters, Refusal::InvalidApiKey),
             Ok(Resolved::Revoked { revision, head }) => {
                 self.end_if_foreign(head, sent, env);
@@ -244,7 +257,7 @@ impl Engine {
                     revision: head.revision,
                     not_before: env.now.monotonic + wait_ms,
                 };
-                self.active(digest, sent, waiters, active, env);
+                self.active(digest, sent, waiters, (active, head), env);
             }
         }
     }
@@ -255,14 +268,16 @@ impl Engine {
         digest: Digest,
         sent: Sent,
         waiters: Vec<Waiter>,
-        active: Active,
+        (active, head): (Active, Head),
         env: &mut Env<'_>,
     ) {
-        let control = self.control.read(env);
-        // G5: cached, and shared, only in the generation that it was sent in.
-        let generation = control
-            .map(|control| control.generation)
-            .filter(|generation| sent.generation == Some(generation.number));
+        // G5: cached, and shared, only in the generation that it was sent in, and
+        // of the life of the store that this generation follows.
+        let control = self.control.read(env).filter(|control| {
+            let life = control.applied.map(|applied| applied.incarnation);
+            sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
+        });
+        let generation = control.map(|control| control.generation);
         let merged = generation.and_then(|generation| {
             let filled = self.table.fill(env.sources, generation, &digest, &active);
             filled.ok()
@@ -272,10 +287,7 @@ impl Engine {
             Some(Merged::Revoked) => return self.refuse_all(waiters, Refusal::ApiKeyRevoked),
             Some(Merged::TooOld) => {
                 self.out.count(Counter::CacheTooOld);
-                for waiter in waiters {
-                    self.ask_anew(digest, waiter);
-                }
-                return;
+                return self.ask_anew(digest, waiters);
             }
             Some(Merged::Active(active)) => {
                 self.out.count(Counter::CacheFilled);
@@ -283,13 +295,13 @@ impl Engine {
             }
             None => (active, false),
         };
-        for waiter in waiters {
-            if sent.may_serve(&waiter.arrival, active.revision, is_cached) {
-                self.accept(waiter.request, digest, waiter.purpose, active.clone(), env);
-            } else {
-                self.ask_anew(digest, waiter);
-            }
+        let (served, others): (Vec<_>, Vec<_>) = waiters
+            .into_iter()
+            .partition(|waiter| sent.may_serve(&waiter.arrival, active.revision, is_cached));
+        for waiter in served {
+            self.accept(waiter.request, digest, waiter.purpose, active.clone(), env);
         }
+        self.ask_anew(digest, others);
     }
 
     /// The key is good.
@@ -313,10 +325,12 @@ impl Engine {
         }
     }
 
-    fn ask_anew(&mut self, digest: Digest, waiter: Waiter) {
+    fn ask_anew(&mut self, digest: Digest, waiters: Vec<Waiter>) {
         let call = self.out.new_call();
-        if let Some(request) = self.lookups.ask_anew(digest, waiter, call) {
-            self.out.refuse(request, Refusal::KeyStoreUnavailable);
+        for waiter in waiters {
+            if let Some(request) = self.lookups.ask_anew(digest, waiter, call) {
+                self.out.refuse(request, Refusal::KeyStoreUnavailable);
+            }
         }
     }
 

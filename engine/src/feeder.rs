@@ -3,7 +3,8 @@
 //! and acknowledges by polling again.
 //!
 //! Which worker that is, is a claim that lasts a moment ([`crate::claims`]). Two
-//! at once do no harm, for all that counts is in the control record (G2).
+//! at once, where one was stalled, do no harm: all that counts is in the control
+//! record (G2).
 
 use rekey_protocol::{FeedRequest, FeedResponse, lease_margin_ms, poll_hold_ms};
 
@@ -15,14 +16,15 @@ use crate::health::Health;
 use crate::metrics::Counter;
 use crate::outbox::Outbox;
 use crate::slots::Table;
-use crate::store_call::{self, CallId, CallOutcome, StoreFault};
+use crate::store_call::{self, CallId, CallOutcome, LOST_AFTER_MS, StoreFault};
 
 /// Pause after the first failure, in milliseconds; it doubles with each.
 const FIRST_PAUSE_MS: u64 = 50;
 /// The longest pause; a quarter of the lease where that is less.
 const LONGEST_PAUSE_MS: u64 = 1_000;
-/// How long past its timeout the host's word on a poll is waited for.
-const LOST_AFTER_MS: u64 = 1_000;
+/// A store that answers a poll within this part of the time for which it should
+/// hold it, with nothing new, does not hold polls.
+const AT_ONCE: u64 = 4;
 
 /// The feeder of one worker.
 pub struct Feeder {
@@ -81,8 +83,6 @@ impl Feeder {
     /// Time passed: polls, if it is time and no other worker does.
     pub fn tick(&mut self, nonce: Nonce, control: &Cell, env: &mut Env<'_>, out: &mut Outbox) {
         let now = env.now.monotonic;
-        // The host reports every call; a poll must not wait for ever if it
-        // does not.
         self.poll = self.poll.take().filter(|poll| now < poll.lost_at);
         match nonce.claim(&self.role, self.expiry_ms(), env) {
             Claimed::NotOurs => return,
@@ -102,6 +102,7 @@ impl Feeder {
     pub fn answered(
         &mut self,
         outcome: CallOutcome<'_>,
+        nonce: Nonce,
         control: &Cell,
         table: &Table,
         env: &mut Env<'_>,
@@ -136,10 +137,23 @@ impl Feeder {
                 }
             }
             // The next tick tells whose turn it is.
-            Applied::Overtaken => return,
+            Applied::Overtaken => return out.count(Counter::FeedOvertaken),
             Applied::Unwritten => return self.back_off(env),
         }
-        self.ask(control, env, out);
+        // One that stalled in the meantime has lost its role.
+        let is_ours = nonce.claim(&self.role, self.expiry_ms(), env) != Claimed::NotOurs;
+        if is_ours && !self.is_hasty(&asked.poll, &answer, now) {
+            self.ask(control, env, out);
+        }
+    }
+
+    /// Whether the store came at once with nothing new: asked at once again, it
+    /// would be asked without a pause. The next tick is soon enough, for there is
+    /// nothing to acknowledge.
+    fn is_hasty(&self, poll: &Poll, answer: &FeedResponse, now: u64) -> bool {
+        let took = now.saturating_sub(poll.sent.monotonic);
+        let held = u64::from(poll_hold_ms(self.lease_ms)) / AT_ONCE;
+        poll.cursor == Some(answer.cursor) && answer.granted_ms > 0 && took < held
     }
 
     fn ask(&mut self, control: &Cell, env: &mut Env<'_>, out: &mut Outbox) {
@@ -182,14 +196,14 @@ impl Feeder {
         self.due = env.now.monotonic + pause + jitter;
     }
 
-    /// The store holds a poll for a quarter of the lease; the rest of the half
-    /// is the way. So there is time for another before the lease is over.
+    /// What the store may hold a poll for, twice. So a poll that is lost leaves
+    /// time for another within the lease, if that is a second or more.
     fn timeout_ms(&self) -> u32 {
-        (self.lease_ms / 2).max(poll_hold_ms(self.lease_ms) + lease_margin_ms(self.lease_ms))
+        2 * poll_hold_ms(self.lease_ms) + lease_margin_ms(self.lease_ms)
     }
 
-    /// After how long without a tick the role is another worker's: well within
-    /// the lease, and not for one late tick.
+    /// After how long without a tick the role is another worker's: within the
+    /// lease, if that is a second or more, and not for one late tick.
     fn expiry_ms(&self) -> u64 {
         (u64::from(self.lease_ms) / 4).clamp(300, 1_000)
     }

@@ -36,11 +36,18 @@ pub struct Arrival {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     order: u64,
+    /// When the host's word on it is overdue, in monotonic milliseconds.
+    lost_at: u64,
     /// The generation of that moment (G5); none if nothing could be cached.
     pub generation: Option<u64>,
 }
 
 impl Sent {
+    /// Whether it was sent after the request arrived.
+    pub fn is_after(&self, arrival: &Arrival) -> bool {
+        arrival.order < self.order
+    }
+
     /// The waiter rule (G7): whether a request that arrived then may take an
     /// "active" that was read at this revision. Of a call sent after it arrived
     /// always: the store's snapshot is younger than the request (S1). Of an
@@ -48,7 +55,7 @@ impl Sent {
     /// `is_cached`: whether the answer could be cached, which needs the generation
     /// that it was sent in (G5).
     pub fn may_serve(&self, arrival: &Arrival, revision: u64, is_cached: bool) -> bool {
-        if arrival.order < self.order {
+        if self.is_after(arrival) {
             return true;
         }
         match (arrival.trusted, self.generation) {
@@ -158,8 +165,8 @@ impl Lookups {
     }
 
     /// Gives the calls that are to be sent now, by a root that sees this control
-    /// record; they count as sent. Those that nobody waits for any more are gone.
-    pub fn send_due(&mut self, control: Option<&Control>) -> Vec<(CallId, Digest)> {
+    /// record; they count as sent, and as lost at `lost_at`.
+    pub fn send_due(&mut self, control: Option<&Control>, lost_at: u64) -> Vec<(CallId, Digest)> {
         let generation = control
             .filter(|control| control.applied.is_some())
             .map(|control| control.generation.number);
@@ -169,12 +176,21 @@ impl Lookups {
                 self.order += 1;
                 lookup.sent = Some(Sent {
                     order: self.order,
+                    lost_at,
                     generation,
                 });
                 due.push((*call, lookup.digest));
             }
         }
         due
+    }
+
+    /// Calls on which the host's word is overdue. Requests with their keys would
+    /// wait for ever.
+    pub fn overdue(&self, now: u64) -> Vec<CallId> {
+        let is_overdue = |lookup: &Lookup| lookup.sent.is_some_and(|sent| now >= sent.lost_at);
+        let overdue = self.calls.iter().filter(|(_, lookup)| is_overdue(lookup));
+        overdue.map(|(call, _)| *call).collect()
     }
 
     /// A call came to an end.
@@ -250,11 +266,11 @@ mod tests {
             early,
             CallId(1)
         ));
-        assert_eq!(lookups.send_due(Some(sent)).len(), 1);
+        assert_eq!(lookups.send_due(Some(sent), 1_000).len(), 1);
         let late = lookups.arrival(Some(control), at(now));
         let second = lookups.join(digest, RequestId(2), Purpose::Authenticate, late, CallId(2));
         assert!(!second, "one call under way for each key");
-        assert!(lookups.send_due(Some(sent)).is_empty());
+        assert!(lookups.send_due(Some(sent), 1_000).is_empty());
         let answered = lookups.answered(CallId(1)).unwrap();
         let waiter = &answered.waiters[if before { 0 } else { 1 }];
         answered.sent.may_serve(&waiter.arrival, revision, true)
@@ -294,7 +310,7 @@ mod tests {
             CallId(1),
         );
         lookups.leave(RequestId(1));
-        assert!(lookups.send_due(None).is_empty());
+        assert!(lookups.send_due(None, 1_000).is_empty());
         // The next one makes a call of its own.
         assert!(lookups.join(
             digest,
@@ -303,7 +319,7 @@ mod tests {
             arrival,
             CallId(2)
         ));
-        assert_eq!(lookups.send_due(None).len(), 1);
+        assert_eq!(lookups.send_due(None, 1_000).len(), 1);
         lookups.leave(RequestId(2));
         assert_eq!(lookups.waiting(), 0);
         let answered = lookups.answered(CallId(2)).unwrap();
@@ -324,7 +340,7 @@ mod tests {
         );
         let mut tries = 0;
         loop {
-            lookups.send_due(None);
+            lookups.send_due(None, 1_000);
             let mut answered = lookups.answered(CallId(tries)).unwrap();
             let waiter = answered.waiters.pop().unwrap();
             tries += 1;

@@ -81,6 +81,8 @@ metrics! {
     FeedReset = "rekey.feed.event.reset",
     /// A revocation could not be written down; the lease is not extended.
     FeedUnwritten = "rekey.feed.event.unwritten",
+    /// An answer came when something else had changed the record; thrown away.
+    FeedOvertaken = "rekey.feed.event.overtaken",
     /// A worker took the feeder's role over.
     FeederTaken = "rekey.feed.event.taken_over",
     /// The store turned out to be in another life than the cache: it was dropped.
@@ -89,7 +91,8 @@ metrics! {
 }
 
 metrics! {
-    /// Something that has a value, the same for all workers.
+    /// Something that has a value, the same for all workers of a configuration.
+    /// Where an update has left two side by side, the one that ticked last shows.
     Gauge {
     /// 1 while cached trust lasts, else 0.
     LeaseHeld = "rekey.lease_held",

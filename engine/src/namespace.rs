@@ -9,7 +9,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ChecksumPolicy, Config};
-use crate::slots;
+use crate::{control, slots};
 
 /// The prefix of all names of a configuration in this build.
 pub fn of(config: &Config) -> String {
@@ -19,7 +19,7 @@ pub fn of(config: &Config) -> String {
         hash.update(bytes);
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
-    field(&[slots::SCHEMA]);
+    field(&[control::SCHEMA, slots::SCHEMA]);
     field(match config.checksum {
         ChecksumPolicy::Required => b"required",
         ChecksumPolicy::Off => b"off",

@@ -9,7 +9,7 @@ use rekey_protocol::{ApiKey, Client, CreatedAt, Digest, RotateRequest, RotationI
 
 use crate::RequestId;
 use crate::refusal::Refusal;
-use crate::store_call::{CallId, Decided, ROTATE_TIMEOUT_MS, StoreFault};
+use crate::store_call::{CallId, Decided, LOST_AFTER_MS, ROTATE_TIMEOUT_MS, StoreFault};
 
 /// How long a rotation is pursued, in milliseconds: longer than the store may
 /// hold an answer for the longest lease with its margin, also where the last
@@ -41,8 +41,8 @@ pub struct Rotation {
 enum Phase {
     /// To be sent (again) at this time.
     Due(u64),
-    /// Sent.
-    Asked(CallId),
+    /// Sent, and lost at this time if there is no word of it.
+    Asked(CallId, u64),
 }
 
 /// What becomes of a rotation after an event.
@@ -101,7 +101,7 @@ impl Rotation {
 
     /// Whether `call` is its attempt under way.
     pub fn asked(&self, call: CallId) -> bool {
-        self.phase == Phase::Asked(call)
+        matches!(self.phase, Phase::Asked(asked, _) if asked == call)
     }
 
     /// The next attempt and its timeout in milliseconds, if one is due. It
@@ -112,11 +112,11 @@ impl Rotation {
             return None;
         }
         self.attempts += 1;
-        self.phase = Phase::Asked(call);
         let left = (self.began + PATIENCE_MS).saturating_sub(now);
         let timeout = u32::try_from(left)
             .unwrap_or(u32::MAX)
             .min(ROTATE_TIMEOUT_MS);
+        self.phase = Phase::Asked(call, now + u64::from(timeout) + LOST_AFTER_MS);
         let request = RotateRequest {
             rotation_id: self.id,
             attempt: self.attempts,
@@ -188,9 +188,11 @@ impl Rotation {
         self.tick(now + pause)
     }
 
-    /// Time passed: ends a rotation whose patience is over between attempts.
-    pub fn tick(&self, now: u64) -> Progress {
+    /// Time passed: ends a rotation whose patience is over between attempts, and
+    /// an attempt on which the host's word is overdue.
+    pub fn tick(&mut self, now: u64) -> Progress {
         match self.phase {
+            Phase::Asked(_, lost_at) if now >= lost_at => self.failed(StoreFault::NoAnswer, now),
             Phase::Due(_) if !self.has_time(now) => Progress::Refused {
                 refusal: self.out_of_time(),
                 revoked_at: None,
@@ -205,7 +207,7 @@ impl Rotation {
         self.request = None;
         match self.phase {
             Phase::Due(_) => Progress::Dropped,
-            Phase::Asked(_) => Progress::Pending,
+            Phase::Asked(..) => Progress::Pending,
         }
     }
 

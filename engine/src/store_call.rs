@@ -14,6 +14,11 @@ use rekey_protocol::{
 /// answer for the longest lease of any gateway, with margin (DESIGN section 7).
 pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + lease_margin_ms(LEASE_CAP_MS) + 2_000;
 
+/// How long past its timeout the host's word on a call is waited for, in
+/// milliseconds. The host reports every call; if it ever does not, nobody must
+/// wait for ever.
+pub const LOST_AFTER_MS: u64 = 1_000;
+
 /// Names a call between the engine and the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u64);

@@ -213,10 +213,10 @@ pub const fn lease_margin_ms(lease_ms: u32) -> u32 {
 }
 
 /// How long the store may hold a poll that has nothing to tell, in
-/// milliseconds. A quarter: a gateway that gives a poll up after half of its
-/// lease has time for another before the lease is over.
+/// milliseconds. A sixth: the lease in hand is that of the poll before, so five
+/// sixths of it are left for a poll that is lost and another after it.
 pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
-    lease_ms / 4
+    lease_ms / 6
 }
 
 /// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a

@@ -5,16 +5,16 @@ use rekey_protocol::{Digest, FeedRequest};
 
 use super::*;
 
-const LIFE: u8 = 1;
+pub const LIFE: u8 = 1;
 const NEXT_LIFE: u8 = 2;
-const LEASE_MS: u64 = 3_000;
+pub const LEASE_MS: u64 = 3_000;
 
-fn head(life: u8, revision: u64) -> Value {
+pub fn head(life: u8, revision: u64) -> Value {
     json!({"incarnation": format!("{life:02x}").repeat(16), "revision": revision})
 }
 
 /// The store's "active", read at this point of its history.
-fn active_at(life: u8, revision: u64) -> Value {
+pub fn active_at(life: u8, revision: u64) -> Value {
     json!({"state": "active", "user": "u_1", "revision": 3, "rotation_allowed_in": 0,
         "head": head(life, revision)})
 }
@@ -30,7 +30,7 @@ fn change(key: &str, revision: u64) -> Value {
 
 impl Worker {
     /// A worker under a lease, in a generation that began at revision 10.
-    fn trusting() -> Self {
+    pub fn trusting() -> Self {
         let mut worker = Self::new();
         worker.pass(100);
         worker.fed(
@@ -40,13 +40,13 @@ impl Worker {
     }
 
     /// The poll under way.
-    fn poll(&self) -> FeedRequest {
+    pub fn poll(&self) -> FeedRequest {
         assert_eq!(self.polls.len(), 1);
         serde_json::from_slice(&self.polls[0].1.body).unwrap()
     }
 
     /// Answers it.
-    fn fed(&mut self, mut answer: Value) {
+    pub fn fed(&mut self, mut answer: Value) {
         let number = self.poll().poll;
         answer["poll"] = number.into();
         let body = answer.to_string();
@@ -57,12 +57,12 @@ impl Worker {
         });
     }
 
-    fn fed_with(&mut self, outcome: CallOutcome<'_>) {
+    pub fn fed_with(&mut self, outcome: CallOutcome<'_>) {
         let (call, _) = self.polls.remove(0);
         self.event(|engine, env| engine.on_call_done(call, outcome, env));
     }
 
-    fn fed_changes(&mut self, changes: &[Value], revision: u64) {
+    pub fn fed_changes(&mut self, changes: &[Value], revision: u64) {
         self.fed(
             json!({"changes": changes, "cursor": head(LIFE, revision), "granted_ms": LEASE_MS}),
         );

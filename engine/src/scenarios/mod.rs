@@ -3,6 +3,7 @@
 
 mod contract;
 mod lease;
+mod losses;
 
 use std::collections::BTreeMap;
 
