@@ -1,0 +1,199 @@
+//! A gateway's feeder, step by step: send a poll, take its answer, write the
+//! tombstones one by one, then control (G2, G3).
+
+use super::state::{Control, Feeder, Key, MOST, Page, Poll, Revision, Sent, Stage, State, Tick};
+use super::store;
+use super::world::World;
+
+impl World {
+    /// Which gateway's control record a gateway uses (G10).
+    pub fn control_of(&self, gateway: usize) -> usize {
+        if self.rules.g10_own_control { gateway } else { 0 }
+    }
+
+    /// Control as this gateway reads it.
+    pub fn control<'a>(&self, state: &'a State, gateway: usize) -> &'a Control {
+        &state.gateways[self.control_of(gateway)].control
+    }
+
+    fn control_mut<'a>(&self, state: &'a mut State, gateway: usize) -> &'a mut Control {
+        &mut state.gateways[self.control_of(gateway)].control
+    }
+
+    /// Reads control and the clocks and sends a poll.
+    pub fn send_poll(&self, state: &mut State, gateway: usize, feeder: usize, lease: Tick) {
+        let at = state.moment(gateway);
+        let mut control = *self.control(state, gateway);
+        let (id, cursor) = (control.id, control.applied);
+        if self.rules.g2_fresh {
+            // Not looked at again, so states need not differ by it.
+            control.deadline = Default::default();
+            control.generation.began = 0;
+        }
+        let sent = Sent { control, at, lease };
+        state.gateways[gateway].feeders[feeder] = Feeder::Waiting(sent);
+        state.polls.push(Poll {
+            gateway: index(gateway),
+            feeder: Some(index(feeder)),
+            id,
+            cursor,
+            lease,
+            stage: Stage::Travelling,
+        });
+        state.budget.polls = state.budget.polls.saturating_sub(1);
+    }
+
+    /// The answer reaches its feeder.
+    pub fn receive(&self, state: &mut State, poll: usize) {
+        let poll = state.polls.remove(poll);
+        let (Stage::Answered(page), Some(feeder)) = (poll.stage, poll.feeder) else {
+            return;
+        };
+        let feeder = &mut state.gateways[usize::from(poll.gateway)].feeders[usize::from(feeder)];
+        if let Feeder::Waiting(sent) = *feeder {
+            *feeder = Feeder::Applying(sent, page, page.revoked, false);
+        }
+    }
+
+    /// The next tombstone that a feeder may write now (G3).
+    pub fn next_tombstone(&self, feeder: &Feeder) -> Option<(Key, Revision)> {
+        let Feeder::Applying(_, _, left, is_applied) = feeder else {
+            return None;
+        };
+        if !self.rules.g3_order && !is_applied {
+            return None;
+        }
+        let mut left = (0..).zip(left);
+        left.find(|(_, revision)| **revision > 0)
+            .map(|(key, revision)| (key, *revision))
+    }
+
+    /// Writes a tombstone, or fails to.
+    pub fn write_tombstone(&self, state: &mut State, gateway: usize, feeder: usize, fails: bool) {
+        let rules = &self.rules;
+        let next = self.next_tombstone(&state.gateways[gateway].feeders[feeder]);
+        let Some((key, revision)) = next else {
+            return;
+        };
+        let began = self.control(state, gateway).generation.began;
+        let owner = &mut state.gateways[gateway];
+        let Feeder::Applying(sent, page, mut left, is_applied) = owner.feeders[feeder] else {
+            return;
+        };
+        let mut at = sent.control.generation;
+        if at.number == self.control(state, gateway).generation.number {
+            at.began = began;
+        }
+        let owner = &mut state.gateways[gateway];
+        let slot = &mut owner.slots[self.slot_of(key)];
+        let is_held = slot.look(rules, at.number, key) != super::slot::View::Absent;
+        let is_wanted = rules.g3_always || is_held;
+        let written = !fails && (!is_wanted || slot.bury(rules, self.ways, at, key, revision));
+        left[usize::from(key)] = 0;
+        owner.feeders[feeder] = if written || !rules.g3_unwritten {
+            finished(sent, page, left, is_applied)
+        } else {
+            Feeder::Idle
+        };
+    }
+
+    /// Whether a feeder may write control now (G3).
+    pub fn may_apply(&self, feeder: &Feeder) -> bool {
+        match feeder {
+            Feeder::Applying(_, _, left, false) => !self.rules.g3_order || *left == [0; MOST],
+            _ => false,
+        }
+    }
+
+    /// Writes control: the lease, and what the next poll acknowledges.
+    pub fn apply(&self, state: &mut State, gateway: usize, feeder: usize) {
+        let Feeder::Applying(sent, page, left, _) = state.gateways[gateway].feeders[feeder] else {
+            return;
+        };
+        let now = state.moment(gateway);
+        let control = self.control(state, gateway);
+        let next = control.after(&self.rules, &sent, &page, now);
+        if let Some(next) = next {
+            *self.control_mut(state, gateway) = next;
+        }
+        state.gateways[gateway].feeders[feeder] = match next {
+            Some(_) => finished(sent, page, left, true),
+            None => Feeder::Idle,
+        };
+    }
+
+    /// A feeder stops waiting, or dies at its work. Its poll is lost, or is only
+    /// late and still arrives.
+    pub fn give_up(&self, state: &mut State, gateway: usize, feeder: usize, is_late: bool) {
+        state.gateways[gateway].feeders[feeder] = Feeder::Idle;
+        let (gateway, feeder) = (index(gateway), Some(index(feeder)));
+        let mut polls = state.polls.iter();
+        let Some(place) = polls.position(|poll| poll.gateway == gateway && poll.feeder == feeder)
+        else {
+            return;
+        };
+        if is_late {
+            state.polls[place].feeder = None;
+            state.budget.late -= 1;
+        } else {
+            state.polls.remove(place);
+        }
+    }
+
+    /// Ends the generation and the lease (G5); a step of a lookup.
+    pub fn heed_answer_of(&self, state: &mut State, gateway: usize, life: u8) {
+        if let Some(ended) = self.control(state, gateway).after_answer_of(life) {
+            *self.control_mut(state, gateway) = ended;
+        }
+    }
+
+    /// The process dies and starts again: nothing of it is left but the messages
+    /// that are on their way.
+    pub fn restart_gateway(&self, state: &mut State, gateway: usize) {
+        let number = index(gateway);
+        state.polls.retain_mut(|poll| {
+            if poll.gateway == number {
+                poll.feeder = None;
+            }
+            poll.feeder.is_some() || !matches!(poll.stage, Stage::Answered(_))
+        });
+        let life = state.gateways[gateway].life + 1;
+        let crashed = &mut state.gateways[gateway];
+        crashed.life = life;
+        crashed.control = Control::new(gateway_number(gateway, life));
+        crashed.slots = Default::default();
+        crashed.feeders = [Feeder::Idle; MOST];
+        crashed.calls = [None; MOST];
+        crashed.request = None;
+    }
+}
+
+/// A feeder that goes on until everything is written.
+fn finished(sent: Sent, page: Page, left: [Revision; MOST], is_applied: bool) -> Feeder {
+    if is_applied && left == [0; MOST] {
+        Feeder::Idle
+    } else {
+        Feeder::Applying(sent, page, left, is_applied)
+    }
+}
+
+/// The random id of a gateway in one of its lives.
+pub fn gateway_number(gateway: usize, life: u8) -> u8 {
+    16 * (index(gateway) + 1) + life
+}
+
+/// An index as it is kept in a state.
+pub fn index(place: usize) -> u8 {
+    u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+/// A gateway that follows at the first revision.
+pub fn following(gateway: usize, lease: Tick) -> Control {
+    let mut control = Control::new(gateway_number(gateway, 0));
+    control.generation.number = 1;
+    control.generation.began = store::FIRST.revision;
+    control.applied = Some(store::FIRST);
+    control.deadline.monotonic = lease;
+    control.deadline.wall = lease;
+    control
+}

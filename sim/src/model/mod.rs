@@ -1,0 +1,13 @@
+//! The checked model of the revocation protocol.
+
+pub mod control;
+pub mod feeder;
+pub mod recovery;
+pub mod request;
+pub mod rules;
+pub mod run;
+pub mod slot;
+pub mod state;
+pub mod steps;
+pub mod store;
+pub mod world;

@@ -1,0 +1,56 @@
+//! Explores a world and reports.
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use super::steps::Action;
+use super::world::World;
+
+/// What an exploration found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Different states that were reached.
+    pub states: usize,
+    /// Steps from the beginning to the farthest of them.
+    pub depth: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// The invariant that broke first, and the shortest way there.
+    pub broken: Option<(&'static str, Vec<Action>)>,
+    /// What should have been reached and was not.
+    pub missing: Vec<&'static str>,
+}
+
+/// Explores all that can happen in a world, breadth first, until an invariant
+/// breaks or nothing is left.
+pub fn explore(world: &World, threads: usize) -> Report {
+    let began = Instant::now();
+    let checker = world
+        .clone()
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let properties = world.properties();
+    let discoveries = checker.discoveries();
+    let broken = properties.iter().find_map(|property| {
+        let path = discoveries.get(property.name)?;
+        let fails = property.expectation.discovery_is_failure();
+        fails.then(|| (property.name, path.clone().into_actions()))
+    });
+    let missing = properties
+        .iter()
+        .filter(|property| !property.expectation.discovery_is_failure())
+        .map(|property| property.name)
+        .filter(|name| !discoveries.contains_key(name))
+        .collect();
+    Report {
+        states: checker.unique_state_count(),
+        depth: checker.max_depth(),
+        took: began.elapsed(),
+        broken,
+        missing,
+    }
+}
