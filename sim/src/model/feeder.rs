@@ -43,10 +43,12 @@ impl World {
         state.budget.polls = state.budget.polls.saturating_sub(1);
     }
 
-    /// The answer reaches its feeder.
-    pub fn receive(&self, state: &mut State, poll: usize) {
+    /// A poll is answered. That the answer takes its time on the way is no
+    /// different from a feeder that is slow to heed it, and that it is lost from
+    /// one that gives up.
+    pub fn receive(&self, state: &mut State, poll: usize, page: Page) {
         let poll = state.polls.remove(poll);
-        let (Stage::Answered(page), Some(feeder)) = (poll.stage, poll.feeder) else {
+        let Some(feeder) = poll.feeder else {
             return;
         };
         let feeder = &mut state.gateways[usize::from(poll.gateway)].feeders[usize::from(feeder)];
@@ -151,12 +153,10 @@ impl World {
     /// that are on their way.
     pub fn restart_gateway(&self, state: &mut State, gateway: usize) {
         let number = index(gateway);
-        state.polls.retain_mut(|poll| {
-            if poll.gateway == number {
-                poll.feeder = None;
-            }
-            poll.feeder.is_some() || !matches!(poll.stage, Stage::Answered(_))
-        });
+        let mut polls = state.polls.iter_mut();
+        for poll in polls.by_ref().filter(|poll| poll.gateway == number) {
+            poll.feeder = None;
+        }
         let life = state.gateways[gateway].life + 1;
         let crashed = &mut state.gateways[gateway];
         crashed.life = life;

@@ -88,7 +88,6 @@ impl World {
             return Some(match poll.stage {
                 Stage::Travelling | Stage::ReadTooEarly(_) => Action::Register(number),
                 Stage::Held(..) => Action::Read(number),
-                Stage::Answered(_) => Action::Receive(number),
             });
         }
         self.untold(state)
@@ -109,8 +108,6 @@ impl World {
             let control = self.control(state, gateway);
             let is_idle = state.gateways[gateway].feeders[0] == Feeder::Idle;
             let trusts = control.trusts(&self.rules, state.moment(gateway));
-            let acked = state.store.leases.clone();
-            let _ = acked;
             (is_idle && (!trusts || is_waiting && !self.has_acknowledged(state)))
                 .then(|| Action::SendPoll(index(gateway), 0, self.leases[0]))
         })

@@ -3,7 +3,7 @@
 
 use stateright::{Model, Property};
 
-use super::feeder::{following, gateway_number};
+use super::feeder::{following, gateway_number, index};
 use super::slot::{Slot, View};
 use super::state::{
     Broken, Control, Feeder, Gateway, Key, MOST, Moment, Revision, Rotation, Stage, State, Step,
@@ -39,8 +39,6 @@ pub enum Action {
     GhostAnswers(u8),
     /// A poll is doubled on its way.
     Double(u8),
-    /// An answer reaches its feeder.
-    Receive(u8),
     /// A feeder of a gateway sends a poll that asks for a lease.
     SendPoll(u8, u8, Tick),
     /// It writes a tombstone.
@@ -185,7 +183,6 @@ impl World {
                 }
                 Stage::ReadTooEarly(_) => actions.push(Action::Register(number)),
                 Stage::Held(..) => actions.push(Action::Read(number)),
-                Stage::Answered(_) => actions.push(Action::Receive(number)),
             }
         }
     }
@@ -265,19 +262,29 @@ impl World {
             return state.now < self.until;
         }
         let store = &state.store;
-        let is_late = |poll: &super::state::Poll| {
-            let served = poll.cursor.is_none_or(|cursor| cursor.revision < store.head);
-            matches!(poll.stage, Stage::Held(..)) && served
-        };
         let is_due = (0..).zip(&state.rotations).any(|(key, rotation)| {
             rotation.waits && !rotation.told && self.is_open(state, key)
         });
         let is_published = store.head == store.disk.revision;
-        state.now < self.until && is_published && !is_due && !state.polls.iter().any(is_late)
+        state.now < self.until && is_published && !is_due
+    }
+
+    /// Where the barrier is measured: a poll that the store answers at once.
+    fn due_poll(&self, state: &State) -> Option<u8> {
+        let is_due = |poll: &super::state::Poll| {
+            let head = state.store.head;
+            let has_news = poll.cursor.is_none_or(|cursor| cursor.revision < head);
+            matches!(poll.stage, Stage::Held(..)) && has_news
+        };
+        let due = state.polls.iter().position(is_due).filter(|_| self.prompt);
+        due.map(index)
     }
 
     /// Everything that can happen.
     pub fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        if let Some(poll) = self.due_poll(state) {
+            return actions.push(Action::Read(poll));
+        }
         if self.may_tick(state) {
             actions.push(Action::Tick);
         }
@@ -347,7 +354,6 @@ impl World {
                 state.polls.push(double);
                 state.budget.doubled -= 1;
             }
-            Action::Receive(poll) => self.receive(state, place(poll)),
             Action::SendPoll(gateway, feeder, lease) => {
                 self.send_poll(state, place(gateway), place(feeder), lease);
             }
@@ -449,7 +455,7 @@ impl Model for World {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
         self.step(&mut next, action);
-        let next = next.canonical();
+        let next = next.canonical(self);
         (next != *state).then_some(next)
     }
 

@@ -250,11 +250,7 @@ impl World {
         let is_head = page.is_head || !rules.s4_head_grants;
         let granted = state.store.leases.answer(registered, sent, is_head);
         page.granted = (granted / LEASE_TICK_MS).try_into().unwrap_or(Tick::MAX);
-        if state.polls[poll].feeder.is_some() {
-            state.polls[poll].stage = Stage::Answered(page);
-        } else {
-            state.polls.remove(poll);
-        }
+        self.receive(state, poll, page);
     }
 
     /// Without S10: a former owner answers from its memory.
@@ -264,7 +260,7 @@ impl World {
         };
         let mut page = self.page(state, state.polls[poll].cursor, head);
         page.granted = state.polls[poll].lease;
-        state.polls[poll].stage = Stage::Answered(page);
+        self.receive(state, poll, page);
     }
 
     /// A poll or its answer is lost; its feeder learns of that.
@@ -304,7 +300,7 @@ impl World {
         }
         let mut gone = Vec::new();
         for (place, poll) in state.polls.iter().enumerate() {
-            if !matches!(poll.stage, Stage::Travelling | Stage::Answered(_)) {
+            if poll.stage != Stage::Travelling {
                 gone.push(place);
             }
         }

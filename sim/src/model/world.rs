@@ -66,8 +66,8 @@ const BASE: World = World {
     ways: 1,
     leases: &[1],
     page: 9,
-    until: 4,
-    drift: 1,
+    until: 3,
+    drift: 0,
     suspends: false,
     set_back: false,
     warm: true,
@@ -116,9 +116,10 @@ impl World {
             Self {
                 name: "late-polls",
                 about: "polls that are late, lost and doubled",
-                until: 5,
+                until: 4,
+                drift: 1,
                 budget: Budget {
-                    polls: 4,
+                    polls: 3,
                     calls: 1,
                     late: 1,
                     doubled: 1,
@@ -133,8 +134,6 @@ impl World {
                 workers: 2,
                 revocable: &[true, true],
                 shared_slot: true,
-                drift: 0,
-                until: 3,
                 ..BASE
             },
             Self {
@@ -142,7 +141,6 @@ impl World {
                 about: "answers that hold one revocation each",
                 revocable: &[true, true],
                 page: 1,
-                drift: 0,
                 budget: Budget {
                     calls: 0,
                     ..BASE.budget
@@ -153,7 +151,6 @@ impl World {
                 name: "two-feeders",
                 about: "a feeder that wakes after its successor has taken over",
                 feeders: 2,
-                drift: 0,
                 budget: Budget {
                     calls: 1,
                     polls: 3,
@@ -184,7 +181,6 @@ impl World {
                 name: "restore",
                 about: "an older backup is restored, and that is accepted",
                 revocable: &[true, true],
-                drift: 0,
                 budget: Budget {
                     restores: 1,
                     calls: 1,
@@ -209,8 +205,6 @@ impl World {
                 name: "two-gateways",
                 about: "two gateways of one store",
                 gateways: 2,
-                drift: 0,
-                until: 3,
                 budget: Budget {
                     calls: 1,
                     ..BASE.budget
@@ -223,8 +217,6 @@ impl World {
                 about: "two configurations in one process",
                 gateways: 2,
                 one_process: true,
-                drift: 0,
-                until: 3,
                 budget: Budget {
                     calls: 0,
                     gateway_crashes: 1,
@@ -237,7 +229,6 @@ impl World {
                 name: "one-way",
                 about: "polls arrive and answers do not: how long the barrier takes",
                 until: 7,
-                drift: 0,
                 budget: Budget {
                     polls: 7,
                     calls: 0,
