@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use rekey_engine::{Cas, EntropyError, Reply, SharedData, SharedDataError};
+use rekey_engine::{Cas, EntropyError, Moment, Reply, SharedData, SharedDataError};
 
 const STATUS_OK: u32 = 0;
 const STATUS_NOT_FOUND: u32 = 1;
@@ -22,6 +22,8 @@ const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const STREAM_REQUEST: u32 = 0;
 const METRIC_COUNTER: u32 = 0;
+const METRIC_GAUGE: u32 = 1;
+const CLOCK_WALL: u32 = 0;
 const CLOCK_MONOTONIC: u32 = 1;
 /// The gRPC status of a local reply, where the host is to derive it.
 const NO_GRPC_STATUS: i32 = -1;
@@ -79,11 +81,19 @@ impl rekey_engine::Sources for Sources {
     }
 }
 
-/// Milliseconds of the host's monotonic clock, the same for all workers.
-pub fn monotonic_ms() -> u64 {
+/// The moment by the host's clocks; the monotonic one is the same for all
+/// workers.
+pub fn now() -> Moment {
+    Moment {
+        monotonic: milliseconds(CLOCK_MONOTONIC),
+        wall: milliseconds(CLOCK_WALL),
+    }
+}
+
+fn milliseconds(clock: u32) -> u64 {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64. It fails for unknown clocks only.
-    unsafe { sys::clock_time_get(CLOCK_MONOTONIC, 0, &raw mut nanoseconds) };
+    unsafe { sys::clock_time_get(clock, 0, &raw mut nanoseconds) };
     nanoseconds / 1_000_000
 }
 
@@ -208,11 +218,19 @@ pub fn empty_queue(queue: u32) {
 
 /// Defines a counter; none if the host has no metrics.
 pub fn define_counter(name: &str) -> Option<u32> {
+    define_metric(METRIC_COUNTER, name)
+}
+
+/// Defines a gauge; none if the host has no metrics.
+pub fn define_gauge(name: &str) -> Option<u32> {
+    define_metric(METRIC_GAUGE, name)
+}
+
+fn define_metric(kind: u32, name: &str) -> Option<u32> {
     let mut metric = 0;
     // SAFETY: the host reads the name and writes one u32.
-    let status = unsafe {
-        sys::proxy_define_metric(METRIC_COUNTER, name.as_ptr(), name.len(), &raw mut metric)
-    };
+    let status =
+        unsafe { sys::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut metric) };
     (status == STATUS_OK).then_some(metric)
 }
 
@@ -220,6 +238,12 @@ pub fn define_counter(name: &str) -> Option<u32> {
 pub fn increment(metric: u32) {
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_increment_metric(metric, 1) };
+}
+
+/// Sets a gauge.
+pub fn record(metric: u32, value: u64) {
+    // SAFETY: no memory is passed.
+    unsafe { sys::proxy_record_metric(metric, value) };
 }
 
 fn header(map: u32, name: &str) -> Option<Vec<u8>> {
@@ -349,6 +373,7 @@ mod sys {
             metric: *mut u32,
         ) -> u32;
         pub fn proxy_increment_metric(metric: u32, by: i64) -> u32;
+        pub fn proxy_record_metric(metric: u32, value: u64) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]

@@ -45,12 +45,6 @@ impl HttpContext for Request {
 }
 
 impl Context for Request {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
-        if let Some(worker) = &self.worker {
-            worker.call_done(Active::Request(self.id), token, headers, body);
-        }
-    }
-
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
             worker.request_done(self.id);

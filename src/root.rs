@@ -83,7 +83,7 @@ impl RootContext for Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
         if let Some(worker) = &self.worker {
-            worker.call_done(Active::Root, token, headers, body);
+            worker.call_done(token, headers, body);
         }
     }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekey_engine::{
-    CallId, CallOutcome, CallOwner, Counter, Effect, Engine, Env, LogLevel, Refusal, Reply,
-    RequestId, StoreRequest,
+    CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Refusal, Reply, RequestId,
+    StoreRequest,
 };
 use rekey_protocol::{MARKER_HEADER, MARKER_VALUE, UserId};
 use zeroize::Zeroizing;
@@ -32,20 +32,25 @@ pub struct Worker {
     root: u32,
     engine: RefCell<Engine>,
     /// Calls under way by the host's token.
-    calls: RefCell<BTreeMap<u32, (CallId, CallOwner)>>,
+    calls: RefCell<BTreeMap<u32, CallId>>,
     doorbell: Cell<Option<u32>>,
-    metrics: BTreeMap<Counter, u32>,
+    counters: BTreeMap<Counter, u32>,
+    gauges: BTreeMap<Gauge, u32>,
 }
 
 impl Worker {
     pub fn new(root: u32, engine: Engine) -> Self {
-        let define = |counter: &Counter| Some((*counter, host::define_counter(counter.name())?));
+        let counters = Counter::ALL.iter();
+        let counters = counters.filter_map(|it| Some((*it, host::define_counter(it.name())?)));
+        let gauges = Gauge::ALL.iter();
+        let gauges = gauges.filter_map(|it| Some((*it, host::define_gauge(it.name())?)));
         Self {
             root,
             engine: RefCell::new(engine),
             calls: RefCell::default(),
             doorbell: Cell::new(None),
-            metrics: Counter::ALL.iter().filter_map(define).collect(),
+            counters: counters.collect(),
+            gauges: gauges.collect(),
         }
     }
 
@@ -60,14 +65,14 @@ impl Worker {
         goes_on
     }
 
-    /// A call's answer came: `headers` and `body` are its sizes.
-    pub fn call_done(&self, active: Active, token: u32, headers: usize, body: usize) {
+    /// A call's answer came to the root: `headers` and `body` are its sizes.
+    pub fn call_done(&self, token: u32, headers: usize, body: usize) {
         let known = self.calls.borrow_mut().remove(&token);
-        let Some((call, owner)) = known else { return };
+        let Some(call) = known else { return };
         // Without headers nothing of an answer may be read.
         if headers == 0 {
-            self.handle(active, |engine, env| {
-                engine.on_call_done(call, owner, CallOutcome::Lost, env);
+            self.handle(Active::Root, |engine, env| {
+                engine.on_call_done(call, CallOutcome::Lost, env);
             });
             return;
         }
@@ -82,28 +87,21 @@ impl Worker {
             marked,
             body: &body,
         };
-        self.handle(active, |engine, env| {
-            engine.on_call_done(call, owner, outcome, env)
+        self.handle(Active::Root, |engine, env| {
+            engine.on_call_done(call, outcome, env)
         });
     }
 
-    /// A request is over. The host drops the answers of its calls.
+    /// A request is over.
     pub fn request_done(&self, request: RequestId) {
-        let mut orphan = None;
         self.handle(Active::Request(request), |engine, _| {
-            orphan = engine.on_request_done(request);
+            engine.on_request_done(request);
         });
-        if let Some(orphan) = orphan {
-            self.calls
-                .borrow_mut()
-                .retain(|_, (call, _)| *call != orphan);
-        }
     }
 
     fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
-        let now = host::monotonic_ms();
         let mut env = Env {
-            now,
+            now: host::now(),
             sources: &mut host::Sources,
         };
         event(&mut self.engine.borrow_mut(), &mut env);
@@ -119,11 +117,7 @@ impl Worker {
         match effect {
             Effect::Continue { request, user } => return self.go_on(active, request, user),
             Effect::Reply { request, reply } => self.reply(active, request, &reply),
-            Effect::Call {
-                call,
-                owner,
-                request,
-            } => self.dispatch(call, owner, &request),
+            Effect::Call { call, request } => self.dispatch(call, &request),
             Effect::RingRoot => {
                 if let Some(queue) = self.doorbell.get() {
                     host::ring(queue);
@@ -131,8 +125,13 @@ impl Worker {
             }
             Effect::OwnDoorbell(name) => self.doorbell.set(host::register_queue(&name)),
             Effect::Count(counter) => {
-                if let Some(metric) = self.metrics.get(&counter) {
+                if let Some(metric) = self.counters.get(&counter) {
                     host::increment(*metric);
+                }
+            }
+            Effect::Show(gauge, value) => {
+                if let Some(metric) = self.gauges.get(&gauge) {
+                    host::record(*metric, value);
                 }
             }
             Effect::Log(LogLevel::Error, text) => log::error!("rekey: {text}"),
@@ -167,21 +166,14 @@ impl Worker {
         }
     }
 
-    fn dispatch(&self, call: CallId, owner: CallOwner, request: &StoreRequest) {
-        if owner == CallOwner::Root {
-            // An earlier effect may have turned the host to a request.
-            host::set_effective_context(self.root);
-        }
+    fn dispatch(&self, call: CallId, request: &StoreRequest) {
+        // An earlier effect may have turned the host to a request.
+        host::set_effective_context(self.root);
         // Copied, not borrowed: the host may call back from within.
-        let (cluster, authority, token) = {
+        let (authority, token) = {
             let engine = self.engine.borrow();
             let config = engine.config();
-            let token = config.store_token.clone();
-            (
-                config.store.cluster.clone(),
-                config.store.authority.clone(),
-                token,
-            )
+            (config.store.authority.clone(), config.store_token.clone())
         };
         let bearer = token.map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
         let mut headers = vec![
@@ -198,14 +190,12 @@ impl Worker {
             headers.push(("x-envoy-max-retries", "1"));
         }
         let timeout = Duration::from_millis(request.timeout_ms.into());
-        let sent = host::dispatch_call(&cluster, headers, &request.body, timeout);
+        let sent = host::dispatch_call(&request.cluster, headers, &request.body, timeout);
         match sent {
             Some(token) => {
-                self.calls.borrow_mut().insert(token, (call, owner));
+                self.calls.borrow_mut().insert(token, call);
             }
-            None => {
-                self.tell(|engine, env| engine.on_call_done(call, owner, CallOutcome::NotSent, env))
-            }
+            None => self.tell(|engine, env| engine.on_call_done(call, CallOutcome::NotSent, env)),
         }
     }
 }

@@ -3,14 +3,11 @@
 //! Every refusal names the field and says what it may be, because the log line
 //! that carries it is all that an operator gets to see.
 
-use rekey_protocol::{BadToken, ChecksumSecrets, SecretsError};
+use rekey_protocol::{BadToken, ChecksumSecrets, LEASE_CAP_MS, LEASE_LEAST_MS, SecretsError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::route;
-
-/// The longest lease that a gateway may ask for, in milliseconds (DESIGN 7).
-pub const LEASE_CAP_MS: u32 = 30_000;
 
 /// The environment variable with the checksum's secrets.
 pub const CHECKSUM_SECRET_VARIABLE: &str = "REKEY_CHECKSUM_SECRET";
@@ -28,7 +25,7 @@ pub struct Config {
     pub public_paths: Vec<String>,
     /// How long a gateway that lost the store goes on trusting its cache.
     pub lease_ms: u32,
-    /// Slots of the shared table.
+    /// Slots of the shared table; each holds a few keys.
     pub cache_slots: u32,
     /// Streams per worker that can be ended with their key.
     pub max_streams: u32,
@@ -199,7 +196,7 @@ fn check(written: &Written) -> Result<(), ConfigError> {
         10,
         30_000,
     )?;
-    range("lease_ms", written.lease_ms, 100, LEASE_CAP_MS)?;
+    range("lease_ms", written.lease_ms, LEASE_LEAST_MS, LEASE_CAP_MS)?;
     range("cache_slots", written.cache_slots, 1, 1 << 20)?;
     range("max_streams", written.max_streams, 0, 1 << 20)?;
     for (index, path) in written.public_paths.iter().enumerate() {

@@ -1,128 +1,65 @@
 //! The engine: takes events, decides, and yields effects.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use rekey_protocol::{ApiKey, Client, Digest, RANDOM_BYTES, RotationId, UserId};
+use rekey_protocol::{ApiKey, Client, Digest, Head, RANDOM_BYTES, RotationId};
 use zeroize::Zeroizing;
 
+use crate::claims::Nonce;
 use crate::config::Config;
+use crate::control::{Cell, Control};
 use crate::credentials;
+use crate::endpoint;
 use crate::env::{EntropyError, Env, RequestHead};
-use crate::metrics::Counter;
+use crate::feeder::Feeder;
+use crate::health::Health;
+use crate::lookups::{Answered, Lookups, Purpose, Sent, Waiter};
+use crate::metrics::{self, Counter};
+use crate::namespace;
+use crate::outbox::{Effect, LogLevel, Outbox, RequestId};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::rotation::{Progress, Rotation};
 use crate::route::{self, Route};
-use crate::store_call::{self, CallId, CallOutcome, CallOwner, Resolved, StoreFault, StoreRequest};
-use crate::tombstones::{self, Tombstones};
-use crate::workers::Claim;
+use crate::slots::{Active, Merged, Table, View};
+use crate::store_call::{self, CallId, CallOutcome, Resolved, StoreFault};
+use crate::workers::Number;
 
 /// Rotations under way in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
-/// The store's health is logged no more often than this, in milliseconds.
-const LOG_PAUSE_MS: u64 = 1_000;
-/// The longest request id that goes to the audit log, in bytes.
-const REQUEST_ID_MAX: usize = 128;
 /// Draws of random bytes for one key; even the second is never needed.
 const KEY_DRAWS: usize = 4;
-
-/// Names a request between the engine and the adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId(pub u32);
-
-/// Something for the adapter to do, in the order given.
-pub enum Effect {
-    /// Let the request go on to the upstream.
-    Continue {
-        /// Which.
-        request: RequestId,
-        /// Whose it is; none on a public path.
-        user: Option<UserId>,
-    },
-    /// Answer the request.
-    Reply {
-        /// Which.
-        request: RequestId,
-        /// With what.
-        reply: Reply,
-    },
-    /// Send this to the store and report [`Engine::on_call_done`].
-    Call {
-        /// To be named in the report.
-        call: CallId,
-        /// In whose name it is sent.
-        owner: CallOwner,
-        /// What is sent.
-        request: StoreRequest,
-    },
-    /// Call [`Engine::on_root`] from the root soon; the next tick serves too.
-    RingRoot,
-    /// From now on the root's doorbell is the queue of this name.
-    OwnDoorbell(String),
-    /// Count.
-    Count(Counter),
-    /// Tell the operator. Never holds a secret.
-    Log(LogLevel, String),
-}
-
-/// How much a log line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// The operator has to do something.
-    Error,
-    /// Something is amiss that may pass.
-    Warn,
-    /// It passed.
-    Info,
-}
 
 /// The decisions of one worker under one configuration. See the crate's head
 /// for how it is driven.
 pub struct Engine {
     config: Config,
     namespace: String,
-    tombstones: Tombstones,
-    claim: Claim,
-    waiting: BTreeMap<RequestId, Waiting>,
+    control: Cell,
+    table: Table,
+    nonce: Option<Nonce>,
+    number: Number,
+    feeder: Feeder,
+    lookups: Lookups,
     rotations: Vec<Rotation>,
-    last_call: u64,
-    effects: VecDeque<Effect>,
     health: Health,
-}
-
-/// A request that waits for the store's word on its key.
-struct Waiting {
-    call: CallId,
-    digest: Digest,
-    purpose: Purpose,
-}
-
-enum Purpose {
-    Authenticate,
-    Regenerate(Client),
-}
-
-/// What was last said of the store in the log.
-#[derive(Default)]
-struct Health {
-    fault: Option<StoreFault>,
-    logged: Option<u64>,
+    out: Outbox,
 }
 
 impl Engine {
     /// An engine without any state.
     pub fn new(config: Config) -> Self {
-        let namespace = tombstones::namespace(&config);
+        let namespace = namespace::of(&config);
         Self {
-            tombstones: Tombstones::new(namespace.clone(), config.cache_slots),
-            config,
-            namespace,
-            claim: Claim::default(),
-            waiting: BTreeMap::new(),
+            control: Cell::new(&namespace),
+            table: Table::new(&namespace, config.cache_slots),
+            nonce: None,
+            number: Number::default(),
+            feeder: Feeder::new(&config, &namespace),
+            lookups: Lookups::default(),
             rotations: Vec::new(),
-            last_call: 0,
-            effects: VecDeque::new(),
-            health: Health::default(),
+            health: Health::of(format!("key store (cluster {})", config.store.cluster)),
+            out: Outbox::default(),
+            namespace,
+            config,
         }
     }
 
@@ -133,12 +70,12 @@ impl Engine {
 
     /// Requests and rotations under way.
     pub fn under_way(&self) -> usize {
-        self.waiting.len() + self.rotations.len()
+        self.lookups.waiting() + self.rotations.len()
     }
 
     /// The next thing to do; to be asked until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.out.pop()
     }
 
     /// The headers of a request came. It is decided at once (a `Continue` or
@@ -150,11 +87,11 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         let purpose = match route::classify(&head.path(), &self.config.public_paths) {
-            Route::Public => return self.go_on(request, None),
+            Route::Public => return self.out.go_on(request, None),
             Route::Protected => Purpose::Authenticate,
-            Route::Regenerate => match check_endpoint(head) {
+            Route::Regenerate => match endpoint::check(head) {
                 Ok(client) => Purpose::Regenerate(client),
-                Err(refusal) => return self.refuse(request, refusal),
+                Err(refusal) => return self.out.refuse(request, refusal),
             },
         };
         let authorization = head.header("authorization").map(Zeroizing::new);
@@ -164,101 +101,100 @@ impl Engine {
             &self.config.secrets,
         ) {
             Ok(key) => key.digest(),
-            Err(refusal) => return self.refuse(request, refusal),
+            Err(refusal) => return self.out.refuse(request, refusal),
         };
         // A gRPC call is a POST of another kind: the gateway turns our answers to
         // it into headers, and a new key is not to be put into one.
-        if matches!(purpose, Purpose::Regenerate(_)) && is_grpc(head) {
-            return self.refuse(request, Refusal::MethodNotAllowed);
+        if matches!(purpose, Purpose::Regenerate(_)) && endpoint::is_grpc(head) {
+            return self.out.refuse(request, Refusal::MethodNotAllowed);
         }
-        if self.tombstones.contains(env.sources, &digest) {
-            self.count(Counter::TombstoneHit);
-            return self.refuse(request, Refusal::ApiKeyRevoked);
-        }
-        let call = self.new_call();
-        self.waiting.insert(
-            request,
-            Waiting {
-                call,
-                digest,
-                purpose,
-            },
-        );
-        let resolve = store_call::resolve(digest, self.config.store.resolve_timeout_ms);
-        let owner = CallOwner::Request(request);
-        self.effects.push_back(Effect::Call {
-            call,
-            owner,
-            request: resolve,
-        });
+        self.decide(request, digest, purpose, env);
     }
 
-    /// The request is over, whoever ended it. Returns the call that nobody
-    /// waits for any more, if there is one.
-    pub fn on_request_done(&mut self, request: RequestId) -> Option<CallId> {
-        let orphan = self.waiting.remove(&request).map(|waiting| waiting.call);
+    /// From what the gateway knows, or by asking the store.
+    fn decide(&mut self, request: RequestId, digest: Digest, purpose: Purpose, env: &mut Env<'_>) {
+        // G4: control first, then the slot.
+        let control = self.control.read(env);
+        let known = control.as_ref().map_or(View::Absent, |control| {
+            self.table.look(env.sources, control.generation, &digest)
+        });
+        let is_trusted = control.is_some_and(|control| control.trusts(env.now));
+        match known {
+            View::Revoked => {
+                self.out.count(Counter::TombstoneHit);
+                return self.out.refuse(request, Refusal::ApiKeyRevoked);
+            }
+            View::Active(active) if is_trusted => {
+                self.out.count(Counter::CacheHit);
+                return self.accept(request, digest, purpose, active, env);
+            }
+            // I7: without a lease no cached yes.
+            View::Active(_) | View::Absent => self.out.count(Counter::CacheMiss),
+        }
+        let arrival = self.lookups.arrival(control.as_ref(), env.now);
+        let call = self.out.new_call();
+        if self.lookups.join(digest, request, purpose, arrival, call) {
+            self.ring(env);
+        }
+    }
+
+    /// The request is over, whoever ended it.
+    pub fn on_request_done(&mut self, request: RequestId) {
+        self.lookups.leave(request);
         let place = self
             .rotations
             .iter()
             .position(|rotation| rotation.request == Some(request));
         let Some(mut rotation) = place.map(|place| self.rotations.swap_remove(place)) else {
-            return orphan;
+            return;
         };
-        self.count(Counter::RotationAbandoned);
+        self.out.count(Counter::RotationAbandoned);
         if let Progress::Pending = rotation.client_left() {
             self.rotations.push(rotation);
         }
-        None
     }
 
     /// A call was answered, or is known to be lost or unsent. A call that
     /// nobody waits for any more is ignored.
-    pub fn on_call_done(
-        &mut self,
-        call: CallId,
-        owner: CallOwner,
-        outcome: CallOutcome<'_>,
-        env: &mut Env<'_>,
-    ) {
-        match owner {
-            CallOwner::Request(request) => {
-                let awaited = self
-                    .waiting
-                    .get(&request)
-                    .is_some_and(|waiting| waiting.call == call);
-                if let Some(waiting) = self.waiting.remove(&request).filter(|_| awaited) {
-                    self.resolved(request, waiting, outcome, env);
-                }
-            }
-            CallOwner::Root => {
-                let place = self
-                    .rotations
-                    .iter()
-                    .position(|rotation| rotation.asked(call));
-                if let Some(place) = place {
-                    let rotation = self.rotations.swap_remove(place);
-                    self.rotation_answered(rotation, outcome, env);
-                }
-            }
+    pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
+        if self.feeder.asked(call) {
+            return self
+                .feeder
+                .answered(outcome, &self.control, &self.table, env, &mut self.out);
+        }
+        if let Some(answered) = self.lookups.answered(call) {
+            let outcome = self.note(store_call::read_resolved(outcome), env);
+            self.resolved(answered, outcome, env);
+            return self.on_root(env);
+        }
+        let mut rotations = self.rotations.iter();
+        if let Some(place) = rotations.position(|rotation| rotation.asked(call)) {
+            let rotation = self.rotations.swap_remove(place);
+            self.rotation_answered(rotation, outcome, env);
         }
     }
 
     /// The root was rung: sends what is due in the root's name.
     pub fn on_root(&mut self, env: &mut Env<'_>) {
+        // G5: a call remembers the generation it was sent in.
+        let control = self.control.read(env);
+        for (call, digest) in self.lookups.send_due(control.as_ref()) {
+            let store = &self.config.store;
+            let request = store_call::resolve(&store.cluster, digest, store.resolve_timeout_ms);
+            self.out.call(call, request);
+        }
+        let now = env.now.monotonic;
         for mut rotation in std::mem::take(&mut self.rotations) {
-            let call = self.new_call();
-            if let Some((attempt, timeout)) = rotation.next_attempt(call, env.now) {
+            let call = self.out.new_call();
+            if let Some((attempt, timeout)) = rotation.next_attempt(call, now) {
                 if rotation.attempts() > 1 {
-                    self.count(Counter::RotationRetried);
+                    self.out.count(Counter::RotationRetried);
                 }
-                let request = store_call::rotate(&attempt, timeout);
-                self.effects.push_back(Effect::Call {
-                    call,
-                    owner: CallOwner::Root,
-                    request,
-                });
+                let cluster = &self.config.store.cluster;
+                self.out
+                    .call(call, store_call::rotate(cluster, &attempt, timeout));
             }
-            let progress = rotation.tick(env.now);
+            let progress = rotation.tick(now);
             self.advance(rotation, progress, env);
         }
     }
@@ -266,39 +202,142 @@ impl Engine {
     /// Time passed. To be called every 100 ms or so.
     pub fn on_tick(&mut self, env: &mut Env<'_>) {
         self.own_doorbell(env);
+        if let Some(nonce) = self.nonce {
+            self.feeder.tick(nonce, &self.control, env, &mut self.out);
+        }
         self.on_root(env);
+        if let Some(control) = self.control.read(env) {
+            metrics::show(&control, env.now, self.config.lease_ms, &mut self.out);
+        }
     }
 
-    /// What the store said of the key of a waiting request.
+    /// What the store said of a key that requests wait to know of.
     fn resolved(
         &mut self,
-        request: RequestId,
-        waiting: Waiting,
-        outcome: CallOutcome<'_>,
+        answered: Answered,
+        outcome: Result<Resolved, StoreFault>,
         env: &mut Env<'_>,
     ) {
-        let Waiting {
-            digest, purpose, ..
-        } = waiting;
-        match self.note(store_call::read_resolved(outcome), env.now) {
+        let Answered {
+            digest,
+            sent,
+            waiters,
+        } = answered;
+        match outcome {
             // I7: a failure of the store is a 503, never a 401.
-            Err(_) => self.refuse(request, Refusal::KeyStoreUnavailable),
-            Ok(Resolved::Unknown) => self.refuse(request, Refusal::InvalidApiKey),
-            Ok(Resolved::Revoked { revision }) => {
+            Err(_) => self.refuse_all(waiters, Refusal::KeyStoreUnavailable),
+            Ok(Resolved::Unknown) => self.refuse_all(waiters, Refusal::InvalidApiKey),
+            Ok(Resolved::Revoked { revision, head }) => {
+                self.end_if_foreign(head, sent, env);
                 self.bury(&digest, revision, env);
-                self.refuse(request, Refusal::ApiKeyRevoked);
+                self.refuse_all(waiters, Refusal::ApiKeyRevoked);
             }
             Ok(Resolved::Active {
                 user,
                 rotation_allowed_in,
-            }) => match purpose {
-                Purpose::Authenticate => self.go_on(request, Some(user)),
-                Purpose::Regenerate(_) if rotation_allowed_in > 0 => {
-                    let retry_after = rotation_allowed_in.min(3600);
-                    self.refuse(request, Refusal::RateLimited { retry_after });
+                head,
+            }) => {
+                self.end_if_foreign(head, sent, env);
+                let wait_ms = rotation_allowed_in.min(3600) * 1000;
+                let active = Active {
+                    user,
+                    revision: head.revision,
+                    not_before: env.now.monotonic + wait_ms,
+                };
+                self.active(digest, sent, waiters, active, env);
+            }
+        }
+    }
+
+    /// The store said "active".
+    fn active(
+        &mut self,
+        digest: Digest,
+        sent: Sent,
+        waiters: Vec<Waiter>,
+        active: Active,
+        env: &mut Env<'_>,
+    ) {
+        let control = self.control.read(env);
+        // G5: cached, and shared, only in the generation that it was sent in.
+        let generation = control
+            .map(|control| control.generation)
+            .filter(|generation| sent.generation == Some(generation.number));
+        let merged = generation.and_then(|generation| {
+            let filled = self.table.fill(env.sources, generation, &digest, &active);
+            filled.ok()
+        });
+        let (active, is_cached) = match merged {
+            // G6: decided from what the slot says now.
+            Some(Merged::Revoked) => return self.refuse_all(waiters, Refusal::ApiKeyRevoked),
+            Some(Merged::TooOld) => {
+                self.out.count(Counter::CacheTooOld);
+                for waiter in waiters {
+                    self.ask_anew(digest, waiter);
                 }
-                Purpose::Regenerate(client) => self.begin_rotation(request, digest, client, env),
-            },
+                return;
+            }
+            Some(Merged::Active(active)) => {
+                self.out.count(Counter::CacheFilled);
+                (active, true)
+            }
+            None => (active, false),
+        };
+        for waiter in waiters {
+            if sent.may_serve(&waiter.arrival, active.revision, is_cached) {
+                self.accept(waiter.request, digest, waiter.purpose, active.clone(), env);
+            } else {
+                self.ask_anew(digest, waiter);
+            }
+        }
+    }
+
+    /// The key is good.
+    fn accept(
+        &mut self,
+        request: RequestId,
+        digest: Digest,
+        purpose: Purpose,
+        active: Active,
+        env: &mut Env<'_>,
+    ) {
+        let wait_ms = active.not_before.saturating_sub(env.now.monotonic);
+        match purpose {
+            Purpose::Authenticate => self.out.go_on(request, Some(active.user)),
+            Purpose::Regenerate(_) if wait_ms > 0 => {
+                let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
+                self.out
+                    .refuse(request, Refusal::RateLimited { retry_after });
+            }
+            Purpose::Regenerate(client) => self.begin_rotation(request, digest, client, env),
+        }
+    }
+
+    fn ask_anew(&mut self, digest: Digest, waiter: Waiter) {
+        let call = self.out.new_call();
+        if let Some(request) = self.lookups.ask_anew(digest, waiter, call) {
+            self.out.refuse(request, Refusal::KeyStoreUnavailable);
+        }
+    }
+
+    fn refuse_all(&mut self, waiters: Vec<Waiter>, refusal: Refusal) {
+        for waiter in waiters {
+            self.out.refuse(waiter.request, refusal);
+        }
+    }
+
+    /// An answer of another life of the store than the cache's ends lease and
+    /// generation before it is used (G5). A late answer to a call of an earlier
+    /// generation says nothing about this one.
+    fn end_if_foreign(&mut self, head: Head, sent: Sent, env: &mut Env<'_>) {
+        let ended = self.control.update(env.sources, |control: &Control| {
+            let is_of_now = sent.generation == Some(control.generation.number);
+            control
+                .after_answer_of(head.incarnation)
+                .filter(|_| is_of_now)
+        });
+        if ended.is_some() {
+            self.out.count(Counter::GenerationEnded);
         }
     }
 
@@ -308,9 +347,9 @@ impl Engine {
         outcome: CallOutcome<'_>,
         env: &mut Env<'_>,
     ) {
-        let progress = match self.note(store_call::read_decided(outcome), env.now) {
+        let progress = match self.note(store_call::read_decided(outcome), env) {
             Ok(decided) => rotation.decided(decided),
-            Err(fault) => rotation.failed(fault, env.now),
+            Err(fault) => rotation.failed(fault, env.now.monotonic),
         };
         self.advance(rotation, progress, env);
     }
@@ -323,18 +362,19 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         if self.rotations.len() >= MOST_ROTATIONS {
-            return self.refuse(request, Refusal::KeyStoreUnavailable);
+            return self.out.refuse(request, Refusal::KeyStoreUnavailable);
         }
         match self.draw_key(env) {
             Ok((id, new)) => {
+                let now = env.now.monotonic;
                 self.rotations
-                    .push(Rotation::new(request, id, old, new, client, env.now));
-                self.own_doorbell(env);
-                self.effects.push_back(Effect::RingRoot);
+                    .push(Rotation::new(request, id, old, new, client, now));
+                self.ring(env);
             }
             Err(error) => {
-                self.log(LogLevel::Error, format!("cannot make a key: {error}"));
-                self.refuse(request, Refusal::KeyStoreUnavailable);
+                self.out
+                    .log(LogLevel::Error, format!("cannot make a key: {error}"));
+                self.out.refuse(request, Refusal::KeyStoreUnavailable);
             }
         }
     }
@@ -363,10 +403,11 @@ impl Engine {
                 revision,
             } => {
                 self.bury(&rotation.old_digest(), revision, env);
+                // G12: the new key is not cached on our own account.
                 if let Some(request) = rotation.request {
-                    self.count(Counter::Rotated);
+                    self.out.count(Counter::Rotated);
                     let reply = Reply::rotated(&key, &created_at);
-                    self.effects.push_back(Effect::Reply { request, reply });
+                    self.out.push(Effect::Reply { request, reply });
                 }
             }
             Progress::Refused {
@@ -377,123 +418,55 @@ impl Engine {
                     self.bury(&rotation.old_digest(), revision, env);
                 }
                 if let Some(request) = rotation.request {
-                    self.refuse(request, refusal);
+                    self.out.refuse(request, refusal);
                 }
             }
         }
     }
 
-    /// Writes down that a key is revoked. If that fails the store is asked
-    /// again next time, which is slower and no less right.
+    /// Writes down that a key is revoked (G5: always). If that fails the store
+    /// is asked again next time, which is slower and no less right.
     fn bury(&mut self, digest: &Digest, revision: u64, env: &mut Env<'_>) {
-        if self
-            .tombstones
-            .insert(env.sources, digest, revision)
-            .is_ok()
-        {
-            self.count(Counter::TombstoneWritten);
+        let Some(control) = self.control.read(env) else {
+            return;
+        };
+        let buried = self
+            .table
+            .bury(env.sources, control.generation, digest, revision);
+        if buried.is_ok() {
+            self.out.count(Counter::TombstoneWritten);
         }
+    }
+
+    fn ring(&mut self, env: &mut Env<'_>) {
+        self.own_doorbell(env);
+        self.out.push(Effect::RingRoot);
     }
 
     fn own_doorbell(&mut self, env: &mut Env<'_>) {
-        if let Some(number) = self.claim.keep(&self.namespace, env) {
+        if self.nonce.is_none() {
+            self.nonce = Nonce::draw(env);
+        }
+        let Some(nonce) = self.nonce else { return };
+        if let Some(number) = self.number.keep(nonce, &self.namespace, env) {
             let name = format!("{}doorbell.{number}", self.namespace);
-            self.effects.push_back(Effect::OwnDoorbell(name));
+            self.out.push(Effect::OwnDoorbell(name));
         }
     }
 
-    /// Counts a call's end and tells the operator when the store's health
-    /// changes: once, not once a request.
-    fn note<T>(&mut self, answer: Result<T, StoreFault>, now: u64) -> Result<T, StoreFault> {
+    /// Counts a call's end, and tells the operator of a change.
+    fn note<T>(
+        &mut self,
+        answer: Result<T, StoreFault>,
+        env: &mut Env<'_>,
+    ) -> Result<T, StoreFault> {
         let fault = answer.as_ref().err().copied();
-        self.count(match fault {
+        self.out.count(match fault {
             None => Counter::StoreAnswered,
             Some(StoreFault::NotSent) => Counter::StoreNotSent,
             Some(_) => Counter::StoreFailed,
         });
-        let quiet = self
-            .health
-            .logged
-            .is_some_and(|at| now.saturating_sub(at) < LOG_PAUSE_MS);
-        if fault != self.health.fault && !quiet {
-            self.health = Health {
-                fault,
-                logged: Some(now),
-            };
-            let cluster = &self.config.store.cluster;
-            let (level, text) = match fault {
-                None => (
-                    LogLevel::Info,
-                    format!("key store (cluster {cluster}) answers again"),
-                ),
-                Some(fault) => {
-                    let level = match fault {
-                        StoreFault::Unauthorized => LogLevel::Error,
-                        _ => LogLevel::Warn,
-                    };
-                    let why = fault.explain();
-                    (
-                        level,
-                        format!("call to the key store (cluster {cluster}) failed: {why}"),
-                    )
-                }
-            };
-            self.log(level, text);
-        }
+        self.health.note(fault, env.now.monotonic, &mut self.out);
         answer
     }
-
-    fn go_on(&mut self, request: RequestId, user: Option<UserId>) {
-        self.count(if user.is_some() {
-            Counter::Allowed
-        } else {
-            Counter::Public
-        });
-        self.effects.push_back(Effect::Continue { request, user });
-    }
-
-    fn refuse(&mut self, request: RequestId, refusal: Refusal) {
-        self.count(refusal.into());
-        self.effects.push_back(Effect::Reply {
-            request,
-            reply: Reply::refused(refusal),
-        });
-    }
-
-    fn count(&mut self, counter: Counter) {
-        self.effects.push_back(Effect::Count(counter));
-    }
-
-    fn log(&mut self, level: LogLevel, text: String) {
-        self.effects.push_back(Effect::Log(level, text));
-    }
-
-    fn new_call(&mut self) -> CallId {
-        self.last_call += 1;
-        CallId(self.last_call)
-    }
-}
-
-/// As Envoy tells a gRPC call: by its content type.
-fn is_grpc(head: &dyn RequestHead) -> bool {
-    let content_type = head.header("content-type").unwrap_or_default();
-    content_type.starts_with(b"application/grpc")
-}
-
-/// The checks of the endpoint that come before the key, in the contract's
-/// order: method, then Idempotency-Key.
-fn check_endpoint(head: &dyn RequestHead) -> Result<Client, Refusal> {
-    if head.method() != b"POST" {
-        return Err(Refusal::MethodNotAllowed);
-    }
-    credentials::check_idempotency_key(head.header("idempotency-key").as_deref())?;
-    // A gateway may be told to keep the client's own, which can be anything: one
-    // that made the rotate call too large for the store would cost the rotation.
-    let request_id = head
-        .header("x-request-id")
-        .filter(|id| id.len() <= REQUEST_ID_MAX);
-    Ok(Client {
-        address: head.client_address(),
-        request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
-    })
 }

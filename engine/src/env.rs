@@ -1,11 +1,13 @@
 //! What an event brings along: the time, entropy and the process's shared data.
 //! Traits and plain values; who implements them is not known here.
 
+use crate::control::Moment;
+
 /// The moment of an event and what can be reached at it.
 pub struct Env<'a> {
-    /// Monotonic time in milliseconds, from any origin that all workers of the
-    /// process share.
-    pub now: u64,
+    /// When it happened, sampled in the event's own callback (G1). The
+    /// monotonic clock's origin is any that all workers of the process share.
+    pub now: Moment,
     /// Shared data and entropy.
     pub sources: &'a mut dyn Sources,
 }
@@ -48,6 +50,9 @@ pub enum SharedDataError {
     /// The host refused.
     #[error("the host refused (status {0})")]
     Host(u32),
+    /// What is there is not ours, or of another version; it is left alone.
+    #[error("the value there cannot be understood")]
+    Unreadable,
 }
 
 /// The parts of a request that decide on it. Each is asked for at most once
@@ -80,6 +85,19 @@ pub(crate) mod testing {
         /// How many of the next writes another worker beats.
         pub lose_races: u32,
         pub entropy_fails: bool,
+        /// Whether slots cannot be written.
+        pub refuse_slots: bool,
+    }
+
+    impl Memory {
+        /// An event at this monotonic time; the wall clock is a million ahead.
+        pub fn at(&mut self, monotonic: u64) -> Env<'_> {
+            let wall = 1_000_000 + monotonic;
+            Env {
+                now: Moment { monotonic, wall },
+                sources: self,
+            }
+        }
     }
 
     impl SharedData for Memory {
@@ -88,6 +106,9 @@ pub(crate) mod testing {
         }
 
         fn set(&mut self, name: &str, value: &[u8], cas: Cas) -> Result<(), SharedDataError> {
+            if self.refuse_slots && name.contains("slot.") {
+                return Err(SharedDataError::Host(1));
+            }
             if self.lose_races > 0 {
                 self.lose_races -= 1;
                 return Err(SharedDataError::CasMismatch);

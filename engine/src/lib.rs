@@ -10,31 +10,48 @@
 //! getters. After each event the adapter polls until there is nothing left.
 //!
 //! The files, in the order of a request: [`config`] (what the operator said),
-//! `route` (which rule a path falls under), `credentials` (the key in the
-//! header), `tombstones` (keys known to be revoked), `store_call` (what the
-//! store's answer means), `rotation` (one replacement of a key, over all its
-//! attempts), `refusal` and `reply` (what the client reads).
+//! `route` (which rule a path falls under), `endpoint` and `credentials` (what
+//! the client brought), [`control`] (what may be trusted, and until when),
+//! [`slots`] (the keys that are known), [`lookups`] (who waits for the store),
+//! `store_call` (what the store's answer means), `rotation` (one replacement of
+//! a key, over all its attempts), `refusal` and `reply` (what the client reads).
+//! Beside the requests `feeder` follows the store's change feed.
+//!
+//! The rules of the revocation protocol (PROTOCOL.md) are plain functions of
+//! plain values in [`control`], [`slots`] and [`lookups`], so that a model
+//! checker can run them as they are.
 
+mod claims;
+mod codec;
 pub mod config;
+pub mod control;
 mod credentials;
+mod endpoint;
 mod engine;
 mod env;
+mod feeder;
+mod health;
+pub mod lookups;
 mod metrics;
+mod namespace;
+mod outbox;
 mod refusal;
 mod reply;
 mod rotation;
 mod route;
+pub mod slots;
 mod store_call;
-mod tombstones;
 mod workers;
 
 #[cfg(test)]
 mod scenarios;
 
 pub use config::{Config, ConfigError};
-pub use engine::{Effect, Engine, LogLevel, RequestId};
+pub use control::Moment;
+pub use engine::Engine;
 pub use env::{Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources};
-pub use metrics::Counter;
+pub use metrics::{Counter, Gauge};
+pub use outbox::{Effect, LogLevel, RequestId};
 pub use refusal::Refusal;
 pub use reply::Reply;
-pub use store_call::{CallId, CallOutcome, CallOwner, StoreRequest};
+pub use store_call::{CallId, CallOutcome, StoreRequest};

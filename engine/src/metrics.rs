@@ -1,18 +1,20 @@
-//! The filter's counters: names that the adapter defines once.
+//! The filter's counters and gauges: names that the adapter defines once.
 //!
 //! proxy-wasm metrics have no tags, so the label is part of the name,
 //! `rekey.<thing>.<label>.<value>`, and the gateway's `stats_tags` (envoy.yaml)
 //! make a tag of it again.
 
+use crate::control::{Control, Moment};
+use crate::outbox::Outbox;
 use crate::refusal::Refusal;
 
-macro_rules! counters {
-    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
-        /// Something that is counted.
+macro_rules! metrics {
+    ($(#[$what:meta])+ $kind:ident { $($(#[$doc:meta])+ $variant:ident = $name:literal,)+ }) => {
+        $(#[$what])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Counter { $($(#[$doc])+ $variant,)+ }
+        pub enum $kind { $($(#[$doc])+ $variant,)+ }
 
-        impl Counter {
+        impl $kind {
             /// All of them, to be defined at the start.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
@@ -24,7 +26,9 @@ macro_rules! counters {
     };
 }
 
-counters! {
+metrics! {
+    /// Something that is counted.
+    Counter {
     /// Went on to the upstream with its user.
     Allowed = "rekey.requests.outcome.allowed",
     /// Went on without a key, its path being public.
@@ -61,6 +65,58 @@ counters! {
     TombstoneHit = "rekey.tombstones.event.hit",
     /// A revoked key was written down.
     TombstoneWritten = "rekey.tombstones.event.written",
+    /// A key was decided on from the table, under the lease.
+    CacheHit = "rekey.cache.event.hit",
+    /// A key was not in the table, or there was no lease: the store was asked.
+    CacheMiss = "rekey.cache.event.miss",
+    /// A key was put into the table.
+    CacheFilled = "rekey.cache.event.filled",
+    /// The store's answer was older than what the table knows; it was asked anew.
+    CacheTooOld = "rekey.cache.event.too_old",
+    /// The store answered a poll of the change feed.
+    FeedAnswered = "rekey.feed.event.answered",
+    /// A poll of the change feed came to nothing.
+    FeedFailed = "rekey.feed.event.failed",
+    /// The store began the gateway's cache anew.
+    FeedReset = "rekey.feed.event.reset",
+    /// A revocation could not be written down; the lease is not extended.
+    FeedUnwritten = "rekey.feed.event.unwritten",
+    /// A worker took the feeder's role over.
+    FeederTaken = "rekey.feed.event.taken_over",
+    /// The store turned out to be in another life than the cache: it was dropped.
+    GenerationEnded = "rekey.feed.event.generation_ended",
+    }
+}
+
+metrics! {
+    /// Something that has a value, the same for all workers.
+    Gauge {
+    /// 1 while cached trust lasts, else 0.
+    LeaseHeld = "rekey.lease_held",
+    /// Milliseconds until cached trust ends.
+    LeaseRemaining = "rekey.lease_remaining_ms",
+    /// The store's revision up to which all changes are applied.
+    AppliedRevision = "rekey.applied_revision",
+    /// Milliseconds since the poll was sent that last extended the lease: how
+    /// old the gateway's view of the store is at most. Stays when there is none.
+    FeedLag = "rekey.feed_lag_ms",
+    }
+}
+
+/// Shows what the control record says, which all workers see alike.
+pub fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
+    let is_held = control.trusts(now);
+    let until = control.deadline.monotonic;
+    let left = until.saturating_sub(now.monotonic);
+    out.show(Gauge::LeaseHeld, is_held.into());
+    out.show(Gauge::LeaseRemaining, if is_held { left } else { 0 });
+    if let Some(applied) = control.applied {
+        out.show(Gauge::AppliedRevision, applied.revision);
+    }
+    if until > 0 {
+        let sent = until.saturating_sub(lease_ms.into());
+        out.show(Gauge::FeedLag, now.monotonic.saturating_sub(sent));
+    }
 }
 
 impl From<Refusal> for Counter {
@@ -89,6 +145,9 @@ mod tests {
         assert_eq!(names.len(), Counter::ALL.len());
         for name in names {
             assert_eq!(name.split('.').count(), 4, "{name}");
+        }
+        for gauge in Gauge::ALL {
+            assert_eq!(gauge.name().split('.').count(), 2, "{gauge:?}");
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::refusal::Refusal;
 use crate::store_call::{CallId, Decided, ROTATE_TIMEOUT_MS, StoreFault};
 
 /// How long a rotation is pursued, in milliseconds: longer than the store may
-/// hold an answer for the longest lease with its margin.
-pub const PATIENCE_MS: u64 = ROTATE_TIMEOUT_MS as u64 + 1_650;
+/// hold an answer for the longest lease with its margin, also where the last
+/// pause would reach beyond it.
+pub const PATIENCE_MS: u64 = ROTATE_TIMEOUT_MS as u64 + LONGEST_PAUSE_MS + 2 * LEAST_TIMEOUT_MS;
 
 /// No attempt is started with less time than this, in milliseconds.
 const LEAST_TIMEOUT_MS: u64 = 100;

@@ -5,34 +5,25 @@
 //! says nothing, and nothing is not a no (I7).
 
 use rekey_protocol::{
-    CreatedAt, Digest, ErrorBody, ErrorCode, RESOLVE_PATH, ROTATE_PATH, ResolveRequest,
-    ResolveResponse, ResolvedState, RotateRequest, RotateResponse, UserId,
+    CreatedAt, Digest, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, Head,
+    LEASE_CAP_MS, RESOLVE_PATH, ROTATE_PATH, ResolveRequest, ResolveResponse, ResolvedState,
+    RotateRequest, RotateResponse, UserId, lease_margin_ms,
 };
-
-use crate::config::LEASE_CAP_MS;
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
 /// answer for the longest lease of any gateway, with margin (DESIGN section 7).
-pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + LEASE_CAP_MS / 100 + 50 + 2_000;
+pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + lease_margin_ms(LEASE_CAP_MS) + 2_000;
 
 /// Names a call between the engine and the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// In whose name a call is sent. The host drops the answer of a call whose
-/// owner has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallOwner {
-    /// The request that waits for it: if its client leaves, nobody needs it.
-    Request(crate::RequestId),
-    /// The root, which outlives every request.
-    Root,
-}
-
-/// A `POST` with a JSON body to the store's cluster. The adapter adds the
+/// A `POST` with a JSON body to the store. The adapter adds the
 /// `:authority`, the content type and the gateway's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreRequest {
+    /// The gateway's cluster that it goes to.
+    pub cluster: String,
     /// The `:path`.
     pub path: &'static str,
     /// JSON.
@@ -112,11 +103,15 @@ pub enum Resolved {
         user: UserId,
         /// Whole seconds until the user may rotate.
         rotation_allowed_in: u64,
+        /// Where the store's history stood in the snapshot of the answer (S1).
+        head: Head,
     },
     /// Replaced or revoked.
     Revoked {
         /// The revision that revoked it.
         revision: u64,
+        /// As for an active one.
+        head: Head,
     },
     /// Never issued.
     Unknown,
@@ -149,9 +144,10 @@ pub enum Decided {
 }
 
 /// The call that asks whose key this is.
-pub fn resolve(digest: Digest, timeout_ms: u32) -> StoreRequest {
+pub fn resolve(cluster: &str, digest: Digest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(&ResolveRequest { digest }).unwrap_or_default();
     StoreRequest {
+        cluster: cluster.to_owned(),
         path: RESOLVE_PATH,
         body,
         timeout_ms,
@@ -160,15 +156,35 @@ pub fn resolve(digest: Digest, timeout_ms: u32) -> StoreRequest {
 }
 
 /// The call that replaces a key.
-pub fn rotate(request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
+pub fn rotate(cluster: &str, request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(request).unwrap_or_default();
     // Not repeated by the gateway: each attempt has a number of its own (S11).
     StoreRequest {
+        cluster: cluster.to_owned(),
         path: ROTATE_PATH,
         body,
         timeout_ms,
         idempotent: false,
     }
+}
+
+/// The call that asks what was revoked since.
+pub fn feed(cluster: &str, request: &FeedRequest, timeout_ms: u32) -> StoreRequest {
+    let body = serde_json::to_vec(request).unwrap_or_default();
+    // Repeating is the feeder's: the lease runs from when *it* sent (G1).
+    StoreRequest {
+        cluster: cluster.to_owned(),
+        path: FEED_PATH,
+        body,
+        timeout_ms,
+        idempotent: false,
+    }
+}
+
+/// What the answer to [`feed`] means.
+pub fn read_feed(outcome: CallOutcome<'_>) -> Result<FeedResponse, StoreFault> {
+    let body = read(outcome)?.ok_or(StoreFault::Unreadable)?;
+    serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)
 }
 
 /// What the answer to [`resolve`] means.
@@ -182,9 +198,11 @@ pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
         ResolvedState::Active => Resolved::Active {
             user: answer.user,
             rotation_allowed_in: answer.rotation_allowed_in,
+            head: answer.head,
         },
         ResolvedState::Revoked => Resolved::Revoked {
             revision: answer.revision,
+            head: answer.head,
         },
     })
 }

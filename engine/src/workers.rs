@@ -5,7 +5,8 @@
 //! workers under one number is no fault: a queue is only a doorbell, and what
 //! a lost ring should have started is started by the next tick.
 
-use crate::env::{Cas, Env};
+use crate::claims::{Claimed, Nonce};
+use crate::env::Env;
 
 /// Claims that a process can have; more workers than that go without a number.
 const MOST_WORKERS: u32 = 1024;
@@ -14,64 +15,32 @@ const RENEW_MS: u64 = 2_000;
 /// After how long without renewal a claim is free, in milliseconds.
 const EXPIRY_MS: u64 = 10_000;
 
-/// One worker's claim.
+/// One worker's number.
 #[derive(Default)]
-pub struct Claim {
-    nonce: Option<[u8; 8]>,
+pub struct Number {
     held: Option<u32>,
     renewed: u64,
 }
 
-impl Claim {
+impl Number {
     /// Renews or makes the claim, if it is time. Returns the number if it is
     /// one that was not held before.
-    pub fn keep(&mut self, namespace: &str, env: &mut Env<'_>) -> Option<u32> {
-        if self.held.is_some() && env.now.saturating_sub(self.renewed) < RENEW_MS {
+    pub fn keep(&mut self, nonce: Nonce, namespace: &str, env: &mut Env<'_>) -> Option<u32> {
+        let now = env.now.monotonic;
+        if self.held.is_some() && now.saturating_sub(self.renewed) < RENEW_MS {
             return None;
         }
-        let nonce = self.nonce(env)?;
-        let held = self
-            .held
-            .filter(|number| try_claim(namespace, *number, nonce, env));
-        let number = held
-            .or_else(|| (0..MOST_WORKERS).find(|number| try_claim(namespace, *number, nonce, env)));
-        self.renewed = env.now;
+        let mut is_ours = |number: &u32| {
+            let name = format!("{namespace}worker.{number}");
+            nonce.claim(&name, EXPIRY_MS, env) != Claimed::NotOurs
+        };
+        let held = self.held.filter(&mut is_ours);
+        let number = held.or_else(|| (0..MOST_WORKERS).find(is_ours));
+        self.renewed = now;
         let is_new = number.is_some() && number != self.held;
         self.held = number;
         self.held.filter(|_| is_new)
     }
-
-    fn nonce(&mut self, env: &mut Env<'_>) -> Option<[u8; 8]> {
-        if self.nonce.is_none() {
-            let mut nonce = [0; 8];
-            env.sources.fill_random(&mut nonce).ok()?;
-            self.nonce = Some(nonce);
-        }
-        self.nonce
-    }
-}
-
-/// The value is the owner's nonce and the time of its last renewal.
-fn try_claim(namespace: &str, number: u32, nonce: [u8; 8], env: &mut Env<'_>) -> bool {
-    let name = format!("{namespace}worker.{number}");
-    let cas = match env.sources.get(&name) {
-        Ok(None) => Cas::Absent,
-        Ok(Some((value, version))) => {
-            let owner = value.first_chunk::<8>().copied();
-            let renewed = value
-                .last_chunk::<8>()
-                .copied()
-                .map_or(0, u64::from_be_bytes);
-            let expired = env.now.saturating_sub(renewed) >= EXPIRY_MS;
-            if owner != Some(nonce) && !expired {
-                return false;
-            }
-            Cas::Version(version)
-        }
-        Err(_) => return false,
-    };
-    let value: Vec<u8> = nonce.into_iter().chain(env.now.to_be_bytes()).collect();
-    env.sources.set(&name, &value, cas).is_ok()
 }
 
 #[cfg(test)]
@@ -79,20 +48,21 @@ mod tests {
     use super::*;
     use crate::env::testing::Memory;
 
-    fn keep(claim: &mut Claim, memory: &mut Memory, now: u64) -> Option<u32> {
-        claim.keep(
-            "n.",
-            &mut Env {
-                now,
-                sources: memory,
-            },
-        )
+    /// A worker and its number.
+    struct Worker(Nonce, Number);
+
+    fn worker(memory: &mut Memory) -> Worker {
+        Worker(Nonce::draw(&mut memory.at(0)).unwrap(), Number::default())
+    }
+
+    fn keep(worker: &mut Worker, memory: &mut Memory, now: u64) -> Option<u32> {
+        worker.1.keep(worker.0, "n.", &mut memory.at(now))
     }
 
     #[test]
     fn workers_get_distinct_numbers_and_keep_them() {
         let mut memory = Memory::default();
-        let (mut a, mut b) = (Claim::default(), Claim::default());
+        let (mut a, mut b) = (worker(&mut memory), worker(&mut memory));
         assert_eq!(keep(&mut a, &mut memory, 0), Some(0));
         assert_eq!(keep(&mut b, &mut memory, 1), Some(1));
         for now in (0..60_000).step_by(1_000) {
@@ -107,7 +77,7 @@ mod tests {
         let mut memory = Memory::default();
         for reload in 0..50_u64 {
             // Each reload of a VM is a worker with a new nonce (I8).
-            let number = keep(&mut Claim::default(), &mut memory, reload * EXPIRY_MS);
+            let number = keep(&mut worker(&mut memory), &mut memory, reload * EXPIRY_MS);
             assert_eq!(number, Some(0));
         }
         assert_eq!(memory.entries.len(), 1);
@@ -116,7 +86,7 @@ mod tests {
     #[test]
     fn a_stalled_worker_moves_on() {
         let mut memory = Memory::default();
-        let (mut stalled, mut quick) = (Claim::default(), Claim::default());
+        let (mut stalled, mut quick) = (worker(&mut memory), worker(&mut memory));
         assert_eq!(keep(&mut stalled, &mut memory, 0), Some(0));
         assert_eq!(keep(&mut quick, &mut memory, EXPIRY_MS), Some(0));
         assert_eq!(keep(&mut stalled, &mut memory, EXPIRY_MS + 1), Some(1));

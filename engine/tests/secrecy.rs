@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 
 use rekey_engine::{
-    CallId, CallOutcome, CallOwner, Cas, Config, Effect, Engine, EntropyError, Env, RequestHead,
+    CallId, CallOutcome, Cas, Config, Effect, Engine, EntropyError, Env, Moment, RequestHead,
     RequestId, SharedData, SharedDataError, Sources, StoreRequest,
 };
-use rekey_protocol::{ChecksumSecrets, Digest, RANDOM_BYTES, RotateRequest};
+use rekey_protocol::{ChecksumSecrets, Digest, FEED_PATH, RANDOM_BYTES, RotateRequest};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789-checksum-secret";
@@ -92,7 +92,8 @@ struct Worker {
     outside: Outside,
     now: u64,
     requests: u32,
-    calls: Vec<(CallId, CallOwner, StoreRequest)>,
+    is_rung: bool,
+    calls: Vec<(CallId, StoreRequest)>,
 }
 
 impl Worker {
@@ -104,32 +105,39 @@ impl Worker {
             outside: Outside::default(),
             now: 5_000,
             requests: 0,
+            is_rung: false,
             calls: Vec::new(),
         }
     }
 
     fn event(&mut self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
+        let (monotonic, wall) = (self.now, 1_000_000 + self.now);
         let mut env = Env {
-            now: self.now,
+            now: Moment { monotonic, wall },
             sources: &mut self.outside,
         };
         event(&mut self.engine, &mut env);
         while let Some(effect) = self.engine.poll_effect() {
             self.note(effect);
         }
+        if std::mem::take(&mut self.is_rung) {
+            self.ring();
+        }
+    }
+
+    fn ring(&mut self) {
+        self.event(|engine, env| engine.on_root(env));
     }
 
     fn note(&mut self, effect: Effect) {
         let outside = &mut self.outside;
         match effect {
-            Effect::Call {
-                call,
-                owner,
-                request,
-            } => {
+            Effect::Call { call, request } => {
                 outside.calls.extend(&request.body);
                 outside.calls.extend(request.path.as_bytes());
-                self.calls.push((call, owner, request));
+                if request.path != FEED_PATH {
+                    self.calls.push((call, request));
+                }
             }
             Effect::Reply { reply, .. } => {
                 let headers = reply.headers.iter();
@@ -142,7 +150,8 @@ impl Worker {
             }
             Effect::Log(_, text) => outside.logs.extend(text.as_bytes()),
             Effect::OwnDoorbell(name) => outside.shared.extend(name.as_bytes()),
-            Effect::Continue { .. } | Effect::RingRoot | Effect::Count(_) => {}
+            Effect::RingRoot => self.is_rung = true,
+            Effect::Continue { .. } | Effect::Count(_) | Effect::Show(..) => {}
         }
     }
 
@@ -155,14 +164,14 @@ impl Worker {
 
     /// Answers the call under way.
     fn answer(&mut self, status: u16, marked: bool, body: &Value) {
-        let (call, owner, _) = self.calls.remove(0);
+        let (call, _) = self.calls.remove(0);
         let body = body.to_string();
         let outcome = CallOutcome::Answer {
             status,
             marked,
             body: body.as_bytes(),
         };
-        self.event(|engine, env| engine.on_call_done(call, owner, outcome, env));
+        self.event(|engine, env| engine.on_call_done(call, outcome, env));
     }
 
     fn pass(&mut self, milliseconds: u64) {
@@ -205,7 +214,7 @@ fn no_secret_leaves_the_engine() {
     worker.pass(100);
     worker.answer(502, false, &Value::Null);
     worker.pass(100);
-    let sent: RotateRequest = serde_json::from_slice(&worker.calls[0].2.body).unwrap();
+    let sent: RotateRequest = serde_json::from_slice(&worker.calls[0].1.body).unwrap();
     let done = json!({"outcome": "rotated", "created_at": "2025-01-31T16:00:00Z",
         "revision": 10, "new_digest": sent.new_digest, "user": "u_1"});
     worker.answer(200, true, &done);

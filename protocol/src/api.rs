@@ -59,7 +59,7 @@ pub enum ResolvedState {
 }
 
 /// A point in the store's history (PROTOCOL S8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Head {
     /// This life of the store.

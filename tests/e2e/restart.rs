@@ -108,6 +108,7 @@ fn all_holds_after_a_restart_of_the_store() {
         nothing_is_decided_without_the_store(&fleet, &user, &unused.api_key);
         fleet.store.restart().unwrap();
         until_served(&fleet.client(), &user.new);
+        fleet.until_there_is_a_lease();
         user.still_holds(&fleet);
         assert_eq!(fleet.client().get(SCRAPE, &unused.api_key).status, 200);
         let another = Rotated::start(&fleet);
@@ -117,9 +118,11 @@ fn all_holds_after_a_restart_of_the_store() {
     fleet.assert_no_trap();
 }
 
-/// I7: it is a 503, and never a 401 for a key that may be good.
+/// I7: once the lease is over it is a 503, and never a 401 for a key that may be
+/// good.
 fn nothing_is_decided_without_the_store(fleet: &TestFleet, user: &Rotated, unused: &str) {
     let client = fleet.client();
+    fleet.until_the_lease_is_over(&user.new);
     let unavailable = (503, "key_store_unavailable".to_owned());
     for key in [&user.new, unused] {
         for answer in [client.get(SCRAPE, key), client.regenerate(key)] {

@@ -2,15 +2,16 @@
 //! store answers, event by event.
 
 mod contract;
+mod lease;
 
 use std::collections::BTreeMap;
 
-use rekey_protocol::{ChecksumSecrets, RotateRequest};
+use rekey_protocol::{ChecksumSecrets, FEED_PATH, RotateRequest};
 use serde_json::{Value, json};
 
 use crate::env::testing::Memory;
 use crate::{
-    CallId, CallOutcome, CallOwner, Config, Counter, Effect, Engine, Env, LogLevel, RequestHead,
+    CallId, CallOutcome, Config, Counter, Effect, Engine, Env, Gauge, LogLevel, RequestHead,
     RequestId, StoreRequest,
 };
 
@@ -72,10 +73,15 @@ struct Worker {
     now: u64,
     last_request: u32,
     ends: BTreeMap<RequestId, End>,
-    calls: Vec<(CallId, CallOwner, StoreRequest)>,
+    calls: Vec<(CallId, StoreRequest)>,
+    /// Polls of the change feed, apart from the calls of requests.
+    polls: Vec<(CallId, StoreRequest)>,
     counts: BTreeMap<Counter, u32>,
+    gauges: BTreeMap<Gauge, u64>,
     log: Vec<(LogLevel, String)>,
     rings: u32,
+    /// Whether the root hears its bell only when it ticks.
+    bell_is_lost: bool,
 }
 
 impl Worker {
@@ -92,18 +98,25 @@ impl Worker {
             last_request: 0,
             ends: BTreeMap::new(),
             calls: Vec::new(),
+            polls: Vec::new(),
             counts: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             log: Vec::new(),
             rings: 0,
+            bell_is_lost: false,
         }
     }
 
     fn event(&mut self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
-        let mut env = Env {
-            now: self.now,
-            sources: &mut self.memory,
-        };
-        event(&mut self.engine, &mut env);
+        event(&mut self.engine, &mut self.memory.at(self.now));
+        let rings = self.rings;
+        self.perform();
+        if self.rings > rings && !self.bell_is_lost {
+            self.ring();
+        }
+    }
+
+    fn perform(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Continue { request, user } => {
@@ -114,14 +127,16 @@ impl Worker {
                     let body = String::from_utf8(reply.body.to_vec()).unwrap();
                     self.end(request, End::Reply(reply.status, body));
                 }
-                Effect::Call {
-                    call,
-                    owner,
-                    request,
-                } => self.calls.push((call, owner, request)),
+                Effect::Call { call, request } if request.path == FEED_PATH => {
+                    self.polls.push((call, request));
+                }
+                Effect::Call { call, request } => self.calls.push((call, request)),
                 Effect::RingRoot => self.rings += 1,
                 Effect::OwnDoorbell(_) => {}
                 Effect::Count(counter) => *self.counts.entry(counter).or_default() += 1,
+                Effect::Show(gauge, value) => {
+                    self.gauges.insert(gauge, value);
+                }
                 Effect::Log(level, text) => self.log.push((level, text)),
             }
         }
@@ -155,7 +170,7 @@ impl Worker {
     }
 
     /// The one call under way.
-    fn call(&mut self) -> (CallId, CallOwner, StoreRequest) {
+    fn call(&mut self) -> (CallId, StoreRequest) {
         assert_eq!(self.calls.len(), 1);
         self.calls.remove(0)
     }
@@ -170,8 +185,8 @@ impl Worker {
     }
 
     fn outcome(&mut self, outcome: CallOutcome<'_>) {
-        let (call, owner, _) = self.call();
-        self.event(|engine, env| engine.on_call_done(call, owner, outcome, env));
+        let (call, _) = self.call();
+        self.event(|engine, env| engine.on_call_done(call, outcome, env));
     }
 
     fn ring(&mut self) {
@@ -187,20 +202,16 @@ impl Worker {
         self.ends[&request].refusal()
     }
 
-    fn leave(&mut self, request: RequestId) -> Option<CallId> {
-        let mut orphan = None;
-        self.event(|engine, _| orphan = engine.on_request_done(request));
-        orphan
+    fn leave(&mut self, request: RequestId) {
+        self.event(|engine, _| engine.on_request_done(request));
     }
 
     /// A rotation whose rotate call is under way, and that call's body.
     fn rotating(&mut self, key: &str) -> (RequestId, RotateRequest) {
         let request = self.regenerate(key);
         self.answer(200, active("u_1", 0));
-        assert!(self.rings > 0, "the root has to be rung");
-        self.ring();
-        let (_, owner, sent) = self.calls.last().unwrap();
-        assert_eq!((*owner, sent.path), (CallOwner::Root, "/v1/keys/rotate"));
+        let (_, sent) = self.calls.last().unwrap();
+        assert_eq!(sent.path, "/v1/keys/rotate");
         (request, serde_json::from_slice(&sent.body).unwrap())
     }
 }

@@ -45,6 +45,7 @@ fn service_is_back_as_soon_as_the_store_is() {
         let case = format!("outage {outage}");
         assert_eq!(client.get(SCRAPE, key).status, 200, "{case}");
         proxy.refuse();
+        fleet.until_the_lease_is_over(key);
         for _ in 0..50 {
             assert_unavailable(&case, &client.get(SCRAPE, key));
             // X1: where no call can have left, nothing has happened.

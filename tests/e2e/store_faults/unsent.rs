@@ -99,20 +99,24 @@ fn a_full_circuit_breaker() {
     let Some((fleet, store)) = start(options, |_| Act::Keep(Then::Hang)) else {
         return;
     };
-    let client = fleet.client();
-    let key = fleet.user().api_key;
+    let client = &fleet.client();
+    // Requests with one key would share one call.
+    let keys: Vec<_> = (0..4).map(|_| fleet.user().api_key).collect();
     thread::scope(|scope| {
-        let fill = || scope.spawn(|| client.get(SCRAPE, &key));
-        let on_its_way = fill();
+        let fill = |key: &'_ str| {
+            let key = key.to_owned();
+            scope.spawn(move || client.get(SCRAPE, &key))
+        };
+        let on_its_way = fill(&keys[0]);
         eventually("a call on its way", || store.take_asked().pop());
-        let in_line = fill();
+        let in_line = fill(&keys[1]);
         eventually("a call that waits for a connection", || {
             let pending = "cluster.rekey_store.upstream_rq_pending_active";
             (fleet.gateways[0].stat(pending).unwrap() == 1).then_some(())
         });
         let began = Instant::now();
-        assert_unavailable("get", &client.get(SCRAPE, &key));
-        assert_unavailable("regenerate", &client.regenerate(&key));
+        assert_unavailable("get", &client.get(SCRAPE, &keys[2]));
+        assert_unavailable("regenerate", &client.regenerate(&keys[3]));
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
         assert!(!on_its_way.is_finished() && !in_line.is_finished());
         store.follow(honest(USER));
@@ -121,7 +125,7 @@ fn a_full_circuit_breaker() {
             assert_eq!(filled.join().unwrap().status, 200, "after a retry");
         }
     });
-    assert_eq!(client.get(SCRAPE, &key).status, 200);
+    assert_eq!(client.get(SCRAPE, &keys[2]).status, 200);
     fleet.assert_no_trap();
 }
 

@@ -15,7 +15,7 @@ use std::{env, thread};
 use xtask::envoy;
 use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway};
 
-use super::client::Client;
+use super::client::{Client, SCRAPE};
 
 /// How long anything that is to happen soon may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -100,6 +100,24 @@ impl TestFleet {
         let number = self.users.fetch_add(1, Ordering::Relaxed);
         let email = format!("user-{number}@example.com");
         self.store.add_user(&email).expect("a new user")
+    }
+
+    /// Waits until a gateway without its store trusts nothing any more. The key
+    /// is one that it knows.
+    pub fn until_the_lease_is_over(&self, key: &str) {
+        let client = self.client();
+        eventually("the end of the lease", || {
+            let answer = client.get(SCRAPE, key);
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            (answer.status == 503).then_some(())
+        });
+    }
+
+    /// Waits until the first gateway has a lease (again).
+    pub fn until_there_is_a_lease(&self) {
+        eventually("a lease", || {
+            (stat(&self.gateways[0], "wasmcustom.rekey.lease_held") == 1).then_some(())
+        });
     }
 
     /// Shows that no VM has trapped (I9): a trap leaves a line in Envoy's log,

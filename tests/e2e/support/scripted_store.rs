@@ -2,7 +2,8 @@
 //! remembers what it was asked.
 //!
 //! It knows the bytes of HTTP/1.1 and nothing of keys: where a test wants an
-//! honest answer it has [`honest`] write one.
+//! honest answer it has [`honest`] write one. It has no change feed, so that a
+//! gateway trusts nothing and asks it each time; polls are not in the script.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use rekey_protocol::{MARKER_HEADER, MARKER_VALUE, RESOLVE_PATH, ROTATE_PATH};
+use rekey_protocol::{FEED_PATH, MARKER_HEADER, MARKER_VALUE, RESOLVE_PATH, ROTATE_PATH};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
@@ -176,6 +177,10 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> Then {
         let Some(request) = Message::read(stream, &mut unread, Head::of_request) else {
             break;
         };
+        if request.head.path == FEED_PATH {
+            let _ = stream.write_all(&marked(404, &error("not_found")));
+            continue;
+        }
         let asked = Asked {
             nth,
             body: serde_json::from_slice(request.body()).unwrap_or_default(),

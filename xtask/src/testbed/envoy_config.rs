@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 pub const LISTENER: &str = "edge";
 /// The cluster of the key store.
 pub const STORE_CLUSTER: &str = "rekey_store";
+/// The cluster of the key store's change feed, where a file has one of its own.
+pub const FEED_CLUSTER: &str = "rekey_store_feed";
 /// The cluster of the API behind the gateway.
 pub const API_CLUSTER: &str = "api";
 
@@ -93,6 +95,17 @@ impl EnvoyConfig {
             json!({ "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] });
         cluster.insert("load_assignment".to_owned(), load_assignment);
         Ok(())
+    }
+
+    /// As [`set_cluster`](Self::set_cluster), for a cluster that need not be there.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn set_cluster_if_any(&mut self, name: &str, address: SocketAddr) -> anyhow::Result<()> {
+        match self.named("clusters", name) {
+            Ok(_) => self.set_cluster(name, address),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Which .wasm is loaded, wherever the configuration loads a `rekey.wasm`.
@@ -241,10 +254,11 @@ mod tests {
         config.set_listener(address(2)).unwrap();
         config.set_cluster(STORE_CLUSTER, address(3)).unwrap();
         config.set_cluster(API_CLUSTER, address(4)).unwrap();
+        config.set_cluster(FEED_CLUSTER, address(5)).unwrap();
         config.set_filter(Path::new("/there/rekey.wasm")).unwrap();
         config.set_access_log(Path::new("/there/access.log"));
         let text = config.root.to_string();
-        for port in 1..=4 {
+        for port in 1..=5 {
             let expected = json!({ "address": "127.0.0.1", "port_value": port }).to_string();
             assert_eq!(text.matches(&expected).count(), 1, "{expected}");
         }

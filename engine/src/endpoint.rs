@@ -1,0 +1,34 @@
+//! The checks of the regenerate endpoint that need no key.
+
+use rekey_protocol::Client;
+
+use crate::credentials;
+use crate::env::RequestHead;
+use crate::refusal::Refusal;
+
+/// The longest request id that goes to the audit log, in bytes.
+const REQUEST_ID_MAX: usize = 128;
+
+/// As Envoy tells a gRPC call: by its content type.
+pub fn is_grpc(head: &dyn RequestHead) -> bool {
+    let content_type = head.header("content-type").unwrap_or_default();
+    content_type.starts_with(b"application/grpc")
+}
+
+/// The checks of the endpoint that come before the key, in the contract's
+/// order: method, then Idempotency-Key.
+pub fn check(head: &dyn RequestHead) -> Result<Client, Refusal> {
+    if head.method() != b"POST" {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    credentials::check_idempotency_key(head.header("idempotency-key").as_deref())?;
+    // A gateway may be told to keep the client's own, which can be anything: one
+    // that made the rotate call too large for the store would cost the rotation.
+    let request_id = head
+        .header("x-request-id")
+        .filter(|id| id.len() <= REQUEST_ID_MAX);
+    Ok(Client {
+        address: head.client_address(),
+        request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
+    })
+}

@@ -1,0 +1,118 @@
+//! What the engine wants done: effects for the adapter, in their order.
+
+use std::collections::VecDeque;
+
+use rekey_protocol::UserId;
+
+use crate::metrics::{Counter, Gauge};
+use crate::refusal::Refusal;
+use crate::reply::Reply;
+use crate::store_call::{CallId, StoreRequest};
+
+/// Names a request between the engine and the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u32);
+
+/// Something for the adapter to do, in the order given.
+pub enum Effect {
+    /// Let the request go on to the upstream.
+    Continue {
+        /// Which.
+        request: RequestId,
+        /// Whose it is; none on a public path.
+        user: Option<UserId>,
+    },
+    /// Answer the request.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        reply: Reply,
+    },
+    /// Send this to the store in the root's name, for the host drops the answer
+    /// of a call whose owner has gone, and report
+    /// [`Engine::on_call_done`](crate::Engine::on_call_done). Comes in callbacks
+    /// of the root only.
+    Call {
+        /// To be named in the report.
+        call: CallId,
+        /// What is sent.
+        request: StoreRequest,
+    },
+    /// Call [`Engine::on_root`](crate::Engine::on_root) from the root soon; the
+    /// next tick serves too.
+    RingRoot,
+    /// From now on the root's doorbell is the queue of this name.
+    OwnDoorbell(String),
+    /// Count.
+    Count(Counter),
+    /// Show this value.
+    Show(Gauge, u64),
+    /// Tell the operator. Never holds a secret.
+    Log(LogLevel, String),
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// The operator has to do something.
+    Error,
+    /// Something is amiss that may pass.
+    Warn,
+    /// It passed.
+    Info,
+}
+
+/// The effects that have not been carried out yet.
+#[derive(Default)]
+pub struct Outbox {
+    effects: VecDeque<Effect>,
+    last_call: u64,
+}
+
+impl Outbox {
+    pub fn pop(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// An id that no call has had.
+    pub fn new_call(&mut self) -> CallId {
+        self.last_call += 1;
+        CallId(self.last_call)
+    }
+
+    pub fn call(&mut self, call: CallId, request: StoreRequest) {
+        self.push(Effect::Call { call, request });
+    }
+
+    pub fn go_on(&mut self, request: RequestId, user: Option<UserId>) {
+        self.count(if user.is_some() {
+            Counter::Allowed
+        } else {
+            Counter::Public
+        });
+        self.push(Effect::Continue { request, user });
+    }
+
+    pub fn refuse(&mut self, request: RequestId, refusal: Refusal) {
+        self.count(refusal.into());
+        let reply = Reply::refused(refusal);
+        self.push(Effect::Reply { request, reply });
+    }
+
+    pub fn count(&mut self, counter: Counter) {
+        self.push(Effect::Count(counter));
+    }
+
+    pub fn show(&mut self, gauge: Gauge, value: u64) {
+        self.push(Effect::Show(gauge, value));
+    }
+
+    pub fn log(&mut self, level: LogLevel, text: String) {
+        self.push(Effect::Log(level, text));
+    }
+}
