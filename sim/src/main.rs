@@ -16,6 +16,12 @@ fn main() {
         let report = run::explore(&world, 2);
         println!("{} states {} depth {} {:.1?} missing {:?}", world.name, report.states, report.depth, report.took, report.missing);
         if let Some((what, path)) = report.broken {
+            if what == "recovers" {
+                use stateright::Model as _;
+                let mut state = world.first();
+                for action in &path { state = world.next_state(&state, *action).unwrap_or(state); }
+                println!("{:?}", world.recovery(&state));
+            }
             println!("  {what} broken in {}: {path:?}", path.len());
         }
     }

@@ -1,7 +1,10 @@
 //! A gateway's feeder, step by step: send a poll, take its answer, write the
 //! tombstones one by one, then control (G2, G3).
 
-use super::state::{Control, Feeder, Key, MOST, Page, Poll, Revision, Sent, Stage, State, Tick};
+use super::slot::View;
+use super::state::{
+    Control, Feeder, Generation, Key, MOST, Page, Poll, Revision, Sent, Stage, State, Tick, Work,
+};
 use super::store;
 use super::world::World;
 
@@ -53,47 +56,79 @@ impl World {
         };
         let feeder = &mut state.gateways[usize::from(poll.gateway)].feeders[usize::from(feeder)];
         if let Feeder::Waiting(sent) = *feeder {
-            *feeder = Feeder::Applying(sent, page, page.revoked, false);
+            let work = Work {
+                generation: None,
+                left: page.revoked,
+                is_applied: false,
+            };
+            *feeder = Feeder::Applying(sent, page, work);
         }
     }
 
-    /// The next tombstone that a feeder may write now (G3).
-    pub fn next_tombstone(&self, feeder: &Feeder) -> Option<(Key, Revision)> {
-        let Feeder::Applying(_, _, left, is_applied) = feeder else {
+    /// Whether a feeder is about to begin with its tombstones.
+    pub fn may_begin(&self, feeder: &Feeder) -> bool {
+        match feeder {
+            Feeder::Applying(_, _, work) => {
+                work.generation.is_none() && work.left != [0; MOST] && self.is_in_order(work)
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads control before the tombstones, to see whether it still awaits this
+    /// answer, and in which generation they belong (G2).
+    pub fn begin(&self, state: &mut State, gateway: usize, feeder: usize) {
+        let control = *self.control(state, gateway);
+        let Feeder::Applying(sent, page, work) = state.gateways[gateway].feeders[feeder] else {
+            return;
+        };
+        let mut generation = control.generation;
+        if !self.rules.g2_awaits {
+            generation = sent.control.generation;
+        } else if !control.awaits(&self.rules, &sent) && !work.is_applied {
+            state.gateways[gateway].feeders[feeder] = Feeder::Idle;
+            return;
+        }
+        let work = Work {
+            generation: Some(generation),
+            ..work
+        };
+        state.gateways[gateway].feeders[feeder] = Feeder::Applying(sent, page, work);
+    }
+
+    /// Without G3 the tombstones come after control.
+    fn is_in_order(&self, work: &Work) -> bool {
+        self.rules.g3_order || work.is_applied
+    }
+
+    /// The next tombstone that a feeder may write now (G3), and its generation.
+    pub fn next_tombstone(&self, feeder: &Feeder) -> Option<(Key, Revision, Generation)> {
+        let Feeder::Applying(_, _, work) = feeder else {
             return None;
         };
-        if !self.rules.g3_order && !is_applied {
-            return None;
-        }
-        let mut left = (0..).zip(left);
-        left.find(|(_, revision)| **revision > 0)
-            .map(|(key, revision)| (key, *revision))
+        let generation = work.generation.filter(|_| self.is_in_order(work))?;
+        let mut left = (0..).zip(work.left);
+        left.find(|(_, revision)| *revision > 0)
+            .map(|(key, revision)| (key, revision, generation))
     }
 
     /// Writes a tombstone, or fails to.
     pub fn write_tombstone(&self, state: &mut State, gateway: usize, feeder: usize, fails: bool) {
         let rules = &self.rules;
-        let next = self.next_tombstone(&state.gateways[gateway].feeders[feeder]);
-        let Some((key, revision)) = next else {
+        let owner = &mut state.gateways[gateway];
+        let (Some((key, revision, at)), Feeder::Applying(sent, page, mut work)) = (
+            self.next_tombstone(&owner.feeders[feeder]),
+            owner.feeders[feeder],
+        ) else {
             return;
         };
-        let began = self.control(state, gateway).generation.began;
-        let owner = &mut state.gateways[gateway];
-        let Feeder::Applying(sent, page, mut left, is_applied) = owner.feeders[feeder] else {
-            return;
-        };
-        let mut at = sent.control.generation;
-        if at.number == self.control(state, gateway).generation.number {
-            at.began = began;
-        }
-        let owner = &mut state.gateways[gateway];
         let slot = &mut owner.slots[self.slot_of(key)];
-        let is_held = slot.look(rules, at.number, key) != super::slot::View::Absent;
+        let is_held = slot.look(rules, at.number, key) != View::Absent;
         let is_wanted = rules.g3_always || is_held;
         let written = !fails && (!is_wanted || slot.bury(rules, self.ways, at, key, revision));
-        left[usize::from(key)] = 0;
+        work.left[usize::from(key)] = 0;
         owner.feeders[feeder] = if written || !rules.g3_unwritten {
-            finished(sent, page, left, is_applied)
+            finished(sent, page, work)
         } else {
             Feeder::Idle
         };
@@ -102,14 +137,16 @@ impl World {
     /// Whether a feeder may write control now (G3).
     pub fn may_apply(&self, feeder: &Feeder) -> bool {
         match feeder {
-            Feeder::Applying(_, _, left, false) => !self.rules.g3_order || *left == [0; MOST],
+            Feeder::Applying(_, _, work) => {
+                !work.is_applied && (!self.rules.g3_order || work.left == [0; MOST])
+            }
             _ => false,
         }
     }
 
     /// Writes control: the lease, and what the next poll acknowledges.
     pub fn apply(&self, state: &mut State, gateway: usize, feeder: usize) {
-        let Feeder::Applying(sent, page, left, _) = state.gateways[gateway].feeders[feeder] else {
+        let Feeder::Applying(sent, page, mut work) = state.gateways[gateway].feeders[feeder] else {
             return;
         };
         let now = state.moment(gateway);
@@ -118,8 +155,9 @@ impl World {
         if let Some(next) = next {
             *self.control_mut(state, gateway) = next;
         }
+        work.is_applied = true;
         state.gateways[gateway].feeders[feeder] = match next {
-            Some(_) => finished(sent, page, left, true),
+            Some(_) => finished(sent, page, work),
             None => Feeder::Idle,
         };
     }
@@ -169,11 +207,11 @@ impl World {
 }
 
 /// A feeder that goes on until everything is written.
-fn finished(sent: Sent, page: Page, left: [Revision; MOST], is_applied: bool) -> Feeder {
-    if is_applied && left == [0; MOST] {
+fn finished(sent: Sent, page: Page, work: Work) -> Feeder {
+    if work.is_applied && work.left == [0; MOST] {
         Feeder::Idle
     } else {
-        Feeder::Applying(sent, page, left, is_applied)
+        Feeder::Applying(sent, page, work)
     }
 }
 

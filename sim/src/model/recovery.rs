@@ -11,6 +11,9 @@ use super::world::World;
 /// Steps that recovery may take; far more than it needs.
 const PATIENCE: usize = 300;
 
+/// Polls within one tick.
+const MOST_POLLS: usize = 4;
+
 /// What did not come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
@@ -36,8 +39,16 @@ impl World {
             // The operator says that it is meant.
             self.restart_store(&mut state, false, true);
         }
+        // A gateway that has asked often enough lets time pass.
+        let mut polls = 0;
         for _ in 0..PATIENCE {
-            match self.next_of_recovery(&state) {
+            let next = self.next_of_recovery(&state, polls < MOST_POLLS);
+            match next {
+                Some(Action::Tick) => polls = 0,
+                Some(Action::SendPoll(..)) => polls += 1,
+                _ => {}
+            }
+            match next {
                 Some(action) => self.step(&mut state, action),
                 None => return self.try_keys(&state),
             }
@@ -45,10 +56,10 @@ impl World {
         Err(Stuck::NeverQuiet)
     }
 
-    fn next_of_recovery(&self, state: &State) -> Option<Action> {
+    fn next_of_recovery(&self, state: &State, may_poll: bool) -> Option<Action> {
         self.next_of_gateways(state)
             .or_else(|| self.next_of_network(state))
-            .or_else(|| self.next_poll(state))
+            .or_else(|| self.next_poll(state).filter(|_| may_poll))
             .or_else(|| self.is_waiting(state).then_some(Action::Tick))
     }
 
@@ -67,7 +78,9 @@ impl World {
             let look = owner.request.map(|_| Action::Look(at, 0));
             let mut feeders = owner.feeders.iter().enumerate();
             let work = feeders.find_map(|(number, feeder)| {
-                if self.next_tombstone(feeder).is_some() {
+                if self.may_begin(feeder) {
+                    Some(Action::Begin(at, index(number)))
+                } else if self.next_tombstone(feeder).is_some() {
                     Some(Action::WriteTombstone(at, index(number)))
                 } else {
                     let may = self.may_apply(feeder);

@@ -57,6 +57,7 @@ rules! {
     g2_generation: "An answer of another generation's poll is thrown away.",
     g2_cursor: "An answer to a poll from another cursor is thrown away.",
     g2_grow: "Applied and deadline only grow within a generation.",
+    g2_awaits: "A feeder writes tombstones only while control still awaits its answer.",
     g3_always: "Tombstones are written also for keys that are not in the table.",
     g3_order: "Tombstones are written before the lease is raised and acknowledged.",
     g3_unwritten: "A tombstone that cannot be written: no acknowledgement, no lease.",
@@ -66,6 +67,7 @@ rules! {
     g5_store_revoked: "A revoked answer is always stored.",
     g5_bury_now: "It is stored in the generation of now, not in that of its call.",
     g5_bury_again: "If the slot is of a newer generation meanwhile, it is stored anew.",
+    g5_life_of_poll: "An answer to a poll from another incarnation begins a generation.",
     g5_incarnation: "An answer of another incarnation ends lease and generation.",
     g6_merged: "The decision is what the slot says after the fill.",
     g7_lease: "Nobody without a lease takes the answer of an earlier call.",
@@ -83,7 +85,12 @@ rules! {
 impl Rules {
     /// Whether the transitions of the control record are all as they should be.
     pub fn of_control_hold(&self) -> bool {
-        self.g2_fresh && self.g2_generation && self.g2_cursor && self.g2_grow
+        self.g2_fresh
+            && self.g2_generation
+            && self.g2_cursor
+            && self.g2_grow
+            && self.g5_life_of_poll
+            && self.g1_sent
     }
 }
 

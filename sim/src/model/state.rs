@@ -176,6 +176,17 @@ pub struct Poll {
     pub stage: Stage,
 }
 
+/// How far a feeder is with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Work {
+    /// The generation of its tombstones: control's when it began with them.
+    pub generation: Option<Generation>,
+    /// The tombstones that are still to be written; 0: none for this key.
+    pub left: [Revision; MOST],
+    /// Whether control is written.
+    pub is_applied: bool,
+}
+
 /// What a feeder is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Feeder {
@@ -183,9 +194,8 @@ pub enum Feeder {
     Idle,
     /// It has sent a poll.
     Waiting(Sent),
-    /// It has an answer; these tombstones are still to be written, and whether
-    /// control is.
-    Applying(Sent, Page, [Revision; MOST], bool),
+    /// It has an answer, and is at this place of its work.
+    Applying(Sent, Page, Work),
 }
 
 /// What is owed to a request: why it must be refused.

@@ -41,6 +41,8 @@ pub enum Action {
     Double(u8),
     /// A feeder of a gateway sends a poll that asks for a lease.
     SendPoll(u8, u8, Tick),
+    /// It reads control before its tombstones.
+    Begin(u8, u8),
     /// It writes a tombstone.
     WriteTombstone(u8, u8),
     /// It cannot.
@@ -204,6 +206,9 @@ impl World {
             if state.budget.late > 0 && matches!(feeder, Feeder::Waiting(_)) {
                 actions.push(Action::GiveUpEarly(gateway, number));
             }
+            if self.may_begin(feeder) {
+                actions.push(Action::Begin(gateway, number));
+            }
             if self.next_tombstone(feeder).is_some() {
                 actions.push(Action::WriteTombstone(gateway, number));
                 if state.budget.unwritable > 0 {
@@ -357,6 +362,7 @@ impl World {
             Action::SendPoll(gateway, feeder, lease) => {
                 self.send_poll(state, place(gateway), place(feeder), lease);
             }
+            Action::Begin(gateway, feeder) => self.begin(state, place(gateway), place(feeder)),
             Action::WriteTombstone(gateway, feeder) => {
                 self.write_tombstone(state, place(gateway), place(feeder), false);
             }
