@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod feeder;
+pub mod mutants;
 pub mod recovery;
 pub mod request;
 pub mod rules;

@@ -60,7 +60,7 @@ impl World {
         self.next_of_gateways(state)
             .or_else(|| self.next_of_network(state))
             .or_else(|| self.next_poll(state).filter(|_| may_poll))
-            .or_else(|| self.is_waiting(state).then_some(Action::Tick))
+            .or_else(|| self.next_of_time(state))
     }
 
     fn next_of_gateways(&self, state: &State) -> Option<Action> {
@@ -121,13 +121,25 @@ impl World {
             let control = self.control(state, gateway);
             let is_idle = state.gateways[gateway].feeders[0] == Feeder::Idle;
             let trusts = control.trusts(&self.rules, state.moment(gateway));
-            (is_idle && (!trusts || is_waiting && !self.has_acknowledged(state)))
+            let life = control.applied.map(|applied| applied.life);
+            let is_lost = life != Some(state.store.on_disk().life);
+            let needs = !trusts || is_lost || is_waiting && !self.has_acknowledged(state);
+            (is_idle && needs)
                 .then(|| Action::SendPoll(index(gateway), 0, self.leases[0]))
         })
     }
 
     fn has_acknowledged(&self, state: &State) -> bool {
         self.floor(state) >= state.store.head.into()
+    }
+
+    fn next_of_time(&self, state: &State) -> Option<Action> {
+        if !self.is_waiting(state) {
+            return None;
+        }
+        let mut gateways = state.gateways.iter();
+        let behind = gateways.position(|gateway| gateway.lag != Default::default());
+        Some(behind.map_or(Action::Tick, |gateway| Action::CatchUp(index(gateway))))
     }
 
     fn is_waiting(&self, state: &State) -> bool {

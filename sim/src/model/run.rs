@@ -24,15 +24,17 @@ pub struct Report {
 
 /// Explores all that can happen in a world, breadth first, until an invariant
 /// breaks or nothing is left.
-pub fn explore(world: &World, threads: usize) -> Report {
+pub fn explore(world: &World, threads: usize, limit: Option<Duration>) -> Report {
     let began = Instant::now();
-    let checker = world
+    let mut checker = world
         .clone()
         .checker()
         .threads(threads)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+        .finish_when(HasDiscoveries::AnyFailures);
+    if let Some(limit) = limit {
+        checker = checker.timeout(limit);
+    }
+    let checker = checker.spawn_bfs().join();
     let properties = world.properties();
     let discoveries = checker.discoveries();
     let broken = properties.iter().find_map(|property| {

@@ -84,7 +84,7 @@ const BASE: World = World {
     backup_lease: 1,
     unaccepted: false,
     prompt: false,
-    recovers: true,
+    recovers: false,
 };
 
 impl World {
@@ -104,150 +104,103 @@ impl World {
             Self {
                 name: "cold",
                 about: "a gateway from its start on",
-                warm: false,
+                warm: false, recovers: true,
                 ..BASE
             },
             Self {
                 name: "fills",
                 about: "late fills and shared calls of two workers",
-                workers: 2,
+                workers: 2, recovers: true,
                 ..BASE
             },
             Self {
                 name: "late-polls",
                 about: "polls that are late, lost and doubled",
-                until: 4,
-                drift: 1,
-                budget: Budget {
-                    polls: 3,
-                    calls: 1,
-                    late: 1,
-                    doubled: 1,
-                    unwritable: 1,
-                    ..BASE.budget
-                },
+                budget: Budget { polls: 3, calls: 0, late: 1, doubled: 1, ..BASE.budget },
+                ..BASE
+            },
+            Self {
+                name: "drift",
+                about: "a gateway whose clocks are slow",
+                drift: 1, until: 4, budget: Budget { calls: 0, ..BASE.budget },
+                ..BASE
+            },
+            Self {
+                name: "unwritable",
+                about: "tombstones that cannot be written",
+                budget: Budget { unwritable: 1, calls: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "eviction",
                 about: "two keys that push each other out of one slot",
-                workers: 2,
-                revocable: &[true, true],
-                shared_slot: true,
+                workers: 2, revocable: &[true, false], shared_slot: true, budget: Budget { polls: 2, calls: 3, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "pages",
                 about: "answers that hold one revocation each",
-                revocable: &[true, true],
-                page: 1,
-                budget: Budget {
-                    calls: 0,
-                    ..BASE.budget
-                },
+                revocable: &[true, true], page: 1, budget: Budget { calls: 0, ..BASE.budget }, recovers: true,
                 ..BASE
             },
             Self {
                 name: "two-feeders",
                 about: "a feeder that wakes after its successor has taken over",
-                feeders: 2,
-                budget: Budget {
-                    calls: 1,
-                    polls: 3,
-                    store_crashes: 1,
-                    ..BASE.budget
-                },
+                feeders: 2, until: 2, budget: Budget { polls: 3, calls: 1, store_crashes: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "gateway-restart",
                 about: "a gateway crashes and starts again",
-                budget: Budget {
-                    gateway_crashes: 1,
-                    ..BASE.budget
-                },
+                budget: Budget { polls: 3, calls: 1, gateway_crashes: 1, ..BASE.budget }, recovers: true,
                 ..BASE
             },
             Self {
                 name: "store-restart",
                 about: "the store crashes and starts again",
-                budget: Budget {
-                    store_crashes: 1,
-                    ..BASE.budget
-                },
+                budget: Budget { polls: 2, calls: 1, store_crashes: 1, ..BASE.budget }, recovers: true,
                 ..BASE
             },
             Self {
                 name: "restore",
                 about: "an older backup is restored, and that is accepted",
-                revocable: &[true, true],
-                budget: Budget {
-                    restores: 1,
-                    calls: 1,
-                    ..BASE.budget
-                },
-                backup_lease: 0,
+                revocable: &[true, true], budget: Budget { polls: 2, calls: 0, restores: 1, ..BASE.budget }, backup_lease: 0, recovers: true,
                 ..BASE
             },
             Self {
                 name: "two-leases",
                 about: "polls that ask for leases of different length, and restarts",
-                leases: &[1, 2],
-                until: 5,
-                budget: Budget {
-                    store_crashes: 1,
-                    calls: 0,
-                    ..BASE.budget
-                },
+                leases: &[1, 2], until: 5, budget: Budget { calls: 0, store_crashes: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "two-gateways",
                 about: "two gateways of one store",
-                gateways: 2,
-                budget: Budget {
-                    calls: 1,
-                    ..BASE.budget
-                },
-                recovers: false,
+                gateways: 2, budget: Budget { polls: 3, calls: 0, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "namespaces",
                 about: "two configurations in one process",
-                gateways: 2,
-                one_process: true,
-                budget: Budget {
-                    calls: 0,
-                    gateway_crashes: 1,
-                    ..BASE.budget
-                },
-                recovers: false,
+                gateways: 2, one_process: true, budget: Budget { polls: 2, calls: 0, gateway_crashes: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "one-way",
                 about: "polls arrive and answers do not: how long the barrier takes",
-                until: 7,
-                budget: Budget {
-                    polls: 7,
-                    calls: 0,
-                    ..BASE.budget
-                },
-                prompt: true,
-                recovers: false,
+                until: 7, budget: Budget { polls: 7, calls: 0, ..BASE.budget }, prompt: true,
                 ..BASE
             },
             Self {
                 name: "suspended",
                 about: "the machine is suspended: its monotonic clock stands still",
-                suspends: true,
+                suspends: true, budget: Budget { polls: 2, calls: 1, ..BASE.budget }, recovers: true,
                 ..BASE
             },
             Self {
                 name: "set-back",
                 about: "the wall clock is set back",
-                set_back: true,
+                set_back: true, budget: Budget { polls: 2, calls: 1, ..BASE.budget },
                 ..BASE
             },
         ]
