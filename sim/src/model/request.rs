@@ -2,8 +2,9 @@
 //! control, read the slot, ask the store, merge the answer, decide (G4 to G8).
 
 use super::feeder::index;
+use super::rules::Rules;
 use super::slot::View;
-use super::state::{Call, Key, Owed, Request, Resolved, State, Step};
+use super::state::{Call, Key, Owed, Request, Resolved, Revision, State, Step};
 use super::world::World;
 
 /// How a request ended, or went on.
@@ -17,6 +18,27 @@ pub enum Outcome {
     Waits,
     /// It has to ask anew, or is told that the store is away.
     Undecided,
+}
+
+/// What a request has read of control: the generation's number, whether there
+/// is a lease, what is applied.
+pub type Arrival = (u8, bool, Revision);
+
+/// The waiter rule (G7), for a request that joined a call after it was sent:
+/// whether it may take an active answer of this revision. `cached`: control is
+/// still in the generation that the call was sent in (G5).
+pub fn may_serve(
+    rules: &Rules,
+    sent_in: Option<u8>,
+    arrival: Arrival,
+    revision: Revision,
+    cached: bool,
+) -> bool {
+    let (generation, trusts, applied) = arrival;
+    (cached || !rules.g5_share)
+        && (trusts || !rules.g7_lease)
+        && (sent_in == Some(generation) || !rules.g7_generation)
+        && (revision >= applied || !rules.g7_revision)
 }
 
 impl World {
@@ -37,7 +59,7 @@ impl World {
         });
     }
 
-    fn read_control(&self, state: &State, gateway: usize) -> (u8, bool, u8) {
+    fn read_control(&self, state: &State, gateway: usize) -> Arrival {
         let control = self.control(state, gateway);
         let trusts = control.trusts(&self.rules, state.moment(gateway));
         let applied = control.applied.map_or(0, |applied| applied.revision);
@@ -105,12 +127,10 @@ impl World {
         }
         // Who cannot take this answer, or to whom nothing is owed, makes no
         // difference to what can go wrong.
-        let (generation, trusts, applied) = asks.control;
         let sent_in = call.generation.map(|generation| generation.number);
-        let may = (trusts || !rules.g7_lease)
-            && (sent_in == Some(generation) || !rules.g7_generation);
+        let may = may_serve(rules, sent_in, asks.control, Revision::MAX, true);
         if may && asks.owed.anything() && call.waiter.is_none() {
-            call.waiter = Some((asks.owed, applied));
+            call.waiter = Some((asks.owed, asks.control));
             return Outcome::Waits;
         }
         Outcome::Undecided
@@ -206,9 +226,9 @@ impl World {
             View::Absent if rules.g6_merged => return Outcome::Undecided,
             _ => {}
         }
-        if let Some((owed, applied)) = call.waiter
-            && (is_same || !rules.g5_share)
-            && (revision >= applied || !rules.g7_revision)
+        let sent_in = sent_in.map(|sent_in| sent_in.number);
+        if let Some((owed, control)) = call.waiter
+            && may_serve(rules, sent_in, control, revision, is_same)
         {
             self.accept(state, owed);
         }

@@ -6,6 +6,7 @@
 
 use rekey_store::feed::leases::{Leases, Registered};
 
+use super::request::Arrival;
 use super::slot::{Slot, View};
 use super::world::World;
 
@@ -229,9 +230,8 @@ pub struct Request {
     pub key: Key,
     /// What is owed to it.
     pub owed: Owed,
-    /// What it read of control: generation number, whether there is a lease,
-    /// applied.
-    pub control: (u8, bool, Revision),
+    /// What it read of control.
+    pub control: Arrival,
     /// Without G4: what it read of the slot before.
     pub early: Option<View>,
 }
@@ -271,9 +271,8 @@ pub struct Call {
     pub generation: Option<Generation>,
     /// What is owed to those who came before it was sent.
     pub asker: Owed,
-    /// One who joined later: what is owed to him, and what was applied at his
-    /// arrival.
-    pub waiter: Option<(Owed, Revision)>,
+    /// One who joined later: what is owed to him, and what he had read of control.
+    pub waiter: Option<(Owed, Arrival)>,
 }
 
 /// A gateway, or one namespace of a process.

@@ -83,11 +83,13 @@ impl World {
     fn gateway(&self, number: usize) -> Gateway {
         let exists = number < self.gateways;
         let lease = self.leases[0];
-        let control = if self.warm && exists {
-            following(number, lease)
-        } else {
-            Control::new(gateway_number(number, 0))
-        };
+        let mut control = Control::new(gateway_number(number, 0));
+        if self.warm && exists {
+            control = following(number, lease);
+        }
+        if self.restarted {
+            control.deadline = Moment::default();
+        }
         let mut slots = [Slot::default(); MOST];
         if self.warm && exists {
             for key in (0..).take(self.revocable.len()) {
@@ -116,7 +118,11 @@ impl World {
         let ids: Vec<_> = follows.map(|gateway| gateway.control.id).collect();
         State {
             now: 0,
-            store: Store::first(&ids, self.leases[0]),
+            store: if self.restarted {
+                Store::second(self.leases[0])
+            } else {
+                Store::first(&ids, self.leases[0])
+            },
             rotations: [Rotation::default(); MOST],
             gateways,
             polls: Vec::new(),

@@ -104,6 +104,17 @@ impl Store {
         }
     }
 
+    /// A store in its second life, when all leases of the first are over.
+    pub fn second(lease: Tick) -> Self {
+        let mut store = Self::first(&[], lease);
+        let (life, revision) = (FIRST.life + 1, FIRST.revision + 1);
+        let past = Some((FIRST.life, FIRST.revision, Some(FIRST.revision)));
+        store.disk.lives = [past, Some((life, revision, None)), None, None];
+        store.disk.revision = revision;
+        (store.lives, store.head, store.highest) = (life, revision, revision);
+        store
+    }
+
     /// The head of what is on disk.
     pub fn on_disk(&self) -> Cursor {
         Cursor {
@@ -316,7 +327,9 @@ impl World {
         store.is_restored = false;
         // S8: a new life, past everything.
         let last = store.disk.revision;
-        store.disk.revision = 1 + if rules.s8_jump { store.highest } else { last };
+        if rules.s8_jump {
+            store.disk.revision = store.highest + 1;
+        }
         store.highest = store.highest.max(store.disk.revision);
         store.lives += 1;
         let count = store.disk.lives.iter().flatten().count();

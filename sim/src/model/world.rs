@@ -41,6 +41,8 @@ pub struct World {
     pub set_back: bool,
     /// Whether it begins with gateways that follow and have cached the keys.
     pub warm: bool,
+    /// Whether the store has been restarted since, and all leases are over.
+    pub restarted: bool,
     /// How often things happen.
     pub budget: Budget,
     /// The longest lease on record in the backup.
@@ -71,6 +73,7 @@ const BASE: World = World {
     suspends: false,
     set_back: false,
     warm: true,
+    restarted: false,
     budget: Budget {
         polls: 3,
         calls: 2,
@@ -134,7 +137,7 @@ impl World {
             Self {
                 name: "eviction",
                 about: "two keys that push each other out of one slot",
-                workers: 2, revocable: &[true, false], shared_slot: true, budget: Budget { polls: 2, calls: 3, ..BASE.budget },
+                workers: 2, revocable: &[true, false], shared_slot: true, until: 1, budget: Budget { polls: 2, calls: 3, ..BASE.budget },
                 ..BASE
             },
             Self {
@@ -146,7 +149,25 @@ impl World {
             Self {
                 name: "two-feeders",
                 about: "a feeder that wakes after its successor has taken over",
-                feeders: 2, until: 2, budget: Budget { polls: 3, calls: 1, store_crashes: 1, ..BASE.budget },
+                feeders: 2, restarted: true, until: 1, budget: Budget { polls: 3, calls: 1, ..BASE.budget },
+                ..BASE
+            },
+            Self {
+                name: "frozen-feeder",
+                about: "the same, and requests and calls that are as slow",
+                feeders: 2, workers: 2, restarted: true, until: 0, budget: Budget { polls: 2, calls: 2, ..BASE.budget },
+                ..BASE
+            },
+            Self {
+                name: "generations",
+                about: "calls of two workers while a generation ends",
+                workers: 2, restarted: true, until: 0, budget: Budget { polls: 2, calls: 3, ..BASE.budget },
+                ..BASE
+            },
+            Self {
+                name: "evicted-generations",
+                about: "the same, with evictions",
+                workers: 2, revocable: &[true, false], shared_slot: true, until: 0, budget: Budget { polls: 1, calls: 3, store_crashes: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
@@ -164,13 +185,25 @@ impl World {
             Self {
                 name: "restore",
                 about: "an older backup is restored, and that is accepted",
-                revocable: &[true, true], budget: Budget { polls: 2, calls: 0, restores: 1, ..BASE.budget }, backup_lease: 0, recovers: true,
+                revocable: &[true, true], until: 2, budget: Budget { polls: 2, calls: 0, restores: 1, ..BASE.budget }, backup_lease: 0,
+                ..BASE
+            },
+            Self {
+                name: "backup",
+                about: "a backup that still knows the cursor of a gateway that has seen more",
+                budget: Budget { polls: 2, calls: 1, restores: 1, ..BASE.budget }, until: 2, backup_lease: 0, recovers: true,
+                ..BASE
+            },
+            Self {
+                name: "lease-lengths",
+                about: "polls that ask for leases of different length",
+                leases: &[1, 3], until: 4, budget: Budget { calls: 0, ..BASE.budget },
                 ..BASE
             },
             Self {
                 name: "two-leases",
-                about: "polls that ask for leases of different length, and restarts",
-                leases: &[1, 2], until: 5, budget: Budget { calls: 0, store_crashes: 1, ..BASE.budget },
+                about: "the same, and the store restarts",
+                leases: &[1, 3], until: 4, budget: Budget { polls: 2, calls: 0, store_crashes: 1, ..BASE.budget },
                 ..BASE
             },
             Self {
