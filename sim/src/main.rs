@@ -1,42 +1,115 @@
-//! The command line of the model: explores worlds and mutants.
+//! The command line of the checks: explores worlds and mutants of the model.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use rekey_sim::model::{mutants::MUTANTS, rules::Rules, run, world::World};
+use clap::{Args, Parser};
+use rekey_sim::model::mutants::{Mutant, NEEDED, NEEDED_TOGETHER, REDUNDANT};
+use rekey_sim::model::rules::Rules;
+use rekey_sim::model::run::{Report, explore};
+use rekey_sim::model::world::World;
 
-fn show(world: &World, limit: u64) {
-    let report = run::explore(world, 2, Some(Duration::from_secs(limit)));
-    println!(
-        "{} states {} depth {} {:.1?} missing {:?}",
-        world.name, report.states, report.depth, report.took, report.missing
-    );
-    if let Some((what, path)) = report.broken {
-        println!("  {what} BROKEN in {}: {path:?}", path.len());
+/// Checks of the revocation protocol.
+#[derive(Parser)]
+enum Command {
+    /// Explores the model: all small worlds, unless told otherwise.
+    Model(Model),
+}
+
+#[derive(Args)]
+struct Model {
+    /// Only this world; "big" for the large ones.
+    #[arg(long)]
+    world: Option<String>,
+    /// Without these rules.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
+    /// The table of mutants instead.
+    #[arg(long)]
+    mutants: bool,
+    /// Stop each exploration after so many seconds.
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Threads. With more than one a way to a broken invariant may not be the
+    /// shortest.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let Command::Model(options) = Command::parse();
+    let is_as_expected = if options.mutants {
+        mutants(&options)
+    } else {
+        worlds(&options)
+    };
+    match is_as_expected {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let (name, limit) = (&args[0], args[1].parse().unwrap_or(60));
-    if name == "mutants" {
-        for mutant in MUTANTS {
-            if args.len() > 2 && !args[2..].iter().any(|arg| mutant.without.contains(&arg.as_str())) {
-                continue;
+fn run(options: &Model, world: &World) -> Report {
+    let limit = options.limit.map(Duration::from_secs);
+    explore(world, options.threads, limit)
+}
+
+fn worlds(options: &Model) -> Result<bool, String> {
+    let without: Vec<_> = options.without.iter().map(String::as_str).collect();
+    let rules = Rules::without(&without).ok_or("there is no such rule")?;
+    let worlds = match options.world.as_deref() {
+        None => World::small(),
+        Some("big") => World::big(),
+        Some(name) => {
+            let big = World::big().into_iter().find(|world| world.name == name);
+            let world = World::named(name).or(big);
+            vec![world.ok_or("there is no such world")?]
+        }
+    };
+    let mut all_hold = true;
+    for world in worlds {
+        let world = world.with(rules);
+        let report = run(options, &world);
+        println!(
+            "{:<24} {:>10} states, depth {:>3}, {:>6.1} s: {}",
+            world.name,
+            report.states,
+            report.depth,
+            report.took.as_secs_f64(),
+            report.verdict()
+        );
+        if let Some((_, path)) = &report.broken {
+            for action in path {
+                println!("    {action:?}");
             }
-            let world = World::named(mutant.world).unwrap_or_else(|| World::small().remove(0));
-            let rules = Rules::without(mutant.without).unwrap_or(Rules::ALL);
-            print!("{:?} ", mutant.without);
-            let mut world = world.with(rules);
-            world.recovers &= mutant.breaks == Some("recovers");
-            show(&world, limit);
         }
-        return;
+        all_hold &= report.broken.is_none() && report.missing.is_empty();
     }
-    let without: Vec<_> = args[2..].iter().map(String::as_str).collect();
-    let rules = Rules::without(&without).unwrap_or(Rules::ALL);
-    for world in World::small() {
-        if name == "all" || name == world.name {
-            show(&world.with(rules), limit);
-        }
+    Ok(all_hold)
+}
+
+fn mutants(options: &Model) -> Result<bool, String> {
+    let mut as_expected = true;
+    let tables = [NEEDED, NEEDED_TOGETHER, REDUNDANT];
+    for mutant in tables.into_iter().flatten() {
+        let world = mutant.world().ok_or("a mutant without rule or world")?;
+        let report = run(options, &world);
+        println!(
+            "| {} | {} | {} | {} |",
+            mutant.without.join(", "),
+            mutant.world,
+            report.verdict(),
+            report.states
+        );
+        as_expected &= is_expected(mutant, &report);
     }
+    Ok(as_expected)
+}
+
+fn is_expected(mutant: &Mutant, report: &Report) -> bool {
+    report.broken.as_ref().map(|(what, _)| *what) == mutant.breaks
 }

@@ -120,14 +120,29 @@ fn by_engine(sent: &Control, arrived: &Control, trusts: bool, revision: u8, cach
     };
     let mut lookups = Lookups::default();
     let first = lookups.arrival(None, now);
-    lookups.join(digest(0), RequestId(1), Purpose::Authenticate, first, CallId(1));
+    lookups.join(
+        digest(0),
+        RequestId(1),
+        Purpose::Authenticate,
+        first,
+        CallId(1),
+    );
     lookups.send_due(Some(sent));
     let late = lookups.arrival(Some(arrived), now);
-    lookups.join(digest(0), RequestId(2), Purpose::Authenticate, late, CallId(2));
+    lookups.join(
+        digest(0),
+        RequestId(2),
+        Purpose::Authenticate,
+        late,
+        CallId(2),
+    );
     let answered = lookups.answered(CallId(1)).unwrap();
     let of_asker = &answered.waiters[0].arrival;
     let sent = answered.sent;
-    assert!(sent.may_serve(of_asker, 0, cached), "asked before it was sent");
+    assert!(
+        sent.may_serve(of_asker, 0, cached),
+        "asked before it was sent"
+    );
     sent.may_serve(&answered.waiters[1].arrival, revision.into(), cached)
 }
 
@@ -136,7 +151,10 @@ fn g7_the_waiter_rule_is_the_engines() {
     let mut served = 0;
     for case in 0..2_u32.pow(8) {
         let bit = |place: u32| u8::try_from(case >> place & 1).unwrap();
-        let (sent, arrived) = (control(1 + bit(0), 1 + bit(1)), control(1 + bit(2), 1 + bit(3)));
+        let (sent, arrived) = (
+            control(1 + bit(0), 1 + bit(1)),
+            control(1 + bit(2), 1 + bit(3)),
+        );
         let (trusts, cached) = (bit(4) == 1, bit(5) == 1);
         let revision = bit(6) + 2 * bit(7);
         let sent_in = 1 + bit(0);

@@ -74,9 +74,9 @@ impl Control {
         let mut next = *fresh;
         let goes_on = fresh.applied.is_none_or(|at| at.life == page.upto.life);
         if page.is_reset || !goes_on && rules.g5_life_of_poll {
-            let goes_back = fresh.applied.is_some_and(|at| {
-                at.life == page.upto.life && page.upto.revision < at.revision
-            });
+            let goes_back = fresh
+                .applied
+                .is_some_and(|at| at.life == page.upto.life && page.upto.revision < at.revision);
             if goes_back {
                 return None;
             }

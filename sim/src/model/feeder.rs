@@ -11,7 +11,11 @@ use super::world::World;
 impl World {
     /// Which gateway's control record a gateway uses (G10).
     pub fn control_of(&self, gateway: usize) -> usize {
-        if self.rules.g10_own_control { gateway } else { 0 }
+        if self.rules.g10_own_control {
+            gateway
+        } else {
+            0
+        }
     }
 
     /// Control as this gateway reads it.

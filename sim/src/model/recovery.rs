@@ -124,8 +124,7 @@ impl World {
             let life = control.applied.map(|applied| applied.life);
             let is_lost = life != Some(state.store.on_disk().life);
             let needs = !trusts || is_lost || is_waiting && !self.has_acknowledged(state);
-            (is_idle && needs)
-                .then(|| Action::SendPoll(index(gateway), 0, self.leases[0]))
+            (is_idle && needs).then(|| Action::SendPoll(index(gateway), 0, self.leases[0]))
         })
     }
 
@@ -155,7 +154,11 @@ impl World {
         for gateway in 0..self.gateways {
             for key in (0..).take(self.revocable.len()) {
                 let is_active = state.store.disk.revoked[usize::from(key)] == 0;
-                let right = if is_active { Outcome::Accepted } else { Outcome::Refused };
+                let right = if is_active {
+                    Outcome::Accepted
+                } else {
+                    Outcome::Refused
+                };
                 let mut state = state.clone();
                 let mut outcome = Outcome::Undecided;
                 for _ in 0..2 {

@@ -48,7 +48,12 @@ impl World {
         let owner = &state.gateways[gateway];
         let owed = Owed {
             told: state.rotations[usize::from(key)].told,
-            refused: owner.refused[usize::from(key)],
+            refused: if self.process_wide {
+                let mut gateways = state.gateways.iter();
+                gateways.any(|gateway| gateway.refused[usize::from(key)])
+            } else {
+                owner.refused[usize::from(key)]
+            },
         };
         let control = self.read_control(state, gateway);
         state.gateways[gateway].request = Some(Request {
@@ -203,8 +208,16 @@ impl World {
         let slot = &mut state.gateways[gateway].slots[self.slot_of(call.key)];
         let sent_in = call.generation;
         if resolved.revoked > 0 {
-            let at = if rules.g5_bury_now { Some(now) } else { sent_in };
-            if let Some(at) = at.filter(|_| rules.g5_store_revoked)
+            // Whatever is sent in this generation is read after it began, so what
+            // was read before needs no trace; and it may be of a history that a
+            // restored backup does not remember.
+            let is_of_now = resolved.head.revision >= now.began || !rules.g5_this_history;
+            let at = if rules.g5_bury_now {
+                Some(now)
+            } else {
+                sent_in
+            };
+            if let Some(at) = at.filter(|_| rules.g5_store_revoked && is_of_now)
                 && !slot.bury(rules, self.ways, at, call.key, resolved.revoked)
                 && rules.g5_bury_again
             {

@@ -65,6 +65,7 @@ rules! {
     g5_cache: "An active answer is cached only in the generation its call was sent in.",
     g5_share: "An active answer is shared only in the generation its call was sent in.",
     g5_store_revoked: "A revoked answer is always stored.",
+    g5_this_history: "Unless it was read before the generation began.",
     g5_bury_now: "It is stored in the generation of now, not in that of its call.",
     g5_bury_again: "If the slot is of a newer generation meanwhile, it is stored anew.",
     g5_life_of_poll: "An answer to a poll from another incarnation begins a generation.",

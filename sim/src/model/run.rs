@@ -22,8 +22,19 @@ pub struct Report {
     pub missing: Vec<&'static str>,
 }
 
+impl Report {
+    /// In a few words.
+    pub fn verdict(&self) -> String {
+        match &self.broken {
+            Some((what, path)) => format!("{what} breaks in {} steps", path.len()),
+            None if self.missing.is_empty() => "holds".to_owned(),
+            None => format!("never reached: {}", self.missing.join(", ")),
+        }
+    }
+}
+
 /// Explores all that can happen in a world, breadth first, until an invariant
-/// breaks or nothing is left.
+/// breaks, nothing is left, or the time is up.
 pub fn explore(world: &World, threads: usize, limit: Option<Duration>) -> Report {
     let began = Instant::now();
     let mut checker = world

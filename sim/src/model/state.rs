@@ -326,8 +326,6 @@ pub struct Broken {
     pub i2: bool,
     /// A key that the store holds active was refused.
     pub lock_out: bool,
-    /// The engine's own code decided otherwise than its twin here.
-    pub twin: bool,
 }
 
 /// All of it.

@@ -354,7 +354,11 @@ impl World {
                 self.forget_what_was_owed(state, key);
             }
         }
-        for call in state.gateways.iter_mut().flat_map(|gateway| &mut gateway.calls) {
+        for call in state
+            .gateways
+            .iter_mut()
+            .flat_map(|gateway| &mut gateway.calls)
+        {
             *call = call.filter(|call| !matches!(call.step, Step::HalfRead(_)));
         }
     }
@@ -365,7 +369,11 @@ impl World {
         for gateway in &mut state.gateways {
             gateway.refused[key] = false;
             let is_it = |of: Key| usize::from(of) == key;
-            if let Some(request) = gateway.request.as_mut().filter(|request| is_it(request.key)) {
+            if let Some(request) = gateway
+                .request
+                .as_mut()
+                .filter(|request| is_it(request.key))
+            {
                 request.owed = Default::default();
             }
             for call in gateway.calls.iter_mut().flatten() {
