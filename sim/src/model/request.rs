@@ -100,7 +100,7 @@ impl World {
         };
         state.gateways[gateway].request = None;
         match view {
-            View::Revoked => self.refuse(state, gateway, request.key),
+            View::Revoked => self.refuse_as_buried(state, gateway, request.key),
             View::Active if request.control.1 => self.accept(state, request.owed),
             View::Active | View::Absent => self.join(state, gateway, worker, &request),
         }
@@ -226,7 +226,7 @@ impl World {
                 state.gateways[gateway].calls[worker] = Some(Call { step, ..call });
                 return Outcome::Waits;
             }
-            return self.refuse(state, gateway, call.key);
+            return self.refuse(state, gateway, call.key, resolved.revoked);
         }
         let is_same = sent_in.is_some_and(|sent_in| sent_in.number == now.number);
         let revision = resolved.head.revision;
@@ -235,7 +235,9 @@ impl World {
             view = slot.fill(rules, self.ways, now, call.key, revision);
         }
         match view {
-            View::Revoked if rules.g6_merged => return self.refuse(state, gateway, call.key),
+            View::Revoked if rules.g6_merged => {
+                return self.refuse_as_buried(state, gateway, call.key);
+            }
             View::Absent if rules.g6_merged => return Outcome::Undecided,
             _ => {}
         }
@@ -254,10 +256,18 @@ impl World {
         Outcome::Accepted
     }
 
-    fn refuse(&self, state: &mut State, gateway: usize, key: Key) -> Outcome {
-        if state.store.disk.revoked[usize::from(key)] > 0 {
+    fn refuse_as_buried(&self, state: &mut State, gateway: usize, key: Key) -> Outcome {
+        let slot = &state.gateways[gateway].slots[self.slot_of(key)];
+        let revision = slot.revision_of(key);
+        self.refuse(state, gateway, key, revision)
+    }
+
+    /// A 401, for the key was revoked at this revision.
+    fn refuse(&self, state: &mut State, gateway: usize, key: Key, revision: Revision) -> Outcome {
+        let revoked = state.store.disk.revoked[usize::from(key)];
+        if revoked == revision {
             state.gateways[gateway].refused[usize::from(key)] = true;
-        } else if state.budget.restores == self.budget.restores {
+        } else if revoked == 0 && state.budget.restores == self.budget.restores {
             // Within one history nobody refuses what the store holds active.
             state.broken.lock_out = true;
         }

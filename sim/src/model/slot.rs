@@ -50,6 +50,11 @@ impl Slot {
         }
     }
 
+    /// The revision of what is held of a key; 0: nothing.
+    pub fn revision_of(&self, key: Key) -> Revision {
+        self.find(key).map_or(0, |record| record.revision)
+    }
+
     /// Writes a tombstone; false if the slot is of a later generation (G3, G5).
     #[must_use]
     pub fn bury(
