@@ -1,6 +1,8 @@
 //! The checked model: every small world holds with all the rules, and breaks
 //! without any one of them that it needs.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic")]
+
 use rekey_sim::model::mutants::{Mutant, NEEDED, NEEDED_TOGETHER, REDUNDANT};
 use rekey_sim::model::rules::Rules;
 use rekey_sim::model::run::explore;

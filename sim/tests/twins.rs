@@ -166,3 +166,49 @@ fn g7_the_waiter_rule_is_the_engines() {
     }
     assert!(served > 0);
 }
+
+/// A mutant's control record differs from the engine's by its mutation only.
+#[test]
+fn g2_without_mutations_the_control_record_is_the_engines() {
+    let mut kept = 0;
+    for case in 0..3_u32.pow(8) {
+        let digit = |place: u32| u8::try_from(case / 3_u32.pow(place) % 3).unwrap();
+        let cursor =
+            |life: u8, revision: u8| (life > 0).then_some(state::Cursor { life, revision });
+        let control = |generation: u8, applied: Option<state::Cursor>| state::Control {
+            id: 1,
+            generation: state::Generation {
+                number: generation,
+                began: 0,
+            },
+            applied,
+            deadline: state::Moment {
+                monotonic: digit(0),
+                wall: digit(0),
+            },
+        };
+        let (applied, then) = (cursor(digit(1), digit(2)), cursor(digit(3), 1));
+        let sent = state::Sent {
+            control: control(digit(4), then),
+            at: state::Moment::default(),
+            lease: 2,
+        };
+        let page = state::Page {
+            revoked: [0; state::MOST],
+            upto: state::Cursor {
+                life: 1 + digit(5) % 2,
+                revision: digit(6),
+            },
+            is_head: true,
+            is_reset: digit(5) == 2,
+            granted: digit(7),
+        };
+        let now = state::Moment::default();
+        let control = control(1, applied);
+        let by_engine = control.after(&RULES, &sent, &page, now);
+        let twin = control.after_of_mutant(&RULES, &sent, &page, now);
+        assert_eq!(by_engine, twin, "{control:?} {sent:?} {page:?}");
+        kept += u32::from(twin.is_some());
+    }
+    assert!(kept > 0);
+}

@@ -69,11 +69,11 @@ impl World {
             let at = index(gateway);
             let calls = owner.calls.iter().enumerate();
             let mut calls = calls.filter_map(|(worker, call)| Some((index(worker), (*call)?)));
-            let call = calls.find_map(|(worker, call)| match call.step {
-                Step::Queued => Some(Action::SendCall(at, worker)),
-                Step::Sent | Step::HalfRead(_) => Some(Action::Resolve(at, worker)),
-                Step::Answered(_) => Some(Action::Check(at, worker)),
-                Step::Checked(..) => Some(Action::Finish(at, worker)),
+            let call = calls.next().map(|(worker, call)| match call.step {
+                Step::Queued => Action::SendCall(at, worker),
+                Step::Sent | Step::HalfRead(_) => Action::Resolve(at, worker),
+                Step::Answered(_) => Action::Check(at, worker),
+                Step::Checked(..) => Action::Finish(at, worker),
             });
             let look = owner.request.map(|_| Action::Look(at, 0));
             let mut feeders = owner.feeders.iter().enumerate();

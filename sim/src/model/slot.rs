@@ -92,11 +92,12 @@ impl Slot {
             return View::Absent;
         }
         match self.find(key) {
-            Some(held) if !held.is_active => {
-                if rules.g8_tombstone_stays || revision < held.revision {
-                    return View::Revoked;
-                }
+            Some(held)
+                if !held.is_active && (rules.g8_tombstone_stays || revision < held.revision) =>
+            {
+                return View::Revoked;
             }
+            Some(held) if !held.is_active => {}
             Some(held) if held.revision > revision && rules.g8_older => return View::Active,
             _ => {}
         }
