@@ -1,6 +1,8 @@
 //! The model's twins decide like the engine's own code: the slot and the waiter
 //! rule. (Control, leases and history are the real ones in the model itself.)
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic")]
+
 use std::collections::HashSet;
 
 use rekey_engine::control::{Control, Generation, Moment};
