@@ -1,4 +1,5 @@
-//! Checks of the revocation protocol that no real process could run: a model
-//! whose every interleaving is explored.
+//! Trials of the revocation protocol without a network: many schedules of a
+//! whole fleet in virtual time, and every interleaving of a small one in a model.
 
+pub mod fleet;
 pub mod model;

@@ -1,115 +1,102 @@
-//! The command line of the checks: explores worlds and mutants of the model.
+//! The command line of the simulator and the model.
+
+mod explore;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 
-use clap::{Args, Parser};
-use rekey_sim::model::mutants::{Mutant, NEEDED, NEEDED_TOGETHER, REDUNDANT};
-use rekey_sim::model::rules::Rules;
-use rekey_sim::model::run::{Report, explore};
-use rekey_sim::model::world::World;
+use clap::{Parser, Subcommand};
+use rekey_sim::fleet::{self, plan::Sabotage};
 
-/// Checks of the revocation protocol.
+/// Trials of the revocation protocol without a network.
 #[derive(Parser)]
-enum Command {
-    /// Explores the model: all small worlds, unless told otherwise.
-    Model(Model),
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
 }
 
-#[derive(Args)]
-struct Model {
-    /// Only this world; "big" for the large ones.
-    #[arg(long)]
-    world: Option<String>,
-    /// Without these rules.
-    #[arg(long, value_delimiter = ',')]
-    without: Vec<String>,
-    /// The table of mutants instead.
-    #[arg(long)]
-    mutants: bool,
-    /// Stop each exploration after so many seconds.
-    #[arg(long)]
-    limit: Option<u64>,
-    /// Threads. With more than one a way to a broken invariant may not be the
-    /// shortest.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+#[derive(Subcommand)]
+enum What {
+    /// Runs a fleet through bad times, in virtual time.
+    Fleet {
+        /// Runs this one schedule and prints what happened.
+        #[arg(long, conflicts_with_all = ["seeds", "from"])]
+        seed: Option<u64>,
+        /// How many schedules to run.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Puts a bug in, to see that it is found.
+        #[arg(long, value_enum)]
+        sabotage: Option<Sabotage>,
+        /// Prints all that happened in the one schedule.
+        #[arg(long, requires = "seed")]
+        trace: bool,
+    },
+    /// Explores the checked model: all small worlds, unless told otherwise.
+    Model(explore::Model),
 }
 
-fn main() -> ExitCode {
-    let Command::Model(options) = Command::parse();
-    let is_as_expected = if options.mutants {
-        mutants(&options)
-    } else {
-        worlds(&options)
-    };
-    match is_as_expected {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
+fn main() -> anyhow::Result<ExitCode> {
+    match Arguments::parse().what {
+        What::Fleet {
+            seed: Some(seed),
+            sabotage,
+            trace,
+            ..
+        } => one(seed, sabotage, trace),
+        What::Fleet {
+            seeds,
+            from,
+            sabotage,
+            ..
+        } => many(from..from + seeds, sabotage),
+        What::Model(model) => explore::explore_model(&model),
+    }
+}
+
+fn one(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> anyhow::Result<ExitCode> {
+    let outcome = fleet::run(seed, sabotage, trace)?;
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    println!("seed {seed}: {:?}", outcome.stats);
+    Ok(match outcome.violation {
+        Some(violation) => {
+            println!("broken: {violation}");
             ExitCode::FAILURE
         }
-    }
+        None => ExitCode::SUCCESS,
+    })
 }
 
-fn run(options: &Model, world: &World) -> Report {
-    let limit = options.limit.map(Duration::from_secs);
-    explore(world, options.threads, limit)
-}
-
-fn worlds(options: &Model) -> Result<bool, String> {
-    let without: Vec<_> = options.without.iter().map(String::as_str).collect();
-    let rules = Rules::without(&without).ok_or("there is no such rule")?;
-    let worlds = match options.world.as_deref() {
-        None => World::small(),
-        Some("big") => World::big(),
-        Some(name) => {
-            let big = World::big().into_iter().find(|world| world.name == name);
-            let world = World::named(name).or(big);
-            vec![world.ok_or("there is no such world")?]
+fn many(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let (mut events, mut requests, mut rotations, mut broken) = (0, 0, 0, 0);
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let outcome = fleet::run(seed, sabotage, false)?;
+        events += outcome.stats.events;
+        requests += outcome.stats.requests;
+        rotations += outcome.stats.rotations;
+        if let Some(violation) = outcome.violation {
+            broken += 1;
+            println!("seed {seed}: {violation}");
+            println!("  again: cargo run -p rekey-sim -- fleet --seed {seed} --trace");
         }
-    };
-    let mut all_hold = true;
-    for world in worlds {
-        let world = world.with(rules);
-        let report = run(options, &world);
-        println!(
-            "{:<24} {:>10} states, depth {:>3}, {:>6.1} s: {}",
-            world.name,
-            report.states,
-            report.depth,
-            report.took.as_secs_f64(),
-            report.verdict()
-        );
-        if let Some((_, path)) = &report.broken {
-            for action in path {
-                println!("    {action:?}");
-            }
-        }
-        all_hold &= report.broken.is_none() && report.missing.is_empty();
     }
-    Ok(all_hold)
-}
-
-fn mutants(options: &Model) -> Result<bool, String> {
-    let mut as_expected = true;
-    let tables = [NEEDED, NEEDED_TOGETHER, REDUNDANT];
-    for mutant in tables.into_iter().flatten() {
-        let world = mutant.world().ok_or("a mutant without rule or world")?;
-        let report = run(options, &world);
-        println!(
-            "| {} | {} | {} | {} |",
-            mutant.without.join(", "),
-            mutant.world,
-            report.verdict(),
-            report.states
-        );
-        as_expected &= is_expected(mutant, &report);
-    }
-    Ok(as_expected)
-}
-
-fn is_expected(mutant: &Mutant, report: &Report) -> bool {
-    report.broken.as_ref().map(|(what, _)| *what) == mutant.breaks
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "{count} schedules, {events} events, {requests} requests, {rotations} rotations in \
+         {took:.1} s ({:.0} schedules/s, {:.0} events/s); {broken} broken",
+        count as f64 / took,
+        events as f64 / took
+    );
+    Ok(if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

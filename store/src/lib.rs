@@ -6,11 +6,14 @@
 //! token.
 //!
 //! - [`rotation`] decides, without a database or a clock.
+//! - [`feed::core`] decides what gateways may trust and when a 200 may leave.
+//! - [`answers`] is what a gateway is answered, without HTTP.
 //! - [`db`] keeps: one writer, many readers, all or nothing.
 //! - [`http`] speaks; [`api`] holds the admin messages, `rekey-protocol` those
 //!   of the gateways.
 //! - [`cli`] is the command line.
 
+pub mod answers;
 pub mod api;
 pub mod cli;
 pub mod clock;

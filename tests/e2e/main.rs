@@ -15,6 +15,7 @@ mod concurrency;
 mod configuration;
 mod contract;
 mod crash;
+mod fleet;
 mod hostile;
 mod identity;
 mod restart;

@@ -4,10 +4,12 @@
 //! It knows how the parts are built, started and told of each other. It knows
 //! nothing of what they do: no key format, no protocol, no decision.
 
+pub mod bench;
 pub mod build;
 pub mod compose;
 pub mod envoy;
 pub mod lint;
+pub mod load;
 pub mod shell;
 pub mod test;
 pub mod testbed;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::{
+    bench::{self, BenchArgs},
     build::{self, BuildArgs},
     compose::{self, ComposeArgs},
     lint,
@@ -27,6 +28,8 @@ enum Task {
     Test(TestArgs),
     /// Build the filter, the key store and the demo upstream
     Build(BuildArgs),
+    /// Measure rotations, the barrier, and a gateway's memory
+    Bench(BenchArgs),
     /// Check formatting and lints
     Lint,
     /// Start docker-compose.yml, try it with curl, and take it down
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Up(args) => up::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Lint => lint::run(),
         Task::Compose(args) => compose::run(args),
         Task::Build(args) => build::run(&args).map(drop),

@@ -5,6 +5,7 @@
 
 mod audit;
 mod columns;
+pub mod direct;
 mod import;
 mod keys;
 mod open;
@@ -313,10 +314,7 @@ impl Records for Database {
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
         let change = self.writer.change(Kind::Admin, move |transaction, _| {
-            transaction
-                .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
-                .execute([lease_ms])
-                .map(drop)
+            record_lease(transaction, lease_ms)
         });
         Ok(change.await?)
     }
@@ -331,6 +329,13 @@ pub enum RecordsError {
     /// Not written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
+        .execute([lease_ms])
+        .map(drop)
 }
 
 /// Counts one change: every change has a revision of its own. Notes the time

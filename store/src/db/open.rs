@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::schema;
 use crate::clock::UnixMillis;
-use crate::feed::Start;
+use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
 /// How long a statement waits for a lock of another program, such as a backup
@@ -116,7 +116,8 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     quick_check(&writer)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
     schema::migrate(&mut writer)?;
-    let (revision, time) = begin_incarnation(&mut writer, accept_restore)?;
+    let (id, wall) = (random_incarnation()?, UnixMillis::wall());
+    let (revision, time) = begin_incarnation(&mut writer, id, wall, accept_restore)?;
     Ok(Opened {
         feed: feed_start(&writer, accept_restore)?,
         writer,
@@ -196,17 +197,22 @@ fn quick_check(connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-/// S8: a new random id, and a first revision past anything used before, even
-/// by a history that a restored backup does not remember.
-fn begin_incarnation(
-    connection: &mut Connection,
-    accept_restore: bool,
-) -> Result<(u64, UnixMillis), OpenError> {
+fn random_incarnation() -> Result<Incarnation, OpenError> {
     let mut id = [0_u8; 16];
     getrandom::fill(&mut id).map_err(|error| {
         OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     })?;
-    let wall = UnixMillis::wall();
+    Ok(Incarnation(id))
+}
+
+/// S8: a new id, and a first revision past anything used before, even
+/// by a history that a restored backup does not remember.
+pub fn begin_incarnation(
+    connection: &mut Connection,
+    id: Incarnation,
+    wall: UnixMillis,
+    accept_restore: bool,
+) -> Result<(u64, UnixMillis), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta)
@@ -220,7 +226,7 @@ fn begin_incarnation(
     )?;
     transaction.execute(
         "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
-        (revision, id, wall.0),
+        (revision, id.0, wall.0),
     )?;
     if accept_restore {
         transaction.execute("UPDATE meta SET accepted_before = revision", [])?;
@@ -230,7 +236,7 @@ fn begin_incarnation(
 }
 
 /// What the change feed needs to know of the past.
-fn feed_start(connection: &Connection, accept_restore: bool) -> Result<Start, OpenError> {
+pub fn feed_start(connection: &Connection, accept_restore: bool) -> Result<Start, OpenError> {
     let lives = connection
         .prepare("SELECT id, first_revision, last_revision FROM incarnations")?
         .query_map([], |row| {

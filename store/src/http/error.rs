@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail};
 
+use crate::answers::{self, Fault};
 use crate::db::{ImportError, ReadError, WriteError};
 
 /// An error as it is answered. The message never holds a key or a token.
@@ -29,18 +30,14 @@ impl ApiError {
     }
 
     fn status(&self) -> StatusCode {
-        match self.code {
-            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
-            ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
-            ErrorCode::NotFound | ErrorCode::UnknownKey | ErrorCode::UnknownUser => {
-                StatusCode::NOT_FOUND
-            }
-            ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::RotationConflict | ErrorCode::AlreadyExists => StatusCode::CONFLICT,
-            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Internal | ErrorCode::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        let status = StatusCode::from_u16(answers::status(self.code));
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.code, fault.message)
     }
 }
 

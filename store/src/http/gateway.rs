@@ -3,30 +3,23 @@
 use axum::Json;
 use axum::extract::State;
 use rekey_protocol::{
-    CreatedAt, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, HINT_LEN, RESOLVE_PATH,
-    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
+    ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, RESOLVE_PATH, ROTATE_PATH,
+    ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
 };
 
 use super::App;
 use super::body::JsonBody;
 use super::error::ApiError;
+use crate::answers;
 use crate::crash;
 use crate::db::{Rotated, WriteError};
 use crate::feed::PollError;
 use crate::rotation::Refusal;
 
-fn unknown_key() -> ApiError {
-    ApiError::new(ErrorCode::UnknownKey, "this store does not know the key")
-}
-
 /// S8: what this database says may be older than what gateways know already.
 fn not_restored(app: &App) -> Result<(), ApiError> {
     if app.database.feed().is_restored() {
-        return Err(ApiError::new(
-            ErrorCode::Unavailable,
-            "gateways know a later history than this database: a backup was restored, or they \
-             followed another store; if this is meant, start it with --accept-restore",
-        ));
+        return Err(answers::RESTORED.into());
     }
     Ok(())
 }
@@ -54,10 +47,7 @@ pub async fn feed(
     answer.map(Json).map_err(|error| match error {
         PollError::BadLease(error) => ApiError::bad_request(error.to_string()),
         PollError::Records(error) => ApiError::new(ErrorCode::Unavailable, error.to_string()),
-        PollError::Restored => match not_restored(&app) {
-            Err(error) => error,
-            Ok(()) => ApiError::new(ErrorCode::Unavailable, "try again"),
-        },
+        PollError::Restored => answers::RESTORED.into(),
     })
 }
 
@@ -83,14 +73,7 @@ pub async fn resolve(
 ) -> Result<Json<ResolveResponse>, ApiError> {
     not_restored(&app)?;
     let found = app.database.resolve(request.digest).await?;
-    let (resolved, rotation_allowed_in) = found.ok_or_else(unknown_key)?;
-    Ok(Json(ResolveResponse {
-        state: resolved.state,
-        user: resolved.user,
-        revision: resolved.revision,
-        head: resolved.head,
-        rotation_allowed_in,
-    }))
+    Ok(Json(answers::resolve(found)?))
 }
 
 /// Replace this key by that one.
@@ -117,62 +100,18 @@ pub async fn rotate(
     State(app): State<App>,
     JsonBody(request): JsonBody<RotateRequest>,
 ) -> Result<Json<RotateResponse>, ApiError> {
-    check(&request)?;
+    answers::check_rotate(&request)?;
     not_restored(&app)?;
     crash::point("rotate.received");
     let new_digest = request.new_digest;
     let result = app.database.rotate(request).await;
     app.metrics.rotated(outcome(&result));
-    // S7: the first answer and every repeated one.
-    if let Ok(Rotated::Done { revision, .. }) = &result {
+    if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");
-        app.database.feed().barrier(*revision).await;
+        app.database.feed().barrier(revision).await;
     }
     crash::point("rotate.before_answer");
-    match result? {
-        Rotated::Done {
-            at, user, revision, ..
-        } => Ok(RotateResponse::Rotated {
-            created_at: CreatedAt::try_from(at.rfc3339())
-                .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?,
-            revision,
-            new_digest,
-            user,
-        }),
-        Rotated::Refused(Refusal::Revoked(revision)) => Ok(RotateResponse::Revoked { revision }),
-        Rotated::Refused(Refusal::RateLimited(retry_after)) => {
-            Ok(RotateResponse::RateLimited { retry_after })
-        }
-        Rotated::Refused(Refusal::UnknownKey) => Err(unknown_key()),
-        Rotated::Refused(Refusal::NewKeyExists) => Err(ApiError::new(
-            ErrorCode::AlreadyExists,
-            "the new key is known to this store already; draw another one",
-        )),
-        Rotated::Conflict => Err(ApiError::new(
-            ErrorCode::RotationConflict,
-            "this rotation_id was used with other digests",
-        )),
-    }
-    .map(Json)
-}
-
-/// What the types alone do not say.
-fn check(request: &RotateRequest) -> Result<(), ApiError> {
-    let hint = request.hint.as_bytes();
-    if request.attempt == 0 {
-        return Err(ApiError::bad_request("attempt is counted from 1"));
-    }
-    if hint.len() != HINT_LEN || !hint.iter().all(u8::is_ascii_alphanumeric) {
-        return Err(ApiError::bad_request(
-            "hint is the new key's last 4 characters",
-        ));
-    }
-    if request.old_digest == request.new_digest {
-        return Err(ApiError::bad_request(
-            "old_digest and new_digest are the same",
-        ));
-    }
-    Ok(())
+    Ok(Json(answers::rotate(result?, new_digest)?))
 }
 
 fn outcome(result: &Result<Rotated, WriteError>) -> &'static str {

@@ -6,6 +6,7 @@ use std::thread;
 
 use xtask::testbed::{Account, FleetOptions};
 
+use super::short_lease;
 use super::verdict::{Became, Told, check};
 use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, RETRIED, TestFleet, eventually, stat};
@@ -55,6 +56,7 @@ fn on_several_fleets(seed: u64, kill: Kill) -> Option<Tally> {
     // One worker: with more, Envoy only takes longer to start.
     let small = || FleetOptions {
         concurrency: 1,
+        plugin: short_lease(),
         ..FleetOptions::default()
     };
     let fleets: Vec<_> = (0..FLEETS)

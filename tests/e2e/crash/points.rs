@@ -7,6 +7,7 @@ use std::thread;
 
 use xtask::testbed::{Artifacts, FleetOptions, Signal, StoreBinary};
 
+use super::short_lease;
 use super::verdict::{Became, Told, check};
 use crate::support::fleet::{self, RETRIED, SOON, TestFleet, stat};
 
@@ -14,6 +15,7 @@ use crate::support::fleet::{self, RETRIED, SOON, TestFleet, stat};
 fn a_rotation_outlives_the_store_at_every_step() {
     let harmless = FleetOptions {
         store_binary: StoreBinary::CrashPoints(None),
+        plugin: short_lease(),
         ..FleetOptions::default()
     };
     let Some(mut fleet) = fleet::start(harmless) else {

@@ -5,6 +5,7 @@ pub mod fleet;
 pub mod http1;
 pub mod http2;
 pub mod moments;
+pub mod network;
 pub mod raw_http;
 pub mod scripted_store;
 pub mod store_view;

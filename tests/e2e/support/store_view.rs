@@ -59,13 +59,44 @@ pub fn audit(store: &Store, user: &str) -> Vec<Value> {
 /// # Panics
 /// As [`keys`].
 pub fn rotations_ended(store: &Store, outcome: &str) -> u64 {
+    let series = format!("rekey_store_rotations_total{{outcome=\"{outcome}\"}}");
+    metric(store, &series) as u64
+}
+
+/// How many requests for this path of the gateway listener were answered, with
+/// whatever status.
+///
+/// # Panics
+/// As [`keys`].
+pub fn answered(store: &Store, path: &str) -> u64 {
+    let begin = format!("rekey_store_requests_total{{listener=\"gateway\",endpoint=\"{path}\",");
+    let text = metrics(store);
+    let counts = text.lines().filter(|line| line.starts_with(&begin));
+    counts
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+/// The value of a series of `/metrics`, as it is named there; 0 if it is not
+/// there yet.
+///
+/// # Panics
+/// As [`keys`].
+pub fn metric(store: &Store, series: &str) -> f64 {
+    let text = metrics(store);
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+/// All of `/metrics`.
+///
+/// # Panics
+/// As [`keys`].
+pub fn metrics(store: &Store) -> String {
     let url = format!("{}/metrics", store.url());
-    let text = ureq::get(&url).call().expect(&url).into_body();
-    let text = text.into_reader();
-    let text = std::io::read_to_string(text).unwrap();
-    let line = format!("rekey_store_rotations_total{{outcome=\"{outcome}\"}} ");
-    let count = text.lines().find_map(|found| found.strip_prefix(&line));
-    count.map_or(0, |count| count.parse().unwrap())
+    let body = ureq::get(&url).call().expect(&url).into_body();
+    std::io::read_to_string(body.into_reader()).unwrap()
 }
 
 fn hint(store: &Store, user: &str) -> Option<String> {

@@ -1,12 +1,13 @@
 //! A TCP proxy between the gateway and the real key store that fails as it is
-//! told, also in the middle of an answer.
+//! told: it refuses, cuts answers short, holds some of them back, or falls
+//! silent altogether.
 //!
 //! It knows where messages of HTTP/1.1 begin and end and which path was asked;
 //! it does not know what they say.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use socket2::SockRef;
@@ -26,16 +27,32 @@ pub enum Cut {
     InBody,
 }
 
+/// What is not passed on. All connections stay open, and whatever was held
+/// back is passed on, late, when the silence ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// Everything is passed on.
+    #[default]
+    None,
+    /// Requests arrive, answers do not.
+    Answers,
+    /// Neither.
+    Both,
+}
+
 /// The proxy; it goes, with all its connections, when dropped.
 pub struct TcpProxy {
     /// Kept while connections to it are refused.
-    port: Port,
+    port: Option<Port>,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     target: SocketAddr,
     state: Mutex<State>,
+    /// The state has changed.
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -44,6 +61,12 @@ struct State {
     connections: Vec<TcpStream>,
     cut: Option<PlannedCut>,
     cuts_made: u32,
+    silence: Silence,
+    /// Answers to this path wait.
+    held_path: Option<&'static str>,
+    held: u32,
+    /// Dropped: nobody waits any more.
+    over: bool,
 }
 
 struct PlannedCut {
@@ -55,21 +78,31 @@ struct PlannedCut {
 impl TcpProxy {
     /// Listens on a free port and passes everything on to `target`.
     pub fn start(target: SocketAddr) -> Self {
-        let shared = Arc::new(Shared {
-            target,
-            state: Mutex::default(),
-        });
+        let port = Port::free().unwrap();
         let proxy = Self {
-            port: Port::free().unwrap(),
-            shared,
+            address: port.address(),
+            port: Some(port),
+            shared: Shared::new(target),
         };
         proxy.accept();
         proxy
     }
 
+    /// The same with a listener of the caller's making, in whatever network
+    /// that is.
+    pub fn start_at(listener: TcpListener, target: SocketAddr) -> Self {
+        let proxy = Self {
+            address: listener.local_addr().unwrap(),
+            port: None,
+            shared: Shared::new(target),
+        };
+        proxy.accept_from(listener);
+        proxy
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.address
     }
 
     /// Ends all connections, and refuses new ones.
@@ -86,7 +119,11 @@ impl TcpProxy {
 
     /// Accepts connections again after [`Self::refuse`].
     pub fn accept(&self) {
-        let listener = TcpListener::bind(self.address()).unwrap();
+        assert!(self.port.is_some(), "the port is not kept");
+        self.accept_from(TcpListener::bind(self.address()).unwrap());
+    }
+
+    fn accept_from(&self, listener: TcpListener) {
         let accepting = listener.try_clone().unwrap();
         self.shared.lock().listener = Some(listener);
         let shared = self.shared.clone();
@@ -103,17 +140,68 @@ impl TcpProxy {
     pub fn cuts_made(&self) -> u32 {
         self.shared.lock().cuts_made
     }
+
+    /// Passes on what it may from now on.
+    pub fn fall_silent(&self, silence: Silence) {
+        self.shared.change(|state| state.silence = silence);
+    }
+
+    /// Holds all answers to requests of this path back, until
+    /// [`Self::release`]. The store has answered them by then.
+    pub fn hold_answers(&self, path: &'static str) {
+        self.shared.change(|state| state.held_path = Some(path));
+    }
+
+    /// How many answers are held back.
+    pub fn held(&self) -> u32 {
+        self.shared.lock().held
+    }
+
+    /// Passes on, late, what was held back, and what comes from now on.
+    pub fn release(&self) {
+        self.shared.change(|state| state.held_path = None);
+    }
 }
 
 impl Drop for TcpProxy {
     fn drop(&mut self) {
+        self.shared.change(|state| state.over = true);
         self.refuse();
     }
 }
 
 impl Shared {
+    fn new(target: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            target,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Returns when nothing of these silences is kept any more.
+    fn wait_for_end_of(&self, silences: &[Silence]) {
+        let silent = |state: &mut State| !state.over && silences.contains(&state.silence);
+        drop(self.changed.wait_while(self.lock(), silent).unwrap());
+    }
+
+    /// Returns when the answer to this path may be passed on.
+    fn wait_while_held(&self, path: &str) {
+        let is_held = |state: &mut State| !state.over && state.held_path == Some(path);
+        let mut state = self.lock();
+        if is_held(&mut state) {
+            state.held += 1;
+            self.changed.wait_while(state, is_held).unwrap().held -= 1;
+        }
     }
 
     /// Whether the answer to this path is to be cut, and how.
@@ -152,8 +240,11 @@ fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> O
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
     loop {
         let request = Message::read(gateway, &mut requests, Head::of_request)?;
+        shared.wait_for_end_of(&[Silence::Both]);
         store.write_all(&request.bytes).ok()?;
         let answer = Message::read(store, &mut answers, Head::of_answer)?;
+        shared.wait_while_held(&request.head.path);
+        shared.wait_for_end_of(&[Silence::Answers, Silence::Both]);
         let cut = shared.next_cut(&request.head.path);
         let end = match cut {
             None => answer.bytes.len(),

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use xtask::testbed::GatewayOptions;
 
 /// A file of one resource that an Envoy watches.
 #[derive(Debug, Clone)]
@@ -49,4 +51,48 @@ impl ResourceFile {
 /// Gives an Envoy the name that it must have for any dynamic configuration.
 pub fn name_node(envoy: &mut Value) {
     envoy["node"] = json!({ "id": "test", "cluster": "test" });
+}
+
+/// A gateway's listener in a file that the gateway watches, so that it can be
+/// changed while the gateway serves.
+pub struct WatchedListener {
+    file: ResourceFile,
+    /// As it was at the start.
+    first: Arc<Mutex<Value>>,
+}
+
+impl WatchedListener {
+    /// Has a gateway, which is still to be started, watch a file in `folder`.
+    pub fn of(gateway: &mut GatewayOptions, folder: &Path) -> Self {
+        let watched = Self {
+            file: ResourceFile::listener(folder),
+            first: Arc::default(),
+        };
+        let (file, first) = (watched.file.clone(), watched.first.clone());
+        let before = gateway.edit.take();
+        gateway.edit = Some(Arc::new(move |envoy: &mut Value| {
+            if let Some(edit) = &before {
+                edit(envoy)?;
+            }
+            let listener = envoy["static_resources"]["listeners"][0].take();
+            file.write(&listener);
+            *first.lock().unwrap() = listener;
+            envoy["static_resources"]["listeners"] = json!([]);
+            envoy["dynamic_resources"] = json!({ "lds_config": file.source() });
+            name_node(envoy);
+            Ok(())
+        }));
+        watched
+    }
+
+    /// Puts a changed copy of the first listener in place: `change` is given
+    /// the filter's part of it (its `config`).
+    pub fn update(&self, change: impl FnOnce(&mut Value)) {
+        let mut listener = self.first.lock().unwrap().clone();
+        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+        let filters = manager["http_filters"].as_array_mut().unwrap();
+        let rekey = filters.iter_mut().find(|filter| filter["name"] == "rekey");
+        change(&mut rekey.expect("the filter")["typed_config"]["config"]);
+        self.file.write(&listener);
+    }
 }

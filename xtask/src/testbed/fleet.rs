@@ -91,6 +91,7 @@ impl Fleet {
             binary: options.store_binary.clone(),
             rotation_interval: options.rotation_interval.clone(),
             env: options.store_env.clone(),
+            args: Vec::new(),
             secrets: secrets.clone(),
         };
         let mut fleet = Self {

@@ -26,6 +26,8 @@ pub struct StoreOptions {
     pub rotation_interval: String,
     /// More variables of its environment, such as `RUST_LOG`.
     pub env: Vec<(String, String)>,
+    /// More of its command line, such as `--accept-restore`.
+    pub args: Vec<String>,
     /// Its tokens and the secret of the checksums.
     pub secrets: Secrets,
 }
@@ -181,6 +183,7 @@ fn spawn(
     command.args(["--rotation-interval", &options.rotation_interval]);
     command.arg("--database").arg(database(folder));
     command.arg("--ready-file").arg(&ready);
+    command.args(&options.args);
     command.envs(options.env.iter().map(|(name, value)| (name, value)));
     options.secrets.give_to_store(&mut command);
     let process = Process::spawn("the key store", command, &folder.join("store.log"))?;

@@ -1,0 +1,420 @@
+//! The users and their clients.
+
+use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, RANDOM_BYTES, UserId};
+use rekey_store::clock::UnixMillis;
+use rekey_store::db::NewUser;
+
+use super::gateway::WorkerRef;
+use super::port::{Happening, SECRET};
+use super::world::{Event, World};
+
+/// Old keys that a user goes on trying.
+const MOST_OLD: usize = 4;
+/// A rotation is answered within that, in microseconds: the gateway's patience
+/// and what a frozen gateway and a slow clock add.
+const PATIENCE: u64 = 60_000_000;
+
+/// A key in plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The text.
+    pub text: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A user.
+#[derive(Debug)]
+pub struct User {
+    /// In the store.
+    pub id: UserId,
+    /// The key that the user believes to be the right one.
+    pub key: Key,
+    /// Whether it must be.
+    pub certain: bool,
+    /// Replaced keys, the newest last.
+    pub old: Vec<Key>,
+    /// Rotations under way.
+    pub regenerating: u32,
+    /// How many rotations there were since none was under way.
+    pub group: u32,
+    /// The new key, if one of them was answered with it.
+    pub won: Option<Key>,
+    /// Whether the end of one of them is not known.
+    pub unclear: bool,
+    /// Whether the operator is changing the key.
+    pub operating: bool,
+    /// How often the operator has begun to.
+    pub operations: u64,
+    /// The key that the operator is about to give.
+    pub next: Option<Key>,
+    /// Whether a restore has come into it.
+    pub torn: bool,
+}
+
+/// A request under way.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose.
+    pub user: usize,
+    /// With which key.
+    pub key: Key,
+    /// Whether for the endpoint.
+    pub regenerate: bool,
+    /// When it was sent.
+    pub sent: u64,
+    /// Whether the key was dead everywhere when the headers came (I2).
+    pub dead: bool,
+    /// Whether this gateway had refused it when the headers came (I1).
+    pub refused: bool,
+    /// Who serves it.
+    pub to: WorkerRef,
+    /// Restores so far when it was sent.
+    pub restores: u32,
+    /// Whether the gateway has decided.
+    decided: bool,
+    /// Whether the client has gone.
+    left: bool,
+}
+
+/// What became of a request, as the client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It was served.
+    Served,
+    /// An answer of the gateway's own: status and `error.code`.
+    Refused(u16, String),
+    /// A new key.
+    NewKey(Key),
+    /// No answer.
+    Nothing,
+}
+
+impl User {
+    /// Whether the operator is at this change of the key.
+    pub fn is_in(&self, operation: u64) -> bool {
+        self.operating && self.operations == operation
+    }
+}
+
+impl World {
+    /// Adds the users and their first keys.
+    pub fn populate(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.plan.users {
+            let key = self.draw_key()?;
+            let id: UserId = format!("u_{index}").parse()?;
+            let new = NewUser {
+                id: id.clone(),
+                email: format!("{index}@example.com").parse()?,
+                digest: key.digest,
+                hint: "hint".into(),
+            };
+            let wall = self.store.clock.moment(0).wall;
+            let time = UnixMillis(i64::try_from(wall)?);
+            let added = self.store.ledger.add_user(&new, time)?;
+            self.store.told(added.revision);
+            self.oracle.owners.insert(key.digest, id.clone());
+            self.users.push(User {
+                id,
+                key,
+                certain: true,
+                old: Vec::new(),
+                regenerating: 0,
+                group: 0,
+                won: None,
+                unclear: false,
+                operating: false,
+                operations: 0,
+                next: None,
+                torn: false,
+            });
+            let first = self.rng.u64(0..self.plan.act_every);
+            self.after(first, Event::Act(index));
+        }
+        Ok(())
+    }
+
+    /// Makes a key, as the store's command line does.
+    pub fn draw_key(&mut self) -> anyhow::Result<Key> {
+        let mut random = [0; RANDOM_BYTES];
+        self.rng.fill(&mut random);
+        let key = ChecksumSecrets::parse(SECRET)?.issue(&random);
+        let key = key.ok_or_else(|| anyhow::anyhow!("64 bytes were too few"))?;
+        Ok(Key {
+            text: key.expose().to_owned(),
+            digest: key.digest(),
+        })
+    }
+
+    /// A user does something.
+    pub fn act(&mut self, index: usize) {
+        if self.healed {
+            return;
+        }
+        let pause = self
+            .rng
+            .u64(self.plan.act_every / 4..self.plan.act_every * 2);
+        self.after(pause, Event::Act(index));
+        let roll = self.rng.f64();
+        let user = &self.users[index];
+        if roll < self.plan.regenerate {
+            if !user.operating && user.regenerating < 3 {
+                let key = user.key.clone();
+                self.request_anywhere(index, key.clone(), true);
+                // Others use the key that is about to die.
+                for _ in 0..self.rng.u32(0..6) {
+                    self.request_anywhere(index, key.clone(), false);
+                }
+            }
+        } else {
+            let old = user.old.len();
+            let key = match self.rng.usize(0..old + 2) {
+                place if place < old => self.users[index].old[place].clone(),
+                _ => self.users[index].key.clone(),
+            };
+            self.request_anywhere(index, key, false);
+        }
+    }
+
+    /// Sends a request to any worker of any gateway.
+    pub fn request_anywhere(&mut self, user: usize, key: Key, regenerate: bool) {
+        let process = self.rng.usize(0..self.gateways());
+        let serving = self.process(process).serving();
+        if serving.is_empty() {
+            return;
+        }
+        let worker = serving[self.rng.usize(0..serving.len())];
+        let delay = self.rng.u64(0..30_000);
+        if let Some(to) = self.worker_ref(process, worker) {
+            self.request(user, key, regenerate, (to, delay));
+        }
+    }
+
+    /// Sends a request.
+    pub fn request(
+        &mut self,
+        user: usize,
+        key: Key,
+        regenerate: bool,
+        (to, delay): (WorkerRef, u64),
+    ) -> u32 {
+        self.order_of_requests += 1;
+        let id = self.order_of_requests;
+        if regenerate {
+            let user = &mut self.users[user];
+            user.regenerating += 1;
+            user.group += 1;
+        }
+        let headers = Happening::Headers {
+            request: id,
+            key: key.text.clone(),
+            regenerate,
+        };
+        let request = Request {
+            user,
+            key,
+            regenerate,
+            sent: self.now,
+            dead: false,
+            refused: false,
+            to,
+            restores: self.restores,
+            decided: false,
+            left: false,
+        };
+        self.requests.insert(id, request);
+        self.after(delay, Event::Worker(to, headers));
+        if !self.healed && !self.plan.calm && self.rng.f64() < 0.03 {
+            let patience = self.rng.u64(0..50_000);
+            self.after(delay + patience, Event::Leave(id));
+        } else if regenerate {
+            self.after(delay + PATIENCE, Event::Leave(id));
+        } else {
+            self.after(delay + PATIENCE / 2, Event::Leave(id));
+        }
+        id
+    }
+
+    /// A request went to the upstream.
+    pub fn request_passed(&mut self, id: u32, from: WorkerRef, user: &str) {
+        if let Some(request) = self.decide(id, from) {
+            self.stats.passed += 1;
+            self.check_passed(&request, user);
+            self.client_hears(id, Ending::Served);
+        }
+    }
+
+    /// A request got an answer of the gateway's own.
+    pub fn request_answered(&mut self, id: u32, from: WorkerRef, status: u16, body: &[u8]) {
+        let Some(request) = self.decide(id, from) else {
+            return;
+        };
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let code = body["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let ending = match status {
+            200 => match body["data"]["api_key"].as_str().map(str::as_bytes) {
+                Some(text) => match ApiKey::parse(text) {
+                    Ok(key) => Ending::NewKey(Key {
+                        text: key.expose().to_owned(),
+                        digest: key.digest(),
+                    }),
+                    Err(error) => return self.violate(error.to_string()),
+                },
+                None => return self.violate("a 200 without a key".to_owned()),
+            },
+            401 => {
+                self.check_refused(&request, &code);
+                if request.dead {
+                    self.stats.refused += 1;
+                }
+                Ending::Refused(status, code)
+            }
+            503 => {
+                self.check_unavailable(&request, &code);
+                Ending::Refused(status, code)
+            }
+            429 => Ending::Refused(status, code),
+            other => return self.violate(format!("status {other}: {request:?}")),
+        };
+        if let Ending::NewKey(key) = &ending {
+            self.stats.rotations += 1;
+            let owner = self.users[request.user].id.clone();
+            self.oracle.owners.insert(key.digest, owner);
+            // What the 200 says is true when it leaves, before it is read.
+            if request.restores == self.restores && self.now >= self.blind_until {
+                self.oracle.dead.insert(request.key.digest);
+            }
+        }
+        self.client_hears(id, ending);
+    }
+
+    /// A gateway decides, once.
+    fn decide(&mut self, id: u32, from: WorkerRef) -> Option<Request> {
+        let request = self.requests.get_mut(&id)?;
+        // The gateway may not know yet that the client has gone.
+        if request.left {
+            return None;
+        }
+        if request.to != from || request.decided {
+            self.violate(format!("request {id} was decided twice"));
+            return None;
+        }
+        request.decided = true;
+        let request = request.clone();
+        self.stats.requests += 1;
+        let delay = self.rng.u64(10..200);
+        self.after(delay, Event::Worker(from, Happening::Done(id)));
+        Some(request)
+    }
+
+    fn client_hears(&mut self, id: u32, ending: Ending) {
+        let delay = self.rng.u64(50..2_000);
+        let lost = !self.healed && !self.plan.calm && self.rng.f64() < 0.01;
+        let ending = if lost { Ending::Nothing } else { ending };
+        self.after(delay, Event::Heard(id, ending));
+    }
+
+    /// All requests of a worker that has gone come to nothing.
+    pub fn requests_lost(&mut self, at: WorkerRef) {
+        let open = self.requests.iter();
+        let open = open.filter(|(_, request)| request.to == at && !request.decided);
+        let open: Vec<_> = open.map(|(id, _)| *id).collect();
+        for id in open {
+            if let Some(request) = self.requests.get_mut(&id) {
+                request.decided = true;
+            }
+            let delay = self.rng.u64(50..2_000);
+            self.after(delay, Event::Heard(id, Ending::Nothing));
+        }
+    }
+
+    /// A client gives up.
+    pub fn leave(&mut self, id: u32) {
+        let Some(request) = self
+            .requests
+            .get_mut(&id)
+            .filter(|request| !request.decided)
+        else {
+            return;
+        };
+        let waited = self.now - request.sent;
+        request.decided = true;
+        request.left = true;
+        let (to, regenerate) = (request.to, request.regenerate);
+        if waited >= PATIENCE / 2 && (!regenerate || waited >= PATIENCE) && self.lives(to) {
+            let request = self.requests.get(&id).cloned();
+            return self.violate(format!("never answered: {request:?}"));
+        }
+        self.at(self.now, Event::Worker(to, Happening::Done(id)));
+        self.at(self.now, Event::Heard(id, Ending::Nothing));
+    }
+
+    /// A client learns what became of a request.
+    pub fn heard(&mut self, id: u32, ending: Ending) {
+        let Some(request) = self.requests.remove(&id) else {
+            return;
+        };
+        self.oracle_hears(id, &request, &ending);
+        if !request.regenerate {
+            return;
+        }
+        let index = request.user;
+        let same_history = request.restores == self.restores;
+        let user = &mut self.users[index];
+        user.regenerating = user.regenerating.saturating_sub(1);
+        match ending {
+            Ending::NewKey(key) if same_history => {
+                if user.won.is_some() {
+                    let text = format!("I3: two rotations of one key won: {request:?}");
+                    return self.violate(text);
+                }
+                user.won = Some(key);
+                // Now the old key is tried everywhere.
+                let tries = if self.healed { 0 } else { self.rng.u32(0..8) };
+                for _ in 0..tries {
+                    self.request_anywhere(index, request.key.clone(), false);
+                }
+            }
+            Ending::NewKey(_) | Ending::Nothing | Ending::Served => user.unclear = true,
+            Ending::Refused(503, code) if code == "rotation_unconfirmed" => user.unclear = true,
+            Ending::Refused(..) => {}
+        }
+        if self.users[index].regenerating == 0 {
+            self.group_is_over(index, &request);
+        }
+    }
+
+    fn group_is_over(&mut self, index: usize, last: &Request) {
+        let user = &mut self.users[index];
+        let (won, unclear) = (user.won.take(), std::mem::take(&mut user.unclear));
+        user.group = 0;
+        if user.operating {
+            return;
+        }
+        match won {
+            Some(key) => {
+                let old = std::mem::replace(&mut user.key, key);
+                self.retire(index, old);
+                self.users[index].certain = !self.users[index].torn;
+                if self.users[index].torn {
+                    self.user_is_uncertain(index);
+                }
+            }
+            None if unclear => self.user_is_uncertain(index),
+            // All were refused: the key is what it was.
+            None => self.note(|_| format!("no rotation of {last:?}")),
+        }
+    }
+
+    /// A key has been replaced; it is tried now and then.
+    pub fn retire(&mut self, index: usize, key: Key) {
+        let user = &mut self.users[index];
+        user.old.push(key);
+        if user.old.len() > MOST_OLD {
+            user.old.remove(0);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The store's lives: it dies, starts on what is in its database, and is given
+//! an older one.
+
+use rekey_protocol::Incarnation;
+use rekey_store::feed::core::Core;
+
+use super::plan::Sabotage;
+use super::store::{Say, millis};
+use super::world::{Event, World};
+
+/// How long rotations may be held after a restore was accepted (S9), in
+/// microseconds: the longest lease that there can be, its margin, and drift.
+const RESTORE_HOLD: u64 = 31_000_000;
+
+impl World {
+    /// The store dies.
+    pub fn store_dies(&mut self, span: u64, accept_restore: bool) {
+        if self.store.life.take().is_none() {
+            return;
+        }
+        self.store.frozen_until = 0;
+        let polls = std::mem::take(&mut self.store.polls);
+        let barriers = std::mem::take(&mut self.store.barriers);
+        for (_, back) in polls.into_values() {
+            self.broken(back);
+        }
+        for waiter in barriers {
+            if let Say::Gateway(back, ..) = waiter.say {
+                self.broken(back);
+            }
+        }
+        self.after(span, Event::StartStore(accept_restore));
+    }
+
+    /// The store starts on what is in the database.
+    pub fn start_store(&mut self, accept_restore: bool) {
+        let mut id = [0; 16];
+        self.rng.fill(&mut id);
+        let moment = self.store.clock.moment(self.now);
+        let ledger = &mut self.store.ledger;
+        match ledger.start(Incarnation(id), millis(moment.wall), accept_restore) {
+            Ok(mut start) => {
+                if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
+                    start.longest_lease_ms = 0;
+                }
+                let longest = self.plan.settings.iter().map(|set| set.lease_ms).max();
+                let longest = longest.unwrap_or_default();
+                if self.restores > 0 && !accept_restore && start.longest_lease_ms < longest {
+                    self.blind_until = self.now + u64::from(longest) * 1_100 + 100_000;
+                }
+                self.store.core = Core::new(moment.monotonic, start);
+                self.lives += 1;
+                self.store.life = Some(self.lives);
+                if accept_restore {
+                    self.held_until = self.now + RESTORE_HOLD;
+                }
+                self.store.told_at = self.now;
+                self.store.recheck_at = u64::MAX;
+                self.operator_tries_again();
+            }
+            Err(error) => self.violate(format!("the store does not start: {error}")),
+        }
+    }
+
+    /// An older history takes the place of this one.
+    pub fn restore(&mut self, span: u64) {
+        let Some(backup) = self.store.backup.take() else {
+            return;
+        };
+        self.store_dies(span, false);
+        self.restores += 1;
+        let before = self.known_states();
+        if let Err(error) = self.store.ledger.restore(&backup) {
+            return self.violate(format!("a restore: {error}"));
+        }
+        self.after_restore(&before);
+    }
+}

@@ -1,0 +1,188 @@
+//! What must never happen: the invariants of DESIGN section 4, checked at the
+//! edge, where a client would see them broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekey_protocol::{Digest, ResolvedState, UserId};
+use rekey_store::clock::UnixMillis;
+
+use super::clients::{Ending, Request};
+use super::plan::Settings;
+use super::world::World;
+
+/// What is known to be dead, and what was broken.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// The first rule that was broken.
+    pub violation: Option<String>,
+    /// Keys that no gateway may accept any more (I2).
+    pub dead: BTreeSet<Digest>,
+    /// Keys that a gateway has refused as revoked (I1): a process under one
+    /// configuration, over all its lives.
+    pub refused: BTreeSet<(usize, Settings, Digest)>,
+    /// Keys whose state is not the same in the history before a restore and
+    /// after it.
+    pub torn: BTreeSet<Digest>,
+    /// The keys of all users, ever.
+    pub owners: BTreeMap<Digest, UserId>,
+    last_rotation: BTreeMap<UserId, UnixMillis>,
+}
+
+impl World {
+    /// A request's headers were read: what is dead by now has to be refused.
+    pub fn request_arrives(&mut self, id: u32, at: super::gateway::WorkerRef) {
+        let settings = self.process(at.process).workers[at.worker].settings;
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        request.dead = self.oracle.dead.contains(&request.key.digest);
+        let refused = (at.process, settings, request.key.digest);
+        request.refused = self.oracle.refused.contains(&refused);
+    }
+
+    /// A request went to the upstream.
+    pub fn check_passed(&mut self, request: &Request, user: &str) {
+        let key = request.key.digest;
+        if request.regenerate {
+            return self.violate(format!("the endpoint reached the upstream: {request:?}"));
+        }
+        if request.dead && self.oracle.dead.contains(&key) {
+            return self.violate(format!("I2: accepted after its 200: {request:?}"));
+        }
+        if request.refused && !self.oracle.torn.contains(&key) {
+            return self.violate(format!(
+                "I1: accepted after this gateway refused it: {request:?}"
+            ));
+        }
+        if self.oracle.owners.get(&key).map(UserId::as_str) != Some(user) {
+            self.violate(format!("accepted in the name of {user}: {request:?}"));
+        }
+    }
+
+    /// A request was refused with a 401.
+    pub fn check_refused(&mut self, request: &Request, code: &str) {
+        let key = request.key.digest;
+        let time = UnixMillis(0);
+        let found = match self.store.ledger.resolve(&key, time) {
+            Ok(found) => found,
+            Err(error) => return self.violate(format!("the store's database: {error}")),
+        };
+        let state = found.map(|(resolved, _)| resolved.state);
+        if state == Some(ResolvedState::Active) && !self.oracle.torn.contains(&key) {
+            return self.violate(format!("I7: an active key got {code}: {request:?}"));
+        }
+        // I1 is meant of what was refused as revoked.
+        if code == "api_key_revoked" && !self.oracle.torn.contains(&key) {
+            let process = request.to.process;
+            let settings = self.process(process).workers[request.to.worker].settings;
+            self.oracle.refused.insert((process, settings, key));
+        }
+    }
+
+    /// A request got a 503.
+    pub fn check_unavailable(&mut self, request: &Request, code: &str) {
+        if self.plan.calm && self.now > 1_000_000 {
+            return self.violate(format!("I7: {code} though nothing is amiss: {request:?}"));
+        }
+        let user = &self.users[request.user];
+        // X1: nobody else can have changed anything about this key.
+        let alone = user.certain
+            && user.key.digest == request.key.digest
+            && user.regenerating == 1
+            && user.group == 1
+            && !user.operating
+            && request.restores == self.restores;
+        if request.regenerate && code == "key_store_unavailable" && alone {
+            let time = UnixMillis(0);
+            let found = self.store.ledger.resolve(&request.key.digest, time);
+            let state = found.ok().flatten().map(|(resolved, _)| resolved.state);
+            if state != Some(ResolvedState::Active) {
+                self.violate(format!("I4: nothing happened, but {state:?}: {request:?}"));
+            }
+        }
+    }
+
+    /// A client learned what became of its request.
+    pub fn oracle_hears(&mut self, id: u32, request: &Request, ending: &Ending) {
+        if let Some(probe) = self.probes.get_mut(&id) {
+            *probe = Some(ending.clone());
+        }
+        let user = &self.users[request.user];
+        let own = u32::from(request.regenerate);
+        let undisturbed = user.certain
+            && !user.operating
+            && user.key.digest == request.key.digest
+            && (user.regenerating, user.group) == (own, own)
+            && !user.unclear
+            && request.restores == self.restores;
+        if undisturbed && let Ending::Refused(401, code) = ending {
+            self.violate(format!("I4: the right key got {code}: {request:?}"));
+        }
+    }
+
+    /// A rotation was committed at this time of the store.
+    pub fn rotation_committed(&mut self, user: UserId, at: UnixMillis) {
+        let last = self.oracle.last_rotation.insert(user.clone(), at);
+        if last.is_some_and(|last| at.since(last).as_millis() < 1_000) {
+            self.violate(format!("I5: {user} rotated twice within the interval"));
+        }
+    }
+
+    /// The keys that anybody knows and their states.
+    pub fn known_states(&mut self) -> BTreeMap<Digest, Option<ResolvedState>> {
+        let keys: Vec<_> = self.oracle.owners.keys().copied().collect();
+        let mut states = BTreeMap::new();
+        for key in keys {
+            match self.store.ledger.resolve(&key, UnixMillis(0)) {
+                Ok(found) => {
+                    states.insert(key, found.map(|(resolved, _)| resolved.state));
+                }
+                Err(error) => self.violate(format!("the store's database: {error}")),
+            }
+        }
+        states
+    }
+
+    /// I1 and I2 hold within one history of the store: what another one says
+    /// of a key is forgotten, and its user needs a new one.
+    pub fn after_restore(&mut self, before: &BTreeMap<Digest, Option<ResolvedState>>) {
+        let after = self.known_states();
+        for (key, state) in &after {
+            if before.get(key) != Some(state) {
+                self.oracle.torn.insert(*key);
+                self.oracle.dead.remove(key);
+            }
+        }
+        self.oracle.last_rotation.clear();
+        for index in 0..self.users.len() {
+            let torn = self.oracle.torn.contains(&self.users[index].key.digest);
+            if torn || self.users[index].regenerating > 0 {
+                self.users[index].torn = true;
+                // What was won in the lost history is not there any more.
+                self.users[index].won = None;
+                self.users[index].unclear = true;
+                self.user_is_uncertain(index);
+            }
+        }
+    }
+
+    /// I8: what a gateway keeps is bounded.
+    pub fn check_bounds(&mut self) {
+        for index in 0..self.gateways() {
+            let process = self.process(index);
+            let slots: u32 = self.plan.settings.iter().map(|set| set.cache_slots).sum();
+            let workers = process.workers.len();
+            let names = process.memory.names();
+            if names > slots as usize + workers + 3 * 8 {
+                self.violate(format!(
+                    "I8: {names} names in the memory of gateway {index}"
+                ));
+            }
+        }
+        match self.store.ledger.users_with_two_keys() {
+            Ok(0) => {}
+            Ok(users) => self.violate(format!("I3: {users} users have two active keys")),
+            Err(error) => self.violate(format!("the store's database: {error}")),
+        }
+    }
+}

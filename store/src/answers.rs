@@ -1,0 +1,114 @@
+//! What a gateway is answered, without HTTP, database or waiting: facts in, a
+//! message of `rekey-protocol` or a [`Fault`] out. The server and the simulator
+//! answer by it.
+
+use rekey_protocol::{
+    CreatedAt, Digest, ErrorCode, HINT_LEN, ResolveResponse, RotateRequest, RotateResponse,
+};
+
+use crate::db::{Resolved, Rotated};
+use crate::rotation::Refusal;
+
+/// An error answer. The text never holds a key or a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// For programs; [`status`] follows from it.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: &'static str,
+}
+
+/// S8: what this database says may be older than what gateways know already.
+pub const RESTORED: Fault = Fault {
+    code: ErrorCode::Unavailable,
+    message: "gateways know a later history than this database: a backup was restored, or they \
+              followed another store; if this is meant, start it with --accept-restore",
+};
+
+const UNKNOWN_KEY: Fault = Fault {
+    code: ErrorCode::UnknownKey,
+    message: "this store does not know the key",
+};
+
+const fn fault(code: ErrorCode, message: &'static str) -> Fault {
+    Fault { code, message }
+}
+
+/// The HTTP status of an error.
+pub const fn status(code: ErrorCode) -> u16 {
+    match code {
+        ErrorCode::BadRequest => 400,
+        ErrorCode::Unauthorized => 401,
+        ErrorCode::NotFound | ErrorCode::UnknownKey | ErrorCode::UnknownUser => 404,
+        ErrorCode::MethodNotAllowed => 405,
+        ErrorCode::RotationConflict | ErrorCode::AlreadyExists => 409,
+        ErrorCode::PayloadTooLarge => 413,
+        ErrorCode::Unavailable => 503,
+        ErrorCode::Internal | ErrorCode::Unknown => 500,
+    }
+}
+
+/// To a resolve; `found` is the key and the seconds until its user may rotate.
+pub fn resolve(found: Option<(Resolved, u64)>) -> Result<ResolveResponse, Fault> {
+    let (resolved, rotation_allowed_in) = found.ok_or(UNKNOWN_KEY)?;
+    Ok(ResolveResponse {
+        state: resolved.state,
+        user: resolved.user,
+        revision: resolved.revision,
+        head: resolved.head,
+        rotation_allowed_in,
+    })
+}
+
+/// What the types of a rotate request alone do not say.
+pub fn check_rotate(request: &RotateRequest) -> Result<(), Fault> {
+    let hint = request.hint.as_bytes();
+    let bad = |message| Err(fault(ErrorCode::BadRequest, message));
+    if request.attempt == 0 {
+        return bad("attempt is counted from 1");
+    }
+    if hint.len() != HINT_LEN || !hint.iter().all(u8::is_ascii_alphanumeric) {
+        return bad("hint is the new key's last 4 characters");
+    }
+    if request.old_digest == request.new_digest {
+        return bad("old_digest and new_digest are the same");
+    }
+    Ok(())
+}
+
+/// The revision whose barrier has to be open before this outcome is told
+/// (S7): that of the first answer and of every repeated one.
+pub fn waits_for(rotated: &Rotated) -> Option<u64> {
+    match rotated {
+        Rotated::Done { revision, .. } => Some(*revision),
+        Rotated::Refused(_) | Rotated::Conflict => None,
+    }
+}
+
+/// To a rotate for `new_digest`, behind the barrier.
+pub fn rotate(rotated: Rotated, new_digest: Digest) -> Result<RotateResponse, Fault> {
+    match rotated {
+        Rotated::Done {
+            at, user, revision, ..
+        } => Ok(RotateResponse::Rotated {
+            created_at: CreatedAt::try_from(at.rfc3339())
+                .map_err(|_| fault(ErrorCode::Internal, "the time of the rotation is no time"))?,
+            revision,
+            new_digest,
+            user,
+        }),
+        Rotated::Refused(Refusal::Revoked(revision)) => Ok(RotateResponse::Revoked { revision }),
+        Rotated::Refused(Refusal::RateLimited(retry_after)) => {
+            Ok(RotateResponse::RateLimited { retry_after })
+        }
+        Rotated::Refused(Refusal::UnknownKey) => Err(UNKNOWN_KEY),
+        Rotated::Refused(Refusal::NewKeyExists) => Err(fault(
+            ErrorCode::AlreadyExists,
+            "the new key is known to this store already; draw another one",
+        )),
+        Rotated::Conflict => Err(fault(
+            ErrorCode::RotationConflict,
+            "this rotation_id was used with other digests",
+        )),
+    }
+}

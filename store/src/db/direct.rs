@@ -1,0 +1,169 @@
+//! The store's own transactions, one by one, on a database in memory: for a
+//! simulator, which brings its own time and its own ids and needs no thread.
+//!
+//! What happens in a transaction is decided where the server has it decided;
+//! this file only begins and commits.
+
+use rekey_protocol::{Change, Digest, Head, Incarnation, RotateRequest, UserId};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{Resolved, Revoke, RevokeRefusal, Rotated};
+use super::{keys, open, rotate, schema, users};
+use crate::api::RevokeResponse;
+use crate::clock::UnixMillis;
+use crate::feed::core::Start;
+use crate::feed::history::PAGE;
+use crate::rotation::RotationInterval;
+
+/// What one committed transaction left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// The result of the change.
+    pub result: T,
+    /// The revision after it.
+    pub revision: u64,
+    /// The keys that it revoked.
+    pub revoked: Vec<Change>,
+}
+
+/// A database in memory.
+pub struct Ledger {
+    connection: Connection,
+    interval: RotationInterval,
+    /// Revocations up to here were handed out in a [`Committed`].
+    published: u64,
+}
+
+impl Ledger {
+    /// An empty one, with the schema of the server's.
+    pub fn new(interval: RotationInterval) -> Result<Self, super::OpenError> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut connection)?;
+        Ok(Self {
+            connection,
+            interval,
+            published: 0,
+        })
+    }
+
+    /// Begins an incarnation, as every start of the store does (S8).
+    pub fn start(
+        &mut self,
+        id: Incarnation,
+        wall: UnixMillis,
+        accept_restore: bool,
+    ) -> Result<Start, super::OpenError> {
+        let (revision, _) =
+            open::begin_incarnation(&mut self.connection, id, wall, accept_restore)?;
+        self.published = revision;
+        open::feed_start(&self.connection, accept_restore)
+    }
+
+    /// A copy of all that is on disk now.
+    pub fn backup(&mut self) -> rusqlite::Result<Vec<u8>> {
+        self.connection.serialize("main").map(|data| data.to_vec())
+    }
+
+    /// Takes a backup's content in place of its own.
+    pub fn restore(&mut self, backup: &[u8]) -> rusqlite::Result<()> {
+        self.connection
+            .deserialize_read_exact("main", backup, backup.len(), false)
+    }
+
+    /// As [`super::Database::resolve`].
+    pub fn resolve(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Option<(Resolved, u64)>> {
+        let resolved = keys::resolve(&self.connection, digest)?;
+        Ok(resolved.map(|resolved| {
+            let wait = self.interval.retry_after(resolved.last_rotated, now);
+            (resolved, wait.unwrap_or(0))
+        }))
+    }
+
+    /// As [`super::Database::rotate`].
+    pub fn rotate(
+        &mut self,
+        request: &RotateRequest,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Rotated>> {
+        let interval = self.interval;
+        self.change(|transaction| rotate::rotate(transaction, now, interval, request))
+    }
+
+    /// As [`super::Database::revoke`].
+    pub fn revoke(
+        &mut self,
+        which: &Revoke,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<RevokeResponse, RevokeRefusal>>> {
+        self.change(|transaction| keys::revoke(transaction, now, which))
+    }
+
+    /// As [`super::Database::add_user`].
+    pub fn add_user(
+        &mut self,
+        new: &users::NewUser,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<UnixMillis, users::AddRefusal>>> {
+        self.change(|transaction| users::add(transaction, now, new))
+    }
+
+    /// As [`super::Database::issue`].
+    pub fn issue(
+        &mut self,
+        user: &UserId,
+        (digest, hint): (&Digest, &str),
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<UnixMillis, users::IssueRefusal>>> {
+        self.change(|transaction| users::issue(transaction, now, user, digest, hint))
+    }
+
+    /// As [`crate::feed::Records::changes_after`].
+    pub fn changes_after(&self, revision: u64) -> rusqlite::Result<(Vec<Change>, Head)> {
+        let head = keys::head(&self.connection)?;
+        Ok((
+            keys::revoked_after(&self.connection, revision, PAGE + 1)?,
+            head,
+        ))
+    }
+
+    /// As [`crate::feed::Records::record_lease`].
+    pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
+        super::record_lease(&self.connection, lease_ms)
+    }
+
+    /// How many active keys each user has, of those who have more than one;
+    /// the schema holds it empty (I3).
+    pub fn users_with_two_keys(&self) -> rusqlite::Result<u64> {
+        self.connection.query_row(
+            "SELECT count(*) FROM (SELECT user_id FROM keys WHERE state = 'active'
+             GROUP BY user_id HAVING count(*) > 1)",
+            [],
+            |row| row.get(0),
+        )
+    }
+
+    fn change<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Committed<T>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&transaction)?;
+        let revision = keys::head(&transaction)?.revision;
+        let revoked = keys::revoked_after(&transaction, self.published, PAGE)?;
+        transaction.commit()?;
+        self.published = revision;
+        Ok(Committed {
+            result,
+            revision,
+            revoked,
+        })
+    }
+}

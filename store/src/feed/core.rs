@@ -1,0 +1,464 @@
+//! The feed's and the barrier's decisions, sans-IO: what a poll has to wait
+//! for, what it is answered, and whether what was revoked has reached the
+//! whole fleet (PROTOCOL S3 to S9).
+//!
+//! Knows no clock, no lock and no database: time comes in as milliseconds of
+//! one monotonic clock, and what the database has to do is a [`Step`] of a
+//! poll. The server drives it with tasks that wait, the simulator in virtual
+//! time.
+
+use rekey_protocol::{
+    Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS, poll_hold_ms,
+};
+
+use super::history::{self, History, Page};
+use super::leases::{Leases, Registered};
+
+/// How often gateways that are gone are forgotten, in milliseconds.
+const PRUNE_EVERY_MS: u64 = 30_000;
+
+/// What the database knew at the start.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The history's lives and its head.
+    pub history: History,
+    /// The longest lease that an earlier life may have granted.
+    pub longest_lease_ms: u32,
+    /// Unknown cursors below it are of a history whose loss was accepted.
+    pub accepted_before: u64,
+}
+
+/// The state of the feed in one life of the store.
+#[derive(Debug, Clone)]
+pub struct Core {
+    leases: Leases,
+    history: History,
+    /// The longest lease that is on record (S9).
+    longest_lease_ms: u32,
+    accepted_before: u64,
+    /// Whether this is an older backup than the fleet knows, and nobody said
+    /// that this is meant.
+    restored: bool,
+    pruned: u64,
+}
+
+/// Why a poll was refused: the gateway's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("lease_ms takes {LEASE_LEAST_MS} to {LEASE_CAP_MS}")]
+pub struct BadLease;
+
+/// A poll on its way to its answer.
+#[derive(Debug, Clone)]
+pub struct Poll {
+    gateway: GatewayId,
+    lease_ms: u32,
+    number: u64,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    /// With the cursor that it asks with.
+    Arrived(Option<Head>),
+    /// Registered with a cursor that can be served, and held until a time.
+    Held(Registered, Head, u64),
+    /// The changes after the cursor are being read from disk.
+    Reading(Registered, Head),
+    /// Changes from disk, one more than a page if there are so many, and the
+    /// head of their snapshot.
+    Read(Registered, Vec<Change>, Head),
+    /// Answered or refused.
+    Over,
+}
+
+/// What a poll needs next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Put this lease on record, durably; report it to
+    /// [`Core::lease_recorded`] and step again (S9).
+    RecordLease(u32),
+    /// Step again when the head has passed this revision, or at this time.
+    Hold {
+        /// The gateway has everything up to it.
+        newer_than: u64,
+        /// In milliseconds.
+        until: u64,
+    },
+    /// Read one more than a page of the revocations after this revision, and
+    /// the head, from one snapshot begun now; give them to [`Poll::read`] and
+    /// step again.
+    ReadAfter(u64),
+    /// The answer.
+    Answer(FeedResponse),
+    /// Its cursor is of a history that this database does not remember (S8).
+    Restored,
+}
+
+/// Whether a revocation has reached the whole fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// No gateway can accept what it revoked.
+    Open,
+    /// Ask again when the floor has risen, or at this time.
+    Closed {
+        /// In milliseconds.
+        recheck_at: u64,
+    },
+}
+
+impl Poll {
+    /// A poll that just arrived.
+    pub fn new(request: &FeedRequest) -> Result<Self, BadLease> {
+        if !(LEASE_LEAST_MS..=LEASE_CAP_MS).contains(&request.lease_ms) {
+            return Err(BadLease);
+        }
+        Ok(Self {
+            gateway: request.gateway,
+            lease_ms: request.lease_ms,
+            number: request.poll,
+            phase: Phase::Arrived(request.cursor),
+        })
+    }
+
+    /// What [`Step::ReadAfter`] asked for. Ignored where it did not.
+    pub fn read(&mut self, changes: Vec<Change>, head: Head) {
+        if let Phase::Reading(registered, _) = self.phase {
+            self.phase = Phase::Read(registered, changes, head);
+        }
+    }
+}
+
+impl Core {
+    /// The feed of a store that starts at `now`.
+    pub fn new(now: u64, start: Start) -> Self {
+        Self {
+            leases: Leases::new(now, start.longest_lease_ms),
+            history: start.history,
+            longest_lease_ms: start.longest_lease_ms,
+            accepted_before: start.accepted_before,
+            restored: false,
+            pruned: now,
+        }
+    }
+
+    /// Where the history stands.
+    pub fn head(&self) -> Head {
+        self.history.head()
+    }
+
+    /// Whether a gateway has acknowledged what this database does not remember:
+    /// then it is an older backup, or another store's, and serves nothing until
+    /// the operator says that this is meant (S8).
+    pub fn is_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// A transaction is on disk (S2), with these revocations.
+    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Change>) {
+        self.history.committed(revision, changes);
+    }
+
+    /// A lease is on record, durably (S9).
+    pub fn lease_recorded(&mut self, lease_ms: u32) {
+        self.longest_lease_ms = self.longest_lease_ms.max(lease_ms);
+    }
+
+    /// Takes a poll as far as it can go at `now`. It may be called at any time;
+    /// a poll that still has to wait says so again.
+    pub fn step(&mut self, now: u64, poll: &mut Poll) -> Step {
+        match std::mem::replace(&mut poll.phase, Phase::Over) {
+            Phase::Arrived(cursor) => self.arrived(now, poll, cursor),
+            Phase::Held(registered, cursor, until) => {
+                self.held(now, poll, (registered, cursor, until))
+            }
+            Phase::Reading(registered, cursor) => {
+                poll.phase = Phase::Reading(registered, cursor);
+                Step::ReadAfter(cursor.revision)
+            }
+            Phase::Read(registered, mut changes, head) => {
+                let page = history::page(&mut changes, head);
+                self.page(poll, registered, page)
+            }
+            // Only a caller who asks for a second answer gets here.
+            Phase::Over => Step::Hold {
+                newer_than: u64::MAX,
+                until: u64::MAX,
+            },
+        }
+    }
+
+    fn arrived(&mut self, now: u64, poll: &mut Poll, asked: Option<Head>) -> Step {
+        // S9: on record before it is granted.
+        if self.longest_lease_ms < poll.lease_ms {
+            poll.phase = Phase::Arrived(asked);
+            return Step::RecordLease(poll.lease_ms);
+        }
+        // S8: a cursor that cannot be served acknowledges nothing.
+        let cursor = asked.filter(|cursor| self.history.knows(*cursor));
+        let lost = asked.filter(|_| cursor.is_none());
+        if lost.is_some_and(|lost| lost.revision >= self.accepted_before) {
+            self.restored = true;
+        }
+        if self.restored {
+            return Step::Restored;
+        }
+        // S3: registered first; all that the answer says is read after.
+        let acked = cursor.map(|cursor| cursor.revision);
+        let registered = self
+            .leases
+            .register(now, poll.gateway, poll.lease_ms, acked);
+        match cursor {
+            Some(cursor) => {
+                let until = now + u64::from(poll_hold_ms(poll.lease_ms));
+                self.held(now, poll, (registered, cursor, until))
+            }
+            // A new generation begins at the head, with nothing to forget.
+            None => self.answer(poll, registered, (Vec::new(), self.head(), true), true),
+        }
+    }
+
+    fn held(
+        &mut self,
+        now: u64,
+        poll: &mut Poll,
+        (registered, cursor, until): (Registered, Head, u64),
+    ) -> Step {
+        if now < until && self.head().revision <= cursor.revision {
+            poll.phase = Phase::Held(registered, cursor, until);
+            return Step::Hold {
+                newer_than: cursor.revision,
+                until,
+            };
+        }
+        match self.history.after(cursor) {
+            Page::OnDisk => {
+                poll.phase = Phase::Reading(registered, cursor);
+                Step::ReadAfter(cursor.revision)
+            }
+            page => self.page(poll, registered, page),
+        }
+    }
+
+    fn page(&mut self, poll: &Poll, registered: Registered, page: Page) -> Step {
+        let page = match page {
+            Page::Changes(changes, upto, is_head) => (changes, upto, is_head),
+            Page::OnDisk => (Vec::new(), self.head(), false),
+        };
+        self.answer(poll, registered, page, false)
+    }
+
+    fn answer(
+        &mut self,
+        poll: &Poll,
+        registered: Registered,
+        (changes, cursor, is_head): (Vec<Change>, Head, bool),
+        reset: bool,
+    ) -> Step {
+        let granted_ms = self.leases.answer(registered, cursor.revision, is_head);
+        Step::Answer(FeedResponse {
+            poll: poll.number,
+            changes,
+            cursor,
+            granted_ms,
+            reset,
+        })
+    }
+
+    /// Whether no gateway can accept what was revoked up to `revision` (S7).
+    /// It takes as long as the longest lease under way with its margin, at
+    /// most.
+    pub fn barrier(&mut self, now: u64, revision: u64) -> Barrier {
+        let floor = self.leases.floor(now);
+        if floor.revision >= revision {
+            Barrier::Open
+        } else {
+            Barrier::Closed {
+                recheck_at: floor.recheck_at.unwrap_or(now),
+            }
+        }
+    }
+
+    /// The revision up to which all barriers are open.
+    pub fn floor(&mut self, now: u64) -> u64 {
+        if now >= self.pruned + PRUNE_EVERY_MS {
+            self.pruned = now;
+            self.leases.prune(now);
+        }
+        self.leases.floor(now).revision
+    }
+
+    /// Gateways that are not known to have lost their lease.
+    pub fn following(&self) -> usize {
+        self.leases.following()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::history::Life;
+    use rekey_protocol::{Digest, Incarnation};
+
+    const NOW: Incarnation = Incarnation([2; 16]);
+    const LEASE: u32 = 3000;
+
+    fn at(revision: u64) -> Head {
+        Head {
+            incarnation: NOW,
+            revision,
+        }
+    }
+
+    fn core() -> Core {
+        let life = Life {
+            incarnation: NOW,
+            first: 100,
+            last: None,
+        };
+        Core::new(
+            0,
+            Start {
+                history: History::new(vec![life], at(100)),
+                longest_lease_ms: 0,
+                accepted_before: 0,
+            },
+        )
+    }
+
+    fn poll(cursor: Option<Head>) -> Poll {
+        Poll::new(&FeedRequest {
+            gateway: GatewayId([1; 16]),
+            cursor,
+            lease_ms: LEASE,
+            poll: 7,
+            refused: vec![],
+        })
+        .unwrap()
+    }
+
+    fn change(revision: u64) -> Change {
+        Change {
+            digest: Digest::of(&revision.to_be_bytes()),
+            revision,
+        }
+    }
+
+    fn answer(step: Step) -> FeedResponse {
+        match step {
+            Step::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn s9_a_longer_lease_is_on_record_before_the_poll_counts() {
+        let (mut core, mut poll) = (core(), poll(None));
+        assert_eq!(core.step(0, &mut poll), Step::RecordLease(LEASE));
+        assert_eq!(core.step(1, &mut poll), Step::RecordLease(LEASE));
+        assert_eq!(core.following(), 0);
+        core.lease_recorded(LEASE);
+        let answer = answer(core.step(2, &mut poll));
+        assert_eq!((answer.granted_ms, answer.reset), (LEASE, true));
+        assert_eq!(core.following(), 1);
+    }
+
+    #[test]
+    fn s3_what_is_committed_while_a_poll_is_held_is_in_its_answer() {
+        let mut core = core();
+        core.lease_recorded(LEASE);
+        let mut poll = poll(Some(at(100)));
+        let hold = Step::Hold {
+            newer_than: 100,
+            until: 10 + 750,
+        };
+        assert_eq!(core.step(10, &mut poll), hold);
+        assert_eq!(core.step(700, &mut poll), hold, "asked again, no change");
+        core.committed(101, [change(101)]);
+        let closed = Barrier::Closed {
+            recheck_at: 10 + 3080,
+        };
+        assert_eq!(core.barrier(710, 101), closed);
+        let answer = answer(core.step(710, &mut poll));
+        assert_eq!(
+            (answer.changes, answer.cursor, answer.granted_ms),
+            (vec![change(101)], at(101), LEASE)
+        );
+        assert_eq!(core.barrier(711, 101), closed, "sent is not acknowledged");
+        assert_eq!(core.barrier(10 + 3080, 101), Barrier::Open);
+    }
+
+    #[test]
+    fn a_poll_with_nothing_to_tell_is_answered_in_time() {
+        let mut core = core();
+        core.lease_recorded(LEASE);
+        let mut poll = poll(Some(at(100)));
+        let _ = core.step(0, &mut poll);
+        let answer = answer(core.step(750, &mut poll));
+        assert_eq!((answer.changes.len(), answer.granted_ms), (0, LEASE));
+    }
+
+    #[test]
+    fn s4_changes_from_disk_grant_only_at_the_head() {
+        let mut core = core();
+        core.lease_recorded(LEASE);
+        let past = Life {
+            incarnation: Incarnation([1; 16]),
+            first: 1,
+            last: Some(50),
+        };
+        core.history = History::new(
+            vec![
+                past,
+                Life {
+                    incarnation: NOW,
+                    first: 100,
+                    last: None,
+                },
+            ],
+            at(100),
+        );
+        let behind = Head {
+            incarnation: past.incarnation,
+            revision: 5,
+        };
+        for (count, granted) in [(history::PAGE + 1, 0), (3, LEASE)] {
+            let mut poll = poll(Some(behind));
+            assert_eq!(core.step(0, &mut poll), Step::ReadAfter(5));
+            let changes: Vec<_> = (10..10 + count as u64).map(change).collect();
+            poll.read(changes, at(100));
+            let answer = answer(core.step(1, &mut poll));
+            assert_eq!(answer.granted_ms, granted);
+            assert!(answer.changes.len() <= history::PAGE);
+            // Without this S6 would refuse the next one, which acknowledges nothing.
+            core.leases = Leases::new(0, 0);
+        }
+    }
+
+    #[test]
+    fn s8_a_cursor_of_a_lost_history_stops_the_store_and_counts_for_nothing() {
+        let mut core = core();
+        core.lease_recorded(LEASE);
+        let lost = Head {
+            incarnation: Incarnation([9; 16]),
+            revision: 99,
+        };
+        assert_eq!(core.step(0, &mut poll(Some(lost))), Step::Restored);
+        assert!(core.is_restored());
+        assert_eq!(core.following(), 0);
+        // Not even for those whose cursor is known.
+        assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
+    }
+
+    #[test]
+    fn s8_what_was_accepted_is_reset() {
+        let mut core = core();
+        core.lease_recorded(LEASE);
+        core.accepted_before = 100;
+        let lost = Head {
+            incarnation: Incarnation([9; 16]),
+            revision: 99,
+        };
+        let answer = answer(core.step(0, &mut poll(Some(lost))));
+        assert_eq!((answer.reset, answer.cursor), (true, at(100)));
+    }
+}

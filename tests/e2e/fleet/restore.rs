@@ -1,0 +1,131 @@
+//! A backup of the database that is put in place under a running fleet: it is
+//! noticed by what the gateways know already, refused until the operator says
+//! that it is meant, and then served (S8, S9).
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use ureq::Agent;
+
+use super::run::{Run, accepted, gateways, refused};
+use crate::support::client::{Client, SCRAPE};
+use crate::support::fleet::eventually;
+use crate::support::store_view::metrics;
+
+/// Puts a copy in place of the database, and removes what belonged to it.
+fn restore(database: &Path, backup: &[u8]) {
+    fs::write(database, backup).unwrap();
+    for companion in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(companion);
+        let _ = fs::remove_file(name);
+    }
+}
+
+#[test]
+fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
+    let Some(mut run) = Run::start(gateways(3, 500), 2) else {
+        return;
+    };
+    let [before, lost] = &run.keys[..] else {
+        panic!("two keys");
+    };
+    let (before, lost) = (before.clone(), lost.clone());
+    let mut probe = run.probe();
+    let kept = run.rotate_and_check(0, &before, &mut probe).new;
+    run.fleet.store.process.terminate().unwrap();
+    let backup = fs::read(run.fleet.store.database()).unwrap();
+    run.fleet.store.restart().unwrap();
+    wait_until_served(&run, &kept.text);
+    let forgotten = run.rotate_and_check(1, &lost, &mut probe).new;
+
+    run.fleet.store.process.kill_9().unwrap();
+    restore(&run.fleet.store.database(), &backup);
+    run.fleet.store.restart().unwrap();
+    // Each gateway says no, for each key, and the store says why.
+    for gateway in &run.fleet.gateways {
+        let client = Client::new(&gateway.url());
+        let unavailable = (503, "key_store_unavailable".to_owned());
+        for key in [&kept.text, &forgotten.text] {
+            // What it knows it may serve until its lease is over.
+            let answer = eventually("a refusal", || {
+                let answer = client.get(SCRAPE, key);
+                (answer.status != 200).then_some(answer)
+            });
+            assert_eq!(answer.outcome(), unavailable);
+        }
+        assert_eq!(client.regenerate(&kept.text).outcome(), unavailable);
+        // Revived by the restore; nobody is let in by it.
+        assert_ne!(client.get(SCRAPE, &lost.text).status, 200);
+    }
+    assert!(refusal_of(&run).contains("--accept-restore"));
+    let log = run.fleet.store.process.log();
+    assert!(log.contains("--accept-restore"), "the store's log says so");
+    assert!(
+        !metrics(&run.fleet.store).is_empty(),
+        "it still can be seen"
+    );
+
+    // Another restart accepts nothing: the next poll tells it again. Until then
+    // nobody knows, and revived keys are accepted.
+    run.fleet.store.restart().unwrap();
+    eventually("the refusal after another restart", || {
+        refusal_of(&run).contains("--accept-restore").then_some(())
+    });
+    for key in [&kept, &lost] {
+        let client = Client::new(&run.gateway(0).url());
+        eventually("the end of what was cached in between", || {
+            let status = client.get(SCRAPE, &key.text).status;
+            (status != 200).then_some(())
+        });
+    }
+    run.fleet.store.options.args = vec!["--accept-restore".to_owned()];
+    run.fleet.store.restart().unwrap();
+    for gateway in 0..3 {
+        let client = Client::new(&run.gateway(gateway).url());
+        eventually("the fleet to serve again", || {
+            let answer = client.get(SCRAPE, &kept.text);
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            (answer.status == 200).then_some(())
+        });
+    }
+    let mut probe = run.probe();
+    accepted(&mut probe, &kept);
+    refused(&mut probe, &before);
+    // What the backup does not know has never been.
+    for answer in probe.ask(&forgotten.text).unwrap() {
+        assert_eq!(answer.status, 401);
+        assert!(answer.body.contains("invalid_api_key"), "{}", answer.body);
+    }
+    run.fleet.assert_no_trap();
+}
+
+fn wait_until_served(run: &Run, key: &str) {
+    for gateway in &run.fleet.gateways {
+        let client = Client::new(&gateway.url());
+        eventually("the gateway to serve", || {
+            (client.get(SCRAPE, key).status == 200).then_some(())
+        });
+    }
+}
+
+/// What the store answers when it is asked about a key.
+fn refusal_of(run: &Run) -> String {
+    let store = &run.fleet.store;
+    let url = format!("{}{}", store.url(), rekey_protocol::RESOLVE_PATH);
+    let token = &store.options.secrets.store_token;
+    let agent = Agent::config_builder().http_status_as_error(false).build();
+    let answer = agent
+        .new_agent()
+        .post(&url)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .send(format!(r#"{{"digest":"{}"}}"#, "0".repeat(64)));
+    let text = answer.unwrap().into_body().read_to_string().unwrap();
+    let body: Value = serde_json::from_str(&text).unwrap();
+    body["error"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}

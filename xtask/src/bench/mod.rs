@@ -1,0 +1,120 @@
+//! `cargo xtask bench`: what the revocation protocol costs and bears, on real
+//! processes.
+//!
+//! | part | what |
+//! | --- | --- |
+//! | rotation | p50 and p99 of a rotation, through one and three gateways |
+//! | barrier | the same at a store that 1,000 gateways poll, and its CPU |
+//! | minute | as many rotations as the machine bears, all checked |
+//! | memory | a gateway's, through a million keys |
+//!
+//! Rounds of the compared cases alternate, and medians of rounds are told, for
+//! a machine is never the same for long. Nothing else should run beside it.
+
+mod barrier;
+mod cpu;
+mod memory;
+mod minute;
+mod rotation;
+mod swarm;
+mod times;
+
+use std::env;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::{
+    testbed::{Artifacts, FleetOptions},
+    workspace,
+};
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Which parts; all if none is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Short runs, to see that it works; the numbers mean little
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A part of the bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// How long a rotation takes, through one and three gateways
+    Rotation,
+    /// The same at a store that 1,000 gateways poll, and its CPU
+    Barrier,
+    /// As many rotations as the machine bears for a minute, all checked
+    Minute,
+    /// A gateway's memory through a million keys
+    Memory,
+}
+
+/// Measures, and prints on standard output.
+///
+/// # Errors
+/// Something cannot be built or started, or an answer was wrong.
+pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        return again_in_release();
+    }
+    Artifacts::obtain()?;
+    let parts = match args.parts.as_slice() {
+        [] => Part::value_variants(),
+        parts => parts,
+    };
+    for part in parts {
+        match part {
+            Part::Rotation => rotation::run(args.quick)?,
+            Part::Barrier => barrier::run(args.quick)?,
+            Part::Minute => minute::run(args.quick)?,
+            Part::Memory => memory::run(args.quick)?,
+        }
+    }
+    Ok(())
+}
+
+/// A thousand simulated gateways are to cost the machine little beside what is
+/// measured, so the bench itself runs optimized.
+fn again_in_release() -> anyhow::Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", "xtask", "--"]);
+    let status = cargo.args(env::args_os().skip(1)).status()?;
+    if !status.success() {
+        bail!("the bench failed: {status}");
+    }
+    Ok(())
+}
+
+/// Gateways of two workers that take any well-formed key to the store, so that
+/// users can be imported in bulk.
+fn fleet_options(gateways: usize) -> FleetOptions {
+    FleetOptions {
+        gateways,
+        plugin: json!({ "checksum": "off", "store": { "resolve_timeout_ms": 10_000 } }),
+        ..FleetOptions::default()
+    }
+}
+
+/// Says what was measured.
+fn tell(what: impl std::fmt::Display) {
+    println!("{what}");
+}
+
+/// Fails if an answer was wrong; the numbers would be worth nothing.
+fn all_right(tally: &crate::load::Tally) -> anyhow::Result<()> {
+    let faults = &tally.faults;
+    ensure!(*faults == crate::load::Faults::default(), "{faults:?}");
+    Ok(())
+}
+
+/// 128 random bits as 32 hexadecimal digits, as ids are written.
+fn hex_id() -> anyhow::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("the machine gives no random bytes")?;
+    Ok(hex::encode(bytes))
+}
