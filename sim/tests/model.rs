@@ -118,9 +118,7 @@ mutants! { model_needs NEEDED:
 mutants! { model_needs_one_of NEEDED_TOGETHER:
     s8_incarnation,
     g2_fresh,
-    g5_incarnation,
     g7_generation,
-    g7_revision,
     g8_start_floor,
     g8_tombstone_stays,
 }

@@ -83,7 +83,8 @@ pub const NEEDED: &[Mutant] = &[
     needs(&["g10_own_control"], "namespaces", "I2"),
 ];
 
-/// Rules that stand in for each other: it breaks when all of these go.
+/// Rules that stand in for each other: in this world it breaks when all of these
+/// go, and holds as long as one of them stays.
 pub const NEEDED_TOGETHER: &[Mutant] = &[
     needs(
         &["s8_incarnation", "s8_jump", "g5_life_of_poll"],
@@ -91,9 +92,7 @@ pub const NEEDED_TOGETHER: &[Mutant] = &[
         "I2",
     ),
     needs(&["g2_fresh", "g5_life_of_poll"], "two-feeders", "I2"),
-    needs(&["g5_incarnation", "g5_life_of_poll"], "backup", "recovers"),
     needs(&["g7_generation", "g5_share"], "generations", "I1"),
-    needs(&["g7_revision", "g6_merged"], "eviction", "I1"),
     needs(&["g8_start_floor", "g5_cache"], "store-restart", "I1"),
     needs(&["g8_tombstone_stays", "s1_one_snapshot"], "fills", "I2"),
 ];

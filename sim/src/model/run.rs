@@ -18,6 +18,8 @@ pub struct Report {
     pub took: Duration,
     /// The invariant that broke first, and the shortest way there.
     pub broken: Option<(&'static str, Vec<Action>)>,
+    /// Whether nothing was left to explore, or an invariant was broken.
+    pub is_complete: bool,
     /// What should have been reached and was not.
     pub missing: Vec<&'static str>,
 }
@@ -27,6 +29,7 @@ impl Report {
     pub fn verdict(&self) -> String {
         match &self.broken {
             Some((what, path)) => format!("{what} breaks in {} steps", path.len()),
+            None if !self.is_complete => "holds so far".to_owned(),
             None if self.missing.is_empty() => "holds".to_owned(),
             None => format!("never reached: {}", self.missing.join(", ")),
         }
@@ -59,10 +62,12 @@ pub fn explore(world: &World, threads: usize, limit: Option<Duration>) -> Report
         .map(|property| property.name)
         .filter(|name| !discoveries.contains_key(name))
         .collect();
+    let took = began.elapsed();
     Report {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
-        took: began.elapsed(),
+        took,
+        is_complete: broken.is_some() || limit.is_none_or(|limit| took < limit),
         broken,
         missing,
     }
