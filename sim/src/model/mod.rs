@@ -82,6 +82,7 @@
 //! | s9_hold | store-restart | I2 | 6 |
 //! | s9_on_record | two-leases | I2 | 11 |
 //! | s9_cap | restore | I2 | 6 |
+//! | s9_cap_on_record | restored-and-restarted | I2 | 6 |
 //! | s10_one_owner | store-restart | I2 | 17 |
 //! | margin | drift | I2 | 12 |
 //! | g1_sent | fills | I2 | 11 |

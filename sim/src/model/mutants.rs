@@ -59,6 +59,7 @@ pub const NEEDED: &[Mutant] = &[
     needs(&["s9_hold"], "store-restart", "I2"),
     needs(&["s9_on_record"], "two-leases", "I2"),
     needs(&["s9_cap"], "restore", "I2"),
+    needs(&["s9_cap_on_record"], "restored-and-restarted", "I2"),
     needs(&["s10_one_owner"], "store-restart", "I2"),
     needs(&["margin"], "drift", "I2"),
     needs(&["g1_sent"], "fills", "I2"),

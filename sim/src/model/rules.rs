@@ -47,6 +47,7 @@ rules! {
     s9_hold: "After a start every 200 waits out the leases of the earlier life.",
     s9_on_record: "A longer lease is on record before it is granted.",
     s9_cap: "After a restore the cap is waited out.",
+    s9_cap_on_record: "And it is on record, for the next start may come before it is over.",
     s10_one_owner: "One process owns the database.",
     margin: "The store waits the margin of drift beyond the lease.",
     g1_sent: "The lease begins when its poll was sent.",

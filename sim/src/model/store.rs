@@ -340,6 +340,9 @@ impl World {
         store.head = store.disk.revision;
         if accepts {
             store.disk.accepted_before = store.disk.revision;
+            if rules.s9_cap_on_record {
+                store.disk.longest = self.cap();
+            }
         }
         // S9.
         let longest = match (rules.s9_hold, accepts && rules.s9_cap) {

@@ -175,6 +175,21 @@ impl World {
                 ..BASE
             },
             Self {
+                name: "restored-and-restarted",
+                about: "the same, and the store restarts soon after",
+                revocable: &[true, true],
+                until: 2,
+                budget: Budget {
+                    polls: 1,
+                    calls: 0,
+                    restores: 1,
+                    store_crashes: 1,
+                    ..BASE.budget
+                },
+                backup_lease: 0,
+                ..BASE
+            },
+            Self {
                 name: "backup",
                 about: "a backup that still knows the cursor of a gateway that has seen more",
                 budget: Budget {
