@@ -53,6 +53,7 @@
 //! | gateway-restart | a gateway crashes and starts again | 1,054,306 | 32 |
 //! | store-restart | the store crashes and starts again | 474,581 | 29 |
 //! | restore | an older backup is restored, and that is accepted | 598,542 | 30 |
+//! | restored-and-restarted | the same, and the store restarts soon after | 383,422 | 24 |
 //! | backup | a backup that still knows the cursor of a gateway that has seen more | 245,118 | 28 |
 //! | lease-lengths | polls that ask for leases of different length | 106,812 | 27 |
 //! | two-leases | the same, and the store restarts | 326,418 | 24 |

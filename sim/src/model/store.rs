@@ -340,7 +340,7 @@ impl World {
         store.head = store.disk.revision;
         if accepts {
             store.disk.accepted_before = store.disk.revision;
-            if rules.s9_cap_on_record {
+            if rules.s9_cap && rules.s9_cap_on_record {
                 store.disk.longest = self.cap();
             }
         }
