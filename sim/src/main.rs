@@ -1,4 +1,6 @@
-//! The command line of the simulator.
+//! The command line of the simulator and the model.
+
+mod explore;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,19 +35,25 @@ enum What {
         #[arg(long, requires = "seed")]
         trace: bool,
     },
+    /// Explores the checked model: all small worlds, unless told otherwise.
+    Model(explore::Model),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let What::Fleet {
-        seed,
-        seeds,
-        from,
-        sabotage,
-        trace,
-    } = Arguments::parse().what;
-    match seed {
-        Some(seed) => one(seed, sabotage, trace),
-        None => many(from..from + seeds, sabotage),
+    match Arguments::parse().what {
+        What::Fleet {
+            seed: Some(seed),
+            sabotage,
+            trace,
+            ..
+        } => one(seed, sabotage, trace),
+        What::Fleet {
+            seeds,
+            from,
+            sabotage,
+            ..
+        } => many(from..from + seeds, sabotage),
+        What::Model(model) => explore::explore_model(&model),
     }
 }
 

@@ -14,7 +14,7 @@ use rekey_protocol::{GatewayId, lease_margin_ms};
 const FORGOTTEN_MS: u64 = 120_000;
 
 /// The state of the protocol on the store's side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leases {
     gateways: BTreeMap<GatewayId, Gateway>,
     /// The same by what they have acknowledged, the furthest behind first.
@@ -23,7 +23,7 @@ pub struct Leases {
     held_until: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Gateway {
     /// All changes up to this revision are applied there.
     acked: u64,
@@ -36,7 +36,7 @@ struct Gateway {
 }
 
 /// A poll that has been registered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[must_use = "its answer is to be recorded"]
 pub struct Registered {
     gateway: GatewayId,

@@ -1,0 +1,107 @@
+//! The command `model`: explores worlds and mutants, and prints what it found.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use rekey_sim::model::mutants::{Mutant, NEEDED, NEEDED_TOGETHER, REDUNDANT};
+use rekey_sim::model::rules::Rules;
+use rekey_sim::model::run::{Report, explore};
+use rekey_sim::model::world::World;
+
+/// What to explore.
+#[derive(Args)]
+pub struct Model {
+    /// Only this world; "big" for the large ones.
+    #[arg(long)]
+    world: Option<String>,
+    /// Without these rules.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
+    /// The table of mutants instead.
+    #[arg(long)]
+    mutants: bool,
+    /// Stop each exploration after so many seconds.
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Threads. With more than one a way to a broken invariant may not be the
+    /// shortest.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+/// Explores what was asked for; whether all was as it should be.
+pub fn explore_model(options: &Model) -> anyhow::Result<ExitCode> {
+    let is_as_expected = if options.mutants {
+        mutants(options)?
+    } else {
+        worlds(options)?
+    };
+    Ok(if is_as_expected {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn run(options: &Model, world: &World) -> Report {
+    let limit = options.limit.map(Duration::from_secs);
+    explore(world, options.threads, limit)
+}
+
+fn worlds(options: &Model) -> anyhow::Result<bool> {
+    let without: Vec<_> = options.without.iter().map(String::as_str).collect();
+    let rules = Rules::without(&without).context("there is no such rule")?;
+    let worlds = match options.world.as_deref() {
+        None => World::small(),
+        Some("big") => World::big(),
+        Some(name) => {
+            let big = World::big().into_iter().find(|world| world.name == name);
+            let world = World::named(name).or(big);
+            vec![world.context("there is no such world")?]
+        }
+    };
+    let mut all_hold = true;
+    for world in worlds {
+        let world = world.with(rules);
+        let report = run(options, &world);
+        println!(
+            "{:<24} {:>10} states, depth {:>3}, {:>6.1} s: {}",
+            world.name,
+            report.states,
+            report.depth,
+            report.took.as_secs_f64(),
+            report.verdict()
+        );
+        if let Some((_, path)) = &report.broken {
+            for action in path {
+                println!("    {action:?}");
+            }
+        }
+        all_hold &= report.broken.is_none() && report.missing.is_empty();
+    }
+    Ok(all_hold)
+}
+
+fn mutants(options: &Model) -> anyhow::Result<bool> {
+    let mut as_expected = true;
+    let tables = [NEEDED, NEEDED_TOGETHER, REDUNDANT];
+    for mutant in tables.into_iter().flatten() {
+        let world = mutant.world().context("a mutant without rule or world")?;
+        let report = run(options, &world);
+        println!(
+            "| {} | {} | {} | {} |",
+            mutant.without.join(", "),
+            mutant.world,
+            report.verdict(),
+            report.states
+        );
+        as_expected &= is_expected(mutant, &report);
+    }
+    Ok(as_expected)
+}
+
+fn is_expected(mutant: &Mutant, report: &Report) -> bool {
+    report.broken.as_ref().map(|(what, _)| *what) == mutant.breaks
+}
