@@ -242,8 +242,8 @@ impl Engine {
             Ok(Resolved::Unknown) => self.refuse_all(waiters, Refusal::InvalidApiKey),
             Ok(Resolved::Revoked { revision, head }) => {
                 self.end_if_foreign(head, sent, env);
-                self.bury(&digest, revision, env);
-                self.refuse_all(waiters, Refusal::ApiKeyRevoked);
+                let refusal = self.bury(&digest, revision, head.revision, env);
+                self.refuse_all(waiters, refusal);
             }
             Ok(Resolved::Active {
                 user,
@@ -416,7 +416,7 @@ impl Engine {
                 created_at,
                 revision,
             } => {
-                self.bury(&rotation.old_digest(), revision, env);
+                self.bury(&rotation.old_digest(), revision, revision, env);
                 // G12: the new key is not cached on our own account.
                 if let Some(request) = rotation.request {
                     self.out.count(Counter::Rotated);
@@ -428,9 +428,11 @@ impl Engine {
                 refusal,
                 revoked_at,
             } => {
-                if let Some(revision) = revoked_at {
-                    self.bury(&rotation.old_digest(), revision, env);
-                }
+                let buried = revoked_at
+                    .map(|revision| self.bury(&rotation.old_digest(), revision, revision, env));
+                // Unconfirmed stays unconfirmed.
+                let is_revoked = refusal == Refusal::ApiKeyRevoked;
+                let refusal = buried.filter(|_| is_revoked).unwrap_or(refusal);
                 if let Some(request) = rotation.request {
                     self.out.refuse(request, refusal);
                 }
@@ -438,17 +440,25 @@ impl Engine {
         }
     }
 
-    /// Writes down that a key is revoked (G5: always). If that fails the store
-    /// is asked again next time, which is slower and no less right.
-    fn bury(&mut self, digest: &Digest, revision: u64, env: &mut Env<'_>) {
+    /// Writes down that a key was revoked at `revision`, as the store said when it
+    /// stood at `read_at`. Returns what to tell who asked.
+    fn bury(&mut self, digest: &Digest, revision: u64, read_at: u64, env: &mut Env<'_>) -> Refusal {
         let Some(control) = self.control.read(env) else {
-            return;
+            return Refusal::KeyStoreUnavailable;
         };
-        let buried = self
-            .table
-            .bury(env.sources, control.generation, digest, revision);
-        if buried.is_ok() {
-            self.out.count(Counter::TombstoneWritten);
+        // Of before the generation: perhaps of a history that was lost, in which
+        // case the key lives. Nothing that was asked then is cached now (G5).
+        if read_at < control.generation.began {
+            return Refusal::ApiKeyRevoked;
+        }
+        let (generation, sources) = (control.generation, &mut *env.sources);
+        match self.table.bury(sources, generation, digest, revision) {
+            Ok(()) => {
+                self.out.count(Counter::TombstoneWritten);
+                Refusal::ApiKeyRevoked
+            }
+            // I1: what was refused without a trace, a late answer could let in.
+            Err(_) => Refusal::KeyStoreUnavailable,
         }
     }
 

@@ -129,7 +129,7 @@ fn by_engine(sent: &Control, arrived: &Control, trusts: bool, revision: u8, cach
         first,
         CallId(1),
     );
-    lookups.send_due(Some(sent));
+    lookups.send_due(Some(sent), u64::MAX);
     let late = lookups.arrival(Some(arrived), now);
     lookups.join(
         digest(0),
@@ -177,6 +177,7 @@ fn g2_without_mutations_the_control_record_is_the_engines() {
         let digit = |place: u32| u8::try_from(case / 3_u32.pow(place) % 3).unwrap();
         let cursor =
             |life: u8, revision: u8| (life > 0).then_some(state::Cursor { life, revision });
+        let former = cursor(digit(2), 1);
         let control = |generation: u8, applied: Option<state::Cursor>| state::Control {
             id: 1,
             generation: state::Generation {
@@ -184,6 +185,7 @@ fn g2_without_mutations_the_control_record_is_the_engines() {
                 began: 0,
             },
             applied,
+            former: applied.is_none().then_some(former).flatten(),
             deadline: state::Moment {
                 monotonic: digit(0),
                 wall: digit(0),

@@ -6,7 +6,7 @@ use rekey_protocol::{Digest, FeedRequest};
 use super::*;
 
 pub const LIFE: u8 = 1;
-const NEXT_LIFE: u8 = 2;
+pub const NEXT_LIFE: u8 = 2;
 pub const LEASE_MS: u64 = 3_000;
 
 pub fn head(life: u8, revision: u64) -> Value {
@@ -19,7 +19,7 @@ pub fn active_at(life: u8, revision: u64) -> Value {
         "head": head(life, revision)})
 }
 
-fn revoked_at(life: u8, revision: u64) -> Value {
+pub fn revoked_at(life: u8, revision: u64) -> Value {
     json!({"state": "revoked", "user": "u_1", "revision": revision, "rotation_allowed_in": 0,
         "head": head(life, revision)})
 }

@@ -3,7 +3,7 @@
 
 use rekey_protocol::poll_hold_ms;
 
-use super::lease::{LEASE_MS, LIFE, active_at, head};
+use super::lease::{LEASE_MS, LIFE, NEXT_LIFE, active_at, head, revoked_at};
 use super::*;
 
 const HOLD_MS: u64 = poll_hold_ms(LEASE_MS as u32) as u64;
@@ -107,4 +107,27 @@ fn a_store_that_does_not_hold_polls_is_asked_once_a_tick() {
     worker.now += HOLD_MS;
     worker.fed(json!({"changes": [], "cursor": head(LIFE, 11), "granted_ms": LEASE_MS}));
     assert_eq!(worker.polls.len(), 1);
+}
+
+#[test]
+fn i1_what_cannot_be_written_down_is_not_refused_for_good() {
+    let mut worker = Worker::trusting();
+    worker.memory.refuse_slots = true;
+    let request = worker.get(&key(1));
+    worker.answer(200, revoked_at(LIFE, 11));
+    let unavailable = (503, "key_store_unavailable".into());
+    assert_eq!(worker.refused(request), unavailable);
+}
+
+#[test]
+fn a_late_word_of_a_lost_history_locks_nobody_out() {
+    let mut worker = Worker::trusting();
+    let request = worker.get(&key(1));
+    worker.fed(json!({"changes": [], "cursor": head(NEXT_LIFE, 50), "granted_ms": LEASE_MS, "reset": true}));
+    worker.answer(200, revoked_at(LIFE, 49));
+    assert_eq!(worker.refused(request), (401, "api_key_revoked".into()));
+    // In the restored history the key lives.
+    let request = worker.get(&key(1));
+    worker.answer(200, active_at(NEXT_LIFE, 50));
+    assert!(matches!(worker.ends[&request], End::Upstream(_)));
 }

@@ -4,7 +4,7 @@
 //! nothing depends on which.
 
 use rekey_engine::control as engine;
-use rekey_protocol::FeedResponse;
+use rekey_protocol::{FeedResponse, Head};
 
 use super::rules::Rules;
 use super::state::{Control, Cursor, Generation, Moment, Page, Sent, Tick};
@@ -17,8 +17,14 @@ impl Control {
             id,
             generation: Generation::default(),
             applied: None,
+            former: None,
             deadline: Moment::default(),
         }
+    }
+
+    /// What the next poll asks with.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.applied.or(self.former)
     }
 
     /// Whether a cached yes may be used (G1).
@@ -41,7 +47,7 @@ impl Control {
         let then = &sent.control;
         let is_same_generation = now.generation.number == then.generation.number;
         (is_same_generation || !rules.g2_generation)
-            && (now.applied == then.applied || !rules.g2_cursor)
+            && (now.cursor() == then.cursor() || !rules.g2_cursor)
     }
 
     /// The record after the answer to a poll; none if it is thrown away. The
@@ -73,9 +79,9 @@ impl Control {
         };
         let mut next = *fresh;
         let goes_on = fresh.applied.is_none_or(|at| at.life == page.upto.life);
-        if page.is_reset || !goes_on && rules.g5_life_of_poll {
+        if page.is_reset || fresh.former.is_some() || !goes_on && rules.g5_life_of_poll {
             let goes_back = fresh
-                .applied
+                .cursor()
                 .is_some_and(|at| at.life == page.upto.life && page.upto.revision < at.revision);
             if goes_back {
                 return None;
@@ -92,6 +98,7 @@ impl Control {
             }
         }
         next.applied = Some(page.upto);
+        next.former = None;
         let is_later = until.monotonic > next.deadline.monotonic || !rules.g2_grow;
         if page.granted > 0 && is_later {
             next.deadline = until;
@@ -114,21 +121,24 @@ impl Control {
                 began: self.generation.began.into(),
             },
             applied: self.applied.map(store::head),
+            former: self.former.map(store::head),
             deadline: self.deadline.as_engine(),
         }
     }
 
     fn from_engine(control: &engine::Control) -> Self {
+        let cursor = |head: Head| Cursor {
+            life: head.incarnation.0[0],
+            revision: small(head.revision),
+        };
         Self {
             id: control.gateway.0[0],
             generation: Generation {
                 number: small(control.generation.number),
                 began: small(control.generation.began),
             },
-            applied: control.applied.map(|head| Cursor {
-                life: head.incarnation.0[0],
-                revision: small(head.revision),
-            }),
+            applied: control.applied.map(cursor),
+            former: control.former.map(cursor),
             deadline: Moment {
                 monotonic: small(control.deadline.monotonic),
                 wall: small(control.deadline.wall),
@@ -151,7 +161,7 @@ impl Sent {
         engine::Poll {
             gateway: store::gateway_id(self.control.id),
             generation: self.control.generation.number.into(),
-            cursor: self.control.applied.map(store::head),
+            cursor: self.control.cursor().map(store::head),
             sent: self.at.as_engine(),
             lease_ms: self.lease.into(),
         }

@@ -31,7 +31,7 @@ impl World {
     pub fn send_poll(&self, state: &mut State, gateway: usize, feeder: usize, lease: Tick) {
         let at = state.moment(gateway);
         let mut control = *self.control(state, gateway);
-        let (id, cursor) = (control.id, control.applied);
+        let (id, cursor) = (control.id, control.cursor());
         if self.rules.g2_fresh {
             // Not looked at again, so states need not differ by it.
             control.deadline = Default::default();

@@ -119,6 +119,8 @@ pub struct Control {
     pub generation: Generation,
     /// Up to where all changes are written.
     pub applied: Option<Cursor>,
+    /// Up to where they were in a generation that was ended; for the next poll.
+    pub former: Option<Cursor>,
     /// When trust ends.
     pub deadline: Moment,
 }
