@@ -69,7 +69,7 @@ impl World {
         }
         // Some do not know what the lock file is for. (Not drawn anew: which
         // fault there is was decided beforehand.)
-        if span % 4 == 0 {
+        if span.is_multiple_of(4) {
             self.store.ledger.lose_beside();
         }
         self.after_restore(&before);
