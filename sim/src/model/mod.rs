@@ -104,17 +104,16 @@
 //! | g6_merged | eviction | I1 | 21 |
 //! | g7_lease | fills | I2 | 13 |
 //! | g8_evict_floor | eviction | I1 | 21 |
-//! | g8_absent | two-feeders | I2 | 14 |
+//! | g8_absent | restore | I2 | 20 |
 //! | g10_own_control | namespaces | I2 | 13 |
 //! | s8_incarnation + s8_jump + g5_life_of_poll | restore | I2 | 20 |
-//! | g2_fresh + g5_life_of_poll | two-feeders | I2 | 20 |
 //! | g7_generation + g5_share | generations | I1 | 19 |
 //! | g8_start_floor + g5_cache | store-restart | I1 | 19 |
 //! | g8_tombstone_stays + s1_one_snapshot | fills | I2 | 20 |
 //!
 //! Where several are named, each alone is redundant in that world: `s8_incarnation`
-//! and `s8_jump`, `g2_fresh`, `g7_generation`, `g8_start_floor`, `g8_tombstone_stays`.
-//! Redundant without a partner that was found: `g2_generation`, `g2_cursor`, `g2_grow`
+//! and `s8_jump`, `g7_generation`, `g8_start_floor`, `g8_tombstone_stays`.
+//! Redundant without a partner that was found: `g2_fresh`, `g2_generation`, `g2_cursor`, `g2_grow`
 //! (each of them given the others), `g5_incarnation` (given that calls and polls
 //! are bound to their generation), `g5_bury_again` (a slot of a newer generation is
 //! only written by those who read the store after), `g7_revision` (given G6),
@@ -128,9 +127,10 @@
 //! Two worlds break on purpose ([`world::World::limits`]). I1 is by namespace: while
 //! a revocation is under way, one configuration of a process may refuse a key by
 //! the store's word and the other still accept it. And a backup that was made
-//! before the longest lease was on record, started without `--accept-restore`, is
-//! not told apart from an ordinary restart until a gateway polls: it may answer
-//! before the leases of the lost history have ended.
+//! before the longest lease was on record, started as if nothing had happened,
+//! may answer before the leases of the lost history have ended: which is why the
+//! store keeps its last life and its longest lease beside the database as well,
+//! and takes the cap where that record is missing (`store/src/db/lock.rs`).
 
 pub mod check;
 pub mod control;

@@ -80,7 +80,7 @@ pub const NEEDED: &[Mutant] = &[
     needs(&["g6_merged"], "eviction", "I1"),
     needs(&["g7_lease"], "fills", "I2"),
     needs(&["g8_evict_floor"], "eviction", "I1"),
-    needs(&["g8_absent"], "two-feeders", "I2"),
+    needs(&["g8_absent"], "restore", "I2"),
     needs(&["g10_own_control"], "namespaces", "I2"),
 ];
 
@@ -92,7 +92,6 @@ pub const NEEDED_TOGETHER: &[Mutant] = &[
         "restore",
         "I2",
     ),
-    needs(&["g2_fresh", "g5_life_of_poll"], "two-feeders", "I2"),
     needs(&["g7_generation", "g5_share"], "generations", "I1"),
     needs(&["g8_start_floor", "g5_cache"], "store-restart", "I1"),
     needs(&["g8_tombstone_stays", "s1_one_snapshot"], "fills", "I2"),
