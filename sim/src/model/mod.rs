@@ -37,31 +37,31 @@
 //! the requests between their two reads there is one for each gateway; who joins a
 //! call and is owed nothing is left out; times that are over count as none.
 //!
-//! | world | what happens | states | steps |
+//! | world | what happens | states | depth |
 //! | --- | --- | ---: | ---: |
 //! | cold | a gateway from its start on | 580,772 | 35 |
 //! | fills | late fills and shared calls of two workers | 438,825 | 36 |
 //! | late-polls | polls that are late, lost and doubled | 199,230 | 28 |
-//! | drift | a gateway whose clocks are slow | 44,018 | 28 |
+//! | drift | a gateway whose clocks are slow | 44,018 | 29 |
 //! | unwritable | tombstones that cannot be written | 124,634 | 31 |
 //! | eviction | two keys that push each other out of one slot | 610,969 | 39 |
 //! | pages | answers that hold one revocation each | 245,612 | 33 |
-//! | two-feeders | a feeder that wakes after its successor has taken over | 633,614 | 30 |
-//! | frozen-feeder | the same, and requests and calls that are as slow | 237,913 | 32 |
-//! | generations | calls of two workers while a generation ends | 324,643 | 35 |
-//! | evicted-generations | the same, with evictions | 256,755 | 33 |
+//! | two-feeders | a feeder that wakes after its successor has taken over | 694,935 | 31 |
+//! | frozen-feeder | the same, and requests and calls that are as slow | 280,318 | 34 |
+//! | generations | calls of two workers while a generation ends | 305,224 | 36 |
+//! | evicted-generations | the same, with evictions | 258,930 | 33 |
 //! | gateway-restart | a gateway crashes and starts again | 1,054,306 | 32 |
-//! | store-restart | the store crashes and starts again | 474,581 | 29 |
+//! | store-restart | the store crashes and starts again | 474,857 | 30 |
 //! | restore | an older backup is restored, and that is accepted | 598,542 | 30 |
 //! | restored-and-restarted | the same, and the store restarts soon after | 383,422 | 24 |
-//! | backup | a backup that still knows the cursor of a gateway that has seen more | 245,118 | 28 |
+//! | backup | a backup that still knows the cursor of a gateway that has seen more | 243,934 | 29 |
 //! | lease-lengths | polls that ask for leases of different length | 106,812 | 27 |
 //! | two-leases | the same, and the store restarts | 326,418 | 24 |
-//! | two-gateways | two gateways of one store | 1,451,314 | 31 |
+//! | two-gateways | two gateways of one store | 1,451,314 | 33 |
 //! | namespaces | two configurations in one process | 300,820 | 25 |
 //! | one-way | polls arrive and answers do not: how long the barrier takes | 202,153 | 38 |
 //! | suspended | the machine is suspended: its monotonic clock stands still | 150,330 | 28 |
-//! | set-back | the wall clock is set back | 150,330 | 28 |
+//! | set-back | the wall clock is set back | 150,330 | 31 |
 //!
 //! # Mutants
 //!
