@@ -104,11 +104,12 @@ fn all_holds_after_a_restart_of_the_store() {
     let unused = fleet.user();
     user.still_holds(&fleet);
     for end in End::BOTH {
+        let applied = fleet.applied_revision();
         end.bring_to(&fleet.store.process);
         nothing_is_decided_without_the_store(&fleet, &user, &unused.api_key);
         fleet.store.restart().unwrap();
         until_served(&fleet.client(), &user.new);
-        fleet.until_there_is_a_lease();
+        fleet.until_it_follows_from(applied);
         user.still_holds(&fleet);
         assert_eq!(fleet.client().get(SCRAPE, &unused.api_key).status, 200);
         let another = Rotated::start(&fleet);

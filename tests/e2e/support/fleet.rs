@@ -113,10 +113,17 @@ impl TestFleet {
         });
     }
 
-    /// Waits until the first gateway has a lease (again).
-    pub fn until_there_is_a_lease(&self) {
-        eventually("a lease", || {
-            (stat(&self.gateways[0], "wasmcustom.rekey.lease_held") == 1).then_some(())
+    /// The store's revision that the first gateway has applied.
+    pub fn applied_revision(&self) -> u64 {
+        stat(&self.gateways[0], "wasmcustom.rekey.applied_revision")
+    }
+
+    /// Waits until the first gateway follows the store again, which has been
+    /// restarted since it had applied this revision: each life begins further on.
+    pub fn until_it_follows_from(&self, applied: u64) {
+        eventually("the gateway to follow the store", || {
+            let is_held = stat(&self.gateways[0], "wasmcustom.rekey.lease_held") == 1;
+            (is_held && self.applied_revision() > applied).then_some(())
         });
     }
 
