@@ -92,6 +92,11 @@ impl Ledger {
             .deserialize_read_exact("main", backup, backup.len(), false)
     }
 
+    /// What is beside the database is lost, as after a move.
+    pub fn lose_beside(&mut self) {
+        self.beside = Past::Nothing;
+    }
+
     /// As [`super::Database::resolve`].
     pub fn resolve(
         &self,

@@ -321,21 +321,23 @@ mod tests {
     }
 
     fn core() -> Core {
+        core_after(0, false)
+    }
+
+    fn core_after(held_lease_ms: u32, restored: bool) -> Core {
         let life = Life {
             incarnation: NOW,
             first: 100,
             last: None,
         };
-        Core::new(
-            0,
-            Start {
-                history: History::new(vec![life], at(100)),
-                longest_lease_ms: 0,
-                held_lease_ms: 0,
-                accepted_before: 0,
-                restored: false,
-            },
-        )
+        let start = Start {
+            history: History::new(vec![life], at(100)),
+            longest_lease_ms: 0,
+            held_lease_ms,
+            accepted_before: 0,
+            restored,
+        };
+        Core::new(0, start)
     }
 
     fn poll(cursor: Option<Head>) -> Poll {
@@ -473,5 +475,22 @@ mod tests {
         };
         let answer = answer(core.step(0, &mut poll(Some(lost))));
         assert_eq!((answer.reset, answer.cursor), (true, at(100)));
+    }
+
+    #[test]
+    fn s9_a_lease_that_was_only_supposed_is_not_on_record() {
+        let mut core = core_after(LEASE_CAP_MS, false);
+        assert_eq!(core.step(0, &mut poll(None)), Step::RecordLease(LEASE));
+        let closed = core.barrier(u64::from(LEASE_CAP_MS), 101);
+        assert!(matches!(closed, Barrier::Closed { .. }), "{closed:?}");
+    }
+
+    #[test]
+    fn s8_a_start_on_an_older_history_grants_and_records_nothing() {
+        let mut core = core_after(0, true);
+        assert!(core.is_restored());
+        for cursor in [None, Some(at(100))] {
+            assert_eq!(core.step(0, &mut poll(cursor)), Step::Restored);
+        }
     }
 }
