@@ -205,7 +205,7 @@ fn s9_after_a_restart_the_leases_of_the_earlier_life_are_waited_out() {
 }
 
 #[test]
-fn s8_a_cursor_survives_a_restart() {
+fn s8_after_a_restart_a_gateway_begins_anew_and_follows() {
     let home = Home::new();
     let store = home.start();
     let user = store.add_user("alice");
@@ -215,13 +215,16 @@ fn s8_a_cursor_survives_a_restart() {
     assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
     assert_eq!(store.stop(), Some(0));
     let store = home.start();
-    let told = gateway.follow(&store);
-    assert!(told["reset"].is_null());
+    let anew = gateway.follow(&store);
     assert_eq!(
-        told["changes"][0]["digest"],
-        user.digest.to_hex(),
-        "read from disk"
+        (&anew["reset"], &anew["changes"]),
+        (&json!(true), &json!([]))
     );
+    let head = store.resolve(&user.digest).json()["head"].clone();
+    assert_eq!(anew["cursor"], head);
+    let next = gateway.follow(&store);
+    assert!(next["reset"].is_null());
+    assert_eq!(next["granted_ms"], 100);
 }
 
 #[test]

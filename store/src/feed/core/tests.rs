@@ -1,0 +1,243 @@
+//! What a poll is answered, and what it holds up, in times of our own.
+
+use super::*;
+use crate::feed::history::Life;
+use rekey_protocol::{Digest, Incarnation};
+
+const NOW: Incarnation = Incarnation([2; 16]);
+const LEASE: u32 = 3000;
+
+fn at(revision: u64) -> Head {
+    Head {
+        incarnation: NOW,
+        revision,
+    }
+}
+
+fn core() -> Core {
+    core_after(0, false)
+}
+
+fn core_after(held_lease_ms: u32, restored: bool) -> Core {
+    let life = Life {
+        incarnation: NOW,
+        first: 100,
+        last: None,
+    };
+    let start = Start {
+        history: History::new(vec![life], at(100)),
+        longest_lease_ms: 0,
+        held_lease_ms,
+        accepted_before: 0,
+        restored,
+    };
+    Core::new(0, start)
+}
+
+fn poll(cursor: Option<Head>) -> Poll {
+    Poll::new(&FeedRequest {
+        gateway: GatewayId([1; 16]),
+        cursor,
+        lease_ms: LEASE,
+        poll: 7,
+        refused: vec![],
+    })
+    .unwrap()
+}
+
+fn change(revision: u64) -> Change {
+    Change {
+        digest: Digest::of(&revision.to_be_bytes()),
+        revision,
+    }
+}
+
+fn answer(step: Step) -> FeedResponse {
+    match step {
+        Step::Answer(answer) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn s9_a_longer_lease_is_on_record_before_the_poll_counts() {
+    let (mut core, mut poll) = (core(), poll(None));
+    assert_eq!(core.step(0, &mut poll), Step::RecordLease(LEASE));
+    assert_eq!(core.step(1, &mut poll), Step::RecordLease(LEASE));
+    assert_eq!(core.following(), 0);
+    core.lease_recorded(LEASE);
+    let answer = answer(core.step(2, &mut poll));
+    assert_eq!((answer.granted_ms, answer.reset), (LEASE, true));
+    assert_eq!(core.following(), 1);
+}
+
+#[test]
+fn s3_what_is_committed_while_a_poll_is_held_is_in_its_answer() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let mut poll = poll(Some(at(100)));
+    let hold = Step::Hold {
+        newer_than: 100,
+        until: 10 + 750,
+    };
+    assert_eq!(core.step(10, &mut poll), hold);
+    assert_eq!(core.step(700, &mut poll), hold, "asked again, no change");
+    core.committed(101, [change(101)]);
+    let closed = Barrier::Closed {
+        recheck_at: 10 + 3080,
+    };
+    assert_eq!(core.barrier(710, 101), closed);
+    let answer = answer(core.step(710, &mut poll));
+    assert_eq!(
+        (answer.changes, answer.cursor, answer.granted_ms),
+        (vec![change(101)], at(101), LEASE)
+    );
+    assert_eq!(core.barrier(711, 101), closed, "sent is not acknowledged");
+    assert_eq!(core.barrier(10 + 3080, 101), Barrier::Open);
+}
+
+#[test]
+fn a_poll_with_nothing_to_tell_is_answered_in_time() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let mut poll = poll(Some(at(100)));
+    let _ = core.step(0, &mut poll);
+    let answer = answer(core.step(750, &mut poll));
+    assert_eq!((answer.changes.len(), answer.granted_ms), (0, LEASE));
+}
+
+/// Commits more than memory keeps, a change each; returns the head.
+fn commit_too_many(core: &mut Core) -> u64 {
+    let last = 100 + history::KEPT as u64 + 300;
+    core.committed(last, (101..=last).map(change));
+    last
+}
+
+#[test]
+fn s4_changes_from_disk_grant_only_at_the_head() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let last = commit_too_many(&mut core);
+    for (count, granted) in [(history::PAGE + 1, 0), (3, LEASE)] {
+        let mut poll = poll(Some(at(105)));
+        assert_eq!(core.step(0, &mut poll), Step::ReadAfter(105));
+        let changes: Vec<_> = (106..106 + count as u64).map(change).collect();
+        poll.read(changes, at(last));
+        let answer = answer(core.step(1, &mut poll));
+        assert_eq!(answer.granted_ms, granted);
+        assert!(answer.changes.len() <= history::PAGE);
+        // Without this S6 would refuse the next one, which acknowledges nothing.
+        core.leases = Leases::new(0, 0);
+    }
+}
+
+#[test]
+fn s8_every_cursor_that_is_given_out_can_be_served() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let last = commit_too_many(&mut core);
+    let (mut cursor, mut pages) = (at(100), 0);
+    while cursor != at(last) {
+        let mut poll = poll(Some(cursor));
+        let mut step = core.step(0, &mut poll);
+        if let Step::ReadAfter(after) = step {
+            let page = (after + 1..=last).take(history::PAGE + 1);
+            poll.read(page.map(change).collect(), at(last));
+            step = core.step(0, &mut poll);
+        }
+        let answer = answer(step);
+        assert!(!answer.reset);
+        assert_eq!(answer.changes[0].revision, cursor.revision + 1);
+        (cursor, pages) = (answer.cursor, pages + 1);
+    }
+    assert_eq!(pages, (last - 100).div_ceil(history::PAGE as u64));
+}
+
+/// A core in its second life.
+fn core_restarted() -> (Core, Incarnation) {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let past = Life {
+        incarnation: Incarnation([1; 16]),
+        first: 1,
+        last: Some(50),
+    };
+    let present = Life {
+        incarnation: NOW,
+        first: 100,
+        last: None,
+    };
+    core.history = History::new(vec![past, present], at(100));
+    (core, past.incarnation)
+}
+
+#[test]
+fn s8_a_cursor_of_an_earlier_life_begins_anew_at_the_head() {
+    // However far behind it was: up to all that the earlier life did.
+    for revision in [1, 5, 50] {
+        let (mut core, incarnation) = core_restarted();
+        core.committed(101, [change(101)]);
+        let behind = Head {
+            incarnation,
+            revision,
+        };
+        let first = answer(core.step(0, &mut poll(Some(behind))));
+        assert_eq!(
+            (first.reset, first.cursor, first.changes, first.granted_ms),
+            (true, at(101), vec![], LEASE)
+        );
+        // What it has acknowledged counts, and no more than that (S7).
+        assert_eq!(core.barrier(1, revision), Barrier::Open);
+        assert_ne!(core.barrier(1, revision + 1), Barrier::Open);
+        // It goes on with what it was given.
+        core.committed(102, [change(102)]);
+        let next = answer(core.step(2, &mut poll(Some(first.cursor))));
+        assert_eq!((next.reset, next.changes), (false, vec![change(102)]));
+        assert!(!core.is_restored());
+    }
+}
+
+#[test]
+fn s8_a_cursor_of_a_lost_history_stops_the_store_and_counts_for_nothing() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let lost = Head {
+        incarnation: Incarnation([9; 16]),
+        revision: 99,
+    };
+    assert_eq!(core.step(0, &mut poll(Some(lost))), Step::Restored);
+    assert!(core.is_restored());
+    assert_eq!(core.following(), 0);
+    // Not even for those whose cursor is known.
+    assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
+}
+
+#[test]
+fn s8_what_was_accepted_is_reset() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    core.accepted_before = 100;
+    let lost = Head {
+        incarnation: Incarnation([9; 16]),
+        revision: 99,
+    };
+    let answer = answer(core.step(0, &mut poll(Some(lost))));
+    assert_eq!((answer.reset, answer.cursor), (true, at(100)));
+}
+
+#[test]
+fn s9_a_lease_that_was_only_supposed_is_not_on_record() {
+    let mut core = core_after(LEASE_CAP_MS, false);
+    assert_eq!(core.step(0, &mut poll(None)), Step::RecordLease(LEASE));
+    let closed = core.barrier(u64::from(LEASE_CAP_MS), 101);
+    assert!(matches!(closed, Barrier::Closed { .. }), "{closed:?}");
+}
+
+#[test]
+fn s8_a_start_on_an_older_history_grants_and_records_nothing() {
+    let mut core = core_after(0, true);
+    assert!(core.is_restored());
+    for cursor in [None, Some(at(100))] {
+        assert_eq!(core.step(0, &mut poll(cursor)), Step::Restored);
+    }
+}
