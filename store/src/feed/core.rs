@@ -182,8 +182,13 @@ impl Core {
                 poll.phase = Phase::Reading(registered, cursor);
                 Step::ReadAfter(cursor.revision)
             }
-            Phase::Read(registered, mut changes, head) => {
-                let page = history::page(&mut changes, head);
+            Phase::Read(registered, mut changes, read) => {
+                // S2: a commit can be seen on disk a little before it is told
+                // here. A cursor beyond the head that is known here would not
+                // be, and what is not told yet comes with the next answer.
+                let revision = read.revision.min(self.head().revision);
+                changes.retain(|change| change.revision <= revision);
+                let page = history::page(&mut changes, Head { revision, ..read });
                 self.page(poll, registered, page)
             }
             // Only a caller who asks for a second answer gets here.

@@ -153,6 +153,32 @@ fn s8_every_cursor_that_is_given_out_can_be_served() {
     assert_eq!(pages, (last - 100).div_ceil(history::PAGE as u64));
 }
 
+#[test]
+fn s2_what_is_on_disk_and_not_told_yet_is_in_no_answer() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let last = commit_too_many(&mut core);
+    let mut early = poll(Some(at(last - 1)));
+    early.phase = Phase::Reading(
+        core.leases
+            .register(0, early.gateway, LEASE, Some(last - 1)),
+        at(last - 1),
+    );
+    assert_eq!(core.step(0, &mut early), Step::ReadAfter(last - 1));
+    early.read([last, last + 1].map(change).into(), at(last + 1));
+    let told = answer(core.step(0, &mut early));
+    assert_eq!(
+        (told.changes, told.cursor, told.granted_ms),
+        (vec![change(last)], at(last), LEASE)
+    );
+    assert_eq!(core.head(), at(last), "told by a commit only");
+    // It can be gone on from, before the commit is told and after it.
+    let mut next = poll(Some(told.cursor));
+    assert!(matches!(core.step(1, &mut next), Step::Hold { .. }));
+    core.committed(last + 1, [change(last + 1)]);
+    assert_eq!(answer(core.step(2, &mut next)).changes, [change(last + 1)]);
+}
+
 /// A core in its second life.
 fn core_restarted() -> (Core, Incarnation) {
     let mut core = core();
