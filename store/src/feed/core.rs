@@ -11,7 +11,7 @@ use rekey_protocol::{
     Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS, poll_hold_ms,
 };
 
-use super::history::{self, History, Page};
+use super::history::{self, History, Page, Place};
 use super::leases::{Leases, Registered};
 
 /// How often gateways that are gone are forgotten, in milliseconds.
@@ -27,7 +27,8 @@ pub struct Start {
     /// The longest lease that an earlier life may have granted: more, where
     /// this database cannot know. Never less.
     pub held_lease_ms: u32,
-    /// Unknown cursors below it are of a history whose loss was accepted.
+    /// Unknown cursors below it are of a history whose loss was accepted: all
+    /// of them in a life that was started to accept it.
     pub accepted_before: u64,
     /// Whether a later history than this was served last, and nobody said that
     /// an older one is meant.
@@ -60,6 +61,7 @@ pub struct Poll {
     lease_ms: u32,
     number: u64,
     phase: Phase,
+    foreign: Option<Head>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,7 +98,7 @@ pub enum Step {
     ReadAfter(u64),
     /// The answer.
     Answer(FeedResponse),
-    /// Its cursor is of a history that this database does not remember (S8).
+    /// This database is older than what was served from it (S8).
     Restored,
 }
 
@@ -123,7 +125,14 @@ impl Poll {
             lease_ms: request.lease_ms,
             number: request.poll,
             phase: Phase::Arrived(request.cursor),
+            foreign: None,
         })
+    }
+
+    /// The cursor that it asked with, once, if that is of a history that this
+    /// store never heard of and nobody accepted the loss of: for the operator.
+    pub fn take_foreign(&mut self) -> Option<Head> {
+        self.foreign.take()
     }
 
     /// What [`Step::ReadAfter`] asked for. Ignored where it did not.
@@ -153,9 +162,9 @@ impl Core {
     }
 
     /// Whether another history than this database remembers was served here
-    /// last, or was acknowledged by a gateway: then it is an older backup, or
-    /// another store's, and serves nothing until the operator says that this is
-    /// meant (S8).
+    /// last, or a gateway has acknowledged more of one of its lives: then it is
+    /// an older backup, or another store's, and serves nothing until the
+    /// operator says that this is meant (S8).
     pub fn is_restored(&self) -> bool {
         self.restored
     }
@@ -209,15 +218,28 @@ impl Core {
             poll.phase = Phase::Arrived(asked);
             return Step::RecordLease(poll.lease_ms);
         }
-        // S8: a cursor that cannot be served acknowledges nothing.
-        let cursor = asked.filter(|cursor| self.history.knows(*cursor));
-        let lost = asked.filter(|_| cursor.is_none());
-        if lost.is_some_and(|lost| lost.revision >= self.accepted_before) {
+        let place = asked.map(|asked| self.history.place(asked));
+        let is_accepted = asked.is_some_and(|asked| asked.revision < self.accepted_before);
+        // Proof of a restore: this very life went on beyond what is on disk.
+        if place == Some(Place::Lost) && !is_accepted {
             self.restored = true;
-        }
-        if self.restored {
             return Step::Restored;
         }
+        // S8: a cursor of an unknown life is no such proof. It may be another
+        // store's, and one gateway that has lost its way must not stop all
+        // others; so it costs only itself, a `reset`, and the operator is told.
+        // It may be of a later life that was lost, too. Then I2 holds all the
+        // same, which is about the 200s of this history: what a lost life
+        // granted it granted before this one began (S10), and where the lock
+        // file does not prove that there was none, every 200 waits for the
+        // longest lease there is (S9); and from now on this gateway is waited
+        // for like any other, with nothing acknowledged, for as long as it can
+        // trust what it was granted before.
+        if place == Some(Place::Foreign) && !is_accepted {
+            poll.foreign = asked;
+        }
+        // It acknowledges nothing.
+        let cursor = asked.filter(|_| place == Some(Place::Known));
         // S3: registered first; all that the answer says is read after.
         let acked = cursor.map(|cursor| cursor.revision);
         let registered = self

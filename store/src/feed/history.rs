@@ -31,6 +31,19 @@ pub struct History {
     complete_after: u64,
 }
 
+/// Where a cursor lies, seen from this history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Within one of its lives.
+    Known,
+    /// One of its lives went on beyond what it remembers: it is an older
+    /// backup.
+    Lost,
+    /// Nowhere: of another store's history, or of a later life that was lost
+    /// as a whole. Nobody can tell which.
+    Foreign,
+}
+
 /// What a cursor can be served with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Page {
@@ -67,18 +80,20 @@ impl History {
         }
     }
 
-    /// Whether a cursor can be served: its incarnation is known and its
-    /// revision within it. One that cannot was given out by a history that
-    /// this database does not remember, or by another store.
-    pub fn knows(&self, cursor: Head) -> bool {
-        let life = self
-            .lives
-            .iter()
-            .find(|life| life.incarnation == cursor.incarnation);
-        life.is_some_and(|life| {
-            let last = life.last.unwrap_or(self.head.revision);
-            (life.first..=last).contains(&cursor.revision)
-        })
+    /// What a cursor says of this history.
+    pub fn place(&self, cursor: Head) -> Place {
+        let mut lives = self.lives.iter();
+        let life = lives.find(|life| life.incarnation == cursor.incarnation);
+        let Some(life) = life else {
+            return Place::Foreign;
+        };
+        if cursor.revision > life.last.unwrap_or(self.head.revision) {
+            Place::Lost
+        } else if cursor.revision < life.first {
+            Place::Foreign
+        } else {
+            Place::Known
+        }
     }
 
     /// The revocations after a known cursor of the present life.
@@ -153,19 +168,20 @@ mod tests {
     fn s8_a_cursor_is_known_within_its_incarnation_only() {
         let mut history = history();
         history.committed(105, []);
-        for (cursor, known) in [
-            (at(PAST, 10), true),
-            (at(PAST, 20), true),
+        for (cursor, place) in [
+            (at(PAST, 10), Place::Known),
+            (at(PAST, 20), Place::Known),
             // A backup was restored: this revision was acknowledged and lost.
-            (at(PAST, 21), false),
-            (at(PAST, 9), false),
-            (at(NOW, 100), true),
-            (at(NOW, 105), true),
-            (at(NOW, 106), false),
-            (at(NOW, 20), false),
-            (at(Incarnation([3; 16]), 100), false),
+            (at(PAST, 21), Place::Lost),
+            (at(PAST, 9), Place::Foreign),
+            (at(NOW, 100), Place::Known),
+            (at(NOW, 105), Place::Known),
+            (at(NOW, 106), Place::Lost),
+            (at(NOW, 20), Place::Foreign),
+            (at(Incarnation([3; 16]), 100), Place::Foreign),
+            (at(Incarnation([3; 16]), 12), Place::Foreign),
         ] {
-            assert_eq!(history.knows(cursor), known, "{cursor:?}");
+            assert_eq!(history.place(cursor), place, "{cursor:?}");
         }
     }
 

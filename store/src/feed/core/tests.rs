@@ -224,31 +224,81 @@ fn s8_a_cursor_of_an_earlier_life_begins_anew_at_the_head() {
 }
 
 #[test]
-fn s8_a_cursor_of_a_lost_history_stops_the_store_and_counts_for_nothing() {
+fn s8_more_of_a_known_life_stops_the_store_and_counts_for_nothing() {
+    let (core, past) = core_restarted();
+    for (incarnation, revision) in [(past, 51), (NOW, 101)] {
+        let mut core = core.clone();
+        let lost = Head {
+            incarnation,
+            revision,
+        };
+        assert_eq!(core.step(0, &mut poll(Some(lost))), Step::Restored);
+        assert!(core.is_restored());
+        assert_eq!(core.following(), 0);
+        // Not even for those whose cursor is known.
+        assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
+    }
+}
+
+const FOREIGN: Head = Head {
+    incarnation: Incarnation([9; 16]),
+    revision: 5_000,
+};
+
+#[test]
+fn s8_a_cursor_of_an_unknown_life_costs_nobody_else() {
     let mut core = core();
     core.lease_recorded(LEASE);
-    let lost = Head {
-        incarnation: Incarnation([9; 16]),
-        revision: 99,
-    };
-    assert_eq!(core.step(0, &mut poll(Some(lost))), Step::Restored);
-    assert!(core.is_restored());
-    assert_eq!(core.following(), 0);
-    // Not even for those whose cursor is known.
-    assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
+    let mut stray = poll(Some(FOREIGN));
+    stray.gateway = GatewayId([8; 16]);
+    let anew = answer(core.step(0, &mut stray));
+    assert_eq!(
+        (anew.reset, anew.cursor, anew.granted_ms),
+        (true, at(100), LEASE)
+    );
+    assert_eq!(stray.take_foreign(), Some(FOREIGN));
+    assert_eq!(stray.take_foreign(), None, "said once");
+    assert!(!core.is_restored());
+    let mut ours = poll(Some(at(100)));
+    assert!(matches!(core.step(1, &mut ours), Step::Hold { .. }));
+    assert_eq!(ours.take_foreign(), None);
 }
 
 #[test]
-fn s8_what_was_accepted_is_reset() {
+fn i2_a_gateway_of_an_unknown_life_has_acknowledged_nothing_and_is_waited_for() {
     let mut core = core();
     core.lease_recorded(LEASE);
-    core.accepted_before = 100;
+    let _ = answer(core.step(10, &mut poll(Some(FOREIGN))));
+    let closed = Barrier::Closed {
+        recheck_at: 10 + 3080,
+    };
+    // Its own revision is beyond this one, of another counter.
+    for revision in [1, 100, 101] {
+        assert_eq!(core.barrier(11, revision), closed);
+    }
+    // It comes with that cursor for ever, and holds up nobody for longer (S6).
+    for now in [500, 1_000, 3_000] {
+        let again = answer(core.step(now, &mut poll(Some(FOREIGN))));
+        assert_eq!(again.granted_ms, 0);
+    }
+    assert_eq!(core.barrier(10 + 3080, 101), Barrier::Open);
+}
+
+#[test]
+fn s8_what_was_accepted_is_reset_without_a_word() {
+    let (core, past) = core_restarted();
     let lost = Head {
-        incarnation: Incarnation([9; 16]),
+        incarnation: past,
         revision: 99,
     };
-    let answer = answer(core.step(0, &mut poll(Some(lost))));
-    assert_eq!((answer.reset, answer.cursor), (true, at(100)));
+    for (accepted_before, cursor) in [(100, lost), (u64::MAX, lost), (u64::MAX, FOREIGN)] {
+        let mut core = core.clone();
+        core.accepted_before = accepted_before;
+        let mut poll = poll(Some(cursor));
+        let answer = answer(core.step(0, &mut poll));
+        assert_eq!((answer.reset, answer.cursor), (true, at(100)));
+        assert_eq!(poll.take_foreign(), None);
+    }
 }
 
 #[test]
