@@ -7,8 +7,9 @@ use rekey_protocol::{Change, Head, Incarnation};
 
 /// Revocations kept in memory; a gateway further behind is served from disk.
 pub(super) const KEPT: usize = 8192;
-/// Revocations in one answer.
-pub const PAGE: usize = 1024;
+/// Revocations in one answer: so that it fits into 32 KiB, which is what a
+/// gateway buffers of an answer.
+pub const PAGE: usize = 256;
 
 /// One life of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +132,7 @@ pub fn page(changes: &mut Vec<Change>, head: Head) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekey_protocol::Digest;
+    use rekey_protocol::{Digest, FeedResponse, LEASE_CAP_MS};
 
     const PAST: Incarnation = Incarnation([1; 16]);
     const NOW: Incarnation = Incarnation([2; 16]);
@@ -219,6 +220,23 @@ mod tests {
             (changes.len(), upto, is_head),
             (5, at(NOW, 100 + many), true)
         );
+    }
+
+    #[test]
+    fn i8_a_page_fits_into_what_a_gateway_buffers() {
+        let last = Change {
+            digest: Digest::from_bytes([0xff; 32]),
+            revision: u64::MAX,
+        };
+        let answer = FeedResponse {
+            poll: u64::MAX,
+            changes: vec![last; PAGE],
+            cursor: at(NOW, u64::MAX),
+            granted_ms: LEASE_CAP_MS,
+            reset: true,
+        };
+        let size = serde_json::to_vec(&answer).unwrap().len();
+        assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");
     }
 
     #[test]
