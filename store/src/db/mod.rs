@@ -36,7 +36,7 @@ pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
 pub use reader::ReadError;
 pub use rotate::Rotated;
-pub use users::{AddRefusal, IssueRefusal, NewUser};
+pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
 use import::MoveError;
@@ -183,13 +183,13 @@ impl Database {
             .await
     }
 
-    /// Gives a user without an active key a new one; returns when.
+    /// Gives a user without an active key a new one.
     pub async fn issue(
         &self,
         user: UserId,
         digest: Digest,
         hint: String,
-    ) -> Result<Result<UnixMillis, IssueRefusal>, WriteError> {
+    ) -> Result<Result<Issued, IssueRefusal>, WriteError> {
         self.writer
             .change(Kind::Admin, move |transaction, now| {
                 users::issue(transaction, now, &user, &digest, &hint)

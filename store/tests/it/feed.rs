@@ -170,6 +170,27 @@ fn s7_repeats_and_revocations_wait_too() {
 }
 
 #[test]
+fn s7_a_key_is_issued_when_no_gateway_accepts_the_one_before() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let polled = Instant::now();
+    Gateway::new(LEASE).follow(&store);
+    let succeeds = |command: &[&str]| assert!(store.cli(command).status.success());
+    std::thread::scope(|scope| {
+        scope.spawn(|| succeeds(&["keys", "revoke", "--user", "alice"]));
+        // It is on disk; who gave that command up issues the next key.
+        await_some(|| {
+            let found = store.resolve(&user.digest).json();
+            (found["state"] == "revoked").then_some(())
+        });
+        succeeds(&["keys", "issue", "--user", "alice"]);
+        let waited = polled.elapsed();
+        assert!(waited >= EXPIRY - Duration::from_millis(50), "{waited:?}");
+    });
+}
+
+#[test]
 fn s6_answers_that_are_never_acknowledged_stop_granting() {
     let home = Home::new();
     let store = home.start();
