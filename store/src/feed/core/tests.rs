@@ -78,21 +78,21 @@ fn s3_what_is_committed_while_a_poll_is_held_is_in_its_answer() {
     let mut poll = poll(Some(at(100)));
     let hold = Step::Hold {
         newer_than: 100,
-        until: 10 + 750,
+        until: 10 + 375,
     };
     assert_eq!(core.step(10, &mut poll), hold);
-    assert_eq!(core.step(700, &mut poll), hold, "asked again, no change");
+    assert_eq!(core.step(350, &mut poll), hold, "asked again, no change");
     core.committed(101, [change(101)]);
     let closed = Barrier::Closed {
         recheck_at: 10 + 3080,
     };
-    assert_eq!(core.barrier(710, 101), closed);
-    let answer = answer(core.step(710, &mut poll));
+    assert_eq!(core.barrier(360, 101), closed);
+    let answer = answer(core.step(360, &mut poll));
     assert_eq!(
         (answer.changes, answer.cursor, answer.granted_ms),
         (vec![change(101)], at(101), LEASE)
     );
-    assert_eq!(core.barrier(711, 101), closed, "sent is not acknowledged");
+    assert_eq!(core.barrier(361, 101), closed, "sent is not acknowledged");
     assert_eq!(core.barrier(10 + 3080, 101), Barrier::Open);
 }
 
@@ -102,7 +102,7 @@ fn a_poll_with_nothing_to_tell_is_answered_in_time() {
     core.lease_recorded(LEASE);
     let mut poll = poll(Some(at(100)));
     let _ = core.step(0, &mut poll);
-    let answer = answer(core.step(750, &mut poll));
+    let answer = answer(core.step(375, &mut poll));
     assert_eq!((answer.changes.len(), answer.granted_ms), (0, LEASE));
 }
 
