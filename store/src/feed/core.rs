@@ -238,8 +238,8 @@ impl Core {
         if place == Some(Place::Foreign) && !is_accepted {
             poll.foreign = asked;
         }
-        // It acknowledges nothing.
-        let cursor = asked.filter(|_| place == Some(Place::Known));
+        // What cannot be placed acknowledges nothing.
+        let cursor = asked.filter(|asked| self.history.knows(*asked));
         // S3: registered first; all that the answer says is read after.
         let acked = cursor.map(|cursor| cursor.revision);
         let registered = self

@@ -97,6 +97,11 @@ impl History {
         }
     }
 
+    /// Whether a cursor is within one of its lives: what it acknowledges counts.
+    pub fn knows(&self, cursor: Head) -> bool {
+        self.place(cursor) == Place::Known
+    }
+
     /// The revocations after a known cursor of the present life.
     pub fn after(&self, cursor: Head) -> Page {
         if cursor.revision < self.complete_after {
