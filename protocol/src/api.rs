@@ -213,10 +213,17 @@ pub const fn lease_margin_ms(lease_ms: u32) -> u32 {
 }
 
 /// How long the store may hold a poll that has nothing to tell, in
-/// milliseconds. A sixth: the lease in hand is that of the poll before, so five
-/// sixths of it are left for a poll that is lost and another after it.
+/// milliseconds: an eighth of the lease.
+///
+/// A lease counts from the sending of its poll (G1), so one poll that is lost
+/// has cost, by the time the next one is answered: the hold of the poll that
+/// the lease in hand is from, the time until the lost one is given up, and the
+/// hold of the one after it, with the network and a back-off besides. Who gives
+/// a poll up after twice the hold (with [`lease_margin_ms`]) has then used half
+/// of the lease. With a quarter it would be all of it: each lost poll would
+/// cost the lease.
 pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
-    lease_ms / 6
+    lease_ms / 8
 }
 
 /// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a

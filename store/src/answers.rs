@@ -21,8 +21,8 @@ pub struct Fault {
 /// S8: what this database says may be older than what gateways were told.
 pub const RESTORED: Fault = Fault {
     code: ErrorCode::Unavailable,
-    message: "another history than this database's was served last: a backup was restored, or the \
-              gateways followed another store; if this is meant, start it with --accept-restore",
+    message: "more was served than this database knows: it is an older backup, or another store's; if \
+              this is meant, start it with --accept-restore",
 };
 
 const UNKNOWN_KEY: Fault = Fault {

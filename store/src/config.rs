@@ -35,9 +35,8 @@ pub struct ServeArgs {
     /// How long a user waits between two rotations, 1s to 1h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = interval)]
     pub rotation_interval: RotationInterval,
-    /// Serve although another history than this database's was served last, as
-    /// its lock file or gateways know: it is an older backup and meant to be
-    /// used. Keys rotated or revoked since that backup are valid again
+    /// Serve although more was served than this database knows, as its lock
+    /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked since that backup are valid again
     #[arg(long)]
     pub accept_restore: bool,
     /// Once both listeners accept, write their addresses there, as JSON:

@@ -38,6 +38,7 @@ pub struct Metrics {
     revision: Gauge<u64, AtomicU64>,
     barrier_seconds: Histogram,
     gateways: Gauge<u64, AtomicU64>,
+    foreign_cursors: Counter,
 }
 
 impl Metrics {
@@ -61,6 +62,7 @@ impl Metrics {
             // 100 µs to some 50 s.
             barrier_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 20)),
             gateways: Gauge::default(),
+            foreign_cursors: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -111,6 +113,11 @@ impl Metrics {
             "Gateways that follow the change feed",
             metrics.gateways.clone(),
         );
+        registry.register(
+            "foreign_cursors",
+            "Polls of gateways that followed a history which this store does not know",
+            metrics.foreign_cursors.clone(),
+        );
         metrics
     }
 
@@ -122,6 +129,11 @@ impl Metrics {
     /// So many gateways follow the change feed.
     pub fn set_gateways(&self, count: usize) {
         self.gateways.set(count as u64);
+    }
+
+    /// A gateway came from a history that is not known here.
+    pub fn foreign_cursor(&self) {
+        self.foreign_cursors.inc();
     }
 
     /// A request was answered.

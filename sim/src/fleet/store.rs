@@ -342,8 +342,9 @@ impl World {
             Task::Issue(user, operation, digest) => {
                 let id = self.users[user].id.clone();
                 let done = self.store.ledger.issue(&id, (&digest, "hint"), time)?;
+                let given = done.result.as_ref().ok();
                 let waiter = Waiter {
-                    revision: None,
+                    revision: given.map(|issued| issued.revision),
                     say: Say::Issued(user, operation, done.result.is_ok()),
                 };
                 self.tell_feed(done.revision, done.revoked, waiter);

@@ -144,7 +144,7 @@ impl Ledger {
         user: &UserId,
         (digest, hint): (&Digest, &str),
         now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<UnixMillis, users::IssueRefusal>>> {
+    ) -> rusqlite::Result<Committed<Result<users::Issued, users::IssueRefusal>>> {
         self.change(|transaction| users::issue(transaction, now, user, digest, hint))
     }
 

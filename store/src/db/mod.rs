@@ -36,7 +36,7 @@ pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
 pub use reader::ReadError;
 pub use rotate::Rotated;
-pub use users::{AddRefusal, IssueRefusal, NewUser};
+pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
 use import::MoveError;
@@ -183,13 +183,13 @@ impl Database {
             .await
     }
 
-    /// Gives a user without an active key a new one; returns when.
+    /// Gives a user without an active key a new one.
     pub async fn issue(
         &self,
         user: UserId,
         digest: Digest,
         hint: String,
-    ) -> Result<Result<UnixMillis, IssueRefusal>, WriteError> {
+    ) -> Result<Result<Issued, IssueRefusal>, WriteError> {
         self.writer
             .change(Kind::Admin, move |transaction, now| {
                 users::issue(transaction, now, &user, &digest, &hint)
@@ -268,17 +268,22 @@ impl Database {
                 0 => {}
                 bad_rows => return Ok(Imported::Refused(import, bad_rows)),
             }
-            let clock = self.clock.clone();
+            let (clock, feed) = (self.clock.clone(), self.feed.clone());
+            let metrics = self.metrics.clone();
+            // S2: told in the writer's turn. Who asked may have gone by now,
+            // and nobody would go on after the wait.
             let moved = self.writer.alone(move || {
                 let moved = import.staging.move_all(clock.now());
+                if let Ok(revision) = moved {
+                    metrics.set_revision(revision);
+                    feed.committed(revision, Vec::new());
+                }
                 (import, moved)
             });
             let moved_rows;
             (import, moved_rows) = moved.await?;
             match moved_rows {
-                Ok(revision) => {
-                    self.metrics.set_revision(revision);
-                    self.feed.committed(revision, Vec::new());
+                Ok(_) => {
                     let rows = import.staging.rows();
                     tokio::task::spawn_blocking(move || import.staging.checkpoint());
                     return Ok(Imported::Done(rows));
@@ -379,4 +384,69 @@ fn next_revision(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<
              RETURNING revision",
         )?
         .query_row([now.0], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ImportRow;
+    use rekey_protocol::{FeedRequest, GatewayId, LEASE_LEAST_MS};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s2_the_feed_learns_of_an_import_whose_client_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let metrics = Arc::new(Metrics::new());
+        let (database, _owner) =
+            Database::open(&path, RotationInterval::HOUR, false, metrics).unwrap();
+        let mut import = database
+            .begin_import(database.import_permit().unwrap())
+            .unwrap();
+        let row = ImportRow {
+            line: 1,
+            user: "u_1".into(),
+            digest: "ab".repeat(32).into(),
+            email: None,
+            hint: None,
+        };
+        import.staging.add(&row).unwrap();
+        let first = poll(&database).await;
+        // The writer is busy until the client has gone.
+        let (begun, began) = tokio::sync::oneshot::channel();
+        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
+        let writer = database.writer.clone();
+        let busy = tokio::spawn(async move {
+            let work = move || (begun.send(()).is_ok(), until_gone.recv().is_err());
+            writer.alone(work).await
+        });
+        began.await.unwrap();
+        let importing = database.clone();
+        let client =
+            tokio::spawn(async move { importing.finish_import(import, false).await.is_ok() });
+        while database.writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+        drop(gone);
+        assert_eq!(busy.await.unwrap(), Ok((true, true)));
+        // Behind the import in the writer's queue.
+        database.writer.alone(|| ()).await.unwrap();
+        let (_, on_disk) = database.changes_after(0).await.unwrap();
+        assert_eq!(on_disk.revision, first.revision + 1, "it is imported");
+        assert_eq!(poll(&database).await, on_disk, "and told");
+    }
+
+    /// Where the feed lets a new gateway begin.
+    async fn poll(database: &Database) -> Head {
+        let request = FeedRequest {
+            gateway: GatewayId([7; 16]),
+            cursor: None,
+            lease_ms: LEASE_LEAST_MS,
+            poll: 1,
+            refused: vec![],
+        };
+        let answer = database.feed().poll(&request, database).await;
+        answer.unwrap().cursor
+    }
 }

@@ -283,7 +283,11 @@ pub fn feed_start(
             true => LEASE_CAP_MS,
             false => held_lease_ms,
         },
-        accepted_before,
+        // As long as this life lasts, so that the flag always helps.
+        accepted_before: match accept_restore {
+            true => u64::MAX,
+            false => accepted_before,
+        },
         restored: restored && !accept_restore,
     })
 }

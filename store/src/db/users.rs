@@ -83,15 +83,24 @@ pub enum IssueRefusal {
     HasKey,
 }
 
-/// Gives a user without an active key a new one; returns when. It is no
-/// rotation: the hour is as it was.
+/// A key that was given to a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issued {
+    /// When.
+    pub at: UnixMillis,
+    /// The revision of this change.
+    pub revision: u64,
+}
+
+/// Gives a user without an active key a new one. It is no rotation: the hour
+/// is as it was.
 pub fn issue(
     transaction: &Connection,
     now: UnixMillis,
     user: &UserId,
     digest: &Digest,
     hint: &str,
-) -> rusqlite::Result<Result<UnixMillis, IssueRefusal>> {
+) -> rusqlite::Result<Result<Issued, IssueRefusal>> {
     if !exists(transaction, user)? {
         return Ok(Err(IssueRefusal::UnknownUser));
     }
@@ -118,7 +127,7 @@ pub fn issue(
             client: None,
         },
     )?;
-    Ok(Ok(now))
+    Ok(Ok(Issued { at: now, revision }))
 }
 
 /// At most `limit` users after the id `after`, in the order of the ids.

@@ -179,6 +179,12 @@ impl Writer {
         answer.await.map_err(|_| WriteError::Unknown)
     }
 
+    /// How many tasks nobody has begun yet.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     fn enqueue(&self, task: Task) -> Result<(), WriteError> {
         self.queue.try_send(task).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,

@@ -11,7 +11,7 @@ use rekey_protocol::{
     Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS, poll_hold_ms,
 };
 
-use super::history::{self, History, Page};
+use super::history::{self, History, Page, Place};
 use super::leases::{Leases, Registered};
 
 /// How often gateways that are gone are forgotten, in milliseconds.
@@ -27,7 +27,8 @@ pub struct Start {
     /// The longest lease that an earlier life may have granted: more, where
     /// this database cannot know. Never less.
     pub held_lease_ms: u32,
-    /// Unknown cursors below it are of a history whose loss was accepted.
+    /// Unknown cursors below it are of a history whose loss was accepted: all
+    /// of them in a life that was started to accept it.
     pub accepted_before: u64,
     /// Whether a later history than this was served last, and nobody said that
     /// an older one is meant.
@@ -60,13 +61,14 @@ pub struct Poll {
     lease_ms: u32,
     number: u64,
     phase: Phase,
+    foreign: Option<Head>,
 }
 
 #[derive(Debug, Clone)]
 enum Phase {
     /// With the cursor that it asks with.
     Arrived(Option<Head>),
-    /// Registered with a cursor that can be served, and held until a time.
+    /// Registered with a cursor of this life, and held until a time.
     Held(Registered, Head, u64),
     /// The changes after the cursor are being read from disk.
     Reading(Registered, Head),
@@ -96,7 +98,7 @@ pub enum Step {
     ReadAfter(u64),
     /// The answer.
     Answer(FeedResponse),
-    /// Its cursor is of a history that this database does not remember (S8).
+    /// This database is older than what was served from it (S8).
     Restored,
 }
 
@@ -123,7 +125,14 @@ impl Poll {
             lease_ms: request.lease_ms,
             number: request.poll,
             phase: Phase::Arrived(request.cursor),
+            foreign: None,
         })
+    }
+
+    /// The cursor that it asked with, once, if that is of a history that this
+    /// store never heard of and nobody accepted the loss of: for the operator.
+    pub fn take_foreign(&mut self) -> Option<Head> {
+        self.foreign.take()
     }
 
     /// What [`Step::ReadAfter`] asked for. Ignored where it did not.
@@ -153,9 +162,9 @@ impl Core {
     }
 
     /// Whether another history than this database remembers was served here
-    /// last, or was acknowledged by a gateway: then it is an older backup, or
-    /// another store's, and serves nothing until the operator says that this is
-    /// meant (S8).
+    /// last, or a gateway has acknowledged more of one of its lives: then it is
+    /// an older backup, or another store's, and serves nothing until the
+    /// operator says that this is meant (S8).
     pub fn is_restored(&self) -> bool {
         self.restored
     }
@@ -182,8 +191,13 @@ impl Core {
                 poll.phase = Phase::Reading(registered, cursor);
                 Step::ReadAfter(cursor.revision)
             }
-            Phase::Read(registered, mut changes, head) => {
-                let page = history::page(&mut changes, head);
+            Phase::Read(registered, mut changes, read) => {
+                // S2: a commit can be seen on disk a little before it is told
+                // here. A cursor beyond the head that is known here would not
+                // be, and what is not told yet comes with the next answer.
+                let revision = read.revision.min(self.head().revision);
+                changes.retain(|change| change.revision <= revision);
+                let page = history::page(&mut changes, Head { revision, ..read });
                 self.page(poll, registered, page)
             }
             // Only a caller who asks for a second answer gets here.
@@ -204,21 +218,38 @@ impl Core {
             poll.phase = Phase::Arrived(asked);
             return Step::RecordLease(poll.lease_ms);
         }
-        // S8: a cursor that cannot be served acknowledges nothing.
-        let cursor = asked.filter(|cursor| self.history.knows(*cursor));
-        let lost = asked.filter(|_| cursor.is_none());
-        if lost.is_some_and(|lost| lost.revision >= self.accepted_before) {
+        let place = asked.map(|asked| self.history.place(asked));
+        let is_accepted = asked.is_some_and(|asked| asked.revision < self.accepted_before);
+        // Proof of a restore: this very life went on beyond what is on disk.
+        if place == Some(Place::Lost) && !is_accepted {
             self.restored = true;
-        }
-        if self.restored {
             return Step::Restored;
         }
+        // S8: a cursor of an unknown life is no such proof. It may be another
+        // store's, and one gateway that has lost its way must not stop all
+        // others; so it costs only itself, a `reset`, and the operator is told.
+        // It may be of a later life that was lost, too. Then I2 holds all the
+        // same, which is about the 200s of this history: what a lost life
+        // granted it granted before this one began (S10), and where the lock
+        // file does not prove that there was none, every 200 waits for the
+        // longest lease there is (S9); and from now on this gateway is waited
+        // for like any other, with nothing acknowledged, for as long as it can
+        // trust what it was granted before.
+        if place == Some(Place::Foreign) && !is_accepted {
+            poll.foreign = asked;
+        }
+        // What cannot be placed acknowledges nothing.
+        let cursor = asked.filter(|asked| self.history.knows(*asked));
         // S3: registered first; all that the answer says is read after.
         let acked = cursor.map(|cursor| cursor.revision);
         let registered = self
             .leases
             .register(now, poll.gateway, poll.lease_ms, acked);
-        match cursor {
+        // S8: only what is of this life is gone on from. A page of an earlier
+        // life's changes could not be followed: the point it ends at is of no
+        // life at all. Nothing is lost by it: a gateway begins a generation
+        // with each life of the store anyway (G5).
+        match cursor.filter(|cursor| cursor.incarnation == self.head().incarnation) {
             Some(cursor) => {
                 let until = now + u64::from(poll_hold_ms(poll.lease_ms));
                 self.held(now, poll, (registered, cursor, until))
@@ -305,192 +336,4 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::feed::history::Life;
-    use rekey_protocol::{Digest, Incarnation};
-
-    const NOW: Incarnation = Incarnation([2; 16]);
-    const LEASE: u32 = 3000;
-
-    fn at(revision: u64) -> Head {
-        Head {
-            incarnation: NOW,
-            revision,
-        }
-    }
-
-    fn core() -> Core {
-        core_after(0, false)
-    }
-
-    fn core_after(held_lease_ms: u32, restored: bool) -> Core {
-        let life = Life {
-            incarnation: NOW,
-            first: 100,
-            last: None,
-        };
-        let start = Start {
-            history: History::new(vec![life], at(100)),
-            longest_lease_ms: 0,
-            held_lease_ms,
-            accepted_before: 0,
-            restored,
-        };
-        Core::new(0, start)
-    }
-
-    fn poll(cursor: Option<Head>) -> Poll {
-        Poll::new(&FeedRequest {
-            gateway: GatewayId([1; 16]),
-            cursor,
-            lease_ms: LEASE,
-            poll: 7,
-            refused: vec![],
-        })
-        .unwrap()
-    }
-
-    fn change(revision: u64) -> Change {
-        Change {
-            digest: Digest::of(&revision.to_be_bytes()),
-            revision,
-        }
-    }
-
-    fn answer(step: Step) -> FeedResponse {
-        match step {
-            Step::Answer(answer) => answer,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn s9_a_longer_lease_is_on_record_before_the_poll_counts() {
-        let (mut core, mut poll) = (core(), poll(None));
-        assert_eq!(core.step(0, &mut poll), Step::RecordLease(LEASE));
-        assert_eq!(core.step(1, &mut poll), Step::RecordLease(LEASE));
-        assert_eq!(core.following(), 0);
-        core.lease_recorded(LEASE);
-        let answer = answer(core.step(2, &mut poll));
-        assert_eq!((answer.granted_ms, answer.reset), (LEASE, true));
-        assert_eq!(core.following(), 1);
-    }
-
-    #[test]
-    fn s3_what_is_committed_while_a_poll_is_held_is_in_its_answer() {
-        let mut core = core();
-        core.lease_recorded(LEASE);
-        let mut poll = poll(Some(at(100)));
-        let hold = Step::Hold {
-            newer_than: 100,
-            until: 10 + 750,
-        };
-        assert_eq!(core.step(10, &mut poll), hold);
-        assert_eq!(core.step(700, &mut poll), hold, "asked again, no change");
-        core.committed(101, [change(101)]);
-        let closed = Barrier::Closed {
-            recheck_at: 10 + 3080,
-        };
-        assert_eq!(core.barrier(710, 101), closed);
-        let answer = answer(core.step(710, &mut poll));
-        assert_eq!(
-            (answer.changes, answer.cursor, answer.granted_ms),
-            (vec![change(101)], at(101), LEASE)
-        );
-        assert_eq!(core.barrier(711, 101), closed, "sent is not acknowledged");
-        assert_eq!(core.barrier(10 + 3080, 101), Barrier::Open);
-    }
-
-    #[test]
-    fn a_poll_with_nothing_to_tell_is_answered_in_time() {
-        let mut core = core();
-        core.lease_recorded(LEASE);
-        let mut poll = poll(Some(at(100)));
-        let _ = core.step(0, &mut poll);
-        let answer = answer(core.step(750, &mut poll));
-        assert_eq!((answer.changes.len(), answer.granted_ms), (0, LEASE));
-    }
-
-    #[test]
-    fn s4_changes_from_disk_grant_only_at_the_head() {
-        let mut core = core();
-        core.lease_recorded(LEASE);
-        let past = Life {
-            incarnation: Incarnation([1; 16]),
-            first: 1,
-            last: Some(50),
-        };
-        core.history = History::new(
-            vec![
-                past,
-                Life {
-                    incarnation: NOW,
-                    first: 100,
-                    last: None,
-                },
-            ],
-            at(100),
-        );
-        let behind = Head {
-            incarnation: past.incarnation,
-            revision: 5,
-        };
-        for (count, granted) in [(history::PAGE + 1, 0), (3, LEASE)] {
-            let mut poll = poll(Some(behind));
-            assert_eq!(core.step(0, &mut poll), Step::ReadAfter(5));
-            let changes: Vec<_> = (10..10 + count as u64).map(change).collect();
-            poll.read(changes, at(100));
-            let answer = answer(core.step(1, &mut poll));
-            assert_eq!(answer.granted_ms, granted);
-            assert!(answer.changes.len() <= history::PAGE);
-            // Without this S6 would refuse the next one, which acknowledges nothing.
-            core.leases = Leases::new(0, 0);
-        }
-    }
-
-    #[test]
-    fn s8_a_cursor_of_a_lost_history_stops_the_store_and_counts_for_nothing() {
-        let mut core = core();
-        core.lease_recorded(LEASE);
-        let lost = Head {
-            incarnation: Incarnation([9; 16]),
-            revision: 99,
-        };
-        assert_eq!(core.step(0, &mut poll(Some(lost))), Step::Restored);
-        assert!(core.is_restored());
-        assert_eq!(core.following(), 0);
-        // Not even for those whose cursor is known.
-        assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
-    }
-
-    #[test]
-    fn s8_what_was_accepted_is_reset() {
-        let mut core = core();
-        core.lease_recorded(LEASE);
-        core.accepted_before = 100;
-        let lost = Head {
-            incarnation: Incarnation([9; 16]),
-            revision: 99,
-        };
-        let answer = answer(core.step(0, &mut poll(Some(lost))));
-        assert_eq!((answer.reset, answer.cursor), (true, at(100)));
-    }
-
-    #[test]
-    fn s9_a_lease_that_was_only_supposed_is_not_on_record() {
-        let mut core = core_after(LEASE_CAP_MS, false);
-        assert_eq!(core.step(0, &mut poll(None)), Step::RecordLease(LEASE));
-        let closed = core.barrier(u64::from(LEASE_CAP_MS), 101);
-        assert!(matches!(closed, Barrier::Closed { .. }), "{closed:?}");
-    }
-
-    #[test]
-    fn s8_a_start_on_an_older_history_grants_and_records_nothing() {
-        let mut core = core_after(0, true);
-        assert!(core.is_restored());
-        for cursor in [None, Some(at(100))] {
-            assert_eq!(core.step(0, &mut poll(cursor)), Step::Restored);
-        }
-    }
-}
+mod tests;

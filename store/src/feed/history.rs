@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use rekey_protocol::{Change, Head, Incarnation};
 
 /// Revocations kept in memory; a gateway further behind is served from disk.
-const KEPT: usize = 8192;
-/// Revocations in one answer.
-pub const PAGE: usize = 1024;
+pub(super) const KEPT: usize = 8192;
+/// Revocations in one answer: so that it fits into 32 KiB, which is what a
+/// gateway buffers of an answer.
+pub const PAGE: usize = 256;
 
 /// One life of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,19 @@ pub struct History {
     recent: VecDeque<Change>,
     /// All revocations after this revision are in `recent`.
     complete_after: u64,
+}
+
+/// Where a cursor lies, seen from this history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Within one of its lives.
+    Known,
+    /// One of its lives went on beyond what it remembers: it is an older
+    /// backup.
+    Lost,
+    /// Nowhere: of another store's history, or of a later life that was lost
+    /// as a whole. Nobody can tell which.
+    Foreign,
 }
 
 /// What a cursor can be served with.
@@ -67,21 +81,28 @@ impl History {
         }
     }
 
-    /// Whether a cursor can be served: its incarnation is known and its
-    /// revision within it. One that cannot was given out by a history that
-    /// this database does not remember, or by another store.
-    pub fn knows(&self, cursor: Head) -> bool {
-        let life = self
-            .lives
-            .iter()
-            .find(|life| life.incarnation == cursor.incarnation);
-        life.is_some_and(|life| {
-            let last = life.last.unwrap_or(self.head.revision);
-            (life.first..=last).contains(&cursor.revision)
-        })
+    /// What a cursor says of this history.
+    pub fn place(&self, cursor: Head) -> Place {
+        let mut lives = self.lives.iter();
+        let life = lives.find(|life| life.incarnation == cursor.incarnation);
+        let Some(life) = life else {
+            return Place::Foreign;
+        };
+        if cursor.revision > life.last.unwrap_or(self.head.revision) {
+            Place::Lost
+        } else if cursor.revision < life.first {
+            Place::Foreign
+        } else {
+            Place::Known
+        }
     }
 
-    /// The revocations after a cursor that is known.
+    /// Whether a cursor is within one of its lives: what it acknowledges counts.
+    pub fn knows(&self, cursor: Head) -> bool {
+        self.place(cursor) == Place::Known
+    }
+
+    /// The revocations after a known cursor of the present life.
     pub fn after(&self, cursor: Head) -> Page {
         if cursor.revision < self.complete_after {
             return Page::OnDisk;
@@ -116,7 +137,7 @@ pub fn page(changes: &mut Vec<Change>, head: Head) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekey_protocol::Digest;
+    use rekey_protocol::{Digest, FeedResponse, LEASE_CAP_MS};
 
     const PAST: Incarnation = Incarnation([1; 16]);
     const NOW: Incarnation = Incarnation([2; 16]);
@@ -153,19 +174,20 @@ mod tests {
     fn s8_a_cursor_is_known_within_its_incarnation_only() {
         let mut history = history();
         history.committed(105, []);
-        for (cursor, known) in [
-            (at(PAST, 10), true),
-            (at(PAST, 20), true),
+        for (cursor, place) in [
+            (at(PAST, 10), Place::Known),
+            (at(PAST, 20), Place::Known),
             // A backup was restored: this revision was acknowledged and lost.
-            (at(PAST, 21), false),
-            (at(PAST, 9), false),
-            (at(NOW, 100), true),
-            (at(NOW, 105), true),
-            (at(NOW, 106), false),
-            (at(NOW, 20), false),
-            (at(Incarnation([3; 16]), 100), false),
+            (at(PAST, 21), Place::Lost),
+            (at(PAST, 9), Place::Foreign),
+            (at(NOW, 100), Place::Known),
+            (at(NOW, 105), Place::Known),
+            (at(NOW, 106), Place::Lost),
+            (at(NOW, 20), Place::Foreign),
+            (at(Incarnation([3; 16]), 100), Place::Foreign),
+            (at(Incarnation([3; 16]), 12), Place::Foreign),
         ] {
-            assert_eq!(history.knows(cursor), known, "{cursor:?}");
+            assert_eq!(history.place(cursor), place, "{cursor:?}");
         }
     }
 
@@ -182,7 +204,6 @@ mod tests {
             Page::Changes(vec![change(102)], at(NOW, 103), true)
         );
         assert_eq!(after(103), Page::Changes(vec![], at(NOW, 103), true));
-        assert_eq!(after(99), Page::OnDisk, "of an earlier life");
     }
 
     #[test]
@@ -204,6 +225,23 @@ mod tests {
             (changes.len(), upto, is_head),
             (5, at(NOW, 100 + many), true)
         );
+    }
+
+    #[test]
+    fn i8_a_page_fits_into_what_a_gateway_buffers() {
+        let last = Change {
+            digest: Digest::from_bytes([0xff; 32]),
+            revision: u64::MAX,
+        };
+        let answer = FeedResponse {
+            poll: u64::MAX,
+            changes: vec![last; PAGE],
+            cursor: at(NOW, u64::MAX),
+            granted_ms: LEASE_CAP_MS,
+            reset: true,
+        };
+        let size = serde_json::to_vec(&answer).unwrap().len();
+        assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");
     }
 
     #[test]

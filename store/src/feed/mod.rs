@@ -9,10 +9,11 @@ pub mod core;
 pub mod history;
 pub mod leases;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rekey_protocol::{Change, FeedRequest, FeedResponse, Head};
+use rekey_protocol::{Change, FeedRequest, FeedResponse, GatewayId, Head};
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
@@ -21,6 +22,8 @@ use crate::metrics::Metrics;
 
 /// Waited for instead of a time that the clock cannot show.
 const FAR: Duration = Duration::from_secs(3600);
+/// Between two warnings of foreign cursors.
+const WARN_EVERY_MS: u64 = 60_000;
 
 /// The feed. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +36,8 @@ struct Shared {
     /// The fleet's floor, for rotations that wait.
     floor: watch::Sender<u64>,
     started: Instant,
+    /// When a foreign cursor is worth a line in the log again.
+    warn_at: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -55,7 +60,7 @@ pub trait Records: Sync {
 pub enum PollError<E> {
     /// It asks for too much.
     BadLease(BadLease),
-    /// Its cursor is of a history that this database does not remember (S8).
+    /// This database is older than what was served from it (S8).
     Restored,
     /// The database failed.
     Records(E),
@@ -73,6 +78,7 @@ impl Feed {
             head: watch::Sender::new(head),
             floor: watch::Sender::new(0),
             started: Instant::now(),
+            warn_at: AtomicU64::new(0),
             metrics,
         };
         Self(Arc::new(shared))
@@ -126,7 +132,11 @@ impl Feed {
         let mut poll = Poll::new(request).map_err(PollError::BadLease)?;
         let mut heads = self.0.head.subscribe();
         loop {
-            match self.0.step(&mut poll) {
+            let step = self.0.step(&mut poll);
+            if let Some(cursor) = poll.take_foreign() {
+                self.0.warn_of(request.gateway, cursor);
+            }
+            match step {
                 Step::RecordLease(lease_ms) => {
                     let recorded = records.record_lease(lease_ms).await;
                     recorded.map_err(PollError::Records)?;
@@ -163,6 +173,25 @@ impl Shared {
     fn at(&self, millis: u64) -> tokio::time::Instant {
         let at = self.started.checked_add(Duration::from_millis(millis));
         at.unwrap_or_else(|| Instant::now() + FAR).into()
+    }
+
+    /// Says that a gateway came from another history: once a minute at most,
+    /// for whoever is lost may go on for ever.
+    fn warn_of(&self, gateway: GatewayId, cursor: Head) {
+        self.metrics.foreign_cursor();
+        let now = self.now();
+        let due = |at: u64| (at <= now).then_some(now + WARN_EVERY_MS);
+        let order = Ordering::Relaxed;
+        if self.warn_at.fetch_update(order, order, due).is_ok() {
+            tracing::warn!(
+                gateway = hex::encode(gateway.0),
+                incarnation = hex::encode(cursor.incarnation.0),
+                revision = cursor.revision,
+                "a gateway followed a history that this database does not know, and begins anew: \
+                 it followed another store, or this database is an older backup, in which keys \
+                 replaced since are valid again"
+            );
+        }
     }
 
     /// Takes a poll on, and tells the rotations that wait how far the fleet is

@@ -96,7 +96,8 @@ fn show(answer: &impl Serialize) -> Result<Response, ApiError> {
 
 /// Give a user without an active key a new one, which is shown this once.
 ///
-/// The way back for who lost the key (I4): revoke it, then issue another.
+/// The way back for who lost the key (I4): revoke it, then issue another. It is
+/// shown when no gateway accepts the one before.
 #[utoipa::path(
     post, path = ISSUE_PATH, tag = "admin", security(("admin" = [])),
     request_body = IssueRequest,
@@ -119,18 +120,20 @@ pub async fn issue(
     let (user, digest) = (request.user_id, key.digest());
     let hint = key.hint().to_owned();
     let issued = app.database.issue(user.clone(), digest, hint).await?;
-    let at = issued.map_err(|refusal| match refusal {
+    let issued = issued.map_err(|refusal| match refusal {
         IssueRefusal::UnknownUser => unknown_user(),
         IssueRefusal::HasKey => ApiError::new(
             ErrorCode::AlreadyExists,
             "the user has an active key; revoke it first",
         ),
     })?;
+    // S7: the call that revoked the key before may not have waited.
+    app.database.feed().barrier(issued.revision).await;
     tracing::info!(%user, ?digest, "key issued");
     show(&KeyIssued {
         user_id: user.as_str(),
         api_key: key.expose(),
-        created_at: &at.rfc3339(),
+        created_at: &issued.at.rfc3339(),
     })
 }
 

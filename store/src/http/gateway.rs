@@ -26,8 +26,8 @@ fn not_restored(app: &App) -> Result<(), ApiError> {
 
 /// What was revoked since?
 ///
-/// A long poll: the answer comes when there is something to tell, or after a
-/// quarter of the lease. Asking with a cursor acknowledges everything up to it.
+/// A long poll: the answer comes when there is something to tell, or after an
+/// eighth of the lease. Asking with a cursor acknowledges everything up to it.
 #[utoipa::path(
     post, path = FEED_PATH, tag = "gateway", security(("gateway" = [])),
     request_body = FeedRequest,

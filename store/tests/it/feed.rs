@@ -68,14 +68,14 @@ fn a_new_gateway_begins_at_the_head_with_a_lease() {
 }
 
 #[test]
-fn a_poll_is_held_for_a_quarter_of_its_lease() {
+fn a_poll_is_held_for_an_eighth_of_its_lease() {
     let home = Home::new();
     let store = home.start();
     let mut gateway = Gateway::new(LEASE);
     gateway.follow(&store);
     let began = Instant::now();
     let idle = gateway.follow(&store);
-    assert!(began.elapsed() >= Duration::from_millis(u64::from(LEASE) / 4));
+    assert!(began.elapsed() >= Duration::from_millis(u64::from(LEASE) / 8));
     assert_eq!(
         (&idle["changes"], &idle["granted_ms"]),
         (&json!([]), &json!(LEASE))
@@ -170,6 +170,27 @@ fn s7_repeats_and_revocations_wait_too() {
 }
 
 #[test]
+fn s7_a_key_is_issued_when_no_gateway_accepts_the_one_before() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let polled = Instant::now();
+    Gateway::new(LEASE).follow(&store);
+    let succeeds = |command: &[&str]| assert!(store.cli(command).status.success());
+    std::thread::scope(|scope| {
+        scope.spawn(|| succeeds(&["keys", "revoke", "--user", "alice"]));
+        // It is on disk; who gave that command up issues the next key.
+        await_some(|| {
+            let found = store.resolve(&user.digest).json();
+            (found["state"] == "revoked").then_some(())
+        });
+        succeeds(&["keys", "issue", "--user", "alice"]);
+        let waited = polled.elapsed();
+        assert!(waited >= EXPIRY - Duration::from_millis(50), "{waited:?}");
+    });
+}
+
+#[test]
 fn s6_answers_that_are_never_acknowledged_stop_granting() {
     let home = Home::new();
     let store = home.start();
@@ -205,7 +226,7 @@ fn s9_after_a_restart_the_leases_of_the_earlier_life_are_waited_out() {
 }
 
 #[test]
-fn s8_a_cursor_survives_a_restart() {
+fn s8_after_a_restart_a_gateway_begins_anew_and_follows() {
     let home = Home::new();
     let store = home.start();
     let user = store.add_user("alice");
@@ -215,13 +236,16 @@ fn s8_a_cursor_survives_a_restart() {
     assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
     assert_eq!(store.stop(), Some(0));
     let store = home.start();
-    let told = gateway.follow(&store);
-    assert!(told["reset"].is_null());
+    let anew = gateway.follow(&store);
     assert_eq!(
-        told["changes"][0]["digest"],
-        user.digest.to_hex(),
-        "read from disk"
+        (&anew["reset"], &anew["changes"]),
+        (&json!(true), &json!([]))
     );
+    let head = store.resolve(&user.digest).json()["head"].clone();
+    assert_eq!(anew["cursor"], head);
+    let next = gateway.follow(&store);
+    assert!(next["reset"].is_null());
+    assert_eq!(next["granted_ms"], 100);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn s8_the_right_file_put_back_is_served() {
     fs::write(home.database(), &right).unwrap();
     let store = home.start();
     assert_eq!(store.resolve(&user.digest).json()["state"], "revoked");
-    assert!(gateway.follow(&store)["reset"].is_null());
+    assert_eq!(gateway.poll(&store).status, 200);
     assert!(!holds_long(&store));
 }
 
@@ -155,7 +155,7 @@ fn s9_without_a_whole_record_the_cap_is_waited_out() {
     for torn in [false, true] {
         let home = Home::new();
         let mut gateway = Gateway::new(100);
-        let (backup, user, request) = served_on(&home, &mut gateway);
+        let (backup, user, _) = served_on(&home, &mut gateway);
         if torn {
             let mut bytes = fs::read(lock_file(&home)).unwrap();
             bytes[20] ^= 1;
@@ -168,9 +168,52 @@ fn s9_without_a_whole_record_the_cap_is_waited_out() {
         // Nobody knows: without a gateway there is nothing to notice it by.
         assert_eq!(store.resolve(&user.digest).json()["state"], "active");
         assert!(holds_long(&store));
-        assert_eq!(gateway.poll(&store).status, 503);
-        is_refused(&store, &mut gateway, &request);
+        // It followed the lost life: its word costs it what it knows, and the
+        // operator is told. It proves nothing, and others are served (S8).
+        let lost = gateway.cursor.clone();
+        let warned = || home.log().matches("begins anew").count();
+        assert_eq!(warned(), 0);
+        assert_eq!(gateway.follow(&store)["reset"], true);
+        gateway.cursor = lost.clone();
+        assert_eq!(gateway.follow(&store)["reset"], true);
+        assert_eq!(warned(), 1, "once a minute at most");
+        let incarnation = lost.unwrap()["incarnation"].clone();
+        assert!(home.log().contains(incarnation.as_str().unwrap()));
+        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
+        let counted = "rekey_store_foreign_cursors_total 2";
+        assert!(metrics.text.contains(counted), "{}", metrics.text);
+        assert_eq!(Gateway::new(LEASE).follow(&store)["granted_ms"], LEASE);
+        assert_eq!(store.resolve(&user.digest).status, 200);
     }
+}
+
+#[test]
+fn s8_a_backup_of_the_last_life_itself_is_noticed_by_a_poll() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let backup = home.path("backup.db");
+    let copy = format!("VACUUM INTO '{}'", backup.display());
+    home.sql().execute_batch(&copy).unwrap();
+    store.add_user("bob");
+    let (mut gateway, mut other) = (Gateway::new(100), Gateway::new(100));
+    gateway.follow(&store);
+    store.kill();
+    for companion in ["rekey.db-wal", "rekey.db-shm"] {
+        let _ = fs::remove_file(home.path(companion));
+    }
+    fs::copy(&backup, home.database()).unwrap();
+    let store = home.start();
+    // The lock file names a life that the backup knows.
+    other.follow(&store);
+    assert_eq!(gateway.poll(&store).status, 503, "it is proved");
+    let request = rotation(&user.digest, &fresh_digest());
+    is_refused(&store, &mut gateway, &request);
+    is_refused(&store, &mut other, &request);
+    stop(store);
+    let store = home.start_as(home.serve().arg("--accept-restore"));
+    assert_eq!(gateway.follow(&store)["reset"], true);
+    assert_eq!(other.follow(&store)["granted_ms"], 100);
 }
 
 #[test]
@@ -211,7 +254,7 @@ fn s9_a_crash_between_the_database_and_the_lock_file_is_no_restore() {
     fs::write(lock_file(&home), before).unwrap();
     let store = home.start();
     assert_eq!(store.resolve(&user.digest).json()["state"], "revoked");
-    assert!(gateway.follow(&store)["reset"].is_null());
+    assert_eq!(gateway.poll(&store).status, 200);
     assert!(!holds_long(&store));
 }
 

@@ -11,7 +11,7 @@ use super::run::{LEASE_MS, Run, accepted, refused};
 use crate::support::fleet::{eventually, stat};
 use crate::support::tcp_proxy::{Silence, TcpProxy};
 
-/// More than two pages of the feed.
+/// More than eight pages of the feed.
 const REVOKED: usize = 2_200;
 /// Rotations at once.
 const AT_ONCE: usize = 8;

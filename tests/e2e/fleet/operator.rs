@@ -70,7 +70,7 @@ fn a_revocation_waits_for_a_gateway_that_stands_still() {
     run.gateway(1).process.freeze().unwrap();
     let took = revoke(&run, key);
     println!("the command took {took:?}");
-    // It polls every quarter of its lease, so it had half of it at least.
+    // It polls every eighth of its lease, so it had half of it at least.
     assert!(took >= expiry(LEASE_MS) / 2, "{took:?}");
     assert!(took <= expiry(LEASE_MS) + SLACK, "{took:?}");
     refused(&mut here, key);

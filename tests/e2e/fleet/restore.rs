@@ -108,10 +108,10 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
     run.fleet.assert_no_trap();
 }
 
-/// A backup that is restored on another machine, without the lock file that
-/// says what was served last: only a gateway can tell. It may ask about keys
-/// before it polls, and must not forget, by the answers of the restored store,
-/// what it knows of the later history.
+/// A backup of the last life itself, made while the store ran: the lock file
+/// cannot tell, only a gateway can. It may ask about keys before it polls, and
+/// must not forget, by the answers of the restored store, what it knows of the
+/// later history.
 #[test]
 fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
     let Some(mut run) = Run::start(gateways(0, 500), 2) else {
@@ -122,11 +122,17 @@ fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
     follow_the_feed_through(&mut gateway, proxy.address());
     run.add_gateway(gateway);
     let (lost, steady) = (run.keys[0].clone(), run.keys[1].clone());
-    run.fleet.store.process.terminate().unwrap();
-    let backup = fs::read(run.fleet.store.database()).unwrap();
-    run.fleet.store.restart().unwrap();
     wait_until_served(&run, &lost.text);
     run.until_trusted(0);
+    // Nobody writes: the two files belong together.
+    let database = run.fleet.store.database();
+    let copy = |end| {
+        (
+            companion(&database, end),
+            fs::read(companion(&database, end)).unwrap(),
+        )
+    };
+    let backup = ["", "-wal"].map(copy);
     run.rotate_and_check(0, &lost, &mut run.probe());
 
     proxy.refuse();
@@ -135,9 +141,10 @@ fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
     eventually("the end of the lease", || {
         (client.get(SCRAPE, &steady.text).status == 503).then_some(())
     });
-    let database = run.fleet.store.database();
-    restore(&database, &backup);
-    fs::remove_file(companion(&database, ".lock")).unwrap();
+    let _ = fs::remove_file(companion(&database, "-shm"));
+    for (file, content) in &backup {
+        fs::write(file, content).unwrap();
+    }
     run.fleet.store.restart().unwrap();
     eventually("a lookup in the restored store", || {
         let answer = client.get(SCRAPE, &steady.text);
