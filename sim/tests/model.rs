@@ -119,7 +119,6 @@ mutants! { model_needs NEEDED:
 
 mutants! { model_needs_one_of NEEDED_TOGETHER:
     s8_incarnation,
-    g2_fresh,
     g7_generation,
     g8_start_floor,
     g8_tombstone_stays,

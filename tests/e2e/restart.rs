@@ -100,6 +100,8 @@ fn all_holds_after_a_restart_of_the_store() {
         return;
     };
     let gateway = fleet.gateways[0].process.pid();
+    // What it refuses it remembers within a generation of its cache.
+    fleet.until_it_follows_from(0);
     let user = Rotated::start(&fleet);
     let unused = fleet.user();
     user.still_holds(&fleet);
