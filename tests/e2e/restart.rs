@@ -100,18 +100,17 @@ fn all_holds_after_a_restart_of_the_store() {
         return;
     };
     let gateway = fleet.gateways[0].process.pid();
-    // What it refuses it remembers within a generation of its cache.
-    fleet.until_it_follows_from(0);
-    let user = Rotated::start(&fleet);
     let unused = fleet.user();
+    // What it refuses it remembers within a generation of its cache.
+    fleet.until_it_trusts(&unused.api_key);
+    let user = Rotated::start(&fleet);
     user.still_holds(&fleet);
     for end in End::BOTH {
-        let applied = fleet.applied_revision();
         end.bring_to(&fleet.store.process);
         nothing_is_decided_without_the_store(&fleet, &user, &unused.api_key);
         fleet.store.restart().unwrap();
         until_served(&fleet.client(), &user.new);
-        fleet.until_it_follows_from(applied);
+        fleet.until_it_trusts(&user.new);
         user.still_holds(&fleet);
         assert_eq!(fleet.client().get(SCRAPE, &unused.api_key).status, 200);
         let another = Rotated::start(&fleet);

@@ -89,10 +89,9 @@ fn a_silent_store_costs_no_more_than_the_configured_time() {
     let began = Instant::now();
     assert_unavailable("silent", &fleet.client().get(SCRAPE, &key));
     let took = began.elapsed();
-    assert!(
-        took >= Duration::from_millis(RESOLVE_TIMEOUT_MS),
-        "{took:?}"
-    );
+    // Envoy's timers count from the beginning of a turn of its event loop.
+    let timeout = Duration::from_millis(RESOLVE_TIMEOUT_MS);
+    assert!(took >= timeout * 9 / 10, "{took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     fleet.assert_no_trap();
 }

@@ -113,17 +113,16 @@ impl TestFleet {
         });
     }
 
-    /// The store's revision that the first gateway has applied.
-    pub fn applied_revision(&self) -> u64 {
-        stat(&self.gateways[0], "wasmcustom.rekey.applied_revision")
-    }
-
-    /// Waits until the first gateway follows the store again, which has been
-    /// restarted since it had applied this revision: each life begins further on.
-    pub fn until_it_follows_from(&self, applied: u64) {
-        eventually("the gateway to follow the store", || {
-            let is_held = stat(&self.gateways[0], "wasmcustom.rekey.lease_held") == 1;
-            (is_held && self.applied_revision() > applied).then_some(())
+    /// Waits until the first gateway trusts its cache (again). The key is a good
+    /// one. Not by the gauges, which are as old as the last tick.
+    pub fn until_it_trusts(&self, key: &str) {
+        let client = self.client();
+        let hits = || stat(&self.gateways[0], "wasmcustom.rekey.cache.event.hit");
+        eventually("a key that costs no call", || {
+            let before = hits();
+            let answer = client.get(SCRAPE, key);
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            (hits() > before).then_some(())
         });
     }
 
