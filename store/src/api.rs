@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::email::Email;
+use crate::password::Password;
 
 /// `POST`: add a user. `GET`: list users.
 pub const USERS_PATH: &str = "/v1/users";
+/// `POST`: set a user's password for the dashboard.
+pub const PASSWORD_PATH: &str = "/v1/users/password";
 /// `POST`: revoke a key.
 pub const REVOKE_PATH: &str = "/v1/keys/revoke";
 /// `POST`: give a user without a key a new one.
@@ -35,6 +38,31 @@ pub struct AddUserRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
+    /// To log in to the dashboard with, 12 to 128 characters; without one the
+    /// user cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub password: Option<Password>,
+}
+
+/// Body of `POST /v1/users/password`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPasswordRequest {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// 12 to 128 characters.
+    #[schema(value_type = String)]
+    pub password: Password,
+}
+
+/// 200 of `POST /v1/users/password`: the user is logged out everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PasswordSet {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
 }
 
 /// Body of `POST /v1/keys/issue`.
@@ -175,9 +203,12 @@ pub struct AuditEvent {
     pub id: i64,
     /// When.
     pub at: String,
-    /// `user_added`, `imported`, `rotated` or `revoked`.
+    /// `user_added`, `imported`, `rotated`, `revoked` or `issued`: a change of
+    /// the key. `login`, `login_refused`, `logout`, `logout_everywhere`,
+    /// `password_changed` (by the user) or `password_set` (by the operator):
+    /// none.
     pub action: String,
-    /// The store's counter of changes.
+    /// The store's counter of changes, after it.
     pub revision: u64,
     /// The key that was revoked by it.
     #[schema(value_type = Option<String>)]
@@ -187,12 +218,12 @@ pub struct AuditEvent {
     pub new_digest: Option<Digest>,
     /// The new key's last characters.
     pub hint: Option<String>,
-    /// `gateway` or `admin`.
+    /// `gateway`, `admin` or `dashboard`.
     pub source: String,
     /// Which rotation it was.
     #[schema(value_type = Option<String>)]
     pub rotation_id: Option<RotationId>,
-    /// The client's address, as the gateway saw it.
+    /// The client's address, as the gateway or the dashboard saw it.
     pub client_address: Option<String>,
     /// The gateway's `x-request-id`.
     pub client_request_id: Option<String>,

@@ -10,6 +10,7 @@ use clap::Args;
 use rekey_protocol::ChecksumSecrets;
 use zeroize::Zeroizing;
 
+use crate::dashboard::DashboardArgs;
 use crate::http::{Token, Tokens};
 use crate::rotation::RotationInterval;
 
@@ -39,8 +40,11 @@ pub struct ServeArgs {
     /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked since that backup are valid again
     #[arg(long)]
     pub accept_restore: bool,
-    /// Once both listeners accept, write their addresses there, as JSON:
-    /// {"listen":"http://…","admin":"http://…"}
+    /// The web dashboard.
+    #[command(flatten)]
+    pub dashboard: DashboardArgs,
+    /// Once all listeners accept, write their addresses there, as JSON:
+    /// {"listen":"http://…","admin":"http://…"}, and "dashboard" if there is one
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
     /// Want no token on the gateway listener: only behind something that

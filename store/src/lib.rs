@@ -1,7 +1,7 @@
 //! Rekey's key store: which API key is whose, and whether it is active.
 //!
-//! A server with two HTTP listeners over one SQLite file, and the commands
-//! that call it. It knows digests, never keys: a plain key exists here only
+//! A server with two HTTP APIs and a web dashboard over one SQLite file, and the
+//! commands that call it. It knows digests, never keys: a plain key exists here only
 //! while it is issued. It knows no gateway either; it answers whoever bears the
 //! token.
 //!
@@ -11,6 +11,7 @@
 //! - [`db`] keeps: one writer, many readers, all or nothing.
 //! - [`http`] speaks; [`api`] holds the admin messages, `rekey-protocol` those
 //!   of the gateways.
+//! - [`dashboard`] is what people see in a browser.
 //! - [`cli`] is the command line.
 
 pub mod answers;
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crash;
+pub mod dashboard;
 pub mod db;
 pub mod email;
 pub mod feed;
@@ -26,5 +28,6 @@ pub mod http;
 pub mod issue;
 pub mod log;
 pub mod metrics;
+pub mod password;
 pub mod rotation;
 pub mod serve;

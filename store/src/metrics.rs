@@ -39,6 +39,8 @@ pub struct Metrics {
     barrier_seconds: Histogram,
     gateways: Gauge<u64, AtomicU64>,
     foreign_cursors: Counter,
+    logins: Family<OutcomeLabels, Counter>,
+    password_hashes: Counter,
 }
 
 impl Metrics {
@@ -63,6 +65,8 @@ impl Metrics {
             barrier_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 20)),
             gateways: Gauge::default(),
             foreign_cursors: Counter::default(),
+            logins: Family::default(),
+            password_hashes: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -118,6 +122,16 @@ impl Metrics {
             "Polls of gateways that followed a history which this store does not know",
             metrics.foreign_cursors.clone(),
         );
+        registry.register(
+            "logins",
+            "Tries to log in to the dashboard, by outcome",
+            metrics.logins.clone(),
+        );
+        registry.register(
+            "password_hashes",
+            "Evaluations of argon2id",
+            metrics.password_hashes.clone(),
+        );
         metrics
     }
 
@@ -134,6 +148,16 @@ impl Metrics {
     /// A gateway came from a history that is not known here.
     pub fn foreign_cursor(&self) {
         self.foreign_cursors.inc();
+    }
+
+    /// Somebody tried to log in.
+    pub fn login(&self, outcome: &'static str) {
+        self.logins.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A password is being hashed.
+    pub fn hashed_password(&self) {
+        self.password_hashes.inc();
     }
 
     /// A request was answered.

@@ -11,14 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::serve::ListenerExt;
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
+use crate::dashboard::DashboardArgs;
 use crate::db::{Database, Owner};
 use crate::metrics::Metrics;
-use crate::{crash, http, log};
+use crate::password::Passwords;
+use crate::{crash, dashboard, http, log};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -44,8 +47,9 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     // First of all: from here on a signal is a request, and as the first
     // process of a container we would not even die of one without.
     let signals = Signals::new()?;
-    let (gateway, gateway_url) = bind(args.listen, "--listen").await?;
-    let (admin, admin_url) = bind(args.admin_listen, "--admin-listen").await?;
+    let (gateway, gateway_url) = bind(args.listen, "--listen")?;
+    let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
+    let dashboard = Dashboard::bind(&args.dashboard)?;
     let metrics = Arc::new(Metrics::new());
     let (database, owner) = Database::open(
         &args.database,
@@ -54,22 +58,72 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
         metrics.clone(),
     )
     .with_context(|| args.database.display().to_string())?;
-    let routers = http::routers(database.clone(), metrics, secrets.checksum, secrets.tokens)?;
+    let passwords = Passwords::new(metrics.clone())?;
+    let shared = (Arc::new(secrets.checksum), passwords);
     let (stop, stopped) = watch::channel(false);
+    let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
+    let dashboard = dashboard.map(|dashboard| {
+        let (database, (checksum, passwords)) = (database.clone(), shared.clone());
+        let settings = dashboard.settings;
+        let router = dashboard::router(database, metrics.clone(), checksum, passwords, settings);
+        accept(dashboard.listener, router, stopped.clone())
+    });
+    let routers = http::routers(database.clone(), metrics, shared, secrets.tokens)?;
     let gateway = accept(gateway, routers.gateway, stopped.clone());
     let admin = accept(admin, routers.admin, stopped);
+    let urls = Urls {
+        listen: gateway_url,
+        admin: admin_url,
+        dashboard: dashboard_url,
+    };
     if let Some(path) = &args.ready_file {
-        write_ready(path, &gateway_url, &admin_url)?;
+        write_ready(path, &urls)?;
     }
-    tracing::info!(listen = %gateway_url, admin = %admin_url, database = %args.database.display(), "ready");
+    tracing::info!(?urls, database = %args.database.display(), "ready");
     until_end(signals, database, owner, stop, async move {
-        let (gateway, admin) = tokio::join!(gateway, admin);
-        gateway.and(admin)
+        let dashboard = async {
+            match dashboard {
+                Some(dashboard) => dashboard.await,
+                None => Ok(()),
+            }
+        };
+        let (gateway, admin, dashboard) = tokio::join!(gateway, admin, dashboard);
+        gateway.and(admin).and(dashboard)
     })
     .await
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
+/// Where the listeners are, as the ready file has it.
+#[derive(Debug, Serialize)]
+struct Urls {
+    listen: String,
+    admin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dashboard: Option<String>,
+}
+
+/// The dashboard's listener, if one is wanted.
+struct Dashboard {
+    listener: TcpListener,
+    settings: dashboard::Settings,
+}
+
+impl Dashboard {
+    fn bind(args: &DashboardArgs) -> anyhow::Result<Option<Self>> {
+        let Some(address) = args.dashboard_listen else {
+            return Ok(None);
+        };
+        let (listener, _) = bind(address, "--dashboard-listen")?;
+        let settings = dashboard::Settings::new(args, listener.local_addr()?)?;
+        Ok(Some(Self { listener, settings }))
+    }
+
+    fn url(&self) -> String {
+        self.settings.origin.as_str().to_owned()
+    }
+}
+
+fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
     let listener = listen(address)
         .with_context(|| format!("cannot listen on {address}; choose another {flag}"))?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -101,7 +155,8 @@ async fn accept(
             tracing::debug!(%error, "no TCP_NODELAY");
         }
     });
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     });
     tokio::spawn(server.into_future())
@@ -165,15 +220,14 @@ async fn until_end(
 }
 
 /// Writes the file whole or not at all: who waits for it never sees a part.
-fn write_ready(path: &Path, listen: &str, admin: &str) -> anyhow::Result<()> {
+fn write_ready(path: &Path, urls: &Urls) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let text = serde_json::json!({ "listen": listen, "admin": admin });
-        writeln!(file, "{text}")?;
+        writeln!(file, "{}", serde_json::to_string(urls)?)?;
         file.persist(path)?;
         Ok(())
     };

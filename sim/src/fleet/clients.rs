@@ -108,6 +108,7 @@ impl World {
                 email: format!("{index}@example.com").parse()?,
                 digest: key.digest,
                 hint: "hint".into(),
+                phc: None,
             };
             let wall = self.store.clock.moment(0).wall;
             let time = UnixMillis(i64::try_from(wall)?);

@@ -60,7 +60,7 @@ enum Command {
     /// Run the store
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
-    /// Add and list users
+    /// Add and list users, and set their passwords
     #[command(subcommand)]
     Users(users::Command),
     /// Revoke and issue keys

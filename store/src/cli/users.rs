@@ -1,13 +1,22 @@
-//! `rekey-store users`: add and list.
+//! `rekey-store users`: add and list, and set passwords.
 
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
 
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use rekey_protocol::UserId;
 
 use super::{CLIENT_HELP, client::Client, print, print_key};
-use crate::api::{AddUserRequest, PAGE_MAX, USERS_PATH, UserAdded, UserEntry, UserPage};
+use crate::api::{
+    AddUserRequest, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
+    UserAdded, UserEntry, UserPage,
+};
 use crate::email::Email;
+use crate::password::Password;
+
+/// More than the longest password and a line's end take: 128 characters of four
+/// bytes each.
+const PASSWORD_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -20,9 +29,23 @@ pub enum Command {
         /// The user's id, 1 to 64 of A-Z a-z 0-9 . _ - [default: made up]
         #[arg(long, value_name = "ID")]
         user_id: Option<UserId>,
+        /// A password for the dashboard on standard input, 12 to 128 characters
+        #[arg(long)]
+        password_stdin: bool,
         /// Print JSON: {"user_id","email","api_key","created_at"}
         #[arg(long)]
         json: bool,
+    },
+    /// Set a user's password for the dashboard; the user is logged out everywhere
+    #[command(after_help = CLIENT_HELP)]
+    SetPassword {
+        /// Whose
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// The password on standard input, 12 to 128 characters: a command line
+        /// would show it to everybody
+        #[arg(long, required = true)]
+        password_stdin: bool,
     },
     /// List the users, in the order of their ids
     #[command(after_help = CLIENT_HELP)]
@@ -38,21 +61,61 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
         Command::Add {
             email,
             user_id,
+            password_stdin,
             json,
-        } => add(email, user_id.as_ref(), *json),
+        } => add(email, user_id.as_ref(), *password_stdin, *json),
+        Command::SetPassword { user, .. } => set_password(user),
         Command::List { json } => list(*json),
     }
 }
 
-fn add(email: &Email, user_id: Option<&UserId>, json: bool) -> anyhow::Result<()> {
+fn add(
+    email: &Email,
+    user_id: Option<&UserId>,
+    password_stdin: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let password = password_stdin.then(read_password).transpose()?;
     let client = Client::from_env()?;
     let request = AddUserRequest {
         email: email.clone(),
         user_id: user_id.cloned(),
+        password,
     };
     let text = client.post(USERS_PATH, &request)?;
     let added: UserAdded<'_> = client.parsed(&text)?;
     print_key(&text, added.user_id, added.api_key, json)
+}
+
+fn set_password(user: &UserId) -> anyhow::Result<()> {
+    let password = read_password()?;
+    let client = Client::from_env()?;
+    let request = SetPasswordRequest {
+        user_id: user.clone(),
+        password,
+    };
+    let text = client.post(PASSWORD_PATH, &request)?;
+    let set: PasswordSet = client.parsed(&text)?;
+    print(|out| {
+        writeln!(
+            out,
+            "password set; {} is logged out everywhere",
+            set.user_id
+        )
+    })
+}
+
+/// One line of standard input.
+fn read_password() -> anyhow::Result<Password> {
+    let mut text = String::with_capacity(PASSWORD_BYTES_MAX);
+    let mut input = std::io::stdin().lock().take(PASSWORD_BYTES_MAX as u64);
+    input.read_line(&mut text).context("standard input")?;
+    let len = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(len);
+    if text.is_empty() {
+        bail!("no password on standard input");
+    }
+    Ok(Password::try_from(text)?)
 }
 
 fn list(json: bool) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //! Append-only, held by triggers of the schema.
 
 use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns;
 use crate::api::AuditEvent;
@@ -11,11 +11,18 @@ use crate::clock::UnixMillis;
 /// The longest text of the network that is kept, in characters.
 const TEXT_MAX: usize = 128;
 
+/// The source of what a gateway asked for.
+pub const GATEWAY: &str = "gateway";
+/// The source of what the operator did.
+pub const ADMIN: &str = "admin";
+/// The source of what a user did in the dashboard.
+pub const DASHBOARD: &str = "dashboard";
+
 /// One row to be.
 pub struct Event<'a> {
     /// Whose key changed.
     pub user: &'a UserId,
-    /// What happened: `user_added`, `imported`, `rotated`, `revoked`.
+    /// What happened: see [`AuditEvent::action`].
     pub action: &'a str,
     /// The revision of the change.
     pub revision: u64,
@@ -25,7 +32,7 @@ pub struct Event<'a> {
     pub new_digest: Option<&'a Digest>,
     /// The last characters of the new key.
     pub hint: Option<&'a str>,
-    /// By which way: `gateway`, `admin`.
+    /// By which way: [`GATEWAY`], [`ADMIN`] or [`DASHBOARD`].
     pub source: &'a str,
     /// Which rotation it was.
     pub rotation_id: Option<RotationId>,
@@ -63,6 +70,31 @@ pub fn append(
         .map(drop)
 }
 
+/// Adds a row about something that changed no key, at the present revision.
+pub fn append_aside(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    (action, source): (&str, &str),
+    client: Option<&Client>,
+) -> rusqlite::Result<()> {
+    let event = Event {
+        user,
+        action,
+        revision: super::keys::head(transaction)?.revision,
+        old_digest: None,
+        new_digest: None,
+        hint: None,
+        source,
+        rotation_id: None,
+        client,
+    };
+    append(transaction, now, &event)
+}
+
+const COLUMNS: &str = "id, at_ms, action, revision, old_digest, new_digest, hint, source,
+                       rotation_id, client_address, client_request_id";
+
 /// At most `limit` events of a user after event `after`, oldest first.
 pub fn list(
     connection: &Connection,
@@ -70,28 +102,67 @@ pub fn list(
     after: i64,
     limit: u32,
 ) -> rusqlite::Result<Vec<AuditEvent>> {
-    connection
-        .prepare_cached(
-            "SELECT id, at_ms, action, revision, old_digest, new_digest, hint, source,
-                    rotation_id, client_address, client_request_id
-             FROM audit WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        )?
-        .query_map((user.as_str(), after, limit), |row| {
-            Ok(AuditEvent {
-                id: row.get(0)?,
-                at: UnixMillis(row.get(1)?).rfc3339(),
-                action: row.get(2)?,
-                revision: row.get(3)?,
-                old_digest: columns::digest_opt(row, 4)?,
-                new_digest: columns::digest_opt(row, 5)?,
-                hint: row.get(6)?,
-                source: row.get(7)?,
-                rotation_id: row.get::<_, Option<[u8; 16]>>(8)?.map(RotationId),
-                client_address: row.get(9)?,
-                client_request_id: row.get(10)?,
-            })
-        })?
+    let sql =
+        format!("SELECT {COLUMNS} FROM audit WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+    let mut select = connection.prepare_cached(&sql)?;
+    select
+        .query_map((user.as_str(), after, limit), event)?
         .collect()
+}
+
+/// The last `limit` events of a user, newest first.
+pub fn latest(
+    connection: &Connection,
+    user: &UserId,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2");
+    let mut select = connection.prepare_cached(&sql)?;
+    select.query_map((user.as_str(), limit), event)?.collect()
+}
+
+/// The last thing that happened to the user's key.
+pub fn latest_of_keys(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<AuditEvent>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit
+         WHERE user_id = ?1 AND (old_digest IS NOT NULL OR new_digest IS NOT NULL)
+         ORDER BY id DESC LIMIT 1"
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    select.query_row([user.as_str()], event).optional()
+}
+
+/// The user's last rotation.
+pub fn latest_rotation(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<AuditEvent>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit
+         WHERE user_id = ?1 AND old_digest IS NOT NULL AND action = 'rotated'
+         ORDER BY id DESC LIMIT 1"
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    select.query_row([user.as_str()], event).optional()
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
+    Ok(AuditEvent {
+        id: row.get(0)?,
+        at: UnixMillis(row.get(1)?).rfc3339(),
+        action: row.get(2)?,
+        revision: row.get(3)?,
+        old_digest: columns::digest_opt(row, 4)?,
+        new_digest: columns::digest_opt(row, 5)?,
+        hint: row.get(6)?,
+        source: row.get(7)?,
+        rotation_id: row.get::<_, Option<[u8; 16]>>(8)?.map(RotationId),
+        client_address: row.get(9)?,
+        client_request_id: row.get(10)?,
+    })
 }
 
 /// A text of the network as it may be kept and shown in a terminal: bounded,

@@ -1,12 +1,15 @@
 //! The keys: resolving, inserting and revoking them.
 
-use rekey_protocol::{Change, Digest, Head, Incarnation, ResolvedState, UserId};
+use rekey_protocol::{Change, Client, Digest, Head, Incarnation, ResolvedState, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
 use super::{columns, next_revision};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
+
+/// What the audit log calls the end of a key that got no successor by it.
+pub const REVOKED: &str = "revoked";
 
 /// A known key and where the history stood when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +171,7 @@ pub fn revoke(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let revision = match &active {
-        Some(digest) => end(transaction, now, &user, digest)?,
+        Some(digest) => end(transaction, now, &user, digest, (audit::ADMIN, None))?,
         None => last_change(transaction, &user)?,
     };
     Ok(Ok(RevokeResponse {
@@ -178,11 +181,13 @@ pub fn revoke(
     }))
 }
 
-fn end(
+/// Ends the user's active key and says in the audit log by which way and for whom.
+pub fn end(
     transaction: &Connection,
     now: UnixMillis,
     user: &UserId,
     digest: &Digest,
+    (source, client): (&str, Option<&Client>),
 ) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     set_revoked(transaction, now, digest, revision)?;
@@ -191,14 +196,14 @@ fn end(
         now,
         &Event {
             user,
-            action: "revoked",
+            action: REVOKED,
             revision,
             old_digest: Some(digest),
             new_digest: None,
             hint: None,
-            source: "admin",
+            source,
             rotation_id: None,
-            client: None,
+            client,
         },
     )?;
     Ok(revision)
@@ -228,8 +233,8 @@ fn owner(
         .optional()
 }
 
-fn last_change(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached("SELECT coalesce(max(revision), 0) FROM audit WHERE user_id = ?1")?
-        .query_row([user.as_str()], |row| row.get(0))
+/// The revision of the last change of the user's keys.
+pub fn last_change(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
+    let last = audit::latest_of_keys(connection, user)?;
+    Ok(last.map_or(0, |event| event.revision))
 }

@@ -3,6 +3,7 @@
 //! Knows no HTTP. What a client asks for in vain is a refusal inside `Ok`;
 //! `Err` is always the store's own fault.
 
+mod accounts;
 mod audit;
 mod columns;
 pub mod direct;
@@ -10,9 +11,12 @@ mod import;
 mod keys;
 mod lock;
 mod open;
+mod own_key;
+mod passwords;
 mod reader;
 mod rotate;
 mod schema;
+mod sessions;
 mod users;
 mod writer;
 
@@ -34,8 +38,11 @@ use crate::rotation::RotationInterval;
 pub use import::{ImportError, Staging};
 pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
+pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
+pub use passwords::{Account, PasswordRefusal};
 pub use reader::ReadError;
 pub use rotate::Rotated;
+pub use sessions::{NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 

@@ -235,6 +235,8 @@ pub fn begin_incarnation(
     )?;
     if accept_restore {
         transaction.execute("UPDATE meta SET accepted_before = revision", [])?;
+        // Who logged out since the backup stays out.
+        transaction.execute("DELETE FROM sessions", [])?;
     }
     transaction.commit()?;
     Ok((revision, time))

@@ -75,17 +75,17 @@ pub fn rotate(
             }
             Ok(Rotated::Refused(refusal))
         }
-        Verdict::Commit(old) => commit(transaction, now, request, old),
+        Verdict::Commit(old) => commit(transaction, now, request, (audit::GATEWAY, old.user)),
     }
 }
 
-fn commit(
+/// What every rotation does, by whichever way it was asked for (`source`).
+pub(super) fn commit(
     transaction: &Connection,
     now: UnixMillis,
     request: &RotateRequest,
-    old: OldKey,
+    (source, user): (&str, UserId),
 ) -> rusqlite::Result<Rotated> {
-    let user = old.user;
     let revision = next_revision(transaction, now)?;
     crash::point("rotate.after_revision");
     super::keys::set_revoked(transaction, now, &request.old_digest, revision)?;
@@ -93,13 +93,7 @@ fn commit(
     let (new, hint) = (&request.new_digest, &request.hint);
     super::keys::insert(transaction, now, new, &user, Some(hint), revision)?;
     crash::point("rotate.after_insert_new");
-    // S12: last = max(last, now).
-    transaction
-        .prepare_cached(
-            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2)
-             WHERE user_id = ?1",
-        )?
-        .execute((user.as_str(), now.0))?;
+    super::users::begin_hour(transaction, now, &user)?;
     crash::point("rotate.after_limit");
     audit::append(
         transaction,
@@ -111,7 +105,7 @@ fn commit(
             old_digest: Some(&request.old_digest),
             new_digest: Some(new),
             hint: Some(hint),
-            source: "gateway",
+            source,
             rotation_id: Some(request.rotation_id),
             client: Some(&request.client),
         },
@@ -134,7 +128,8 @@ fn commit(
     })
 }
 
-fn record(
+/// Puts an answer on record under its rotation id.
+pub(super) fn record(
     transaction: &Connection,
     now: UnixMillis,
     request: &RotateRequest,
@@ -165,7 +160,11 @@ fn refusal_columns(refusal: Refusal) -> (&'static str, Option<u64>) {
     }
 }
 
-fn recorded(transaction: &Connection, id: RotationId) -> rusqlite::Result<Option<Recorded>> {
+/// What is on record under a rotation id.
+pub(super) fn recorded(
+    transaction: &Connection,
+    id: RotationId,
+) -> rusqlite::Result<Option<Recorded>> {
     transaction
         .prepare_cached(
             "SELECT old_digest, new_digest, outcome, user_id, revision, at_ms

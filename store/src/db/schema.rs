@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1];
+const STEPS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -90,6 +90,33 @@ CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+";
+
+const V2: &str = "
+-- Who may log in to the dashboard: a PHC string of argon2id each.
+CREATE TABLE passwords (
+    user_id TEXT PRIMARY KEY REFERENCES users (user_id),
+    phc TEXT NOT NULL,
+    changed_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who is logged in. The token itself is in the browser alone.
+CREATE TABLE sessions (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    user_id TEXT NOT NULL REFERENCES users (user_id),
+    created_ms INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (user_id, created_ms);
+
+-- What happened to a user's keys, among all the log-ins.
+CREATE INDEX audit_of_keys ON audit (user_id, id)
+    WHERE old_digest IS NOT NULL OR new_digest IS NOT NULL;
+-- The keys that a user made in the dashboard without having one, to count them.
+CREATE INDEX audit_self_issued ON audit (user_id, at_ms)
+    WHERE action = 'issued' AND source = 'dashboard';
+-- From where a user has logged in before.
+CREATE INDEX audit_logins ON audit (user_id, client_address) WHERE action = 'login';
 ";
 
 /// Refuses what is no database of ours, or of a newer version; reads only.

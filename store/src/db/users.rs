@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 
 use super::audit::{self, Event};
-use super::{columns, keys, next_revision};
+use super::{columns, keys, next_revision, passwords};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::UnixMillis;
 use crate::email::Email;
@@ -20,6 +20,8 @@ pub struct NewUser {
     pub digest: Digest,
     /// The key's last characters.
     pub hint: String,
+    /// The hash of a password to log in with, as a PHC string.
+    pub phc: Option<String>,
 }
 
 /// Why a user cannot be added.
@@ -48,6 +50,9 @@ pub fn add(
     transaction
         .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
         .execute((new.id.as_str(), new.email.as_str(), now.0))?;
+    if let Some(phc) = &new.phc {
+        passwords::put(transaction, now, &new.id, phc)?;
+    }
     keys::insert(
         transaction,
         now,
@@ -66,7 +71,7 @@ pub fn add(
             old_digest: None,
             new_digest: Some(&new.digest),
             hint: Some(&new.hint),
-            source: "admin",
+            source: audit::ADMIN,
             rotation_id: None,
             client: None,
         },
@@ -122,7 +127,7 @@ pub fn issue(
             old_digest: None,
             new_digest: Some(digest),
             hint: Some(hint),
-            source: "admin",
+            source: audit::ADMIN,
             rotation_id: None,
             client: None,
         },
@@ -153,6 +158,32 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
             })
         })?
         .collect()
+}
+
+/// When the user last rotated.
+pub fn last_rotated(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<UnixMillis>> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT last_rotated_ms FROM users WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| row.get(0))?;
+    Ok(last.map(UnixMillis))
+}
+
+/// Begins the user's hour until the next rotation. S12: last = max(last, now).
+pub fn begin_hour(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2)
+             WHERE user_id = ?1",
+        )?
+        .execute((user.as_str(), now.0))
+        .map(drop)
 }
 
 /// Whether there is such a user.

@@ -23,7 +23,7 @@ const MAX_REVOCATIONS: usize = MAX_BATCH;
 /// Changes in one transaction at most, so that the first need not wait for an
 /// endless rest.
 const MAX_BATCH: usize = 256;
-/// How often answers that nobody can ask for any more are deleted.
+/// How often what nobody can ask for any more is deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a change has no result. The store's fault, never the client's.
@@ -309,7 +309,9 @@ impl State {
             run("RELEASE one").map_err(undone)?;
         }
         if self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
-            super::rotate::prune(connection, self.clock.now()).map_err(undone)?;
+            let now = self.clock.now();
+            super::rotate::prune(connection, now).map_err(undone)?;
+            super::sessions::prune(connection, now).map_err(undone)?;
             self.pruned = Some(Instant::now());
         }
         let revision = connection

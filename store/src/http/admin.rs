@@ -16,10 +16,10 @@ use super::body::{JsonBody, QueryOf};
 use super::error::ApiError;
 use crate::api::{
     AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, ISSUE_PATH, IssueRequest, KeyIssued,
-    PAGE_MAX, REVOKE_PATH, RevokeRequest, RevokeResponse, USERS_PATH, UserAdded, UserPage,
-    UsersQuery,
+    PAGE_MAX, PASSWORD_PATH, PasswordSet, REVOKE_PATH, RevokeRequest, RevokeResponse,
+    SetPasswordRequest, USERS_PATH, UserAdded, UserPage, UsersQuery,
 };
-use crate::db::{AddRefusal, IssueRefusal, NewUser, Revoke, RevokeRefusal};
+use crate::db::{AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal};
 use crate::issue;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
@@ -48,6 +48,10 @@ pub async fn add_user(
     JsonBody(request): JsonBody<AddUserRequest>,
 ) -> Result<Response, ApiError> {
     let key = issue::key(&app.checksum).map_err(no_randomness)?;
+    let phc = match request.password {
+        Some(password) => Some(app.passwords.hash(password).await?),
+        None => None,
+    };
     let new = NewUser {
         id: match request.user_id {
             Some(id) => id,
@@ -56,6 +60,7 @@ pub async fn add_user(
         email: request.email,
         digest: key.digest(),
         hint: key.hint().to_owned(),
+        phc,
     };
     let added = app.database.add_user(new.clone()).await?;
     let at = added.map_err(|refusal| {
@@ -73,6 +78,40 @@ pub async fn add_user(
         created_at: &at.rfc3339(),
     };
     show(&answer)
+}
+
+/// Set a user's password for the dashboard. It ends all sessions of the user.
+#[utoipa::path(
+    post, path = PASSWORD_PATH, tag = "admin", security(("admin" = [])),
+    request_body = SetPasswordRequest,
+    responses(
+        (status = 200, description = "Set", body = PasswordSet),
+        (status = 400, description = "bad_request; also where the user has no e-mail address",
+            body = ErrorBody),
+        (status = 401, description = "unauthorized", body = ErrorBody),
+        (status = 404, description = "unknown_user", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 500, description = "internal: the outcome is not known", body = ErrorBody),
+        (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
+    )
+)]
+pub async fn set_password(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<SetPasswordRequest>,
+) -> Result<Json<PasswordSet>, ApiError> {
+    let user_id = request.user_id;
+    let phc = app.passwords.hash(request.password).await?;
+    let set = app.database.set_password(user_id.clone(), phc).await?;
+    set.map_err(|refusal| match refusal {
+        PasswordRefusal::UnknownUser => unknown_user(),
+        PasswordRefusal::NoEmail => {
+            ApiError::bad_request("the user has no e-mail address to log in with")
+        }
+        // Only where an old one was named.
+        PasswordRefusal::Changed => ApiError::new(ErrorCode::Internal, "the password was changed"),
+    })?;
+    tracing::info!(user = %user_id, "password set");
+    Ok(Json(PasswordSet { user_id }))
 }
 
 fn no_randomness(error: getrandom::Error) -> ApiError {

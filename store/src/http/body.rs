@@ -28,14 +28,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let reading = read(request.into_body().into_data_stream());
-        let body = tokio::time::timeout(PATIENCE, reading)
-            .await
-            .map_err(|_| ApiError::bad_request("the body took longer than 10 s"))??;
+        let body = read_body(request.into_body()).await?;
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| ApiError::bad_request(explain(&error)))
     }
+}
+
+/// A small body, whole and in good time.
+pub async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
+    let reading = read(body.into_data_stream());
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .map_err(|_| ApiError::bad_request("the body took longer than 10 s"))?
 }
 
 async fn read(mut chunks: BodyDataStream) -> Result<Vec<u8>, ApiError> {
@@ -116,6 +121,7 @@ fn safe(text: &str) -> Option<&str> {
         "a gateway id is",
         "a user id is",
         "not an e-mail address",
+        "a password has",
     ];
     let known = KINDS.iter().any(|kind| text.starts_with(kind));
     (known && text.len() <= 500 && !text.contains(KEY_PREFIX)).then_some(text)

@@ -9,6 +9,7 @@ use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail};
 
 use crate::answers::{self, Fault};
 use crate::db::{ImportError, ReadError, WriteError};
+use crate::password::HashError;
 
 /// An error as it is answered. The message never holds a key or a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,13 @@ impl From<WriteError> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         // A read changes nothing.
+        Self::new(ErrorCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<HashError> for ApiError {
+    fn from(error: HashError) -> Self {
+        // Before anything is changed.
         Self::new(ErrorCode::Unavailable, error.to_string())
     }
 }

@@ -1,4 +1,5 @@
-//! The store's two HTTP listeners: one for gateways, one for the operator.
+//! The store's two HTTP APIs: one for gateways, one for the operator. The third
+//! listener, for people, is [`crate::dashboard`]'s.
 //!
 //! Knows no SQL. Every answer, also the framework's own, carries the marker
 //! header and one shape of errors; only what is no HTTP at all gets hyper's
@@ -31,9 +32,11 @@ use utoipa_axum::routes;
 
 use crate::db::Database;
 use crate::metrics::Metrics;
+use crate::password::Passwords;
 
 use auth::Demand;
 pub use auth::Token;
+pub(crate) use body::read_body;
 use error::ApiError;
 
 /// What the handlers share. Cheap to clone.
@@ -42,6 +45,7 @@ pub struct App {
     database: Database,
     metrics: Arc<Metrics>,
     checksum: Arc<ChecksumSecrets>,
+    passwords: Passwords,
     document: Bytes,
 }
 
@@ -94,7 +98,7 @@ impl Modify for SecuritySchemes {
 pub fn routers(
     database: Database,
     metrics: Arc<Metrics>,
-    checksum: ChecksumSecrets,
+    (checksum, passwords): (Arc<ChecksumSecrets>, Passwords),
     tokens: Tokens,
 ) -> Result<Routers, serde_json::Error> {
     let guarded =
@@ -110,6 +114,7 @@ pub fn routers(
         .split_for_parts();
     let (admin, admin_document) = OpenApiRouter::new()
         .routes(routes!(admin::add_user, admin::list_users))
+        .routes(routes!(admin::set_password))
         .routes(routes!(admin::revoke))
         .routes(routes!(admin::issue))
         .routes(routes!(admin::audit))
@@ -121,7 +126,8 @@ pub fn routers(
     let app = App {
         database,
         metrics,
-        checksum: Arc::new(checksum),
+        checksum,
+        passwords,
         document: serde_json::to_vec_pretty(&document)?.into(),
     };
     Ok(Routers {
@@ -220,6 +226,7 @@ mod tests {
             Database::open(&path, RotationInterval::HOUR, false, metrics.clone()).unwrap();
         let app = App {
             database,
+            passwords: Passwords::new(metrics.clone()).unwrap(),
             metrics,
             checksum: Arc::new(ChecksumSecrets::parse("0123456789abcdef").unwrap()),
             document: Bytes::new(),

@@ -1,0 +1,80 @@
+//! Who the client is: the address at the other end, or what trusted proxies
+//! say of it.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use rekey_protocol::Client;
+
+use super::Dashboard;
+
+/// The client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// For the audit log.
+    pub fn client(self) -> Client {
+        Client {
+            address: Some(self.0.to_string()),
+            request_id: None,
+        }
+    }
+}
+
+impl FromRequestParts<Dashboard> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        dashboard: &Dashboard,
+    ) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        let hops = dashboard.settings.trusted_proxies;
+        let address = forwarded(&parts.headers, hops).unwrap_or(peer);
+        Ok(Self(address.to_canonical()))
+    }
+}
+
+/// The address that the outermost of `hops` trusted proxies saw: each adds one
+/// at the end of `x-forwarded-for`, and what stands before those is the
+/// client's own word. `None` where the header is shorter, so that who comes
+/// past the proxies counts as who connects.
+fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+    let values = headers.get_all("x-forwarded-for").iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let hop: Vec<_> = texts.flat_map(|text| text.split(',')).collect();
+    let index = hop.len().checked_sub(hops).filter(|_| hops > 0)?;
+    hop.get(index)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let found = |values: &[&'static str], hops| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            forwarded(&headers, hops).map(|address| address.to_string())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(found(&["192.0.2.1"], 0), None);
+        assert_eq!(found(&["192.0.2.1"], 1), some("192.0.2.1"));
+        assert_eq!(found(&["10.9.9.9, 192.0.2.1"], 1), some("192.0.2.1"));
+        assert_eq!(
+            found(&["10.9.9.9, 192.0.2.1", "10.0.0.1"], 2),
+            some("192.0.2.1")
+        );
+        assert_eq!(found(&["192.0.2.1"], 2), None);
+        assert_eq!(found(&["nonsense"], 1), None);
+        assert_eq!(found(&[], 1), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! Logging in and out. Whether an account exists shows neither in the answer
+//! nor in the time that it takes: one argon2id evaluation for every try that
+//! is not throttled.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::Dashboard;
+use super::client::ClientAddress;
+use super::pages::login as pages;
+use super::problem::Problem;
+use super::session::{Session, Signed, Token, Unsigned, no_cookie};
+use crate::db::{Account, NewSession};
+
+const PROFILE: &str = "/settings/profile";
+
+/// The form.
+#[derive(Deserialize)]
+pub struct LoginForm {
+    email: String,
+    password: Zeroizing<String>,
+}
+
+/// A form with a button only.
+#[derive(Deserialize)]
+pub struct Button {}
+
+/// `GET /login`
+pub async fn page(
+    State(dashboard): State<Dashboard>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    match Session::find(&headers, &dashboard).await? {
+        Some(_) => Ok(Redirect::to(PROFILE).into_response()),
+        None => Ok(pages::page(StatusCode::OK, "", None)),
+    }
+}
+
+/// `POST /login`
+pub async fn log_in(
+    State(dashboard): State<Dashboard>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    Unsigned(form): Unsigned<LoginForm>,
+) -> Result<Response, Problem> {
+    let metrics = &dashboard.metrics;
+    let email = form.email.trim();
+    let account = find(&dashboard, email, address).await?;
+    if let Err(seconds) = allow(&dashboard, email, address, account.as_ref()) {
+        metrics.login("throttled");
+        return Ok(throttled(email, seconds));
+    }
+    let (user, phc) = match account {
+        Some(account) => (Some(account.user), account.phc),
+        None => (None, None),
+    };
+    let is_right = dashboard.passwords.verify(phc.as_deref(), form.password);
+    let is_right = is_right.await?;
+    if let (Some(user), Some(phc), true) = (&user, phc, is_right) {
+        let (token, origin) = (Token::new()?, &dashboard.settings.origin);
+        let session = NewSession {
+            digest: token.digest(),
+            user: user.clone(),
+            client: address.client(),
+        };
+        let replaced = Token::of(&headers, origin).map(|token| token.digest());
+        let opened = dashboard.database.open_session(session, (phc, replaced));
+        if opened.await? {
+            metrics.login("ok");
+            tracing::info!(%user, client = %address.0, "logged in");
+            let cookie = [(header::SET_COOKIE, token.cookie(origin)?)];
+            return Ok((cookie, Redirect::to(PROFILE)).into_response());
+        }
+    }
+    metrics.login("refused");
+    // The address as typed may be a password: it is not logged.
+    tracing::info!(client = %address.0, known_account = user.is_some(), "log-in refused");
+    if let Some(user) = user {
+        // Nobody waits for it, or the time taken would tell that there is such
+        // an account.
+        let (database, client) = (dashboard.database.clone(), address.client());
+        tokio::spawn(async move {
+            if let Err(error) = database.note_refused_login(user, client).await {
+                tracing::warn!(%error, "a refused log-in is not in the audit log");
+            }
+        });
+    }
+    Ok(pages::page(
+        StatusCode::FORBIDDEN,
+        email,
+        Some(pages::WRONG),
+    ))
+}
+
+/// `POST /logout`
+pub async fn log_out(
+    State(dashboard): State<Dashboard>,
+    signed: Signed<Button>,
+) -> Result<Response, Problem> {
+    end(&dashboard, signed, false).await
+}
+
+/// `POST /logout-everywhere`
+pub async fn log_out_everywhere(
+    State(dashboard): State<Dashboard>,
+    signed: Signed<Button>,
+) -> Result<Response, Problem> {
+    end(&dashboard, signed, true).await
+}
+
+async fn end(
+    dashboard: &Dashboard,
+    signed: Signed<Button>,
+    everywhere: bool,
+) -> Result<Response, Problem> {
+    let session = signed.session.named(signed.client);
+    dashboard
+        .database
+        .close_session(session, everywhere)
+        .await?;
+    let cookie = no_cookie(&dashboard.settings.origin)?;
+    let headers = [
+        (header::SET_COOKIE, cookie),
+        // What the browser has kept of it all; it obeys over TLS only.
+        (
+            header::HeaderName::from_static("clear-site-data"),
+            HeaderValue::from_static("\"cache\", \"storage\""),
+        ),
+    ];
+    Ok((headers, Redirect::to("/login")).into_response())
+}
+
+/// Whose the address is.
+pub async fn find(
+    dashboard: &Dashboard,
+    email: &str,
+    address: ClientAddress,
+) -> Result<Option<Account>, Problem> {
+    let account = dashboard
+        .database
+        .account(email.to_owned(), address.0.to_string());
+    Ok(account.await?)
+}
+
+/// Whether a password may be tried now, or in how many seconds.
+pub fn allow(
+    dashboard: &Dashboard,
+    email: &str,
+    address: ClientAddress,
+    account: Option<&Account>,
+) -> Result<(), u64> {
+    let is_known = account.is_some_and(|account| account.is_known_address);
+    dashboard.throttle.allow(email, address.0, is_known)
+}
+
+fn throttled(email: &str, seconds: u64) -> Response {
+    let text = pages::too_many(seconds);
+    let mut response = pages::page(StatusCode::TOO_MANY_REQUESTS, email, Some(&text));
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}

@@ -1,0 +1,111 @@
+//! The web dashboard: who does not live in a terminal, or has lost the key,
+//! logs in and regenerates it here, by the same transactions and behind the
+//! same barrier as the API's answer.
+//!
+//! Pages are rendered here and work without JavaScript (but for the copy
+//! button). A new key is shown once, in the answer to the POST that made it;
+//! afterwards nobody has it, here or elsewhere.
+//!
+//! Knows no SQL. What a request must be before a handler sees it is in
+//! [`guard`]; [`session`] says who sent it.
+
+mod assets;
+mod client;
+mod delivery;
+mod guard;
+mod key;
+mod login;
+mod origin;
+mod pages;
+mod problem;
+mod security;
+mod session;
+mod settings;
+mod throttle;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use rekey_protocol::ChecksumSecrets;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::db::Database;
+use crate::metrics::Metrics;
+use crate::password::Passwords;
+
+use delivery::Deliveries;
+use problem::Problem;
+pub use settings::{DashboardArgs, Settings};
+use throttle::Throttle;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Dashboard {
+    database: Database,
+    metrics: Arc<Metrics>,
+    checksum: Arc<ChecksumSecrets>,
+    passwords: Passwords,
+    settings: Arc<Settings>,
+    throttle: Arc<Throttle>,
+    deliveries: Deliveries<key::NotMade>,
+}
+
+/// The service of the dashboard's listener.
+pub fn router(
+    database: Database,
+    metrics: Arc<Metrics>,
+    checksum: Arc<ChecksumSecrets>,
+    passwords: Passwords,
+    settings: Settings,
+) -> Router {
+    let dashboard = Dashboard {
+        database,
+        metrics,
+        checksum,
+        passwords,
+        settings: Arc::new(settings),
+        throttle: Arc::new(Throttle::new()),
+        deliveries: Deliveries::new(),
+    };
+    Router::new()
+        .route("/", get(|| async { Redirect::to("/settings/profile") }))
+        .route("/login", get(login::page).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/logout-everywhere", post(login::log_out_everywhere))
+        .route(
+            "/settings",
+            get(|| async { Redirect::to("/settings/profile") }),
+        )
+        .route("/settings/profile", get(key::profile))
+        .route(
+            "/settings/profile/regenerate",
+            get(key::confirm_regenerate).post(key::regenerate),
+        )
+        .route(
+            "/settings/profile/revoke",
+            get(key::confirm_revoke).post(key::revoke),
+        )
+        .route("/settings/profile/new-key", post(key::new_key))
+        .route("/settings/security", get(security::page))
+        .route(
+            "/settings/security/password",
+            post(security::change_password),
+        )
+        .merge(assets::router())
+        .fallback(|| async { Problem::NotFound })
+        .method_not_allowed_fallback(|| async { Problem::Method })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(
+            dashboard.clone(),
+            guard::guard,
+        ))
+        .with_state(dashboard)
+}
+
+/// The panic hook has logged where.
+fn panicked(_panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    axum::response::IntoResponse::into_response(Problem::Unknown)
+}

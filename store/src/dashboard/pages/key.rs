@@ -1,0 +1,339 @@
+//! The pages about a user's key. What is said about regenerating is the
+//! documented API's own text.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use rekey_protocol::{ApiKey, KEY_PREFIX};
+
+use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
+use super::{settings, time};
+use crate::api::AuditEvent;
+use crate::dashboard::key::Ticket;
+use crate::dashboard::session::Session;
+use crate::db::{AT_ONCE_PER_DAY, Overview, OwnKey, OwnRefusal};
+
+const RATE_LIMITED: &str =
+    "You can only regenerate your API key once per hour. Please try again later.";
+const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
+const TICKET_USED: &str = "This form was used already. The new key was shown in the answer to its \
+    first use, and it cannot be shown again. If you did not see it, revoke the key: you can make \
+    a new one right after.";
+
+/// Settings → Profile.
+pub fn profile(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
+    let content = html! {
+        section.card aria-labelledby="key-title" {
+            h2 #key-title { "API key" }
+            @match &overview.key {
+                Some(key) => (active(key, overview)),
+                None => (without_key(session, overview, ticket)),
+            }
+        }
+        (activity(&overview.events))
+    };
+    respond(
+        StatusCode::OK,
+        settings(session, Tab::Profile, "Profile", &content),
+    )
+}
+
+fn active(key: &OwnKey, overview: &Overview) -> Markup {
+    html! {
+        dl {
+            dt { "Key" }
+            dd { code #masked-key { (masked(key.hint.as_deref())) } }
+            dt { "Created" }
+            dd {
+                (time(&key.created.rfc3339()))
+                @if let Some(made) = &overview.made { ", " (how(made)) }
+            }
+            dt { "Last regenerated" }
+            dd #last-rotation {
+                @match &overview.rotated {
+                    Some(event) => { (time(&event.at)) ", " (by(&event.source)) },
+                    None => "never",
+                }
+            }
+            dt { "Next regeneration" }
+            dd #next-rotation {
+                @match overview.rotation_wait {
+                    Some(seconds) => { "possible " (countdown(seconds)) },
+                    None => "possible now",
+                }
+            }
+        }
+        p.actions {
+            a #regenerate.button href="/settings/profile/regenerate" { "Regenerate API Key" }
+            a #revoke.button.danger href="/settings/profile/revoke" { "Revoke now" }
+        }
+    }
+}
+
+fn without_key(session: &Session, overview: &Overview, ticket: Ticket) -> Markup {
+    html! {
+        p { strong { "You have no active API key." } " Requests to the API are refused." }
+        @match overview.issue {
+            Ok(()) => (new_key_form(session, ticket)),
+            Err(OwnRefusal::AtOnceUsedUp(seconds)) => (used_up(seconds)),
+            Err(refusal) => p { (text(refusal)) },
+        }
+    }
+}
+
+fn new_key_form(session: &Session, ticket: Ticket) -> Markup {
+    html! {
+        p {
+            "You revoked the last one yourself, so you can make a new one now. At once, that is "
+            "possible " (AT_ONCE_PER_DAY) " times a day; your hour until the next regeneration begins anew."
+        }
+        form.actions method="post" action="/settings/profile/new-key" {
+            (csrf(session))
+            (hidden("ticket", &ticket.to_string()))
+            button #new-key type="submit" { "Make a new API key" }
+        }
+    }
+}
+
+fn used_up(seconds: u64) -> Markup {
+    html! {
+        p #next-rotation {
+            "You have made " (AT_ONCE_PER_DAY) " keys at once within a day. The next one is possible "
+            (countdown(seconds)) "."
+        }
+    }
+}
+
+fn activity(events: &[AuditEvent]) -> Markup {
+    html! {
+        section.card aria-labelledby="events-title" {
+            h2 #events-title { "Recent activity" }
+            table #events aria-labelledby="events-title" {
+                thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "From" } } }
+                tbody {
+                    @for event in events {
+                        tr {
+                            td { (time(&event.at)) }
+                            td { (what(event)) }
+                            td { (event.client_address.as_deref().unwrap_or("–")) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Before a regeneration: what will break.
+pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Response {
+    let content = html! {
+        div.card {
+            p {
+                "The key " code { (masked(key.hint.as_deref())) }
+                " stops working at once, wherever it is used, and a new one takes its place."
+            }
+            h2 { "What happens" }
+            ol {
+                li { "A new API key is generated" }
+                li { "The old API key is " strong { "immediately invalidated" } }
+                li { "All requests using the old key will fail with " code { "401 Unauthorized" } }
+                li { "The new key is shown on the next page, " strong { "this once" } }
+            }
+            h2 { "After regenerating" }
+            (afterwards())
+            form.actions method="post" action="/settings/profile/regenerate" {
+                (csrf(session))
+                (hidden("ticket", &ticket.to_string()))
+                (hidden("key", &key.revision.to_string()))
+                button #confirm.danger type="submit" { "Regenerate API Key" }
+                (cancel())
+            }
+        }
+    };
+    let title = "Regenerate API Key";
+    respond(
+        StatusCode::OK,
+        settings(session, Tab::Profile, title, &content),
+    )
+}
+
+/// Before an emergency's revocation.
+pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
+    let content = html! {
+        div.card {
+            p {
+                "For emergencies. The key " code { (masked(key.hint.as_deref())) }
+                " is dead on every gateway when the next page is here, and "
+                strong { "nothing takes its place" }
+                ": all your requests fail with " code { "401 Unauthorized" } " until you make a new key."
+            }
+            p {
+                "You can do this at any time. The first new key after it can be made at once, "
+                (AT_ONCE_PER_DAY) " times a day at most; both are in the audit log."
+            }
+            form.actions method="post" action="/settings/profile/revoke" {
+                (csrf(session))
+                (hidden("key", &key.revision.to_string()))
+                button #confirm.danger type="submit" { "Revoke now" }
+                (cancel())
+            }
+        }
+    };
+    respond(
+        StatusCode::OK,
+        settings(session, Tab::Profile, "Revoke now", &content),
+    )
+}
+
+/// After a revocation.
+pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
+    let content = html! {
+        (super::notice("Your API key is revoked. No gateway accepts it any more."))
+        div.card {
+            @match &overview.key {
+                // The page was left open, and a new key was made elsewhere.
+                Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
+                None => (without_key(session, overview, ticket)),
+            }
+            p { (back()) }
+        }
+    };
+    respond(
+        StatusCode::OK,
+        settings(session, Tab::Profile, "Revoked", &content),
+    )
+}
+
+/// The new key, this once.
+pub fn new_key(session: &Session, key: &ApiKey) -> Response {
+    let content = html! {
+        (super::notice(REGENERATED))
+        div.card {
+            div.shown {
+                code #api-key tabindex="0" { (here(KEY_PLACE)) }
+                button #copy type="button" hidden { "Copy" }
+            }
+            p #copied role="status" {}
+            p.warning {
+                strong { "Important: " }
+                "The full API key is " strong { "only shown once" } ", on this page. Store it securely "
+                "immediately. You will not be able to retrieve the full key again."
+            }
+            h2 { "After regenerating" }
+            (afterwards())
+            p { (back()) }
+        }
+    };
+    let page = settings(session, Tab::Profile, "Your new API key", &content);
+    respond_with_key(page, key)
+}
+
+/// Why there is none.
+pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Response {
+    let content = html! {
+        (error(text(refusal)))
+        div.card {
+            @match refusal {
+                OwnRefusal::RateLimited(seconds) => {
+                    p #next-rotation { "The next regeneration is possible " (countdown(seconds)) "." }
+                    p {
+                        "If your key has leaked, do not wait: "
+                        a #revoke href="/settings/profile/revoke" { "revoke it now" } "."
+                    }
+                },
+                OwnRefusal::AtOnceUsedUp(seconds) => (used_up(seconds)),
+                OwnRefusal::TicketUsed => p { a #revoke href="/settings/profile/revoke" { "Revoke now" } },
+                _ => {},
+            }
+            p { (back()) }
+        }
+    };
+    respond(
+        status,
+        settings(session, Tab::Profile, "Not regenerated", &content),
+    )
+}
+
+fn text(refusal: OwnRefusal) -> &'static str {
+    match refusal {
+        OwnRefusal::RateLimited(_) => RATE_LIMITED,
+        OwnRefusal::AtOnceUsedUp(_) => "No new key can be made at once any more today.",
+        OwnRefusal::TicketUsed => TICKET_USED,
+        OwnRefusal::NoKey => "You have no active API key. Nothing was changed.",
+        OwnRefusal::OtherKey => {
+            "Your key was replaced since this page was opened, here or through the API. Your \
+             present key was left alone; open the page anew to change it."
+        }
+        OwnRefusal::HasKey => "You have an active API key already. Nothing was changed.",
+        OwnRefusal::NotByUser => {
+            "Your key was revoked by whoever runs this API. Ask them for a new one."
+        }
+    }
+}
+
+fn afterwards() -> Markup {
+    html! {
+        ol {
+            li { strong { "Update your applications" } " with the new API key" }
+            li { strong { "Update environment variables" } " in all deployments" }
+            li { strong { "Test" } " that everything works with the new key" }
+            li { strong { "Remove" } " any stored copies of the old key" }
+        }
+    }
+}
+
+fn cancel() -> Markup {
+    html! { a #cancel.button.quiet href="/settings/profile" { "Cancel" } }
+}
+
+fn back() -> Markup {
+    html! { a href="/settings/profile" { "Back to your profile" } }
+}
+
+/// `sb_live_…wxyz`
+fn masked(hint: Option<&str>) -> String {
+    format!("{KEY_PREFIX}…{}", hint.unwrap_or_default())
+}
+
+/// How a key came to be.
+fn how(event: &AuditEvent) -> &'static str {
+    match (event.action.as_str(), event.source.as_str()) {
+        ("rotated", source) => by(source),
+        ("issued", "dashboard") => "by you, after Revoke now",
+        ("issued", _) => "by whoever runs this API",
+        ("imported", _) => "imported",
+        _ => "with your account",
+    }
+}
+
+fn by(source: &str) -> &'static str {
+    match source {
+        "gateway" => "through the API",
+        "dashboard" => "in the dashboard",
+        _ => "by whoever runs this API",
+    }
+}
+
+fn what(event: &AuditEvent) -> Markup {
+    let hint = |text: &str| {
+        let key = masked(event.hint.as_deref());
+        html! { (text) ": " code { (key) } }
+    };
+    match (event.action.as_str(), event.source.as_str()) {
+        ("rotated", "gateway") => hint("Key regenerated through the API"),
+        ("rotated", _) => hint("Key regenerated in the dashboard"),
+        ("issued", "dashboard") => hint("New key made after Revoke now"),
+        ("issued", _) => hint("Key issued by whoever runs this API"),
+        ("revoked", "dashboard") => html! { "Key revoked: Revoke now" },
+        ("revoked", _) => html! { "Key revoked by whoever runs this API" },
+        ("user_added", _) => hint("Account created"),
+        ("imported", _) => hint("Key imported"),
+        ("login", _) => html! { "Logged in" },
+        ("login_refused", _) => html! { "Log-in refused: wrong password" },
+        ("logout", _) => html! { "Logged out" },
+        ("logout_everywhere", _) => html! { "Logged out everywhere" },
+        ("password_changed", _) => html! { "Password changed" },
+        ("password_set", _) => html! { "Password set by whoever runs this API" },
+        (other, _) => html! { (other) },
+    }
+}

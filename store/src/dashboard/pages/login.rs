@@ -1,0 +1,47 @@
+//! The page to log in.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::html;
+
+use super::{error, outside, respond};
+
+/// Alike for an unknown address, a wrong password, and a user without one.
+pub const WRONG: &str = "E-mail or password is wrong.";
+const LOGGED_OUT: &str = "You were logged out, by yourself or because the time was over. \
+    Nothing was changed. Log in and try again.";
+
+/// When a password may be tried again.
+pub fn too_many(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        1 => (1, "second"),
+        2..=90 => (seconds, "seconds"),
+        _ => (seconds.div_ceil(60), "minutes"),
+    };
+    format!("Too many tries. Try again in {count} {unit}.")
+}
+
+/// The form, with the address that was typed before.
+pub fn page(status: StatusCode, email: &str, wrong: Option<&str>) -> Response {
+    let content = html! {
+        @if let Some(wrong) = wrong { (error(wrong)) }
+        form.card method="post" action="/login" {
+            label for="email" { "E-mail" }
+            input #email type="email" name="email" value=(email) required maxlength="254"
+                autocomplete="username" autofocus[email.is_empty()];
+            label for="password" { "Password" }
+            input #password type="password" name="password" required
+                autocomplete="current-password" autofocus[!email.is_empty()];
+            button #login type="submit" { "Log in" }
+        }
+        p.hint {
+            "Lost the password? Whoever runs this API can set a new one for you."
+        }
+    };
+    respond(status, outside("Log in", &content))
+}
+
+/// For a form that was sent after the session's end.
+pub fn logged_out() -> Response {
+    page(StatusCode::FORBIDDEN, "", Some(LOGGED_OUT))
+}

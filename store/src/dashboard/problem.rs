@@ -1,0 +1,143 @@
+//! What goes wrong around a page, by whose fault it is: each is one status and
+//! one text, and never repeats what was sent.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::pages;
+use crate::db::{ReadError, WriteError};
+use crate::password::HashError;
+
+/// Why there is no page, or not the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// No page of ours, or of this session, sent the form.
+    OtherSite,
+    /// The form lacks a field, or is too large.
+    BadForm,
+    /// There is no such page.
+    NotFound,
+    /// The page does not take this method.
+    Method,
+    /// The request was meant for another host than this one, at this origin.
+    OtherHost(String),
+    /// Too much to do at the moment.
+    Busy,
+    /// The database is older than what was served from it (S8).
+    Restored,
+    /// Nothing was changed.
+    Unavailable,
+    /// Whether anything was changed is not known.
+    Unknown,
+    /// A fault of ours, before anything was changed.
+    Fault,
+}
+
+impl Problem {
+    /// Status, title, text.
+    fn told(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::OtherSite => (
+                StatusCode::FORBIDDEN,
+                "Not from this page",
+                "This form was not sent by a page of yours here, or the page is from before your last log-in. Nothing was changed. Open the page anew and try again.",
+            ),
+            Self::BadForm => (
+                StatusCode::BAD_REQUEST,
+                "Incomplete form",
+                "A part of the form is missing or too large. Nothing was changed. Open the page anew and try again.",
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Page not found",
+                "There is no such page here.",
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Page not found",
+                "This address is for a form, not for reading.",
+            ),
+            Self::OtherHost(_) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "Another address",
+                "This dashboard is reached at another address:",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again in a moment",
+                "Too much is going on at the moment. Nothing was changed. Try again in a moment.",
+            ),
+            Self::Restored => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Under maintenance",
+                "The key store waits for its operator, who finds the reason in its log. Nothing was changed.",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again in a moment",
+                "The key store cannot be read or written at the moment. Nothing was changed.",
+            ),
+            Self::Unknown => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The outcome is not known",
+                "Something failed at the last step, and whether your key was changed is not known. Look at your profile. If the key there is one that you do not have, press Revoke now: you can make a new one right after.",
+            ),
+            Self::Fault => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "A fault",
+                "Something failed here, and its log says where. Nothing was changed.",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, title, text) = self.told();
+        let elsewhere = match &self {
+            Self::OtherHost(origin) => Some(origin.as_str()),
+            _ => None,
+        };
+        let mut response = pages::problem(status, (title, text), elsewhere);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Busy => Self::Busy,
+            ReadError::Failed => Self::Unavailable,
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Busy => Self::Busy,
+            WriteError::Stopping | WriteError::RolledBack => Self::Unavailable,
+            WriteError::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::Busy,
+            HashError::Failed => Self::Fault,
+        }
+    }
+}
+
+impl From<getrandom::Error> for Problem {
+    fn from(error: getrandom::Error) -> Self {
+        tracing::error!(%error, "no random bytes from the system");
+        Self::Fault
+    }
+}

@@ -1,0 +1,76 @@
+//! The settings of the dashboard: its flags of `serve`, checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::origin::Origin;
+use crate::db::{SESSION_LONGEST, SessionLimits};
+
+/// Flags of `serve` about the dashboard.
+#[derive(Debug, Clone, Args)]
+pub struct DashboardArgs {
+    /// Serve the web dashboard there; port 0 takes any free one [default: no
+    /// dashboard]
+    #[arg(long, value_name = "ADDR")]
+    pub dashboard_listen: Option<SocketAddr>,
+    /// Where browsers reach the dashboard, such as https://keys.example.com: behind
+    /// something that speaks TLS, but on loopback [default: the address of
+    /// --dashboard-listen, if that is loopback]
+    #[arg(long, value_name = "URL", requires = "dashboard_listen")]
+    pub dashboard_origin: Option<String>,
+    /// How many proxies of yours stand before the dashboard, each adding to
+    /// x-forwarded-for: log-ins are throttled by the address found there
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub dashboard_trusted_proxies: usize,
+    /// A log-in to the dashboard ends after so long without a request, 1s to 7days
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = lasting)]
+    pub session_idle: Duration,
+    /// A log-in to the dashboard ends so long after it began, 1s to 7days
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = lasting)]
+    pub session_max: Duration,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let allowed = Duration::from_secs(1)..=SESSION_LONGEST;
+    let fits = allowed.contains(&time);
+    fits.then_some(time)
+        .ok_or_else(|| "a log-in lasts 1s to 7days".to_owned())
+}
+
+/// The settings of a dashboard that is served.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where browsers reach it.
+    pub origin: Origin,
+    /// How many proxies are believed about who the client is.
+    pub trusted_proxies: usize,
+    /// How long a log-in lasts.
+    pub limits: SessionLimits,
+}
+
+impl Settings {
+    /// `listening`: where the listener is in fact.
+    pub fn new(args: &DashboardArgs, listening: SocketAddr) -> anyhow::Result<Self> {
+        let origin = match &args.dashboard_origin {
+            Some(text) => {
+                Origin::parse(text).with_context(|| format!("--dashboard-origin {text}"))?
+            }
+            None if listening.ip().is_loopback() => Origin::of_loopback(listening),
+            None => bail!(
+                "--dashboard-listen {listening} is no loopback address: say with --dashboard-origin how browsers reach it, such as https://keys.example.com"
+            ),
+        };
+        Ok(Self {
+            origin,
+            trusted_proxies: args.dashboard_trusted_proxies,
+            limits: SessionLimits {
+                idle: args.session_idle,
+                max: args.session_max,
+            },
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! What the dashboard and the operator do with accounts: the [`Database`]'s
+//! half of it, each a read or a change of its own.
+
+use rekey_protocol::{Client, Digest, UserId};
+
+use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
+use super::passwords::{self, Account, PasswordRefusal};
+use super::sessions::{self, NewSession, OpenSession, SessionLimits};
+use super::writer::Kind;
+use super::{Database, ReadError, WriteError, audit};
+
+impl Database {
+    /// Whom an address belongs to, and whether they came from this client's
+    /// address before.
+    pub async fn account(
+        &self,
+        email: String,
+        client_address: String,
+    ) -> Result<Option<Account>, ReadError> {
+        let read = self
+            .readers
+            .read(move |connection| passwords::account(connection, (&email, &client_address)));
+        read.await
+    }
+
+    /// The hash of a user's password.
+    pub async fn password_of(&self, user: UserId) -> Result<Option<String>, ReadError> {
+        let read = self
+            .readers
+            .read(move |connection| passwords::of_user(connection, &user));
+        read.await
+    }
+
+    /// Sets a user's password and ends all of the user's sessions.
+    pub async fn set_password(
+        &self,
+        user: UserId,
+        phc: String,
+    ) -> Result<Result<(), PasswordRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            passwords::set(transaction, now, &user, &phc)
+        });
+        change.await
+    }
+
+    /// See [`passwords::change`].
+    pub async fn change_password(
+        &self,
+        (old, new): (String, String),
+        session: NewSession,
+    ) -> Result<Result<(), PasswordRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            passwords::change(transaction, now, (&old, &new), &session)
+        });
+        change.await
+    }
+
+    /// Puts on record that somebody tried to log in and did not know the
+    /// password.
+    pub async fn note_refused_login(&self, user: UserId, client: Client) -> Result<(), WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            let what = ("login_refused", audit::DASHBOARD);
+            audit::append_aside(transaction, now, &user, what, Some(&client))
+        });
+        change.await
+    }
+
+    /// See [`sessions::find`].
+    pub async fn session(
+        &self,
+        digest: Digest,
+        limits: SessionLimits,
+    ) -> Result<Option<OpenSession>, ReadError> {
+        let now = self.clock.now();
+        let read = self
+            .readers
+            .read(move |connection| sessions::find(connection, now, limits, &digest));
+        let Some(session) = read.await? else {
+            return Ok(None);
+        };
+        // A write for every page would be too many, and a sixteenth late is
+        // early enough.
+        if now.since(session.seen) >= limits.idle / 16 {
+            let touch = self.writer.change(Kind::Admin, move |transaction, now| {
+                sessions::touch(transaction, now, &digest)
+            });
+            if let Err(error) = touch.await {
+                tracing::warn!(%error, "a session may end early");
+            }
+        }
+        Ok(Some(session))
+    }
+
+    /// See [`sessions::open`].
+    pub async fn open_session(
+        &self,
+        session: NewSession,
+        (phc, replaced): (String, Option<Digest>),
+    ) -> Result<bool, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            sessions::open(transaction, now, &session, (&phc, replaced.as_ref()))
+        });
+        change.await
+    }
+
+    /// See [`sessions::close`].
+    pub async fn close_session(
+        &self,
+        session: NewSession,
+        everywhere: bool,
+    ) -> Result<(), WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            sessions::close(transaction, now, &session, everywhere)
+        });
+        change.await
+    }
+
+    /// What a user is shown, with the last `limit` events.
+    pub async fn overview(&self, user: UserId, limit: u32) -> Result<Overview, ReadError> {
+        let (interval, now) = (self.interval, self.clock.now());
+        let read = self
+            .readers
+            .read(move |connection| own_key::overview(connection, now, interval, (&user, limit)));
+        read.await
+    }
+
+    /// See [`own_key::rotate`].
+    pub async fn rotate_own(
+        &self,
+        wish: Wish,
+        shown: u64,
+    ) -> Result<Result<Made, OwnRefusal>, WriteError> {
+        let interval = self.interval;
+        let change = self.writer.change(Kind::Rotation, move |transaction, now| {
+            own_key::rotate(transaction, now, interval, (&wish, shown))
+        });
+        change.await
+    }
+
+    /// See [`own_key::revoke`].
+    pub async fn revoke_own(
+        &self,
+        (user, shown): (UserId, u64),
+        client: Client,
+    ) -> Result<Result<(u64, bool), OwnRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            own_key::revoke(transaction, now, (&user, shown), &client)
+        });
+        change.await
+    }
+
+    /// See [`own_key::issue`].
+    pub async fn issue_own(&self, wish: Wish) -> Result<Result<Made, OwnRefusal>, WriteError> {
+        let interval = self.interval;
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            own_key::issue(transaction, now, interval, &wish)
+        });
+        change.await
+    }
+}
