@@ -120,7 +120,7 @@ pub async fn regenerate(
             behind_the_barrier(&dashboard, key, made).await
         }
     };
-    give(&dashboard, &session, form.ticket, work).await
+    give(&dashboard, (&session, true), form.ticket, work).await
 }
 
 /// `POST /settings/profile/new-key`
@@ -147,7 +147,7 @@ pub async fn new_key(
             behind_the_barrier(&dashboard, key, made).await
         }
     };
-    give(&dashboard, &session, form.ticket, work).await
+    give(&dashboard, (&session, false), form.ticket, work).await
 }
 
 /// `GET /settings/profile/revoke`
@@ -215,14 +215,14 @@ async fn behind_the_barrier(
 
 async fn give(
     dashboard: &Dashboard,
-    session: &Session,
+    (session, replaces): (&Session, bool),
     ticket: Ticket,
     work: impl Future<Output = Result<ApiKey, NotMade>> + Send + 'static,
 ) -> Response {
     let form = (session.user.clone(), ticket.0);
     let fault = NotMade::Problem(Problem::Unknown);
     match dashboard.deliveries.give(form, work, fault).await {
-        Given::Key(key) => pages::new_key(session, &key),
+        Given::Key(key) => pages::new_key(session, &key, replaces),
         Given::Taken => not_made(session, OwnRefusal::TicketUsed),
         Given::Refused(NotMade::Refused(refusal)) => not_made(session, refusal),
         Given::Refused(NotMade::Problem(problem)) => problem.into_response(),

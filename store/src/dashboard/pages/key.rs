@@ -16,6 +16,7 @@ use crate::db::{AT_ONCE_PER_DAY, Overview, OwnKey, OwnRefusal};
 const RATE_LIMITED: &str =
     "You can only regenerate your API key once per hour. Please try again later.";
 const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
+const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was shown in the answer to its \
     first use, and it cannot be shown again. If you did not see it, revoke the key: you can make \
     a new one right after.";
@@ -204,10 +205,10 @@ pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Respon
     )
 }
 
-/// The new key, this once.
-pub fn new_key(session: &Session, key: &ApiKey) -> Response {
+/// The new key, this once; `replaced`: it took the place of another.
+pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
     let content = html! {
-        (super::notice(REGENERATED))
+        (super::notice(if replaced { REGENERATED } else { MADE }))
         div.card {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }
@@ -219,7 +220,7 @@ pub fn new_key(session: &Session, key: &ApiKey) -> Response {
                 "The full API key is " strong { "only shown once" } ", on this page. Store it securely "
                 "immediately. You will not be able to retrieve the full key again."
             }
-            h2 { "After regenerating" }
+            h2 { "Next" }
             (afterwards())
             p { (back()) }
         }
