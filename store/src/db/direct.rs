@@ -4,12 +4,12 @@
 //! What happens in a transaction is decided where the server has it decided;
 //! this file only begins and commits.
 
-use rekey_protocol::{Change, Digest, Head, Incarnation, RotateRequest, UserId};
+use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::lock::{Memo, Past, Record};
-use super::{Resolved, Revoke, RevokeRefusal, Rotated};
-use super::{keys, open, rotate, schema, users};
+use super::{Made, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
+use super::{keys, open, own_key, rotate, schema, users};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
 use crate::feed::core::Start;
@@ -146,6 +146,41 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<users::Issued, users::IssueRefusal>>> {
         self.change(|transaction| users::issue(transaction, now, user, digest, hint))
+    }
+
+    /// The user's active key: its digest and the revision that made it.
+    pub fn own_key(&self, user: &UserId) -> rusqlite::Result<Option<(Digest, u64)>> {
+        own_key::named(&self.connection, user)
+    }
+
+    /// As [`super::Database::rotate_own`].
+    pub fn rotate_own(
+        &mut self,
+        (wish, shown): (&Wish, u64),
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
+        let interval = self.interval;
+        self.change(|transaction| own_key::rotate(transaction, now, interval, (wish, shown)))
+    }
+
+    /// As [`super::Database::revoke_own`].
+    pub fn revoke_own(
+        &mut self,
+        (user, shown): (&UserId, u64),
+        client: &Client,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<(u64, bool), OwnRefusal>>> {
+        self.change(|transaction| own_key::revoke(transaction, now, (user, shown), client))
+    }
+
+    /// As [`super::Database::issue_own`].
+    pub fn issue_own(
+        &mut self,
+        wish: &Wish,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
+        let interval = self.interval;
+        self.change(|transaction| own_key::issue(transaction, now, interval, wish))
     }
 
     /// As [`crate::feed::Records::changes_after`].

@@ -172,13 +172,44 @@ pub fn revoke(
     };
     let revision = match &active {
         Some(digest) => end(transaction, now, &user, digest, (audit::ADMIN, None))?,
-        None => last_change(transaction, &user)?,
+        None => confirm(transaction, now, &user)?,
     };
     Ok(Ok(RevokeResponse {
         user_id: user,
         revoked: active.is_some(),
         revision,
     }))
+}
+
+/// The operator revokes a key that is not active any more. If its user did it,
+/// it is now the operator's word as well: without that the user could go on
+/// making keys, which the operator just wanted to end. Returns the revision of
+/// the last change.
+fn confirm(transaction: &Connection, now: UnixMillis, user: &UserId) -> rusqlite::Result<u64> {
+    let Some(last) = audit::latest_of_keys(transaction, user)? else {
+        return Ok(0);
+    };
+    if active_key(transaction, user)? == Some(None)
+        && last.action == REVOKED
+        && last.source == audit::DASHBOARD
+    {
+        audit::append(
+            transaction,
+            now,
+            &Event {
+                user,
+                action: REVOKED,
+                revision: last.revision,
+                old_digest: last.old_digest.as_ref(),
+                new_digest: None,
+                hint: None,
+                source: audit::ADMIN,
+                rotation_id: None,
+                client: None,
+            },
+        )?;
+    }
+    Ok(last.revision)
 }
 
 /// Ends the user's active key and says in the audit log by which way and for whom.

@@ -218,6 +218,12 @@ pub fn overview(
     })
 }
 
+/// The active key, as a form names it.
+pub fn named(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<(Digest, u64)>> {
+    let key = active(connection, user)?;
+    Ok(key.map(|key| (key.digest, key.revision)))
+}
+
 const ISSUED: &str = "issued";
 
 fn request(wish: &Wish, old_digest: Digest) -> RotateRequest {
@@ -280,3 +286,6 @@ fn may_issue(
         false => Err(OwnRefusal::AtOnceUsedUp(seconds)),
     })
 }
+
+#[cfg(test)]
+mod tests;

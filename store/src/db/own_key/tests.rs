@@ -1,0 +1,223 @@
+//! What a user may do, by the hour, by the day, and by whose revocation, on the
+//! store's own schema and transactions.
+
+use std::time::Duration;
+
+use rekey_protocol::{Incarnation, RotateRequest};
+
+use super::super::direct::Ledger;
+use super::super::{NewUser, Revoke, Rotated};
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+const START: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A database with one user, and a clock.
+struct Store {
+    ledger: Ledger,
+    now: UnixMillis,
+    drawn: u8,
+}
+
+impl Store {
+    fn new() -> Self {
+        let mut ledger = Ledger::new(RotationInterval::HOUR).unwrap();
+        ledger.start(Incarnation([1; 16]), START, false).unwrap();
+        let new = NewUser {
+            id: user(),
+            email: "u@example.com".parse().unwrap(),
+            digest: Digest::from_bytes([0; 32]),
+            hint: "0000".into(),
+            phc: None,
+        };
+        ledger.add_user(&new, START).unwrap().result.unwrap();
+        Self {
+            ledger,
+            now: START,
+            drawn: 0,
+        }
+    }
+
+    fn after(&mut self, millis: i64) {
+        self.now = self.now.plus(Duration::from_millis(millis as u64));
+    }
+
+    /// A new form with a new key.
+    fn wish(&mut self) -> Wish {
+        self.drawn += 1;
+        Wish {
+            user: user(),
+            ticket: RotationId([self.drawn; 16]),
+            new_digest: Digest::from_bytes([self.drawn; 32]),
+            hint: format!("{:04}", self.drawn),
+            client: Client::default(),
+        }
+    }
+
+    fn shown(&self) -> u64 {
+        self.ledger.own_key(&user()).unwrap().unwrap().1
+    }
+
+    fn rotate(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
+        let shown = self.ledger.own_key(&user()).unwrap();
+        let shown = shown.map_or(0, |key| key.1);
+        self.ledger
+            .rotate_own((wish, shown), self.now)
+            .unwrap()
+            .result
+    }
+
+    fn revoke(&mut self, shown: u64) -> Result<(u64, bool), OwnRefusal> {
+        let client = Client::default();
+        let revoked = self.ledger.revoke_own((&user(), shown), &client, self.now);
+        revoked.unwrap().result
+    }
+
+    fn issue(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
+        self.ledger.issue_own(wish, self.now).unwrap().result
+    }
+
+    /// Through the API, by the active key.
+    fn rotate_by_gateway(&mut self) -> Rotated {
+        let wish = self.wish();
+        let old = self.ledger.own_key(&user()).unwrap().unwrap().0;
+        let request: RotateRequest = request(&wish, old);
+        self.ledger.rotate(&request, self.now).unwrap().result
+    }
+
+    /// Revokes the key and makes another one.
+    fn emergency(&mut self) -> Result<Made, OwnRefusal> {
+        let shown = self.shown();
+        self.revoke(shown).unwrap();
+        let wish = self.wish();
+        self.issue(&wish)
+    }
+}
+
+fn user() -> UserId {
+    "u".parse().unwrap()
+}
+
+#[test]
+fn i5_dashboard_and_api_share_one_hour() {
+    let mut store = Store::new();
+    let wish = store.wish();
+    let made = store.rotate(&wish).unwrap();
+    assert_eq!(store.shown(), made.revision);
+    let limited = Rotated::Refused(Refusal::RateLimited(3600));
+    assert_eq!(store.rotate_by_gateway(), limited);
+    store.after(HOUR_MS);
+    assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
+    let wish = store.wish();
+    assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(3600)));
+    store.after(HOUR_MS - 1);
+    assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(1)));
+    store.after(1);
+    assert!(store.rotate(&wish).is_ok());
+}
+
+#[test]
+fn s11_a_form_works_once_whenever_it_comes_again() {
+    let mut store = Store::new();
+    let wish = store.wish();
+    let made = store.rotate(&wish).unwrap();
+    for hours in 0..3 {
+        let mut again = store.wish();
+        again.ticket = wish.ticket;
+        assert_eq!(store.rotate(&again), Err(OwnRefusal::TicketUsed), "{hours}");
+        store.after(HOUR_MS);
+    }
+    assert_eq!(store.shown(), made.revision);
+    // The same for a key after a revocation.
+    store.revoke(made.revision).unwrap();
+    let wish = store.wish();
+    let made = store.issue(&wish).unwrap();
+    store.revoke(made.revision).unwrap();
+    assert_eq!(store.issue(&wish), Err(OwnRefusal::TicketUsed));
+}
+
+#[test]
+fn a_page_about_another_key_changes_nothing() {
+    let mut store = Store::new();
+    let stale = store.shown();
+    assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
+    store.after(HOUR_MS);
+    let (present, wish) = (store.shown(), store.wish());
+    let rotated = store.ledger.rotate_own((&wish, stale), store.now).unwrap();
+    assert_eq!(rotated.result, Err(OwnRefusal::OtherKey));
+    assert_eq!(store.revoke(stale), Err(OwnRefusal::OtherKey));
+    assert_eq!(store.shown(), present);
+}
+
+#[test]
+fn a_revocation_needs_no_hour_and_may_come_again() {
+    let mut store = Store::new();
+    let wish = store.wish();
+    let made = store.rotate(&wish).unwrap();
+    let (revision, is_new) = store.revoke(made.revision).unwrap();
+    assert!(is_new && revision > made.revision);
+    // S7: the second waits for the same barrier as the first.
+    assert_eq!(store.revoke(made.revision), Ok((revision, false)));
+    let wish = store.wish();
+    assert_eq!(store.rotate(&wish), Err(OwnRefusal::NoKey));
+}
+
+#[test]
+fn an_emergency_is_no_way_around_the_hour() {
+    let mut store = Store::new();
+    for _ in 0..AT_ONCE_PER_DAY {
+        store.emergency().unwrap();
+        store.after(1000);
+        // It begins the hour anew, for both ways.
+        let wish = store.wish();
+        assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(3599)));
+        let limited = Rotated::Refused(Refusal::RateLimited(3599));
+        assert_eq!(store.rotate_by_gateway(), limited);
+    }
+    assert_eq!(store.emergency(), Err(OwnRefusal::AtOnceUsedUp(3599)));
+    // Nobody is locked out for longer than the hour,
+    store.after(HOUR_MS - 1000);
+    let wish = store.wish();
+    store.issue(&wish).unwrap();
+    // and after a day all is as it was.
+    assert_eq!(store.emergency(), Err(OwnRefusal::AtOnceUsedUp(3600)));
+    store.after(24 * HOUR_MS);
+    let wish = store.wish();
+    store.issue(&wish).unwrap();
+    store.emergency().unwrap();
+}
+
+#[test]
+fn whom_the_operator_revoked_gets_no_key_by_himself() {
+    let mut store = Store::new();
+    let shown = store.shown();
+    let revoke = Revoke::OfUser(user());
+    store
+        .ledger
+        .revoke(&revoke, store.now)
+        .unwrap()
+        .result
+        .unwrap();
+    let wish = store.wish();
+    assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
+    // Nor by pressing the button on a page that was open.
+    assert!(!store.revoke(shown).unwrap().1);
+    assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
+    let (digest, hint) = (Digest::from_bytes([99; 32]), "9999");
+    let issued = store.ledger.issue(&user(), (&digest, hint), store.now);
+    issued.unwrap().result.unwrap();
+    assert_eq!(store.issue(&wish), Err(OwnRefusal::HasKey));
+    // A user who has revoked first is stopped by the operator's word as well.
+    let shown = store.shown();
+    store.revoke(shown).unwrap();
+    for _ in 0..2 {
+        let again = store.ledger.revoke(&revoke, store.now).unwrap().result;
+        assert!(!again.unwrap().revoked);
+        assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
+    }
+    let (digest, hint) = (Digest::from_bytes([98; 32]), "9898");
+    let issued = store.ledger.issue(&user(), (&digest, hint), store.now);
+    issued.unwrap().result.unwrap();
+    // The key that the operator gave is the user's own to revoke.
+    store.emergency().unwrap();
+}
