@@ -49,6 +49,7 @@ fn the_invariants_hold_whatever_strikes() {
     let sum = |of: fn(&Stats) -> u64| -> u64 { outcomes.iter().map(|o| of(&o.stats)).sum() };
     assert!(sum(|stats| stats.events) > 1_000_000);
     assert!(sum(|stats| stats.rotations) > SEEDS);
+    assert!(sum(|stats| stats.read_in_dashboard) > SEEDS / 2);
     assert!(sum(|stats| stats.refused) > 10 * SEEDS);
     assert!(sum(|stats| stats.interleaved) > 10 * SEEDS);
     assert!(sum(|stats| stats.faults) > SEEDS);

@@ -77,6 +77,17 @@ pub struct Request {
     left: bool,
 }
 
+/// An attempt to replace a key, by whichever way.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Whose.
+    pub user: usize,
+    /// Which key.
+    pub key: Key,
+    /// Restores so far when it was begun.
+    pub restores: u32,
+}
+
 /// What became of a request, as the client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
@@ -161,7 +172,10 @@ impl World {
         if roll < self.plan.regenerate {
             if !user.operating && user.regenerating < 3 {
                 let key = user.key.clone();
-                self.request_anywhere(index, key.clone(), true);
+                match self.rng.f64() < self.plan.dashboard {
+                    true => self.open_page(index),
+                    false => self.request_anywhere(index, key.clone(), true),
+                }
                 // Others use the key that is about to die.
                 for _ in 0..self.rng.u32(0..6) {
                     self.request_anywhere(index, key.clone(), false);
@@ -362,21 +376,33 @@ impl World {
         if !request.regenerate {
             return;
         }
-        let index = request.user;
-        let same_history = request.restores == self.restores;
+        self.rotation_ends(
+            &Attempt {
+                user: request.user,
+                key: request.key,
+                restores: request.restores,
+            },
+            ending,
+        );
+    }
+
+    /// An attempt to replace a key has come to its end.
+    pub fn rotation_ends(&mut self, attempt: &Attempt, ending: Ending) {
+        let index = attempt.user;
+        let same_history = attempt.restores == self.restores;
         let user = &mut self.users[index];
         user.regenerating = user.regenerating.saturating_sub(1);
         match ending {
             Ending::NewKey(key) if same_history => {
                 if user.won.is_some() {
-                    let text = format!("I3: two rotations of one key won: {request:?}");
+                    let text = format!("I3: two rotations of one key won: {attempt:?}");
                     return self.violate(text);
                 }
                 user.won = Some(key);
                 // Now the old key is tried everywhere.
                 let tries = if self.healed { 0 } else { self.rng.u32(0..8) };
                 for _ in 0..tries {
-                    self.request_anywhere(index, request.key.clone(), false);
+                    self.request_anywhere(index, attempt.key.clone(), false);
                 }
             }
             Ending::NewKey(_) | Ending::Nothing | Ending::Served => user.unclear = true,
@@ -384,11 +410,11 @@ impl World {
             Ending::Refused(..) => {}
         }
         if self.users[index].regenerating == 0 {
-            self.group_is_over(index, &request);
+            self.group_is_over(index, attempt);
         }
     }
 
-    fn group_is_over(&mut self, index: usize, last: &Request) {
+    fn group_is_over(&mut self, index: usize, last: &Attempt) {
         let user = &mut self.users[index];
         let (won, unclear) = (user.won.take(), std::mem::take(&mut user.unclear));
         user.group = 0;

@@ -25,6 +25,10 @@ impl World {
                 self.broken(back);
             }
         }
+        let forms: Vec<_> = self.forms.keys().copied().collect();
+        for form in forms {
+            self.form_broken(form);
+        }
         self.after(span, Event::StartStore(accept_restore));
     }
 

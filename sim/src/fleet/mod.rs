@@ -10,11 +10,12 @@
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
 //! workers share, and its engines), [`store`] and its [`lives`], [`network`],
-//! [`clock`], [`clients`] and the [`operator`], [`oracle`] (what must never happen), and
+//! [`clock`], [`clients`], the [`dashboard`] and the [`operator`], [`oracle`] (what must never happen), and
 //! here the course of one schedule.
 
 pub mod clients;
 pub mod clock;
+pub mod dashboard;
 pub mod gateway;
 pub mod hostcalls;
 pub mod lives;

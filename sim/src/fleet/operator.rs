@@ -1,6 +1,12 @@
-//! The operator, who revokes keys and gives new ones to users that lost theirs.
+//! Who revokes keys and gives new ones to users that lost theirs: the operator,
+//! or the users themselves by the dashboard's Revoke now.
 
-use super::store::Task;
+use rekey_protocol::{Change, Client, Digest};
+use rekey_store::clock::UnixMillis;
+use rekey_store::db::{OwnRefusal, Revoke};
+
+use super::dashboard::Form;
+use super::store::{By, Task};
 use super::world::{Event, World};
 
 impl World {
@@ -33,7 +39,65 @@ impl World {
         let user = &mut self.users[index];
         user.operations += 1;
         let operation = user.operations;
-        self.store_task(500..5_000, Task::Revoke(index, operation));
+        let by = match self.rng.f64() < self.plan.dashboard {
+            true => By::User,
+            false => By::Operator,
+        };
+        self.store_task(500..5_000, Task::Revoke(index, operation, by));
+    }
+
+    /// Commits a revocation: the revision to wait for, that of the commit, and
+    /// what it revoked.
+    pub fn revoke(
+        &mut self,
+        index: usize,
+        by: By,
+        time: UnixMillis,
+    ) -> rusqlite::Result<(u64, u64, Vec<Change>)> {
+        let id = self.users[index].id.clone();
+        let ledger = &mut self.store.ledger;
+        if by == By::Operator {
+            let done = ledger.revoke(&Revoke::OfUser(id), time)?;
+            let revision = done.result.map(|answer| answer.revision);
+            if let Err(refusal) = revision {
+                self.violate(format!("a revocation: {refusal:?}"));
+            }
+            return Ok((revision.unwrap_or(0), done.revision, done.revoked));
+        }
+        let shown = ledger.own_key(&id)?.map_or(0, |key| key.1);
+        let done = ledger.revoke_own((&id, shown), &Client::default(), time)?;
+        if let Err(refusal) = done.result {
+            self.violate(format!("Revoke now: {refusal:?}"));
+        }
+        let revision = done.result.map_or(0, |revoked| revoked.0);
+        Ok((revision, done.revision, done.revoked))
+    }
+
+    /// Commits a new key: the revision to wait for where one was made, that of
+    /// the commit, and what it revoked.
+    pub fn issue(
+        &mut self,
+        (index, digest): (usize, Digest),
+        by: By,
+        time: UnixMillis,
+    ) -> rusqlite::Result<(Option<u64>, u64, Vec<Change>)> {
+        let id = self.users[index].id.clone();
+        if by == By::User {
+            let wish = Form::wish(id.clone(), digest, self.draw_ticket());
+            let done = self.store.ledger.issue_own(&wish, time)?;
+            match done.result {
+                Ok(made) => {
+                    self.hour_began(id, time);
+                    return Ok((Some(made.revision), done.revision, done.revoked));
+                }
+                // The operator helps.
+                Err(OwnRefusal::AtOnceUsedUp(_) | OwnRefusal::NotByUser) => {}
+                Err(refusal) => self.violate(format!("a key after Revoke now: {refusal:?}")),
+            }
+        }
+        let done = self.store.ledger.issue(&id, (&digest, "hint"), time)?;
+        let given = done.result.ok().map(|issued| issued.revision);
+        Ok((given, done.revision, done.revoked))
     }
 
     /// What the operator was at when the store died is begun anew.
@@ -46,7 +110,7 @@ impl World {
     }
 
     /// The operator reads that a user's key is dead.
-    pub fn operator_heard_revoked(&mut self, index: usize, operation: u64) {
+    pub fn operator_heard_revoked(&mut self, index: usize, operation: u64, by: By) {
         if !self.users[index].is_in(operation) {
             return;
         }
@@ -61,7 +125,7 @@ impl World {
         self.oracle.owners.insert(key.digest, id);
         let digest = key.digest;
         self.users[index].next = Some(key);
-        self.store_task(500..5_000, Task::Issue(index, operation, digest));
+        self.store_task(500..5_000, Task::Issue(index, operation, digest, by));
     }
 
     /// The operator has given a user a key.

@@ -128,6 +128,11 @@ impl World {
         }
     }
 
+    /// A key was made at this time that begins the hour as a rotation does.
+    pub fn hour_began(&mut self, user: UserId, at: UnixMillis) {
+        self.oracle.last_rotation.insert(user, at);
+    }
+
     /// The keys that anybody knows and their states.
     pub fn known_states(&mut self) -> BTreeMap<Digest, Option<ResolvedState>> {
         let keys: Vec<_> = self.oracle.owners.keys().copied().collect();

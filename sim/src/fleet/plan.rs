@@ -101,6 +101,9 @@ pub struct Plan {
     pub act_every: u64,
     /// Chance that what a user does is a rotation.
     pub regenerate: f64,
+    /// Chance that a rotation is asked for in the dashboard, and that who has
+    /// lost a key helps himself there.
+    pub dashboard: f64,
     /// Chance that another worker's event comes between two accesses to shared
     /// data.
     pub interleave: f64,
@@ -131,6 +134,7 @@ impl Plan {
             chaos,
             act_every: rng.u64(20_000..200_000),
             regenerate: rng.f64() * 0.1 + 0.02,
+            dashboard: pick(rng, &[0.0, 0.3, 0.7]),
             interleave: pick(rng, &[0.0, 0.05, 0.3]),
             stall: if calm {
                 0.0

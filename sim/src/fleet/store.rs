@@ -10,8 +10,8 @@ use rekey_protocol::{
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
+use rekey_store::db::Rotated;
 use rekey_store::db::direct::Ledger;
-use rekey_store::db::{Revoke, Rotated};
 use rekey_store::feed::core::{Barrier, Core, Poll, Step};
 
 use super::clock::Clock;
@@ -45,16 +45,27 @@ pub enum Task {
     Resolve(Return, Digest),
     /// A rotation is committed.
     Rotate(Return, RotateRequest),
-    /// The operator's revocation of a user's key is committed.
-    Revoke(usize, u64),
-    /// The operator's new key for a user is committed.
-    Issue(usize, u64, Digest),
+    /// A form of the dashboard arrives.
+    Form(u64),
+    /// The revocation of a user's key is committed; by whom.
+    Revoke(usize, u64, By),
+    /// A new key for a user is committed; by whom.
+    Issue(usize, u64, Digest, By),
     /// The feed learns of a commit; then an answer is due behind a barrier.
     Told(u64, Vec<Change>, Box<Waiter>),
     /// The barriers are looked at again.
     Recheck,
     /// Sabotage: a poll is registered when its answer leaves.
     Late(Return, Box<Poll>, Vec<u8>),
+}
+
+/// By which way a key is revoked and another one made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The admin listener.
+    Operator,
+    /// The dashboard: Revoke now.
+    User,
 }
 
 /// An answer that waits for a barrier.
@@ -71,8 +82,10 @@ pub struct Waiter {
 pub enum Say {
     /// To a gateway.
     Gateway(Return, Rotated, Digest),
+    /// To the user of the dashboard: the new key.
+    NewKey(u64),
     /// To the operator: the user's key is dead.
-    Revoked(usize, u64),
+    Revoked(usize, u64, By),
     /// To the operator: the user has the new key, or none could be given.
     Issued(usize, u64, bool),
 }
@@ -322,32 +335,25 @@ impl World {
                 let say = Say::Gateway(back, done.result, request.new_digest);
                 self.tell_feed(done.revision, done.revoked, Waiter { revision, say });
             }
-            // What the operator has begun anew is not done twice.
-            Task::Revoke(user, operation) | Task::Issue(user, operation, _)
+            Task::Form(number) => self.form_arrives(number, time)?,
+            // What was begun anew is not done twice.
+            Task::Revoke(user, operation, _) | Task::Issue(user, operation, ..)
                 if !self.users[user].is_in(operation) => {}
-            Task::Revoke(user, operation) => {
-                let id = self.users[user].id.clone();
-                let done = self.store.ledger.revoke(&Revoke::OfUser(id), time)?;
-                match done.result {
-                    Ok(answer) => {
-                        let waiter = Waiter {
-                            revision: Some(answer.revision),
-                            say: Say::Revoked(user, operation),
-                        };
-                        self.tell_feed(done.revision, done.revoked, waiter);
-                    }
-                    Err(refusal) => self.violate(format!("a revocation: {refusal:?}")),
-                }
-            }
-            Task::Issue(user, operation, digest) => {
-                let id = self.users[user].id.clone();
-                let done = self.store.ledger.issue(&id, (&digest, "hint"), time)?;
-                let given = done.result.as_ref().ok();
+            Task::Revoke(user, operation, by) => {
+                let (revision, committed, revoked) = self.revoke(user, by, time)?;
                 let waiter = Waiter {
-                    revision: given.map(|issued| issued.revision),
-                    say: Say::Issued(user, operation, done.result.is_ok()),
+                    revision: Some(revision),
+                    say: Say::Revoked(user, operation, by),
                 };
-                self.tell_feed(done.revision, done.revoked, waiter);
+                self.tell_feed(committed, revoked, waiter);
+            }
+            Task::Issue(user, operation, digest, by) => {
+                let (given, committed, revoked) = self.issue((user, digest), by, time)?;
+                let waiter = Waiter {
+                    revision: given,
+                    say: Say::Issued(user, operation, given.is_some()),
+                };
+                self.tell_feed(committed, revoked, waiter);
             }
             Task::Told(revision, changes, waiter) => {
                 self.store.core.committed(revision, changes);
@@ -373,13 +379,26 @@ impl World {
     }
 
     /// The feed learns of a commit a little later than the disk (S2), in order.
-    fn tell_feed(&mut self, revision: u64, changes: Vec<Change>, waiter: Waiter) {
+    pub fn tell_feed(&mut self, revision: u64, changes: Vec<Change>, waiter: Waiter) {
         let at = (self.now + self.rng.u64(1..400)).max(self.store.told_at + 1);
         self.store.told_at = at;
         if let Some(life) = self.store.life {
             let told = Task::Told(revision, changes, Box::new(waiter));
             self.at(at, Event::Store(life, told));
         }
+    }
+
+    /// Whether the answer to this form waits for its barrier.
+    pub fn waits_for(&self, form: u64) -> bool {
+        let is_its = |waiter: &Waiter| matches!(waiter.say, Say::NewKey(number) if number == form);
+        let told = self.queue.values().any(|event| match event {
+            Event::Store(life, Task::Told(_, _, waiter)) => {
+                Some(*life) == self.store.life && is_its(waiter)
+            }
+            Event::FormHeard(number, _) => *number == form,
+            _ => false,
+        });
+        told || self.store.barriers.iter().any(is_its)
     }
 
     /// Says what has waited long enough.
@@ -425,7 +444,8 @@ impl World {
                 }
                 Err(fault) => self.refuse(back, fault),
             },
-            Say::Revoked(user, operation) => self.operator_heard_revoked(user, operation),
+            Say::NewKey(form) => self.page_leaves(form),
+            Say::Revoked(user, operation, by) => self.operator_heard_revoked(user, operation, by),
             Say::Issued(user, operation, given) => {
                 self.operator_heard_issued(user, operation, given);
             }

@@ -8,6 +8,7 @@ use rekey_store::rotation::RotationInterval;
 
 use super::clients::{Request, User};
 use super::clock::Clock;
+use super::dashboard::Form;
 use super::gateway::{Process, WorkerRef};
 use super::oracle::Oracle;
 use super::plan::{Fault, Plan, Rng, Sabotage};
@@ -35,6 +36,10 @@ pub enum Event {
     Heard(u32, super::clients::Ending),
     /// A user gives a request up.
     Leave(u32),
+    /// A user sends the form of a page of the dashboard.
+    SendForm(u64),
+    /// A user sees what came of a form.
+    FormHeard(u64, super::clients::Ending),
     /// The operator gives a user a new key, by revoking and issuing.
     Operator(usize),
     /// Something bad.
@@ -58,6 +63,8 @@ pub struct Stats {
     pub resolves: u64,
     /// Rotations that clients got a key from.
     pub rotations: u64,
+    /// Rotations whose key was read in the dashboard.
+    pub read_in_dashboard: u64,
     /// Requests with a dead key that were refused.
     pub refused: u64,
     /// Faults that struck.
@@ -80,6 +87,10 @@ pub struct World {
     pub users: Vec<User>,
     /// Requests under way.
     pub requests: BTreeMap<u32, Request>,
+    /// Forms of the dashboard under way, by number.
+    pub forms: BTreeMap<u64, Form>,
+    /// Forms so far.
+    pub forms_so_far: u64,
     /// What is known to be dead, and what was broken.
     pub oracle: Oracle,
     /// The workers whose callbacks run, nested in one another.
@@ -133,6 +144,8 @@ impl World {
             store,
             users: Vec::new(),
             requests: BTreeMap::new(),
+            forms: BTreeMap::new(),
+            forms_so_far: 0,
             oracle: Oracle::default(),
             running: Vec::new(),
             busy_until: 0,
@@ -253,6 +266,8 @@ impl World {
             Event::Act(user) => self.act(user),
             Event::Heard(request, ending) => self.heard(request, ending),
             Event::Leave(request) => self.leave(request),
+            Event::SendForm(form) => self.send_form(form),
+            Event::FormHeard(form, ending) => self.form_heard(form, ending),
             Event::Operator(user) => {
                 if !self.users[user].certain {
                     self.operate(user);
