@@ -12,6 +12,7 @@ pub mod compose;
 pub mod envoy;
 pub mod lint;
 pub mod load;
+pub mod random;
 pub mod shell;
 pub mod test;
 pub mod testbed;

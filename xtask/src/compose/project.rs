@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 
 use super::bases::Bases;
 use super::docker::Docker;
-use crate::{shell, workspace};
+use crate::{random, shell, workspace};
 
 /// The services of docker-compose.yml that are built.
 const SERVICES: [&str; 4] = ["gateway", "store", "upstream", "demo-user"];
@@ -38,7 +38,7 @@ pub struct Project {
 impl Project {
     /// Prepares a run; nothing is started yet.
     pub fn new(docker: Docker, bases: &Bases) -> anyhow::Result<Self> {
-        let name = format!("rekey-xtask-{}", random_hex(4)?);
+        let name = format!("rekey-xtask-{}", random::hex(4)?);
         let directory = workspace::output_dir()?.join("compose");
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
@@ -51,9 +51,9 @@ impl Project {
             name,
             port: free_port()?,
             secrets: [
-                ("REKEY_STORE_TOKEN", random_hex(32)?),
-                ("REKEY_ADMIN_TOKEN", random_hex(32)?),
-                ("REKEY_CHECKSUM_SECRET", random_hex(32)?),
+                ("REKEY_STORE_TOKEN", random::hex(32)?),
+                ("REKEY_ADMIN_TOKEN", random::hex(32)?),
+                ("REKEY_CHECKSUM_SECRET", random::hex(32)?),
             ],
             take_down: true,
         })
@@ -205,10 +205,4 @@ fn overrides_for(bases: &Bases) -> serde_json::Value {
 fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
-}
-
-fn random_hex(bytes: usize) -> anyhow::Result<String> {
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random).context("no random bytes")?;
-    Ok(hex::encode(random))
 }
