@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod chromium;
 pub mod compose;
 pub mod envoy;
 pub mod lint;
