@@ -1,17 +1,23 @@
 #!/bin/bash
 # demo-user [EMAIL]: makes a user with the store's command line and prints the
-# key and curl lines of the documented API, each on one line so that it can be
-# pasted from behind the prefix that compose puts before a log line.
+# key, the log-in to the dashboard and curl lines of the documented API, each on
+# one line so that it can be pasted from behind the prefix that compose puts
+# before a log line.
 #
 # On a kept database the usual demo user exists, and its key was shown when it
 # was made; another user is made then, so that every start ends with a key.
 set -euo pipefail
 gateway=${GATEWAY_URL:?the address of the gateway for the printed lines}
+dashboard=${DASHBOARD_URL:?the address of the dashboard for the printed lines}
 email=${1:-demo@example.com}
+password=$(head -c 10 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
 
-if ! made=$(rekey-store users add --email "$email" 2>/dev/null); then
+add_user() { # by standard input: every process may read the arguments of others
+  printf '%s' "$password" | rekey-store users add --email "$email" --password-stdin
+}
+if ! made=$(add_user 2>/dev/null); then
   email="${email%@*}+$(date -u +%Y%m%d%H%M%S)@${email#*@}"
-  made=$(rekey-store users add --email "$email")
+  made=$(add_user)
 fi
 key=$(sed -n 's/^api_key: //p' <<<"$made")
 user=$(sed -n 's/^user_id: //p' <<<"$made")
@@ -22,7 +28,7 @@ fi
 
 cat <<LINES
 
-Rekey is ready. A demo user was made; its key is shown this once.
+Rekey is ready. A demo user was made; key and password are shown this once.
 
   email    $email
   user_id  $user
@@ -36,4 +42,11 @@ Regenerate the key (costs none; the old key is dead when the answer is here):
 
 Then the first line gets 401, and with the new key it gets its answer; a second
 regeneration with the new key gets 429, for an hour.
+
+Or regenerate it in a browser, under the same limit: log in, and go to
+Settings → Profile → Regenerate API Key.
+
+  dashboard  $dashboard
+  email      $email
+  password   $password
 LINES

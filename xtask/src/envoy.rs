@@ -58,11 +58,7 @@ pub fn obtain() -> anyhow::Result<PathBuf> {
 }
 
 fn on_path() -> Option<(PathBuf, String)> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("envoy"))
-        .filter(|file| file.is_file())
-        .find_map(|file| Some((file.clone(), version(&file).ok()?)))
+    shell::on_path("envoy").find_map(|file| Some((file.clone(), version(&file).ok()?)))
 }
 
 fn version(envoy: &Path) -> anyhow::Result<String> {

@@ -8,10 +8,12 @@
 
 pub mod bench;
 pub mod build;
+pub mod chromium;
 pub mod compose;
 pub mod envoy;
 pub mod lint;
 pub mod load;
+pub mod random;
 pub mod shell;
 pub mod test;
 pub mod testbed;

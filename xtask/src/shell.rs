@@ -5,7 +5,8 @@
 //! subcommand (`up --json`).
 
 use std::{
-    io,
+    env, io,
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -68,6 +69,14 @@ pub fn works(program: &str, args: &[&str]) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// The files of that name in the folders of the `PATH`, in its order.
+pub fn on_path(program: &str) -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = env::split_paths(&path).collect();
+    let files = folders.into_iter().map(move |folder| folder.join(program));
+    files.filter(|file| file.is_file())
 }
 
 /// Installs packages where that is the way (Debian, as root); elsewhere an

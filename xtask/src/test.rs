@@ -5,6 +5,7 @@
 //! | lint | formatting and lints, as `cargo xtask lint` |
 //! | tests | the unit tests of all crates |
 //! | end-to-end tests | the same run: the fleet of real processes; needs an Envoy |
+//! | browser tests | the same run: the dashboard in a real browser; needs Chromium |
 //! | containers | docker-compose.yml, as `cargo xtask compose`; needs Docker |
 //!
 //! A part that cannot run here is skipped and named in the end. Where the
@@ -16,6 +17,7 @@ use anyhow::bail;
 
 use crate::{
     build::{self, BuildArgs},
+    chromium,
     compose::{self, BaseChoice, ComposeArgs},
     envoy, lint, shell,
     testbed::PREBUILT_VARIABLE,
@@ -34,6 +36,8 @@ pub enum Part {
     Tests,
     /// The tests on a real Envoy.
     EndToEnd,
+    /// Those of them that a browser is needed for.
+    Browser,
     /// docker-compose.yml.
     Containers,
 }
@@ -44,6 +48,7 @@ impl fmt::Display for Part {
             Self::Lint => "lint",
             Self::Tests => "tests",
             Self::EndToEnd => "end-to-end tests",
+            Self::Browser => "browser tests",
             Self::Containers => "containers",
         })
     }
@@ -98,24 +103,29 @@ fn tests(args: &TestArgs, report: &mut Report) -> anyhow::Result<()> {
     let mut cargo = workspace::cargo();
     // Other crates are tested even where one has failed.
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    let missing = match envoy::obtain() {
+    let mut parts = vec![Part::Tests];
+    match envoy::obtain() {
         Ok(_) => {
+            parts.push(Part::EndToEnd);
+            // Here too, so that it is told: a test without one skips itself.
+            match chromium::obtain() {
+                Ok(_) => parts.push(Part::Browser),
+                Err(why) => report.skip(Part::Browser, &why)?,
+            }
             build::run(&BuildArgs::default())?;
             build::store_with_crash_points()?;
             cargo.env(PREBUILT_VARIABLE, "1");
-            None
         }
         Err(why) => {
             report.skip(Part::EndToEnd, &why)?;
+            report.leave_out(Part::Browser, "they are among the end-to-end tests");
             // Both hold tests that start a fleet.
             cargo.args(["--exclude", "rekey", "--exclude", "xtask"]);
-            Some(why)
         }
-    };
+    }
     shell::run(cargo.arg("--").args(&args.filters))?;
-    report.passed(Part::Tests);
-    if missing.is_none() {
-        report.passed(Part::EndToEnd);
+    for part in parts {
+        report.passed(part);
     }
     Ok(())
 }
@@ -162,5 +172,31 @@ impl Report {
         for line in &self.lines {
             shell::say(line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_optional_may_be_skipped_on_ci() {
+        let why = anyhow::anyhow!("it is not there");
+        for part in [Part::Lint, Part::EndToEnd, Part::Browser] {
+            let error = Report::new(true).skip(part, &why).unwrap_err().to_string();
+            assert!(error.contains(&part.to_string()), "{error}");
+        }
+        Report::new(true).skip(Part::Containers, &why).unwrap();
+    }
+
+    #[test]
+    fn what_is_skipped_is_told_with_the_reason() {
+        let mut report = Report::new(false);
+        let why = anyhow::anyhow!("no Chromium").context("no browser here");
+        report.skip(Part::Browser, &why).unwrap();
+        assert_eq!(
+            report.lines,
+            ["SKIPPED  browser tests: no browser here: no Chromium"]
+        );
     }
 }

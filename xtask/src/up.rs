@@ -1,4 +1,5 @@
-//! `cargo xtask up`: a fleet in the foreground, with a key to try it.
+//! `cargo xtask up`: a fleet in the foreground, with a key to try it and a log-in
+//! to its dashboard.
 //!
 //! It starts and stops; what it prints is for people, or with `--json` for
 //! programs. What it started ends with it, whichever way it ends.
@@ -18,9 +19,12 @@ use signal_hook::{
 };
 
 use crate::{
-    shell,
+    random, shell,
     testbed::{Account, Artifacts, Fleet, FleetOptions, Secrets},
 };
+
+/// Of the demo user's password: 20 letters and digits, to be typed if need be.
+const PASSWORD_BYTES: usize = 10;
 
 /// Options of `cargo xtask up`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +35,9 @@ pub struct UpArgs {
     /// The first gateway's port on loopback; 0 takes any free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
+    /// The dashboard's port on loopback; 0 takes any free one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    dashboard_port: u16,
     /// How many gateways
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     gateways: u32,
@@ -53,6 +60,13 @@ fn at_least_one(text: &str) -> Result<u32, String> {
         Ok(0) | Err(_) => Err("must be a whole number, 1 or more".to_owned()),
         Ok(number) => Ok(number),
     }
+}
+
+/// A user to try things with, and how it logs in to the dashboard.
+struct Demo {
+    account: Account,
+    email: String,
+    password: String,
 }
 
 /// What ends the waiting.
@@ -80,13 +94,13 @@ pub fn run(args: &UpArgs) -> anyhow::Result<()> {
         let (watch, events) = (process.exit_watch(), events.clone());
         thread::spawn(move || events.send(Event::Died(watch.wait())));
     }
-    let account = demo_user(&fleet)?;
+    let demo = demo_user(&fleet)?;
     if args.json {
-        shown::print_json(&fleet, &account)?;
+        shown::print_json(&fleet, &demo)?;
     } else {
-        shown::print_text(&fleet, &account)?;
+        shown::print_text(&fleet, &demo)?;
     }
-    drop(account);
+    drop(demo);
     let ended = wait(&queue);
     shell::say("stopping");
     fleet.stop()?;
@@ -113,6 +127,7 @@ fn fleet_options(args: &UpArgs) -> anyhow::Result<FleetOptions> {
         gateways: args.gateways as usize,
         concurrency: args.concurrency,
         port: args.port,
+        dashboard_port: args.dashboard_port,
         rotation_interval: args.rotation_interval.clone(),
         envoy_config: args.envoy_config.clone(),
         secrets: Some(secrets),
@@ -122,15 +137,21 @@ fn fleet_options(args: &UpArgs) -> anyhow::Result<FleetOptions> {
 }
 
 /// A user to try things with: demo@example.com, or, in a kept database where
-/// that one has a key that nobody can show again, the next demo+N.
-fn demo_user(fleet: &Fleet) -> anyhow::Result<Account> {
+/// that one has a key that nobody can show again, the next demo+N. The password
+/// is as new as the key.
+fn demo_user(fleet: &Fleet) -> anyhow::Result<Demo> {
+    let password = random::hex(PASSWORD_BYTES)?;
     for number in 1_u64.. {
         let email = match number {
             1 => "demo@example.com".to_owned(),
             _ => format!("demo+{number}@example.com"),
         };
-        if let Some(account) = fleet.store.try_add_user(&email)? {
-            return Ok(account);
+        if let Some(account) = fleet.store.try_add_login(&email, &password)? {
+            return Ok(Demo {
+                account,
+                email,
+                password,
+            });
         }
     }
     bail!("every demo address is taken")

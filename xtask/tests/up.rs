@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -66,6 +67,26 @@ impl Up {
         request.call()?.body_mut().read_json()
     }
 
+    /// Logs in to the dashboard as a browser does; the page with the key.
+    fn profile(&self) -> String {
+        let config = ureq::Agent::config_builder().max_redirects(0).build();
+        let (browser, dashboard) = (config.new_agent(), self.text("/dashboard"));
+        let form = browser.get(format!("{dashboard}/login")).call().unwrap();
+        assert_eq!(form.status(), 200);
+        let login = browser
+            .post(format!("{dashboard}/login"))
+            .header("origin", dashboard);
+        let fields = ["email", "password"].map(|field| (field, self.text(&format!("/{field}"))));
+        let logged_in = login.send_form(fields).unwrap();
+        assert_eq!(logged_in.status(), 303);
+        assert_eq!(logged_in.headers()["location"], "/settings/profile");
+        let cookie = logged_in.headers()["set-cookie"].to_str().unwrap();
+        let profile = browser
+            .get(format!("{dashboard}/settings/profile"))
+            .header("cookie", cookie.split(';').next().unwrap());
+        profile.call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
@@ -112,8 +133,11 @@ fn it_prints_one_line_serves_and_stops_all() {
         "store_admin",
         "store_admin_token",
         "upstream",
+        "dashboard",
         "user_id",
         "api_key",
+        "email",
+        "password",
         "store_cli",
         "pids",
     ];
@@ -137,12 +161,20 @@ fn it_prints_one_line_serves_and_stops_all() {
     let listed = users.args(["users", "list"]).output().unwrap();
     assert!(listed.status.success(), "{listed:?}");
 
-    let (key, pids) = (up.text("/api_key").to_owned(), up.pids());
+    let secrets = ["/api_key", "/password"].map(|field| up.text(field).to_owned());
+    let (profile, [key, _]) = (up.profile(), &secrets);
+    let masked = format!("sb_live_…{}", &key[key.len() - 4..]);
+    assert!(profile.contains(&masked), "{profile}");
+    assert!(!profile.contains(key), "the key on a page");
+
+    let pids = up.pids();
     assert_eq!(pids.len(), 4);
     up.signal(Signal::SIGTERM);
     let (status, said) = up.end();
     assert!(status.success(), "{status}: {said}");
-    assert!(!said.contains(&key), "a key among the messages");
+    for secret in &secrets {
+        assert!(!said.contains(secret), "a secret among the messages");
+    }
     assert_gone(&pids);
 }
 
@@ -177,13 +209,14 @@ fn kept_data_keeps_keys_valid_and_private() {
     let data = folder.path().join("data");
     let args = ["--data", data.to_str().unwrap()];
     let first = Up::start(&args);
-    let key = first.text("/api_key").to_owned();
+    let [key, password] = ["/api_key", "/password"].map(|field| first.text(field).to_owned());
     first.signal(Signal::SIGINT);
     let (status, said) = first.end();
     assert!(status.success(), "{status}: {said}");
 
     let second = Up::start(&args);
     assert_ne!(second.text("/api_key"), key);
+    second.profile();
     second.echo(&key).unwrap();
     second.echo(second.text("/api_key")).unwrap();
     second.signal(Signal::SIGTERM);
@@ -191,9 +224,23 @@ fn kept_data_keeps_keys_valid_and_private() {
     for file in fs::read_dir(data.join("store")).unwrap() {
         let file = file.unwrap().path();
         let bytes = fs::read(&file).unwrap();
-        let found = bytes.windows(key.len()).any(|part| part == key.as_bytes());
-        assert!(!found, "{}", file.display());
+        for secret in [&key, &password] {
+            let mut parts = bytes.windows(secret.len());
+            let found = parts.any(|part| part == secret.as_bytes());
+            assert!(!found, "{}", file.display());
+        }
     }
+}
+
+#[test]
+fn a_dashboards_port_that_is_taken_is_refused_by_number() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = taken.local_addr().unwrap().port().to_string();
+    let up = Up::start(&["--dashboard-port", &number]);
+    assert_eq!(up.line, "");
+    let (status, said) = up.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains(&format!("port {number} ")), "{said}");
 }
 
 #[test]

@@ -227,6 +227,7 @@ fn another_store_does_not_lend_its_trust() {
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),
+            dashboard_port: 0,
             secrets: gateway.secrets.clone(),
         };
         let store = Store::start(elsewhere.path(), options).unwrap();

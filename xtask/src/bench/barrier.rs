@@ -45,6 +45,7 @@ impl Case {
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),
+            dashboard_port: 0,
             secrets: Secrets::random()?,
         };
         let store = Store::start(run_dir.path(), options)?;

@@ -1,4 +1,4 @@
-//! One run of docker-compose.yml: a project name, a host port and secrets of its
+//! One run of docker-compose.yml: a project name, host ports and secrets of its
 //! own, so that it disturbs no other run, and the certainty that it is taken
 //! down. Does not know what is tested.
 
@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 
 use super::bases::Bases;
 use super::docker::Docker;
-use crate::{shell, workspace};
+use crate::{random, shell, workspace};
 
 /// The services of docker-compose.yml that are built.
 const SERVICES: [&str; 4] = ["gateway", "store", "upstream", "demo-user"];
@@ -28,8 +28,8 @@ pub struct Project {
     /// Names the base images to compose.
     overrides: PathBuf,
     name: String,
-    /// Where the gateway is published on 127.0.0.1.
-    port: u16,
+    /// Where the gateway and the dashboard are published on 127.0.0.1.
+    ports: [u16; 2],
     secrets: [(&'static str, String); 3],
     /// Whether dropping it takes it down.
     take_down: bool,
@@ -38,7 +38,7 @@ pub struct Project {
 impl Project {
     /// Prepares a run; nothing is started yet.
     pub fn new(docker: Docker, bases: &Bases) -> anyhow::Result<Self> {
-        let name = format!("rekey-xtask-{}", random_hex(4)?);
+        let name = format!("rekey-xtask-{}", random::hex(4)?);
         let directory = workspace::output_dir()?.join("compose");
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
@@ -49,11 +49,11 @@ impl Project {
             docker,
             overrides,
             name,
-            port: free_port()?,
+            ports: free_ports()?,
             secrets: [
-                ("REKEY_STORE_TOKEN", random_hex(32)?),
-                ("REKEY_ADMIN_TOKEN", random_hex(32)?),
-                ("REKEY_CHECKSUM_SECRET", random_hex(32)?),
+                ("REKEY_STORE_TOKEN", random::hex(32)?),
+                ("REKEY_ADMIN_TOKEN", random::hex(32)?),
+                ("REKEY_CHECKSUM_SECRET", random::hex(32)?),
             ],
             take_down: true,
         })
@@ -62,13 +62,21 @@ impl Project {
     /// Leaves it running, whatever happens, and says how it is removed.
     pub fn keep(&mut self) {
         self.take_down = false;
-        let (gateway, how) = (self.gateway(), self.how_to_remove());
-        shell::say(format_args!("{gateway} stays up; {how} removes it"));
+        let (gateway, dashboard) = (self.gateway(), self.dashboard());
+        let how = self.how_to_remove();
+        shell::say(format_args!(
+            "{gateway} and {dashboard} stay up; {how} removes them"
+        ));
     }
 
     /// The gateway's address on this machine.
     pub fn gateway(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// The dashboard's.
+    pub fn dashboard(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
     }
 
     /// The secrets that the services run with.
@@ -151,7 +159,8 @@ impl Project {
             .args(["-p", &self.name])
             .args(args);
         compose
-            .env("REKEY_PORT", self.port.to_string())
+            .env("REKEY_PORT", self.ports[0].to_string())
+            .env("REKEY_DASHBOARD_PORT", self.ports[1].to_string())
             .env("REKEY_TAG", &self.name)
             .envs(self.secrets());
         compose
@@ -202,13 +211,10 @@ fn overrides_for(bases: &Bases) -> serde_json::Value {
     serde_json::json!({ "services": services })
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
-}
-
-fn random_hex(bytes: usize) -> anyhow::Result<String> {
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random).context("no random bytes")?;
-    Ok(hex::encode(random))
+fn free_ports() -> anyhow::Result<[u16; 2]> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1");
+    // Both are held until both are known: else they might be the same.
+    let listeners = [bind()?, bind()?];
+    let [gateway, dashboard] = listeners.each_ref().map(TcpListener::local_addr);
+    Ok([gateway?.port(), dashboard?.port()])
 }

@@ -1,5 +1,8 @@
 //! What is true of the containers: a user who pastes the printed lines gets what
-//! the documented API says, also after a restart, and nothing secret is logged.
+//! the documented API says, also after a restart, the printed log-in opens the
+//! dashboard, and nothing secret is logged.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, bail, ensure};
 
@@ -11,8 +14,10 @@ use super::project::Project;
 pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     let first = Printed::parse(&timings.take("first up", || project.up())?)?;
     let new_key = timings.take("curl test", || curl_test(project, &first))?;
+    timings.take("log in", || first.login.shows(project, &new_key))?;
 
     containers_are_confined(project)?;
+    store_is_out_of_reach(project)?;
     timings.take("stop", || project.stop())?;
     let logs = project.logs()?;
     ensure!(
@@ -22,6 +27,7 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     let keys = [
         ("the old key", first.key.as_str()),
         ("the new key", &new_key),
+        ("the password", &first.login.password),
     ];
     nothing_secret(&logs, project.secrets().into_iter().chain(keys))?;
 
@@ -37,7 +43,16 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
             .call(key, status)
             .context("after a restart on the kept database")?;
     }
-    nothing_secret(&project.logs()?, project.secrets().into_iter().chain(keys))
+    for (printed, key) in [(&first, &new_key), (&second, &second.key)] {
+        let shown = printed.login.shows(project, key);
+        shown.context("after a restart on the kept database")?;
+    }
+    let later = [
+        ("the second user's key", second.key.as_str()),
+        ("the second user's password", &second.login.password),
+    ];
+    let secrets = project.secrets().into_iter().chain(keys).chain(later);
+    nothing_secret(&project.logs()?, secrets)
 }
 
 /// The documented API, by the printed lines. Returns the new key.
@@ -70,25 +85,39 @@ struct Printed {
     call: String,
     /// Calls the documented endpoint.
     regenerate: String,
+    /// To the dashboard.
+    login: Login,
 }
 
 impl Printed {
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let key = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("api_key "));
+        let field = |name: &str| {
+            let mut lines = text.lines().map(str::trim);
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.map(|value| value.trim().to_owned())
+        };
         let curl = |part: &str| {
             let mut lines = text.lines().map(str::trim);
             lines.find(|line| line.starts_with("curl ") && line.contains(part))
         };
-        match (key, curl("/v1/echo"), curl("-X POST")) {
-            (Some(key), Some(call), Some(regenerate)) => Ok(Self {
-                key: key.trim().to_owned(),
-                call: call.to_owned(),
-                regenerate: regenerate.to_owned(),
-            }),
-            _ => bail!("the one-shot printed no key or no curl lines"),
-        }
+        let (key, call, regenerate) = (field("api_key"), curl("/v1/echo"), curl("-X POST"));
+        let (Some(key), Some(call), Some(regenerate)) = (key, call, regenerate) else {
+            bail!("the one-shot printed no key or no curl lines");
+        };
+        let login = ["dashboard", "email", "password"].map(field);
+        let [Some(dashboard), Some(email), Some(password)] = login else {
+            bail!("the one-shot printed no log-in to the dashboard");
+        };
+        Ok(Self {
+            key,
+            call: call.to_owned(),
+            regenerate: regenerate.to_owned(),
+            login: Login {
+                dashboard,
+                email,
+                password,
+            },
+        })
     }
 
     fn call(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
@@ -110,6 +139,56 @@ impl Printed {
             answer.body.replace(&self.key, "…"),
         );
         Ok(answer)
+    }
+}
+
+/// What the one-shot printed for a browser.
+struct Login {
+    dashboard: String,
+    email: String,
+    password: String,
+}
+
+impl Login {
+    /// Logs in as a browser does, and finds the user's key, by its last four
+    /// characters and without the rest.
+    fn shows(&self, project: &Project, key: &str) -> anyhow::Result<()> {
+        let Self {
+            dashboard,
+            email,
+            password,
+        } = self;
+        ensure!(
+            *dashboard == project.dashboard(),
+            "the printed log-in is for {dashboard}, and the published dashboard at {}",
+            project.dashboard()
+        );
+        let logged_in = curl::paste(&format!(
+            "curl \"{dashboard}/login\" -H \"Origin: {dashboard}\" \
+             --data-urlencode \"email={email}\" --data-urlencode \"password={password}\""
+        ))?;
+        ensure!(
+            logged_in.status == 303,
+            "the printed log-in got {}",
+            logged_in.status
+        );
+        let cookie = logged_in.header("set-cookie").split(';').next();
+        let profile = curl::paste(&format!(
+            "curl \"{dashboard}/settings/profile\" -H \"Cookie: {}\"",
+            cookie.unwrap_or_default()
+        ))?;
+        ensure!(
+            profile.status == 200,
+            "logged in, the profile got {}",
+            profile.status
+        );
+        let last_four = key.get(key.len().saturating_sub(4)..).unwrap_or_default();
+        let masked = format!("sb_live_…{last_four}");
+        ensure!(
+            profile.body.contains(&masked) && !profile.body.contains(key),
+            "the profile does not show the key as {masked}, or shows more of it"
+        );
+        Ok(())
     }
 }
 
@@ -164,7 +243,7 @@ fn documented_rate_limit(answer: &Answer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// No root, nothing writable but volumes, and no way in but the gateway's port.
+/// No root, nothing writable but volumes, and no way in but two ports.
 fn containers_are_confined(project: &Project) -> anyhow::Result<()> {
     for line in project
         .inspect("{{.Name}} user={{.Config.User}} read-only={{.HostConfig.ReadonlyRootfs}}")?
@@ -176,13 +255,32 @@ fn containers_are_confined(project: &Project) -> anyhow::Result<()> {
     let published = project.inspect(
         "{{range $port, $to := .HostConfig.PortBindings}}{{range $to}}http://{{.HostIp}}:{{.HostPort}} {{end}}{{end}}",
     )?;
-    let published: Vec<_> = published
+    let published: BTreeSet<_> = published
         .iter()
         .flat_map(|line| line.split_whitespace())
+        .map(str::to_owned)
         .collect();
     ensure!(
-        published == [project.gateway()],
-        "only the gateway's port should be published, on loopback: {published:?}"
+        published == BTreeSet::from([project.gateway(), project.dashboard()]),
+        "only gateway and dashboard should be published, on loopback: {published:?}"
+    );
+    Ok(())
+}
+
+/// The upstream is on no network of the store's.
+fn store_is_out_of_reach(project: &Project) -> anyhow::Result<()> {
+    let lines = project.inspect(
+        "{{index .Config.Labels \"com.docker.compose.service\"}}{{range $name, $_ := .NetworkSettings.Networks}} {{$name}}{{end}}",
+    )?;
+    let networks = |service: &str| -> anyhow::Result<BTreeSet<&str>> {
+        let mut words = lines.iter().map(|line| line.split_whitespace());
+        let found = words.find_map(|mut words| (words.next() == Some(service)).then_some(words));
+        Ok(found.with_context(|| format!("no {service}"))?.collect())
+    };
+    let (store, upstream) = (networks("store")?, networks("upstream")?);
+    ensure!(
+        !store.is_empty() && !upstream.is_empty() && store.is_disjoint(&upstream),
+        "the upstream can reach the store: {store:?}, {upstream:?}"
     );
     Ok(())
 }
@@ -223,14 +321,28 @@ mod tests {
 
     #[test]
     fn the_one_shots_lines_are_found() {
-        let text = format!(
-            "noise\n  api_key  {KEY}\n  curl \"http://x/v1/echo\" -H \"{KEY}\"\n  curl -X POST \"http://x/\"\n"
-        );
+        let curl = "curl \"http://x/v1/echo\" -H \"k\"\n  curl -X POST \"http://x/\"";
+        let login = "dashboard  http://d\n  email      a+1@b\n  password   0a";
+        let text = format!("noise\n  api_key  {KEY}\n  {curl}\n\n  {login}\n");
         let printed = Printed::parse(&text).unwrap();
         assert_eq!(printed.key, KEY);
         assert!(printed.call.starts_with("curl \"http://x/v1/echo\""));
         assert!(printed.regenerate.starts_with("curl -X POST"));
-        assert!(Printed::parse("api_key x").is_err());
+        let Login {
+            dashboard,
+            email,
+            password,
+        } = printed.login;
+        assert_eq!([dashboard, email, password], ["http://d", "a+1@b", "0a"]);
+
+        for missing in ["api_key ", "/v1/echo", "-X POST", "dashboard ", "password "] {
+            let Err(error) = Printed::parse(&text.replace(missing, "")) else {
+                panic!("parsed without {missing}");
+            };
+            let error = error.to_string();
+            assert!(error.contains("the one-shot printed no"), "{error}");
+            assert!(!error.contains(KEY), "{error}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct FleetOptions {
     pub concurrency: u32,
     /// The first gateway's port; 0 takes a free one.
     pub port: u16,
+    /// See [`StoreOptions::dashboard_port`].
+    pub dashboard_port: u16,
     /// The time that a user must wait between two rotations.
     pub rotation_interval: String,
     /// See [`GatewayOptions::component_log_level`].
@@ -32,6 +34,8 @@ pub struct FleetOptions {
     pub store_binary: StoreBinary,
     /// See [`StoreOptions::env`].
     pub store_env: Vec<(String, String)>,
+    /// See [`StoreOptions::args`].
+    pub store_args: Vec<String>,
     /// Shared by all parts; new ones if none.
     pub secrets: Option<Secrets>,
     /// Where logs and database are kept; a temporary folder if none.
@@ -44,6 +48,7 @@ impl Default for FleetOptions {
             gateways: 1,
             concurrency: 2,
             port: 0,
+            dashboard_port: 0,
             rotation_interval: "1h".to_owned(),
             component_log_level: None,
             envoy_config: None,
@@ -51,6 +56,7 @@ impl Default for FleetOptions {
             edit: None,
             store_binary: StoreBinary::Release,
             store_env: Vec::new(),
+            store_args: Vec::new(),
             secrets: None,
             folder: None,
         }
@@ -91,7 +97,8 @@ impl Fleet {
             binary: options.store_binary.clone(),
             rotation_interval: options.rotation_interval.clone(),
             env: options.store_env.clone(),
-            args: Vec::new(),
+            args: options.store_args.clone(),
+            dashboard_port: options.dashboard_port,
             secrets: secrets.clone(),
         };
         let mut fleet = Self {

@@ -6,12 +6,17 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use crate::random;
+
 /// The three variables of the environment through which secrets are given.
 const VARIABLES: [&str; 3] = [
     "REKEY_STORE_TOKEN",
     "REKEY_ADMIN_TOKEN",
     "REKEY_CHECKSUM_SECRET",
 ];
+
+/// Random bytes of a new one: nobody guesses 256 bits.
+const BYTES: usize = 32;
 
 /// The tokens of the key store and the secret of the keys' checksums.
 #[derive(Clone)]
@@ -30,7 +35,7 @@ impl Secrets {
     /// # Errors
     /// The machine gives no random bytes.
     pub fn random() -> anyhow::Result<Self> {
-        Self::from_source(|_| random())
+        Self::from_source(|_| random::hex(BYTES))
     }
 
     /// Those of the environment, and new ones for what is not set there.
@@ -38,7 +43,7 @@ impl Secrets {
     /// # Errors
     /// As [`random`](Self::random).
     pub fn from_env() -> anyhow::Result<Self> {
-        Self::from_source(|variable| env_or_else(variable, random))
+        Self::from_source(|variable| env_or_else(variable, || random::hex(BYTES)))
     }
 
     /// Those of the environment, else those that an earlier call left in
@@ -94,13 +99,6 @@ impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets(…)")
     }
-}
-
-/// 256 random bits as 64 hexadecimal digits: fit for a header and a variable.
-fn random() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the machine gives no random bytes")?;
-    Ok(hex::encode(bytes))
 }
 
 fn env_or_else(

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Artifacts, Port, Process, Secrets, http};
 
@@ -26,8 +26,11 @@ pub struct StoreOptions {
     pub rotation_interval: String,
     /// More variables of its environment, such as `RUST_LOG`.
     pub env: Vec<(String, String)>,
-    /// More of its command line, such as `--accept-restore`.
+    /// More of its command line, such as `--accept-restore` or
+    /// `--session-idle 2s`.
     pub args: Vec<String>,
+    /// The dashboard's port on loopback; 0 takes a free one and keeps it.
+    pub dashboard_port: u16,
     /// Its tokens and the secret of the checksums.
     pub secrets: Secrets,
 }
@@ -42,7 +45,7 @@ pub enum StoreBinary {
     CrashPoints(Option<String>),
 }
 
-/// A running key store. `process` has its life and its log.
+/// A running key store, dashboard included. `process` has its life and its log.
 #[derive(Debug)]
 pub struct Store {
     /// Pid, signals, end, log.
@@ -50,9 +53,16 @@ pub struct Store {
     /// What [`restart`](Self::restart) starts it with; may be changed before.
     pub options: StoreOptions,
     folder: PathBuf,
+    ports: Ports,
+    cli: PathBuf,
+}
+
+/// Where its three listeners are.
+#[derive(Debug)]
+struct Ports {
     gateway: Port,
     admin: Port,
-    cli: PathBuf,
+    dashboard: Port,
 }
 
 /// A user of the store and the only copy of the first key.
@@ -69,46 +79,55 @@ impl Store {
     /// `<run_dir>/store`; a database that is there already is used.
     ///
     /// # Errors
-    /// It cannot be built, or does not become ready: then with the end of its
-    /// log.
+    /// It cannot be built, the dashboard's port is taken, or it does not become
+    /// ready: then with the end of its log.
     pub fn start(run_dir: &Path, options: StoreOptions) -> anyhow::Result<Self> {
         let folder = run_dir.join("store");
         fs::create_dir_all(&folder)?;
-        let (gateway, admin) = (Port::free()?, Port::free()?);
+        let ports = Ports {
+            gateway: Port::free()?,
+            admin: Port::free()?,
+            dashboard: Port::numbered(options.dashboard_port)?,
+        };
         Ok(Self {
-            process: spawn(&options, &folder, &gateway, &admin)?,
+            process: spawn(&options, &folder, &ports)?,
             cli: Artifacts::obtain()?.built.store,
             options,
             folder,
-            gateway,
-            admin,
+            ports,
         })
     }
 
     /// Stops it (by SIGTERM if it still runs) and starts it again: the same
-    /// ports, the same database, `options` as they are now.
+    /// ports, the same database, `options` as they are now but for the port.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.terminate()?;
-        self.process = spawn(&self.options, &self.folder, &self.gateway, &self.admin)?;
+        self.process = spawn(&self.options, &self.folder, &self.ports)?;
         Ok(())
     }
 
     /// What gateways call: `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
-        self.gateway.url()
+        self.ports.gateway.url()
     }
 
     /// The same, for a socket.
     pub fn address(&self) -> SocketAddr {
-        self.gateway.address()
+        self.ports.gateway.address()
     }
 
     /// The admin listener.
     pub fn admin_url(&self) -> String {
-        self.admin.url()
+        self.ports.admin.url()
+    }
+
+    /// What users open in a browser: `http://127.0.0.1:port`, also where
+    /// `--dashboard-origin` has them come another way.
+    pub fn dashboard_url(&self) -> String {
+        self.ports.dashboard.url()
     }
 
     /// The SQLite file; its companions (`-wal`, `-shm`, `.lock`) are beside it.
@@ -143,9 +162,31 @@ impl Store {
     /// # Errors
     /// The store does not answer as it should.
     pub fn try_add_user(&self, email: &str) -> anyhow::Result<Option<Account>> {
+        self.try_add(&json!({ "email": email }))
+    }
+
+    /// Adds a user with a first key who can log in to the dashboard.
+    ///
+    /// # Errors
+    /// As [`add_user`](Self::add_user), or the password is not one for the
+    /// store.
+    pub fn add_login(&self, email: &str, password: &str) -> anyhow::Result<Account> {
+        self.try_add_login(email, password)?
+            .with_context(|| format!("there is a user {email} already"))
+    }
+
+    /// The same; None if the address is taken.
+    ///
+    /// # Errors
+    /// The password is not one for the store, or it does not answer as it should.
+    pub fn try_add_login(&self, email: &str, password: &str) -> anyhow::Result<Option<Account>> {
+        self.try_add(&json!({ "email": email, "password": password }))
+    }
+
+    fn try_add(&self, user: &Value) -> anyhow::Result<Option<Account>> {
         let url = format!("{}/v1/users", self.admin_url());
         let token = &self.options.secrets.admin_token;
-        let (status, body) = http::post_json(&url, token, &json!({ "email": email }))?;
+        let (status, body) = http::post_json(&url, token, user)?;
         match status {
             // The text holds a key: it must not become part of an error.
             201 => serde_json::from_str(&body)
@@ -161,12 +202,7 @@ fn database(folder: &Path) -> PathBuf {
     folder.join("rekey.db")
 }
 
-fn spawn(
-    options: &StoreOptions,
-    folder: &Path,
-    gateway: &Port,
-    admin: &Port,
-) -> anyhow::Result<Process> {
+fn spawn(options: &StoreOptions, folder: &Path, ports: &Ports) -> anyhow::Result<Process> {
     let mut command = match &options.binary {
         StoreBinary::Release => Command::new(Artifacts::obtain()?.built.store),
         StoreBinary::CrashPoints(at) => {
@@ -178,8 +214,13 @@ fn spawn(
     let ready = folder.join("ready.json");
     let _ = fs::remove_file(&ready);
     command.arg("serve");
-    command.args(["--listen", &gateway.address().to_string()]);
-    command.args(["--admin-listen", &admin.address().to_string()]);
+    for (option, port) in [
+        ("--listen", &ports.gateway),
+        ("--admin-listen", &ports.admin),
+        ("--dashboard-listen", &ports.dashboard),
+    ] {
+        command.args([option, &port.address().to_string()]);
+    }
     command.args(["--rotation-interval", &options.rotation_interval]);
     command.arg("--database").arg(database(folder));
     command.arg("--ready-file").arg(&ready);

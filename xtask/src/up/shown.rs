@@ -1,11 +1,12 @@
 //! What `cargo xtask up` prints once all is ready. The only two places that
-//! print a key.
+//! print a key or a password.
 
 use std::{env, io::Write as _};
 
 use serde::Serialize;
 
-use crate::testbed::{Account, Fleet};
+use super::Demo;
+use crate::testbed::Fleet;
 
 /// The line of `--json`; the order of the fields is the order in it.
 #[derive(Serialize)]
@@ -16,8 +17,11 @@ struct Line<'a> {
     store_admin: String,
     store_admin_token: &'a str,
     upstream: String,
+    dashboard: String,
     user_id: &'a str,
     api_key: &'a str,
+    email: &'a str,
+    password: &'a str,
     store_cli: String,
     pids: Pids,
 }
@@ -29,7 +33,7 @@ struct Pids {
     upstream: u32,
 }
 
-pub(super) fn print_json(fleet: &Fleet, account: &Account) -> anyhow::Result<()> {
+pub(super) fn print_json(fleet: &Fleet, demo: &Demo) -> anyhow::Result<()> {
     let gateways = || fleet.gateways.iter();
     let line = Line {
         gateways: gateways().map(|gateway| gateway.url()).collect(),
@@ -38,8 +42,11 @@ pub(super) fn print_json(fleet: &Fleet, account: &Account) -> anyhow::Result<()>
         store_admin: fleet.store.admin_url(),
         store_admin_token: &fleet.secrets.admin_token,
         upstream: fleet.upstream.url(),
-        user_id: &account.user_id,
-        api_key: &account.api_key,
+        dashboard: fleet.store.dashboard_url(),
+        user_id: &demo.account.user_id,
+        api_key: &demo.account.api_key,
+        email: &demo.email,
+        password: &demo.password,
         store_cli: fleet.store.cli_path().to_string_lossy().into_owned(),
         pids: Pids {
             gateways: gateways().map(|gateway| gateway.process.pid()).collect(),
@@ -53,11 +60,11 @@ pub(super) fn print_json(fleet: &Fleet, account: &Account) -> anyhow::Result<()>
     Ok(out.flush()?)
 }
 
-pub(super) fn print_text(fleet: &Fleet, account: &Account) -> anyhow::Result<()> {
+pub(super) fn print_text(fleet: &Fleet, demo: &Demo) -> anyhow::Result<()> {
     let gateway = &fleet.gateways[0];
     let url = gateway.url();
-    let key = &account.api_key;
-    let user = &account.user_id;
+    let key = &demo.account.api_key;
+    let user = &demo.account.user_id;
     let upstream = fleet.upstream.url();
     // An operator's own token is not ours to print.
     let (whose, token) = if env::var_os("REKEY_ADMIN_TOKEN").is_some() {
@@ -92,6 +99,13 @@ and is possible once per {interval} (after that: 429 and when to try again):
   curl "{upstream}/demo/ledger"
   curl -i -X POST "{url}/v1/user/api-key/regenerate" -H "Authorization: Bearer $NEW_KEY"
 
+Or regenerate it in a browser, at Settings → Profile → Regenerate API Key, under
+the same limit. The dashboard shows the new key once, and copies it:
+
+  dashboard  {dashboard}
+  email      {email}
+  password   {password}
+
 The operator's side, with the admin token {whose}:
 
   export REKEY_ADMIN_URL={admin}{token}
@@ -99,6 +113,9 @@ The operator's side, with the admin token {whose}:
   {cli} audit --user {user}
 
 "#,
+        dashboard = fleet.store.dashboard_url(),
+        email = demo.email,
+        password = demo.password,
         interval = fleet.store.options.rotation_interval,
         admin = fleet.store.admin_url(),
         cli = fleet.store.cli_path().display(),
