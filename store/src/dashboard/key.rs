@@ -4,14 +4,14 @@
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{ApiKey, RotationId};
+use rekey_protocol::{ApiKey, Client, RotationId};
 use serde::Deserialize;
 
 use super::pages::key as pages;
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, delivery::Given};
-use crate::db::{Overview, OwnRefusal, Wish, WriteError};
+use crate::db::{Made, Overview, OwnRefusal, Wish, WriteError};
 use crate::issue;
 
 /// Events on the profile.
@@ -98,56 +98,22 @@ pub async fn confirm_regenerate(
 /// `POST /settings/profile/regenerate`
 pub async fn regenerate(
     State(dashboard): State<Dashboard>,
-    Signed {
-        session,
-        form,
-        client,
-    }: Signed<RegenerateForm>,
+    signed: Signed<RegenerateForm>,
 ) -> Response {
-    let work = {
-        let (dashboard, user) = (dashboard.clone(), session.user.clone());
-        async move {
-            let key = draw(&dashboard)?;
-            let wish = Wish {
-                user,
-                ticket: form.ticket.0,
-                new_digest: key.digest(),
-                hint: key.hint().to_owned(),
-                client,
-            };
-            let made = dashboard.database.rotate_own(wish, form.key).await;
-            dashboard.metrics.rotated(outcome(&made));
-            behind_the_barrier(&dashboard, key, made).await
-        }
-    };
-    give(&dashboard, (&session, true), form.ticket, work).await
+    let (ticket, shown) = (signed.form.ticket, signed.form.key);
+    make(
+        &dashboard,
+        (signed.session, signed.client),
+        ticket,
+        Some(shown),
+    )
+    .await
 }
 
 /// `POST /settings/profile/new-key`
-pub async fn new_key(
-    State(dashboard): State<Dashboard>,
-    Signed {
-        session,
-        form,
-        client,
-    }: Signed<NewKeyForm>,
-) -> Response {
-    let work = {
-        let (dashboard, user) = (dashboard.clone(), session.user.clone());
-        async move {
-            let key = draw(&dashboard)?;
-            let wish = Wish {
-                user,
-                ticket: form.ticket.0,
-                new_digest: key.digest(),
-                hint: key.hint().to_owned(),
-                client,
-            };
-            let made = dashboard.database.issue_own(wish).await;
-            behind_the_barrier(&dashboard, key, made).await
-        }
-    };
-    give(&dashboard, (&session, false), form.ticket, work).await
+pub async fn new_key(State(dashboard): State<Dashboard>, signed: Signed<NewKeyForm>) -> Response {
+    let ticket = signed.form.ticket;
+    make(&dashboard, (signed.session, signed.client), ticket, None).await
 }
 
 /// `GET /settings/profile/revoke`
@@ -201,30 +167,46 @@ fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
     Ok(issue::key(&dashboard.checksum)?)
 }
 
-/// S7: a new key is shown when no gateway accepts the one before.
-async fn behind_the_barrier(
+/// Makes a new key and shows it, in place of the one that was shown, if any.
+async fn make(
     dashboard: &Dashboard,
-    key: ApiKey,
-    made: Result<Result<crate::db::Made, OwnRefusal>, WriteError>,
-) -> Result<ApiKey, NotMade> {
-    let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
-    dashboard.database.feed().barrier(made.revision).await;
-    tracing::info!(digest = ?key.digest(), "key made in the dashboard");
-    Ok(key)
-}
-
-async fn give(
-    dashboard: &Dashboard,
-    (session, replaces): (&Session, bool),
+    (session, client): (Session, Client),
     ticket: Ticket,
-    work: impl Future<Output = Result<ApiKey, NotMade>> + Send + 'static,
+    shown: Option<u64>,
 ) -> Response {
     let form = (session.user.clone(), ticket.0);
+    let work = {
+        let (dashboard, user) = (dashboard.clone(), session.user.clone());
+        async move {
+            let key = draw(&dashboard)?;
+            let wish = Wish {
+                user,
+                ticket: ticket.0,
+                new_digest: key.digest(),
+                hint: key.hint().to_owned(),
+                client,
+            };
+            let database = &dashboard.database;
+            let made = match shown {
+                Some(shown) => {
+                    let made = database.rotate_own(wish, shown).await;
+                    dashboard.metrics.rotated(outcome(&made));
+                    made
+                }
+                None => database.issue_own(wish).await,
+            };
+            let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
+            // S7: it is shown when no gateway accepts the one before.
+            database.feed().barrier(made.revision).await;
+            tracing::info!(digest = ?key.digest(), "key made in the dashboard");
+            Ok(key)
+        }
+    };
     let fault = NotMade::Problem(Problem::Unknown);
     match dashboard.deliveries.give(form, work, fault).await {
-        Given::Key(key) => pages::new_key(session, &key, replaces),
-        Given::Taken => not_made(session, OwnRefusal::TicketUsed),
-        Given::Refused(NotMade::Refused(refusal)) => not_made(session, refusal),
+        Given::Key(key) => pages::new_key(&session, &key, shown.is_some()),
+        Given::Taken => not_made(&session, OwnRefusal::TicketUsed),
+        Given::Refused(NotMade::Refused(refusal)) => not_made(&session, refusal),
         Given::Refused(NotMade::Problem(problem)) => problem.into_response(),
         Given::Busy => Problem::Busy.into_response(),
     }
@@ -241,7 +223,7 @@ fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
     response
 }
 
-fn outcome<T>(made: &Result<Result<T, OwnRefusal>, WriteError>) -> &'static str {
+fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> &'static str {
     match made {
         Ok(Ok(_)) => "rotated",
         Ok(Err(OwnRefusal::RateLimited(_))) => "rate_limited",

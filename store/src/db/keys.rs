@@ -193,21 +193,8 @@ fn confirm(transaction: &Connection, now: UnixMillis, user: &UserId) -> rusqlite
         && last.action == REVOKED
         && last.source == audit::DASHBOARD
     {
-        audit::append(
-            transaction,
-            now,
-            &Event {
-                user,
-                action: REVOKED,
-                revision: last.revision,
-                old_digest: last.old_digest.as_ref(),
-                new_digest: None,
-                hint: None,
-                source: audit::ADMIN,
-                rotation_id: None,
-                client: None,
-            },
-        )?;
+        let revoked = (last.revision, last.old_digest.as_ref());
+        note_revoked(transaction, now, user, revoked, (audit::ADMIN, None))?;
     }
     Ok(last.revision)
 }
@@ -218,26 +205,33 @@ pub fn end(
     now: UnixMillis,
     user: &UserId,
     digest: &Digest,
-    (source, client): (&str, Option<&Client>),
+    by: (&str, Option<&Client>),
 ) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     set_revoked(transaction, now, digest, revision)?;
-    audit::append(
-        transaction,
-        now,
-        &Event {
-            user,
-            action: REVOKED,
-            revision,
-            old_digest: Some(digest),
-            new_digest: None,
-            hint: None,
-            source,
-            rotation_id: None,
-            client,
-        },
-    )?;
+    note_revoked(transaction, now, user, (revision, Some(digest)), by)?;
     Ok(revision)
+}
+
+fn note_revoked(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    (revision, digest): (u64, Option<&Digest>),
+    (source, client): (&str, Option<&Client>),
+) -> rusqlite::Result<()> {
+    let event = Event {
+        user,
+        action: REVOKED,
+        revision,
+        old_digest: digest,
+        new_digest: None,
+        hint: None,
+        source,
+        rotation_id: None,
+        client,
+    };
+    audit::append(transaction, now, &event)
 }
 
 /// The user's active key, if any; `None` for no such user.
