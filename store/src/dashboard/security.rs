@@ -1,7 +1,7 @@
 //! Settings → Security: the change of the password, and logging out everywhere.
 
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -56,7 +56,10 @@ pub async fn change_password(
     let account = login::find(&dashboard, &session.email, address).await?;
     if let Err(seconds) = login::allow(&dashboard, &session.email, address, account.as_ref()) {
         let text = super::pages::login::too_many(seconds);
-        return refused(StatusCode::TOO_MANY_REQUESTS, &text);
+        let mut response = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        return Ok(response);
     }
     let old = dashboard.database.password_of(session.user.clone()).await?;
     let passwords = &dashboard.passwords;
