@@ -3,13 +3,16 @@
 
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Dashboard;
 use super::problem::Problem;
+use crate::http::discard;
 
 /// Nothing but our own files, no frames, no forms to elsewhere.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -42,7 +45,10 @@ pub async fn guard(State(dashboard): State<Dashboard>, request: Request, next: N
     let endpoint = matched.as_ref().map_or("other", MatchedPath::as_str);
     let mut response = match admit(&dashboard, request) {
         Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err((problem, body)) => {
+            discard(body).await;
+            problem.into_response()
+        }
     };
     dress(
         response.headers_mut(),
@@ -55,20 +61,27 @@ pub async fn guard(State(dashboard): State<Dashboard>, request: Request, next: N
     response
 }
 
-fn admit(dashboard: &Dashboard, request: Request) -> Result<Request, Problem> {
+fn admit(dashboard: &Dashboard, request: Request) -> Result<Request, (Problem, Body)> {
     let (parts, body) = request.into_parts();
+    match may_pass(dashboard, &parts) {
+        Ok(()) => Ok(Request::from_parts(parts, body)),
+        Err(problem) => Err((problem, body)),
+    }
+}
+
+fn may_pass(dashboard: &Dashboard, parts: &Parts) -> Result<(), Problem> {
     let origin = &dashboard.settings.origin;
-    if !origin.is_host_of(&parts) {
+    if !origin.is_host_of(parts) {
         return Err(Problem::OtherHost(origin.as_str().to_owned()));
     }
     let changes_nothing = matches!(parts.method, Method::GET | Method::HEAD);
-    if !changes_nothing && !origin.sent(&parts) {
+    if !changes_nothing && !origin.sent(parts) {
         return Err(Problem::OtherSite);
     }
     if dashboard.database.feed().is_restored() {
         return Err(Problem::Restored);
     }
-    Ok(Request::from_parts(parts, body))
+    Ok(())
 }
 
 fn dress(headers: &mut HeaderMap, is_secure: bool) {

@@ -17,7 +17,7 @@ use super::origin::Origin;
 use super::problem::Problem;
 use super::{Dashboard, pages};
 use crate::db::NewSession;
-use crate::http::read_body;
+use crate::http::{discard, read_body};
 
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
@@ -174,7 +174,13 @@ impl<T: DeserializeOwned> FromRequest<Dashboard> for Signed<T> {
 
     async fn from_request(request: Request, dashboard: &Dashboard) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let session = Session::from_request_parts(&mut parts, dashboard).await?;
+        let session = match Session::from_request_parts(&mut parts, dashboard).await {
+            Ok(session) => session,
+            Err(refusal) => {
+                discard(body).await;
+                return Err(refusal);
+            }
+        };
         let Ok(address) = ClientAddress::from_request_parts(&mut parts, dashboard).await;
         let body = read(Request::from_parts(parts, body)).await;
         let body = body.map_err(IntoResponse::into_response)?;

@@ -36,7 +36,7 @@ use crate::password::Passwords;
 
 use auth::Demand;
 pub use auth::Token;
-pub(crate) use body::read_body;
+pub(crate) use body::{discard, read_body};
 use error::ApiError;
 
 /// What the handlers share. Cheap to clone.
