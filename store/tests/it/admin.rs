@@ -319,14 +319,22 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
-fn a_key_is_no_argument_of_any_command() {
-    let help = ["users add", "keys revoke", "import", "audit", "users list"]
+fn a_secret_is_no_argument_of_any_command() {
+    let commands = [
+        "users add",
+        "users set-password",
+        "users list",
+        "keys revoke",
+        "import",
+        "audit",
+    ];
+    let help = commands
         .map(|command| {
             let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
             stdout(&output(&mut cli(&arguments), ""))
         })
         .concat();
-    assert!(help.contains("--key-stdin"));
+    assert!(help.contains("--key-stdin") && help.contains("--password-stdin"));
     for option in ["--key ", "--token", "--api-key", "--secret", "--password "] {
         assert!(!help.contains(option), "{option}");
     }

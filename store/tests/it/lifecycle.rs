@@ -12,7 +12,7 @@ use crate::process::{
 };
 
 /// The one line that a failing start says.
-fn refusal(command: &mut Command) -> String {
+pub fn refusal(command: &mut Command) -> String {
     let output = output(command, "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = stderr(&output);
@@ -114,7 +114,7 @@ fn a_database_that_cannot_be_used_is_named_with_the_reason() {
         text.contains("schema 1000") && text.contains("newer"),
         "{text}"
     );
-    home.sql().pragma_update(None, "user_version", 1).unwrap();
+    home.sql().pragma_update(None, "user_version", 2).unwrap();
 
     // The last connection has folded the log into the one file.
     let mut bytes = std::fs::read(&database).unwrap();
@@ -149,7 +149,7 @@ fn an_address_in_use_is_named_with_its_flag() {
     let home = Home::new();
     let store = home.start();
     let taken = store.url.strip_prefix("http://").unwrap();
-    for flag in ["--listen", "--admin-listen"] {
+    for flag in ["--listen", "--admin-listen", "--dashboard-listen"] {
         let text = refusal(&mut Home::new().serve_with(flag, taken));
         assert!(text.contains(taken) && text.contains(flag), "{text}");
     }

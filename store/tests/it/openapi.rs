@@ -17,6 +17,7 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/v1/keys/rotate", "post", "gateway"),
     ("/v1/users", "get", "admin"),
     ("/v1/users", "post", "admin"),
+    ("/v1/users/password", "post", "admin"),
 ];
 
 #[test]
