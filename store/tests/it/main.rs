@@ -10,6 +10,7 @@
 
 mod admin;
 mod crash;
+mod dashboard;
 mod feed;
 mod gateway;
 mod import;

@@ -20,7 +20,7 @@ pub const CHECKSUM_SECRET: &str = "checksum-secret-0123456789";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store");
 /// Generous: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a database, over several lives of the store.
 pub struct Home(TempDir);
@@ -105,6 +105,7 @@ impl Home {
             child,
             url: url("listen"),
             admin_url: url("admin"),
+            dashboard_url: addresses["dashboard"].as_str().map(str::to_owned),
             agent: agent(),
         }
     }
@@ -175,6 +176,7 @@ pub struct Store {
     pub child: Child,
     pub url: String,
     pub admin_url: String,
+    pub dashboard_url: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -232,7 +234,11 @@ impl Store {
 
     /// A user with a key.
     pub fn add_user(&self, id: &str) -> User {
-        let body = json!({ "email": format!("{id}@example.com"), "user_id": id });
+        self.add(&json!({ "email": format!("{id}@example.com"), "user_id": id }))
+    }
+
+    /// A user with a key, as asked for.
+    pub fn add(&self, body: &Value) -> User {
         let answer = self.admin("POST", "/v1/users", Some(&body.to_string()));
         assert_eq!(answer.status, 201, "{answer:?}");
         let key = answer.json()["api_key"].as_str().unwrap().to_owned();

@@ -1,0 +1,222 @@
+//! Somebody at a browser without JavaScript: it keeps its cookie, says where
+//! its forms come from, and sends the hidden fields of the page that it got.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+
+use super::{LOGIN, NEW_KEY, PROFILE, REGENERATE, REVOKE};
+use crate::process::{Answer, PATIENCE, Store};
+
+pub type Headers = Vec<(&'static str, String)>;
+
+pub struct Person {
+    address: String,
+    pub origin: String,
+    cookie: Mutex<Option<String>>,
+    from: Option<String>,
+}
+
+impl Person {
+    pub fn at(store: &Store) -> Self {
+        let origin = store.dashboard_url.clone().unwrap();
+        let address = origin.strip_prefix("http://").unwrap().to_owned();
+        Self::of(&address, &origin)
+    }
+
+    /// Where the browser knows the dashboard by another address.
+    pub fn of(address: &str, origin: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            origin: origin.to_owned(),
+            cookie: Mutex::default(),
+            from: None,
+        }
+    }
+
+    /// As a proxy says.
+    pub fn from(self, address: &str) -> Self {
+        let from = Some(address.to_owned());
+        Self { from, ..self }
+    }
+
+    /// The same browser at the store's next life.
+    pub fn again_at(self, store: &Store) -> Self {
+        let next = Self::at(store);
+        next.plant(&self.cookie());
+        next
+    }
+
+    /// Name and value; empty without one.
+    pub fn cookie(&self) -> String {
+        self.cookie.lock().unwrap().clone().unwrap_or_default()
+    }
+
+    /// The cookie's value.
+    pub fn token(&self) -> String {
+        let cookie = self.cookie();
+        cookie.split_once('=').unwrap().1.to_owned()
+    }
+
+    /// Puts a cookie into the browser.
+    pub fn plant(&self, cookie: &str) {
+        *self.cookie.lock().unwrap() = Some(cookie.to_owned());
+    }
+
+    /// What the browser says with every request.
+    pub fn headers(&self, method: &str) -> Headers {
+        let host = self.origin.split_once("://").unwrap().1;
+        let mut headers = vec![("host", host.to_owned())];
+        if method != "GET" && method != "HEAD" {
+            headers.push(("origin", self.origin.clone()));
+            headers.push(("content-type", "application/x-www-form-urlencoded".into()));
+        }
+        headers.extend(Some(("cookie", self.cookie())).filter(|(_, cookie)| !cookie.is_empty()));
+        headers.extend(self.from.clone().map(|from| ("x-forwarded-for", from)));
+        headers
+    }
+
+    /// Sends a request with exactly these headers, but for what frames it.
+    pub fn begin(&self, method: &str, path: &str, headers: &Headers, body: &str) -> TcpStream {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            text += &format!("content-length: {}\r\n", body.len());
+        }
+        text += "\r\n";
+        text += body;
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &Headers, body: &str) -> Answer {
+        answer(self.begin(method, path, headers, body))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &self.headers("GET"), "")
+    }
+
+    /// Sends a form, and takes the cookie that comes back.
+    pub fn submit(&self, form: &Form) -> Answer {
+        let answer = self.send("POST", &form.action, &self.headers("POST"), &form.body());
+        if let Some(set) = answer.header("set-cookie") {
+            let cookie = set.split(';').next().unwrap().to_owned();
+            let gone = set.contains("Max-Age=0");
+            *self.cookie.lock().unwrap() = Some(cookie).filter(|_| !gone);
+        }
+        answer
+    }
+
+    pub fn log_in(&self, email: &str, password: &str) -> Answer {
+        let form = Form::to(LOGIN).with("email", email);
+        self.submit(&form.with("password", password))
+    }
+
+    /// The form to regenerate the key.
+    pub fn regeneration(&self) -> Form {
+        self.get(REGENERATE).form(REGENERATE)
+    }
+
+    /// The form to revoke the key.
+    pub fn revocation(&self) -> Form {
+        self.get(REVOKE).form(REVOKE)
+    }
+
+    /// The form for a new key after that.
+    pub fn new_key(&self) -> Form {
+        self.get(PROFILE).form(NEW_KEY)
+    }
+}
+
+/// Reads an answer to the connection's end.
+pub fn answer(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_owned(), value.to_owned())
+    };
+    Answer {
+        status: status.parse().unwrap(),
+        headers: lines.map(pair).collect(),
+        text: body.to_owned(),
+    }
+}
+
+/// A form as it is sent.
+#[derive(Clone)]
+pub struct Form {
+    action: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Form {
+    pub fn to(action: &str) -> Self {
+        Self {
+            action: action.to_owned(),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.fields.remove(name).unwrap();
+        self
+    }
+
+    pub fn field(&self, name: &str) -> &str {
+        &self.fields[name]
+    }
+
+    pub fn body(&self) -> String {
+        serde_urlencoded::to_string(&self.fields).unwrap()
+    }
+}
+
+/// What people and browsers find in a page.
+impl Answer {
+    /// The text of the element with that id.
+    pub fn element(&self, id: &str) -> Option<&str> {
+        let (_, rest) = self.text.split_once(&format!("id=\"{id}\""))?;
+        let (_, content) = rest.split_once('>')?;
+        content.split('<').next()
+    }
+
+    /// What went wrong, by the page's own words.
+    pub fn error(&self) -> &str {
+        let error = self.element("error");
+        error.unwrap_or_else(|| panic!("no #error: {self:?}"))
+    }
+
+    /// The form that is sent there, with its hidden fields.
+    pub fn form(&self, action: &str) -> Form {
+        let begin = format!("action=\"{action}\"");
+        let found = self.text.split_once(&begin);
+        let (_, rest) = found.unwrap_or_else(|| panic!("no form to {action}: {self:?}"));
+        let inside = rest.split("</form>").next().unwrap();
+        let hidden = inside.split("<input type=\"hidden\" name=\"").skip(1);
+        hidden.fold(Form::to(action), |form, input| {
+            let mut parts = input.split('"');
+            let (name, value) = (parts.next().unwrap(), parts.nth(1).unwrap());
+            form.with(name, value)
+        })
+    }
+
+    pub fn offers(&self, action: &str) -> bool {
+        self.text.contains(&format!("action=\"{action}\""))
+    }
+}
