@@ -175,6 +175,18 @@ fn whom_the_operator_has_locked_out_stays_out() {
 }
 
 #[test]
+fn the_operator_locks_out_who_has_just_revoked_the_own_key_too() {
+    let home = Home::new();
+    let store = start(&home);
+    add_user(&store, "ann");
+    let ann = logged_in(&store, "ann");
+    let form = revoke(&ann, &ann.revocation()).form(NEW_KEY);
+    by_operator(&store, "ann");
+    conflicts(&ann.submit(&form), NOT_BY_YOU);
+    assert!(!ann.get(PROFILE).offers(NEW_KEY));
+}
+
+#[test]
 fn who_has_a_key_gets_no_second_one() {
     let home = Home::new();
     let store = start(&home);
