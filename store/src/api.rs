@@ -205,8 +205,8 @@ pub struct AuditEvent {
     pub at: String,
     /// `user_added`, `imported`, `rotated`, `revoked` or `issued`: a change of
     /// the key. `login`, `login_refused`, `logout`, `logout_everywhere`,
-    /// `password_changed` (by the user) or `password_set` (by the operator):
-    /// none.
+    /// `password_changed`, `password_refused` (by the user) or `password_set` (by
+    /// the operator): none.
     pub action: String,
     /// The store's counter of changes, after it.
     pub revision: u64,

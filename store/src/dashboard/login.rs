@@ -16,6 +16,8 @@ use super::session::{Session, Signed, Token, Unsigned, no_cookie};
 use crate::db::{Account, NewSession};
 
 const PROFILE: &str = "/settings/profile";
+/// What the audit log calls it.
+const REFUSED: &str = "login_refused";
 
 /// The form.
 #[derive(Deserialize)]
@@ -83,7 +85,7 @@ pub async fn log_in(
         // an account.
         let (database, client) = (dashboard.database.clone(), address.client());
         tokio::spawn(async move {
-            if let Err(error) = database.note_refused_login(user, client).await {
+            if let Err(error) = database.note_refused(user, REFUSED, client).await {
                 tracing::warn!(%error, "a refused log-in is not in the audit log");
             }
         });

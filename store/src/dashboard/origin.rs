@@ -85,7 +85,12 @@ impl Origin {
         let host = hosts.next().map(|host| host.as_bytes());
         let uri = request.uri.authority();
         let uri = uri.map(|authority| authority.as_str().as_bytes());
-        let is_ours = |named: &[u8]| named.eq_ignore_ascii_case(self.authority.as_bytes());
+        // Browsers leave the scheme's own port out; some proxies put it in.
+        let own_port: &[u8] = if self.is_secure { b":443" } else { b":80" };
+        let is_ours = |named: &[u8]| {
+            let named = named.strip_suffix(own_port).unwrap_or(named);
+            named.eq_ignore_ascii_case(self.authority.as_bytes())
+        };
         hosts.next().is_none()
             && (host.is_some() || uri.is_some())
             && host.is_none_or(is_ours)
@@ -167,6 +172,8 @@ mod tests {
         let host = |uri, headers| origin.is_host_of(&request(uri, headers));
         assert!(host("/", &[("host", "keys.example.com")]));
         assert!(host("/", &[("host", "KEYS.example.com")]));
+        assert!(host("/", &[("host", "keys.example.com:443")]));
+        assert!(!host("/", &[("host", "keys.example.com:80")]));
         assert!(host("https://keys.example.com/", &[]));
         assert!(!host("/", &[]));
         assert!(!host("/", &[("host", "keys.example.com.evil.example")]));

@@ -15,6 +15,8 @@ use crate::db::NewSession;
 use crate::password::Password;
 
 const CHANGED: &str = "changed";
+/// What the audit log calls a change by somebody who did not know the password.
+const REFUSED: &str = "password_refused";
 
 /// The form.
 #[derive(Deserialize)]
@@ -66,6 +68,10 @@ pub async fn change_password(
     let is_right = passwords.verify(old.as_deref(), form.current_password);
     let is_right = is_right.await?;
     let Some(old) = old.filter(|_| is_right) else {
+        let noted = dashboard
+            .database
+            .note_refused(session.user.clone(), REFUSED, client);
+        noted.await?;
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     };
     let phc = passwords.hash(new).await?;

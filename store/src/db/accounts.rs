@@ -55,11 +55,16 @@ impl Database {
         change.await
     }
 
-    /// Puts on record that somebody tried to log in and did not know the
-    /// password.
-    pub async fn note_refused_login(&self, user: UserId, client: Client) -> Result<(), WriteError> {
+    /// Puts on record that somebody did not know the password: `action` says
+    /// what for.
+    pub async fn note_refused(
+        &self,
+        user: UserId,
+        action: &'static str,
+        client: Client,
+    ) -> Result<(), WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
-            let what = ("login_refused", audit::DASHBOARD);
+            let what = (action, audit::DASHBOARD);
             audit::append_aside(transaction, now, &user, what, Some(&client))
         });
         change.await

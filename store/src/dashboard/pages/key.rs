@@ -333,6 +333,7 @@ fn what(event: &AuditEvent) -> Markup {
         ("login_refused", _) => html! { "Log-in refused: wrong password" },
         ("logout", _) => html! { "Logged out" },
         ("logout_everywhere", _) => html! { "Logged out everywhere" },
+        ("password_refused", _) => html! { "Change of password refused: wrong password" },
         ("password_changed", _) => html! { "Password changed" },
         ("password_set", _) => html! { "Password set by whoever runs this API" },
         (other, _) => html! { (other) },
