@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::serve::ListenerExt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let secrets = Secrets::from_env(args.no_gateway_token)?;
     crash::check().map_err(anyhow::Error::msg)?;
     log::start()?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -41,6 +43,19 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     // What did not end in time is left behind, not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// A connection is an open file, and the usual soft limit of 1024 is for
+/// programs that cannot count further.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
