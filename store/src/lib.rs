@@ -31,3 +31,4 @@ pub mod metrics;
 pub mod password;
 pub mod rotation;
 pub mod serve;
+pub mod strangers;

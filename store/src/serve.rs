@@ -22,7 +22,7 @@ use crate::dashboard::DashboardArgs;
 use crate::db::{Database, Owner};
 use crate::metrics::Metrics;
 use crate::password::Passwords;
-use crate::{crash, dashboard, http, log};
+use crate::{crash, dashboard, http, log, strangers};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -81,7 +81,11 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
         let (database, (checksum, passwords)) = (database.clone(), shared.clone());
         let settings = dashboard.settings;
         let router = dashboard::router(database, metrics.clone(), checksum, passwords, settings);
-        accept(dashboard.listener, router, stopped.clone())
+        in_background(strangers::serve(
+            dashboard.listener,
+            router,
+            stopped.clone(),
+        ))
     });
     let routers = http::routers(database.clone(), metrics, shared, secrets.tokens)?;
     let gateway = accept(gateway, routers.gateway, stopped.clone());
@@ -157,9 +161,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves a listener in the background until told to stop. There is no
-/// time-out on idle connections: a gateway's pool would sometimes send a
-/// request into a connection that closes, and could not know its fate.
+/// Serves a listener of our own callers in the background until told to stop.
+/// There is no time-out on idle connections: a gateway's pool would sometimes
+/// send a request into a connection that closes, and could not know its fate.
 async fn accept(
     listener: TcpListener,
     router: Router,
@@ -174,10 +178,16 @@ async fn accept(
     let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     });
-    tokio::spawn(server.into_future())
-        .await
-        .context("a listener's task failed")?
-        .context("a listener failed")
+    let served = in_background(server.into_future()).await?;
+    served.context("a listener failed")
+}
+
+/// From now on, whether or not anybody waits.
+async fn in_background<T: Send + 'static>(
+    listener: impl Future<Output = T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let task = tokio::spawn(listener);
+    task.await.context("a listener's task failed")
 }
 
 struct Signals {
