@@ -79,7 +79,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
     let dashboard = dashboard.map(|dashboard| {
         let (database, (checksum, passwords)) = (database.clone(), shared.clone());
-        let settings = dashboard.settings;
+        let settings = (dashboard.settings, stopped.clone());
         let router = dashboard::router(database, metrics.clone(), checksum, passwords, settings);
         in_background(strangers::serve(
             dashboard.listener,

@@ -148,7 +148,8 @@ pub async fn revoke(
         }
         Ok::<_, WriteError>(revoked)
     });
-    match revoking.await.map_err(|_| Problem::Unknown)?? {
+    let revoked = dashboard.outcome(revoking).await?;
+    match revoked.map_err(|_| Problem::Unknown)?? {
         Ok((_, is_new)) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
@@ -203,7 +204,9 @@ async fn make(
         }
     };
     let fault = NotMade::Problem(Problem::Unknown);
-    match dashboard.deliveries.give(form, work, fault).await {
+    let giving = dashboard.deliveries.give(form, work, fault);
+    let given = dashboard.outcome(giving).await;
+    match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
         Given::Key(key) => pages::new_key(&session, &key, shown.is_some()),
         Given::Taken => not_made(&session, OwnRefusal::TicketUsed),
         Given::Refused(NotMade::Refused(refusal)) => not_made(&session, refusal),

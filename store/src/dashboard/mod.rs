@@ -24,12 +24,14 @@ mod settings;
 mod throttle;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use rekey_protocol::ChecksumSecrets;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::db::Database;
@@ -41,6 +43,10 @@ use problem::Problem;
 pub use settings::{DashboardArgs, Settings};
 use throttle::Throttle;
 
+/// How long a change may still take when the store is stopped: less than
+/// [`crate::strangers`] gives an answer.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Dashboard {
@@ -51,15 +57,35 @@ pub struct Dashboard {
     settings: Arc<Settings>,
     throttle: Arc<Throttle>,
     deliveries: Deliveries<key::NotMade>,
+    stopping: watch::Receiver<bool>,
 }
 
-/// The service of the dashboard's listener.
+impl Dashboard {
+    /// Waits for what becomes of a change, and for the gateways with it, which
+    /// may take a lease. When the store is stopped meanwhile, a page that says
+    /// what to do comes instead, for a cut connection says nothing.
+    async fn outcome<T>(&self, change: impl Future<Output = T>) -> Result<T, Problem> {
+        let mut stopping = self.stopping.clone();
+        let too_late = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(LAST_CALL).await;
+        };
+        tokio::select! {
+            biased;
+            outcome = change => Ok(outcome),
+            () = too_late => Err(Problem::Unknown),
+        }
+    }
+}
+
+/// The service of the dashboard's listener. `stopping` turns true when the
+/// store is to end.
 pub fn router(
     database: Database,
     metrics: Arc<Metrics>,
     checksum: Arc<ChecksumSecrets>,
     passwords: Passwords,
-    settings: Settings,
+    (settings, stopping): (Settings, watch::Receiver<bool>),
 ) -> Router {
     let dashboard = Dashboard {
         database,
@@ -69,6 +95,7 @@ pub fn router(
         settings: Arc::new(settings),
         throttle: Arc::new(Throttle::new()),
         deliveries: Deliveries::new(),
+        stopping,
     };
     Router::new()
         .route("/", get(|| async { Redirect::to("/settings/profile") }))
