@@ -11,6 +11,7 @@ mod revoke;
 mod secrets;
 mod sessions;
 mod settings;
+mod strangers;
 mod throttle;
 
 use std::process::Command;
