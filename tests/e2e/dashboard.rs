@@ -7,6 +7,7 @@
 //! a plaintext key is on one page, once (I6).
 
 mod again;
+mod attacker;
 mod log_in;
 mod revocation;
 mod rotation;

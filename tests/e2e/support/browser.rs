@@ -212,6 +212,16 @@ impl Browser {
         self.run(async |client| client.switch_to_window(tab.clone()).await);
     }
 
+    /// Looks into the page's first frame from now on.
+    pub fn enter_frame(&self) {
+        self.run(async |client| client.enter_frame(0).await);
+    }
+
+    /// Looks at the whole page again.
+    pub fn leave_frame(&self) {
+        self.run(async |client| client.enter_parent_frame().await);
+    }
+
     /// Does something that leads to another page, and waits for that.
     fn to_another_page(&self, step: impl FnOnce()) {
         let before = self.document();
