@@ -8,6 +8,7 @@
 
 mod again;
 mod attacker;
+mod keyboard;
 mod log_in;
 mod revocation;
 mod rotation;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use self::driver::Driver;
 pub use self::driver::{Patience, Seats, is_there};
+pub use self::hands::{ENTER, TAB};
 use super::fleet::eventually;
 
 /// A point in time that no two documents share; none while one is loading.

@@ -1,15 +1,20 @@
-//! What a person does with the mouse.
+//! What a person does with mouse and keyboard.
 
 use std::time::Duration;
 
 use fantoccini::Locator;
 use fantoccini::actions::{
-    ActionSequence, InputSource, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
+    ActionSequence, InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions,
+    PointerAction,
 };
 
 use super::Browser;
 use crate::support::fleet::eventually;
 
+/// The Tab key.
+pub const TAB: char = '\u{E004}';
+/// The Enter key.
+pub const ENTER: char = '\u{E007}';
 /// Between the two clicks of somebody who double-clicks.
 const DOUBLE_CLICK: Duration = Duration::from_millis(80);
 
@@ -63,6 +68,21 @@ impl Browser {
             element.clear().await?;
             element.send_keys(text).await
         });
+    }
+
+    /// Presses and releases these keys, whatever has the focus.
+    pub fn press(&self, keys: &str) {
+        let mut actions = KeyActions::new("keyboard".to_owned());
+        for value in keys.chars() {
+            actions = actions.then(KeyAction::Down { value });
+            actions = actions.then(KeyAction::Up { value });
+        }
+        self.perform(actions);
+    }
+
+    /// The same, and waits for what it leads to.
+    pub fn press_and_follow(&self, keys: &str) {
+        self.to_another_page(|| self.press(keys));
     }
 
     fn mouse_at(&self, id: &str) -> MouseActions {
