@@ -10,6 +10,7 @@ mod again;
 mod attacker;
 mod keyboard;
 mod log_in;
+mod looks;
 mod revocation;
 mod rotation;
 mod session;

@@ -8,13 +8,14 @@
 mod driver;
 mod hands;
 
-use std::thread;
+use std::{fs, thread};
 
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
+use xtask::workspace;
 
 use self::driver::Driver;
 pub use self::driver::{Patience, Seats, is_there};
@@ -194,6 +195,23 @@ impl Browser {
         });
         self.driver
             .devtools("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
+    /// Likes `light` or `dark` pages.
+    pub fn prefer(&self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.driver.devtools(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [feature] }),
+        );
+    }
+
+    /// Writes what the window shows as `<target>/rekey/screenshots/<name>.png`.
+    pub fn take_picture(&self, name: &str) {
+        let folder = workspace::output_dir().unwrap().join("screenshots");
+        fs::create_dir_all(&folder).unwrap();
+        let picture = self.run(async |client| client.screenshot().await);
+        fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
     /// The tab that is in front.
