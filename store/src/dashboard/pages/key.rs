@@ -128,7 +128,7 @@ fn activity(events: &[AuditEvent]) -> Markup {
 /// Before a regeneration: what will break.
 pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Response {
     let content = html! {
-        div.card {
+        div.card.settling {
             p {
                 "The key " code { (masked(key.hint.as_deref())) }
                 " stops working at once, wherever it is used, and a new one takes its place."
@@ -161,7 +161,7 @@ pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Re
 /// Before an emergency's revocation.
 pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
     let content = html! {
-        div.card {
+        div.card.settling {
             p {
                 "For emergencies. The key " code { (masked(key.hint.as_deref())) }
                 " is dead on every gateway when the next page is here, and "
@@ -190,7 +190,7 @@ pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
 pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
     let content = html! {
         (super::notice("Your API key is revoked. No gateway accepts it any more."))
-        div.card {
+        div.card.settling {
             @match &overview.key {
                 // The page was left open, and a new key was made elsewhere.
                 Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
@@ -209,7 +209,7 @@ pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Respon
 pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
     let content = html! {
         (super::notice(if replaced { REGENERATED } else { MADE }))
-        div.card {
+        div.card.settling {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }
                 button #copy type="button" hidden { "Copy" }
