@@ -24,6 +24,7 @@ mod settings;
 mod throttle;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::middleware;
@@ -51,6 +52,8 @@ pub struct Dashboard {
     settings: Arc<Settings>,
     throttle: Arc<Throttle>,
     deliveries: Deliveries<key::NotMade>,
+    /// Whether it was said that the proxy does not name its clients.
+    has_warned: Arc<AtomicBool>,
 }
 
 /// The service of the dashboard's listener.
@@ -69,6 +72,7 @@ pub fn router(
         settings: Arc::new(settings),
         throttle: Arc::new(Throttle::new()),
         deliveries: Deliveries::new(),
+        has_warned: Arc::default(),
     };
     Router::new()
         .route("/", get(|| async { Redirect::to("/settings/profile") }))

@@ -153,6 +153,11 @@ impl Ledger {
         own_key::named(&self.connection, user)
     }
 
+    /// The revision of the last change of the user's keys.
+    pub fn last_change(&self, user: &UserId) -> rusqlite::Result<u64> {
+        keys::last_change(&self.connection, user)
+    }
+
     /// As [`super::Database::rotate_own`].
     pub fn rotate_own(
         &mut self,
@@ -176,11 +181,11 @@ impl Ledger {
     /// As [`super::Database::issue_own`].
     pub fn issue_own(
         &mut self,
-        wish: &Wish,
+        (wish, shown): (&Wish, u64),
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction| own_key::issue(transaction, now, interval, wish))
+        self.change(|transaction| own_key::issue(transaction, now, interval, (wish, shown)))
     }
 
     /// As [`crate::feed::Records::changes_after`].

@@ -74,7 +74,9 @@ impl Store {
     }
 
     fn issue(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
-        self.ledger.issue_own(wish, self.now).unwrap().result
+        let shown = self.ledger.last_change(&user()).unwrap();
+        let issued = self.ledger.issue_own((wish, shown), self.now);
+        issued.unwrap().result
     }
 
     /// Through the API, by the active key.

@@ -9,7 +9,7 @@ use rekey_protocol::Digest;
 
 use super::person::{Form, Person};
 use super::regenerate::{conflicts, is_state, shown};
-use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, forged, logged_in, start};
+use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, logged_in, start};
 use crate::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Answer, Home, Store, await_some, fresh_digest};
 
@@ -80,7 +80,10 @@ fn s7_a_gateway_that_is_gone_costs_its_lease() {
         scope.spawn(|| waited(&eve.submit(&last)));
         let count = "SELECT count(*) FROM audit WHERE action = 'revoked'";
         await_some(|| (home.count(count) == 2).then_some(()));
-        waited(&eve.submit(&forged(&eve, NEW_KEY)));
+        let profile = eve.get(PROFILE);
+        let told = "not all gateways have confirmed it yet";
+        assert!(profile.text.contains(told), "{}", profile.text);
+        waited(&eve.submit(&profile.form(NEW_KEY)));
     });
 }
 
