@@ -8,7 +8,7 @@ use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, U
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::lock::{Memo, Past, Record};
-use super::{Made, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
+use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
 use super::{keys, open, own_key, rotate, schema, users};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
@@ -151,6 +151,15 @@ impl Ledger {
     /// The user's active key: its digest and the revision that made it.
     pub fn own_key(&self, user: &UserId) -> rusqlite::Result<Option<(Digest, u64)>> {
         own_key::named(&self.connection, user)
+    }
+
+    /// As [`super::Database::overview`].
+    pub fn overview(
+        &mut self,
+        (user, limit): (&UserId, u32),
+        now: UnixMillis,
+    ) -> rusqlite::Result<Overview> {
+        own_key::overview(&mut self.connection, now, self.interval, (user, limit))
     }
 
     /// The revision of the last change of the user's keys.

@@ -226,3 +226,93 @@ pub fn prune(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> 
         .execute((any.over_at(now).0, PRUNED_AT_ONCE))
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PasswordChange, PasswordRefusal, schema};
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Duration::from_secs(60),
+        max: Duration::from_secs(3600),
+    };
+
+    fn database() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES ('u', 'u@example.com', 1, NULL);
+                 INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
+            )
+            .unwrap();
+        passwords::put(&connection, NOW, &user(), "old").unwrap();
+        connection
+    }
+
+    fn user() -> UserId {
+        "u".parse().unwrap()
+    }
+
+    fn session(name: u8) -> NewSession {
+        NewSession {
+            digest: Digest::from_bytes([name; 32]),
+            user: user(),
+            client: Client::default(),
+        }
+    }
+
+    fn is_open(database: &Connection, name: u8, now: UnixMillis) -> bool {
+        let digest = Digest::from_bytes([name; 32]);
+        find(database, now, LIMITS, &digest).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_session_of_a_clock_that_was_ahead_is_over() {
+        let database = database();
+        let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+        insert(&database, later(86_400), &session(1)).unwrap();
+        assert!(is_open(&database, 1, later(86_400)));
+        assert!(!is_open(&database, 1, NOW));
+        // As is one that was only seen then.
+        insert(&database, NOW, &session(2)).unwrap();
+        assert!(is_open(&database, 2, NOW));
+        touch(&database, later(86_400), &session(2).digest).unwrap();
+        assert!(!is_open(&database, 2, later(60)));
+    }
+
+    #[test]
+    fn a_change_of_the_password_does_not_outlive_a_log_out() {
+        let database = database();
+        let change = PasswordChange {
+            old: "old".into(),
+            new: "new".into(),
+            former: session(1).digest,
+            session: session(2),
+            device: Digest::from_bytes([9; 32]),
+        };
+        let make = || passwords::change(&database, NOW, &change).unwrap();
+        insert(&database, NOW, &session(1)).unwrap();
+        close(&database, NOW, &session(3), true).unwrap();
+        assert_eq!(make(), Err(PasswordRefusal::Changed));
+        assert!(!is_open(&database, 2, NOW));
+        insert(&database, NOW, &session(1)).unwrap();
+        assert_eq!(make(), Ok(()));
+        assert!(is_open(&database, 2, NOW) && !is_open(&database, 1, NOW));
+    }
+
+    #[test]
+    fn i8_a_user_has_so_many_browsers() {
+        let database = database();
+        for number in 0..2 * DEVICES_PER_USER {
+            let device = Digest::of(&number.to_be_bytes());
+            let at = NOW.plus(Duration::from_secs(number.into()));
+            remember(&database, at, &user(), &device).unwrap();
+        }
+        let count: u32 = database
+            .query_row("SELECT count(*) FROM devices", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, DEVICES_PER_USER);
+    }
+}

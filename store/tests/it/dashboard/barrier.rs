@@ -87,6 +87,25 @@ fn s7_a_gateway_that_is_gone_costs_its_lease() {
     });
 }
 
+#[test]
+fn a_key_that_was_revoked_while_its_page_waited_is_not_shown_as_good() {
+    let home = Home::new();
+    let store = start(&home);
+    let user = add_user(&store, "ann");
+    let ann = logged_in(&store, "ann");
+    let form = ann.regeneration();
+    Gateway::new(LEASE).follow(&store);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| ann.submit(&form));
+        await_some(|| {
+            let state = &store.resolve(&user.digest).json()["state"];
+            (state == "revoked").then_some(())
+        });
+        store.admin("POST", "/v1/keys/revoke", Some(r#"{"user_id":"ann"}"#));
+        conflicts(&sending.join().unwrap(), "The new key was made and revoked");
+    });
+}
+
 /// Sends a form and leaves before the answer, as soon as it has done its work.
 /// The store has noticed when this returns.
 fn leave(store: &Store, (person, form): (&Person, &Form), (action, old): (&str, &Digest)) {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::person::Person;
-use super::{PROFILE, 
-    CHANGE, PASSWORD, SECURITY, add_user, counter, events, hashes, logged_in, start,
+use super::{
+    CHANGE, PASSWORD, PROFILE, SECURITY, add_user, counter, events, hashes, logged_in, start,
     start_behind_a_proxy, state,
 };
+use crate::process::await_some;
 use crate::process::{Answer, Home, Store};
 
 fn from(store: &Store, number: u32) -> Person {
@@ -116,6 +117,32 @@ fn a_browser_is_known_for_its_own_user_until_all_are_logged_out() {
     let everywhere = browser.get(SECURITY).form("/logout-everywhere");
     assert_eq!(browser.submit(&everywhere).status, 303);
     is_throttled(&log_in("ann"), 60);
+}
+
+#[test]
+fn refused_tries_neither_fill_the_audit_log_nor_hide_what_happened() {
+    let home = Home::new();
+    let store = start_behind_a_proxy(&home);
+    add_user(&store, "ann");
+    let ann = from(&store, 1);
+    assert_eq!(ann.log_in("ann@example.com", PASSWORD).status, 303);
+    for number in 0..20 {
+        let who = if number < 10 {
+            &ann
+        } else {
+            &from(&store, number)
+        };
+        let answer = who.log_in("ann@example.com", "some other password");
+        assert!(matches!(answer.status, 403 | 429));
+    }
+    await_some(|| (events(&store, "ann", "login_refused").len() == 10).then_some(()));
+    let page = ann.get(PROFILE).text;
+    let (first, rest) = page.split_once("Refused log-ins").unwrap();
+    assert!(
+        first.contains("Account created") && !first.contains("Log-in refused"),
+        "{first}"
+    );
+    assert_eq!(rest.matches("Log-in refused: wrong password").count(), 5);
 }
 
 #[test]
