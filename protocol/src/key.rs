@@ -28,8 +28,19 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 
 /// A well-formed API key in plain text. Zeroized when dropped; has no
 /// `Debug` or `Display`, so that it cannot reach a log by accident.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct ApiKey([u8; KEY_LEN]);
+///
+/// On the heap: a value that is moved leaves its bytes behind at every place it
+/// was at, and only the last one would be wiped (I6).
+#[derive(Clone)]
+pub struct ApiKey(Box<[u8; KEY_LEN]>);
+
+impl Drop for ApiKey {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for ApiKey {}
 
 /// The text is not `sb_live_` and 32 characters of `[0-9A-Za-z]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +53,7 @@ impl ApiKey {
         let key: &[u8; KEY_LEN] = text.try_into().map_err(|_| MalformedKey)?;
         let (prefix, rest) = key.split_at(PREFIX_LEN);
         if prefix == KEY_PREFIX.as_bytes() && rest.iter().all(u8::is_ascii_alphanumeric) {
-            Ok(Self(*key))
+            Ok(Self(Box::new(*key)))
         } else {
             Err(MalformedKey)
         }
@@ -51,12 +62,12 @@ impl ApiKey {
     /// The key's text.
     pub fn expose(&self) -> &str {
         // Only ASCII passes `parse` and `issue`.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.0.as_slice()).unwrap_or_default()
     }
 
     /// The digest under which the store knows the key.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.0)
+        Digest::of(self.0.as_slice())
     }
 
     /// The key's last characters, for people to tell keys apart.
@@ -108,7 +119,7 @@ impl ChecksumSecrets {
     /// uniform bytes); the caller draws again.
     pub fn issue(&self, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
         const UNBIASED: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
-        let mut key = ApiKey([0; KEY_LEN]);
+        let mut key = ApiKey(Box::new([0; KEY_LEN]));
         let mut letters = random
             .iter()
             .filter(|byte| **byte < UNBIASED)
@@ -188,7 +199,7 @@ mod tests {
         let ours = secrets("0123456789abcdef");
         let key = ours.issue(&bytes(1)).unwrap();
         for at in PREFIX_LEN..KEY_LEN {
-            let mut text = key.0;
+            let mut text = *key.0;
             text[at] = if text[at] == b'x' { b'y' } else { b'x' };
             assert!(!ours.verify(&ApiKey::parse(&text).unwrap()), "at {at}");
         }

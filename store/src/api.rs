@@ -165,7 +165,8 @@ pub struct RevokeResponse {
     /// Whose key it was.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// Whether this request revoked it; `false`: it had been before.
+    /// Whether this request revoked it; `false`: it had been before. (If its user
+    /// had, this request keeps the user from making another one.)
     pub revoked: bool,
     /// The revision of the user's last change.
     pub revision: u64,

@@ -37,7 +37,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = interval)]
     pub rotation_interval: RotationInterval,
     /// Serve although more was served than this database knows, as its lock
-    /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked since that backup are valid again
+    /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked and passwords changed since that backup are valid again
     #[arg(long)]
     pub accept_restore: bool,
     /// The web dashboard.

@@ -2,13 +2,13 @@
 //! (RFC 9106) with the parameters that OWASP's Password Storage Cheat Sheet
 //! recommends: 19 MiB, 2 passes, 1 lane.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize, Serializer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::metrics::Metrics;
@@ -18,6 +18,11 @@ use crate::metrics::Metrics;
 pub const LENGTH: std::ops::RangeInclusive<usize> = 12..=128;
 /// How long an evaluation waits for its turn before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Evaluations that wait for one turn at a time; further ones are refused.
+const WAITING: usize = 32;
+/// Bytes of a new salt and a new hash.
+const SALT_LEN: usize = 16;
+const HASH_LEN: usize = 32;
 
 /// A password that is fit to be set. Wiped when dropped; never shown.
 #[derive(Clone, Deserialize)]
@@ -64,34 +69,76 @@ pub enum HashError {
     Failed,
 }
 
+/// Whom an evaluation is for. Each kind has turns of its own: no flood of
+/// strangers keeps out who is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Anybody who types an address.
+    Stranger,
+    /// The operator, who is logged in, or a browser that was.
+    Known,
+}
+
 /// Evaluates argon2id, and counts it. Cheap to clone.
 ///
-/// Only so many at a time that key checks always find a core: an evaluation
-/// takes tens of milliseconds and 19 MiB.
+/// Only so many at a time that key checks find a core, for an evaluation takes
+/// tens of milliseconds; and in memory of its own, 19 MiB for each of them:
+/// given back and asked for again on ever other threads, it would stay with the
+/// allocator many times over.
 #[derive(Clone)]
 pub struct Passwords {
-    turns: Arc<Semaphore>,
+    strangers: Arc<Turns>,
+    known: Arc<Turns>,
     metrics: Arc<Metrics>,
     /// What is evaluated where there is no hash, so that this takes as long.
     nobody: Arc<str>,
 }
 
+struct Turns {
+    free: Arc<Semaphore>,
+    /// How many may wait for one: some two seconds' work.
+    waiting: Semaphore,
+    memory: Mutex<Vec<Vec<Block>>>,
+}
+
+impl Turns {
+    fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(count)),
+            waiting: Semaphore::new(count * WAITING),
+            memory: Mutex::default(),
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Passwords {
-    /// Takes one evaluation.
+    /// Nothing is evaluated yet.
     pub fn new(metrics: Arc<Metrics>) -> Result<Self, HashError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut text = Zeroizing::new([0; 16]);
-        getrandom::fill(&mut *text).map_err(failed)?;
+        let mut random = [0; SALT_LEN + HASH_LEN];
+        getrandom::fill(&mut random).map_err(failed)?;
+        let (salt, hash) = random.split_at(SALT_LEN);
         Ok(Self {
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            strangers: Turns::new((cores / 2).max(1)),
+            known: Turns::new(1),
             metrics,
-            nobody: phc(&*text)?.into(),
+            nobody: phc(&Argon2::default(), salt, hash)?.into(),
         })
     }
 
     /// The hash of a new password, as a PHC string.
     pub async fn hash(&self, password: Password) -> Result<String, HashError> {
-        self.evaluate(move || phc(password.0.as_bytes())).await
+        let work = move |memory: &mut Vec<Block>| {
+            let (argon, mut salt, mut hash) = (Argon2::default(), [0; SALT_LEN], [0; HASH_LEN]);
+            getrandom::fill(&mut salt).map_err(failed)?;
+            fill(&argon, (password.0.as_bytes(), &salt), &mut hash, memory)?;
+            phc(&argon, &salt, &hash)
+        };
+        self.evaluate(For::Known, work).await
     }
 
     /// Whether the text is the password of this hash: one evaluation, also
@@ -100,35 +147,80 @@ impl Passwords {
         &self,
         hash: Option<&str>,
         text: Zeroizing<String>,
+        whom: For,
     ) -> Result<bool, HashError> {
         let is_somebodys = hash.is_some();
         let hash = hash.unwrap_or(&self.nobody).to_owned();
-        let verify = move || {
+        let work = move |memory: &mut Vec<Block>| {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
-            let right = Argon2::default().verify_password(text.as_bytes(), &hash);
-            Ok(right.is_ok())
+            let (Some(salt), Some(right)) = (&hash.salt, &hash.hash) else {
+                return Err(failed("a hash without salt or output"));
+            };
+            let argon = argon(&hash).map_err(failed)?;
+            let mut output = Zeroizing::new(vec![0; right.len()]);
+            fill(&argon, (text.as_bytes(), salt), &mut output, memory)?;
+            // Compared in constant time.
+            Ok(Output::new(&output).map_err(failed)? == *right)
         };
-        Ok(self.evaluate(verify).await? && is_somebodys)
+        Ok(self.evaluate(whom, work).await? && is_somebodys)
     }
 
     async fn evaluate<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+        whom: For,
+        work: impl FnOnce(&mut Vec<Block>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
-        let turn = self.turns.clone().acquire_owned();
-        let turn: OwnedSemaphorePermit = tokio::time::timeout(PATIENCE, turn)
-            .await
-            .map_err(|_| HashError::Busy)?
-            .map_err(failed)?;
+        let turns = match whom {
+            For::Stranger => &self.strangers,
+            For::Known => &self.known,
+        };
+        let place = turns.waiting.try_acquire().map_err(|_| HashError::Busy)?;
+        let turn = tokio::time::timeout(PATIENCE, turns.free.clone().acquire_owned());
+        let turn = turn.await.map_err(|_| HashError::Busy)?.map_err(failed)?;
+        drop(place);
         self.metrics.hashed_password();
+        let turns = turns.clone();
         // The turn is over when the work is, even if nobody waits any more.
-        let task = tokio::task::spawn_blocking(move || (work(), turn));
-        task.await.map_err(failed)?.0
+        let task = tokio::task::spawn_blocking(move || {
+            let mut memory = turns.memory().pop().unwrap_or_default();
+            let result = work(&mut memory);
+            turns.memory().push(memory);
+            drop(turn);
+            result
+        });
+        task.await.map_err(failed)?
     }
 }
 
-fn phc(password: &[u8]) -> Result<String, HashError> {
-    let hash: PasswordHash = Argon2::default().hash_password(password).map_err(failed)?;
+/// One evaluation.
+fn fill(
+    argon: &Argon2<'_>,
+    (password, salt): (&[u8], &[u8]),
+    output: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Result<(), HashError> {
+    memory.resize(argon.params().block_count(), Block::default());
+    argon
+        .hash_password_into_with_memory(password, salt, output, memory)
+        .map_err(failed)
+}
+
+/// The algorithm of a hash, with its parameters.
+fn argon(hash: &PasswordHash) -> argon2::password_hash::Result<Argon2<'static>> {
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map(Version::try_from).transpose()?;
+    let params = Params::try_from(hash)?;
+    Ok(Argon2::new(algorithm, version.unwrap_or_default(), params))
+}
+
+fn phc(argon: &Argon2<'_>, salt: &[u8], hash: &[u8]) -> Result<String, HashError> {
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::default().into()),
+        params: ParamsString::try_from(argon.params()).map_err(failed)?,
+        salt: Some(Salt::new(salt).map_err(failed)?),
+        hash: Some(Output::new(hash).map_err(failed)?),
+    };
     Ok(hash.to_string())
 }
 
@@ -166,7 +258,7 @@ mod tests {
             (Some(hash.as_str()), "", false),
             (None, right, false),
         ] {
-            let verified = passwords.verify(hash, text(tried)).await;
+            let verified = passwords.verify(hash, text(tried), For::Known).await;
             assert_eq!(verified, Ok(is_right), "{hash:?} {tried}");
         }
     }
@@ -174,8 +266,58 @@ mod tests {
     #[tokio::test]
     async fn a_hash_that_is_none_is_a_fault_and_not_a_no() {
         let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
-        let verified = passwords.verify(Some("plain"), text("plain")).await;
+        let verified = passwords
+            .verify(Some("plain"), text("plain"), For::Known)
+            .await;
         assert_eq!(verified, Err(HashError::Failed));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_parameters_stays_right() {
+        let hash = "$argon2id$v=19$m=32,t=3,p=2$c29tZXNhbHRzb21lc2FsdA$";
+        let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
+        let own = passwords.hash(password("correct horse battery")).await;
+        let (own, right) = (own.unwrap(), "correct horse battery");
+        let params = Params::new(32, 3, 2, Some(32)).unwrap();
+        let argon = Argon2::new(Algorithm::Argon2id, Version::default(), params);
+        let mut output = [0; HASH_LEN];
+        argon
+            .hash_password_into(right.as_bytes(), b"somesaltsomesalt", &mut output)
+            .unwrap();
+        let other = format!("{hash}{}", Output::new(&output).unwrap());
+        // In turn, for they share their memory.
+        for hash in [&own, &other, &own, &other] {
+            let verify = |tried| passwords.verify(Some(hash), text(tried), For::Known);
+            assert_eq!(verify(right).await, Ok(true), "{hash}");
+            assert_eq!(verify("wrong").await, Ok(false), "{hash}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_strangers_is_refused_and_keeps_out_nobody_who_is_known() {
+        let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
+        let turns = passwords.strangers.clone();
+        let all = u32::try_from(turns.free.available_permits()).unwrap();
+        let at_work = turns.free.acquire_many(all).await.unwrap();
+        let waiting: Vec<_> = (0..turns.waiting.available_permits())
+            .map(|_| {
+                let passwords = passwords.clone();
+                let text = text("guess");
+                tokio::spawn(async move { passwords.verify(None, text, For::Stranger).await })
+            })
+            .collect();
+        while turns.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let one_more = passwords.verify(None, text("guess"), For::Stranger);
+        assert_eq!(one_more.await, Err(HashError::Busy));
+        let known = passwords.verify(None, text("guess"), For::Known);
+        assert_eq!(known.await, Ok(false));
+        drop(at_work);
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap(), Ok(false));
+        }
+        assert!(turns.memory().len() <= all as usize, "memory is used again");
     }
 
     #[test]

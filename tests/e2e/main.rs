@@ -15,6 +15,7 @@ mod concurrency;
 mod configuration;
 mod contract;
 mod crash;
+mod dashboard;
 mod fleet;
 mod hostile;
 mod identity;

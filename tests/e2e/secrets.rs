@@ -1,6 +1,6 @@
 //! Secrets that must not be found anywhere (I6): keys old and new, good and
-//! bad, wherever a client puts them, the tokens, the checksum's secret and
-//! Idempotency-Keys; in logs at their most talkative, in Envoy's statistics and
+//! bad, wherever a client puts them, the tokens, the checksum's secret,
+//! Idempotency-Keys, and what a log-in to the dashboard is made of; in logs at their most talkative, in Envoy's statistics and
 //! configuration, in the database, in any file of the fleet.
 //!
 //! What the filter writes to shared data cannot be listed from outside: see
@@ -14,7 +14,8 @@ use std::{fs, process};
 use rekey_protocol::{ChecksumSecrets, RANDOM_BYTES, ROTATE_PATH};
 use xtask::testbed::{Account, FleetOptions};
 
-use super::support::client::{Client, REGENERATE, SCRAPE, bearer};
+use super::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
+use super::support::dashboard::{Visitor, hidden_field};
 use super::support::fleet::{self, TestFleet, eventually};
 use super::support::store_view;
 use super::support::tcp_proxy::{Cut, TcpProxy};
@@ -135,6 +136,7 @@ fn do_everything(fleet: &TestFleet, proxy: &TcpProxy, users: &[Account]) -> Vec<
     revoke(fleet, &revoked.api_key);
     assert_eq!(client.get(SCRAPE, &revoked.api_key).status, 401);
     found.push(secret("an imported key", &import(fleet)));
+    found.extend(use_dashboard(fleet));
 
     put_in_odd_places(&client, &placed.api_key);
 
@@ -149,6 +151,49 @@ fn do_everything(fleet: &TestFleet, proxy: &TcpProxy, users: &[Account]) -> Vec<
         let log = fleet.gateways[0].access_log();
         log.contains("PATCH").then_some(())
     });
+    found
+}
+
+/// Logs in with a wrong password and with the right one, and has a key replaced,
+/// revoked and made anew.
+fn use_dashboard(fleet: &TestFleet) -> Vec<Secret> {
+    let home = fleet.store.dashboard_url();
+    let (email, password) = ("ada@example.com", "Zwoelf Boxkaempfer jagen Viktor");
+    let wrong = "Sylvia wagt quick den Jux";
+    let first = fleet.store.add_login(email, password).unwrap().api_key;
+    let nobody = Visitor::with_cookies(&home, "");
+    let refused = nobody.send("/login", &[("email", email), ("password", wrong)]);
+    assert_eq!(refused.status, 403);
+    let ada = Visitor::log_in(&home, email, password);
+    let (_, session) = ada.cookies().split_once('=').unwrap();
+    let mut found = vec![
+        secret("a password", password),
+        secret("a wrong password", wrong),
+        secret("a session", session),
+        secret("a key before the dashboard", &first),
+    ];
+    let mut send = |page: &Answer, to: &str, fields: &[&str]| {
+        let value = |name: &&str| ((*name).to_owned(), hidden_field(&page.body, name));
+        let form: Vec<_> = fields.iter().map(value).collect();
+        let answer = ada.send(to, &form);
+        assert_eq!(answer.status, 200, "{to}: {}", answer.body);
+        if let Some((_, rest)) = answer.body.split_once("id=\"api-key\"") {
+            let (_, key) = rest.split_once("sb_live_").expect("a key on the page");
+            found.push(secret("a key of the dashboard", &key[..32]));
+        }
+        answer
+    };
+    let profile = "/settings/profile";
+    let [regenerate, revoke, new_key] =
+        ["regenerate", "revoke", "new-key"].map(|page| format!("{profile}/{page}"));
+    send(
+        &ada.open(&regenerate),
+        &regenerate,
+        &["csrf", "ticket", "key"],
+    );
+    let revoked = send(&ada.open(&revoke), &revoke, &["csrf", "key"]);
+    send(&revoked, &new_key, &["csrf", "ticket"]);
+    assert_eq!(found.len(), 6, "two keys of the dashboard");
     found
 }
 

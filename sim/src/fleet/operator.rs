@@ -84,7 +84,8 @@ impl World {
         let id = self.users[index].id.clone();
         if by == By::User {
             let wish = Form::wish(id.clone(), digest, self.draw_ticket());
-            let done = self.store.ledger.issue_own(&wish, time)?;
+            let shown = self.store.ledger.last_change(&id)?;
+            let done = self.store.ledger.issue_own((&wish, shown), time)?;
             match done.result {
                 Ok(made) => {
                     self.hour_began(id, time);

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
@@ -35,21 +36,40 @@ impl FromRequestParts<Dashboard> for ClientAddress {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
         let hops = dashboard.settings.trusted_proxies;
-        let address = forwarded(&parts.headers, hops).unwrap_or(peer);
+        let address = match forwarded(&parts.headers, hops) {
+            Some(address) => address,
+            None => {
+                if hops > 0 && !dashboard.has_warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        %peer,
+                        "x-forwarded-for holds no address of a client where \
+                         --dashboard-trusted-proxies says: log-ins are throttled by the proxy's \
+                         address, all of them together"
+                    );
+                }
+                peer
+            }
+        };
         Ok(Self(address.to_canonical()))
     }
 }
 
 /// The address that the outermost of `hops` trusted proxies saw: each adds one
 /// at the end of `x-forwarded-for`, and what stands before those is the
-/// client's own word. `None` where the header is shorter, so that who comes
-/// past the proxies counts as who connects.
+/// client's own word. `None` where the header is shorter.
 fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let hop: Vec<_> = texts.flat_map(|text| text.split(',')).collect();
     let index = hop.len().checked_sub(hops).filter(|_| hops > 0)?;
-    hop.get(index)?.trim().parse().ok()
+    address(hop.get(index)?.trim())
+}
+
+/// Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let with_port = text.parse().map(|address: SocketAddr| address.ip());
+    bare.parse().or(with_port).ok()
 }
 
 #[cfg(test)]
@@ -74,6 +94,10 @@ mod tests {
             some("192.0.2.1")
         );
         assert_eq!(found(&["192.0.2.1"], 2), None);
+        assert_eq!(found(&["192.0.2.1:4711"], 1), some("192.0.2.1"));
+        assert_eq!(found(&["[2001:db8::1]:4711"], 1), some("2001:db8::1"));
+        assert_eq!(found(&["[2001:db8::1]"], 1), some("2001:db8::1"));
+        assert_eq!(found(&["2001:db8::1"], 1), some("2001:db8::1"));
         assert_eq!(found(&["nonsense"], 1), None);
         assert_eq!(found(&[], 1), None);
     }

@@ -1,12 +1,14 @@
 //! Hands a new key to its user once. The key is made by a task of its own, so
 //! it does not go with the request that asked: whoever has sent the form twice
 //! (a second click, a reload of a page that did not come) waits for the one key,
-//! and one of the requests that are still there takes it.
+//! and the last of the requests that are still there takes it: that is the one
+//! whose answer a browser shows, and whose connection is surely alive.
 //!
 //! A key that nobody took is wiped after a while. Then only "Revoke now" helps,
 //! and the page that says so says it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +29,30 @@ pub struct Deliveries<E>(Arc<Mutex<HashMap<Form, Arc<Delivery<E>>>>>);
 struct Delivery<E> {
     outcome: Mutex<Outcome<E>>,
     is_made: watch::Sender<bool>,
+    /// The requests that wait, in the order in which they came.
+    waiting: Mutex<Vec<u64>>,
+    arrivals: AtomicU64,
+}
+
+/// A request that waits, for as long as its connection lives.
+struct Waiting<'a>(&'a Mutex<Vec<u64>>, u64);
+
+impl<'a> Waiting<'a> {
+    fn new<E>(delivery: &'a Delivery<E>) -> Self {
+        let number = delivery.arrivals.fetch_add(1, Ordering::Relaxed);
+        lock(&delivery.waiting).push(number);
+        Self(&delivery.waiting, number)
+    }
+
+    fn is_last(&self) -> bool {
+        lock(self.0).iter().all(|number| *number <= self.1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(self.0).retain(|number| *number != self.1);
+    }
 }
 
 enum Outcome<E> {
@@ -69,8 +95,12 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
         let Some(delivery) = self.begin(form, make, fault) else {
             return Given::Busy;
         };
+        let waiting = Waiting::new(&delivery);
         let mut is_made = delivery.is_made.subscribe();
         let _ = is_made.wait_for(|is_made| *is_made).await;
+        if !waiting.is_last() {
+            return Given::Taken;
+        }
         let mut outcome = lock(&delivery.outcome);
         match std::mem::replace(&mut *outcome, Outcome::Taken) {
             Outcome::Key(key) => Given::Key(key),
@@ -96,6 +126,8 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
         let delivery = Arc::new(Delivery {
             outcome: Mutex::new(Outcome::Pending),
             is_made: watch::Sender::new(false),
+            waiting: Mutex::default(),
+            arrivals: AtomicU64::new(0),
         });
         under_way.insert(form.clone(), delivery.clone());
         let (all, made) = (self.clone(), delivery.clone());
@@ -121,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use tokio::sync::oneshot;
 
@@ -160,9 +192,7 @@ mod tests {
             deliveries.give(form(1), make, "fault")
         };
         let (one, other) = tokio::join!(ask(), ask());
-        let mut got = [told(one), told(other)];
-        got.sort_unstable();
-        assert_eq!(got, ["key", "taken"]);
+        assert_eq!([told(one), told(other)], ["taken", "key"]);
         assert_eq!(told(ask().await), "taken");
         assert_eq!(made.load(Ordering::Relaxed), 1);
     }

@@ -3,17 +3,18 @@
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use rekey_protocol::{ApiKey, Client, RotationId};
+use axum::response::{IntoResponse, Redirect, Response};
+use rekey_protocol::{ApiKey, ResolvedState, RotationId};
 use serde::Deserialize;
 
 use super::pages::key as pages;
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, delivery::Given};
-use crate::db::{Made, Overview, OwnRefusal, Wish, WriteError};
+use crate::db::{Made, Overview, OwnRefusal, Resolved, Wish, WriteError};
 use crate::issue;
 
+const PROFILE: &str = "/settings/profile";
 /// Events on the profile.
 const EVENTS: u32 = 20;
 
@@ -32,25 +33,19 @@ impl From<Problem> for NotMade {
     }
 }
 
-/// The form of a regeneration.
+/// The form of what makes a key.
 #[derive(Deserialize)]
-pub struct RegenerateForm {
+pub struct MakeForm {
     ticket: Ticket,
-    /// Which key the page was about: the revision that made it.
+    /// What the page was about: the revision of the key's last change.
     key: u64,
 }
 
 /// The form of a revocation.
 #[derive(Deserialize)]
 pub struct RevokeForm {
-    /// As in [`RegenerateForm`].
+    /// As in [`MakeForm`].
     key: u64,
-}
-
-/// The form for a new key after a revocation.
-#[derive(Deserialize)]
-pub struct NewKeyForm {
-    ticket: Ticket,
 }
 
 /// Names one form; it makes one key, however often it is sent. A rotation id
@@ -79,7 +74,9 @@ pub async fn profile(
     session: Session,
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
-    Ok(pages::profile(&session, &overview, Ticket::new()?))
+    // S7: also who only looks must not read that a key is dead before it is.
+    let is_dead = dashboard.database.feed().is_open(overview.last_change);
+    Ok(pages::profile(&session, &overview, is_dead, Ticket::new()?))
 }
 
 /// `GET /settings/profile/regenerate`
@@ -89,31 +86,21 @@ pub async fn confirm_regenerate(
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
     Ok(match (&overview.key, overview.rotation_wait) {
-        (None, _) => not_made(&session, OwnRefusal::NoKey),
+        // The profile says more about it.
+        (None, _) => Redirect::to(PROFILE).into_response(),
         (Some(_), Some(seconds)) => not_made(&session, OwnRefusal::RateLimited(seconds)),
         (Some(key), None) => pages::confirm_regenerate(&session, key, Ticket::new()?),
     })
 }
 
 /// `POST /settings/profile/regenerate`
-pub async fn regenerate(
-    State(dashboard): State<Dashboard>,
-    signed: Signed<RegenerateForm>,
-) -> Response {
-    let (ticket, shown) = (signed.form.ticket, signed.form.key);
-    make(
-        &dashboard,
-        (signed.session, signed.client),
-        ticket,
-        Some(shown),
-    )
-    .await
+pub async fn regenerate(State(dashboard): State<Dashboard>, signed: Signed<MakeForm>) -> Response {
+    make(&dashboard, signed, Way::Replace).await
 }
 
 /// `POST /settings/profile/new-key`
-pub async fn new_key(State(dashboard): State<Dashboard>, signed: Signed<NewKeyForm>) -> Response {
-    let ticket = signed.form.ticket;
-    make(&dashboard, (signed.session, signed.client), ticket, None).await
+pub async fn new_key(State(dashboard): State<Dashboard>, signed: Signed<MakeForm>) -> Response {
+    make(&dashboard, signed, Way::AfterRevoking).await
 }
 
 /// `GET /settings/profile/revoke`
@@ -123,7 +110,7 @@ pub async fn confirm_revoke(
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
     Ok(match &overview.key {
-        None => not_made(&session, OwnRefusal::NoKey),
+        None => Redirect::to(PROFILE).into_response(),
         Some(key) => pages::confirm_revoke(&session, key),
     })
 }
@@ -168,46 +155,69 @@ fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
     Ok(issue::key(&dashboard.checksum)?)
 }
 
-/// Makes a new key and shows it, in place of the one that was shown, if any.
+/// What a new key comes after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// A key that it replaces.
+    Replace,
+    /// Revoke now.
+    AfterRevoking,
+}
+
+/// Makes a new key and shows it.
 async fn make(
     dashboard: &Dashboard,
-    (session, client): (Session, Client),
-    ticket: Ticket,
-    shown: Option<u64>,
+    Signed {
+        session,
+        form,
+        client,
+    }: Signed<MakeForm>,
+    way: Way,
 ) -> Response {
-    let form = (session.user.clone(), ticket.0);
+    let ticket = form.ticket.0;
     let work = {
         let (dashboard, user) = (dashboard.clone(), session.user.clone());
         async move {
             let key = draw(&dashboard)?;
+            let digest = key.digest();
             let wish = Wish {
                 user,
-                ticket: ticket.0,
-                new_digest: key.digest(),
+                ticket,
+                new_digest: digest,
                 hint: key.hint().to_owned(),
                 client,
             };
             let database = &dashboard.database;
-            let made = match shown {
-                Some(shown) => {
-                    let made = database.rotate_own(wish, shown).await;
+            let made = match way {
+                Way::Replace => {
+                    let made = database.rotate_own(wish, form.key).await;
                     dashboard.metrics.rotated(outcome(&made));
                     made
                 }
-                None => database.issue_own(wish).await,
+                Way::AfterRevoking => database.issue_own(wish, form.key).await,
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.
             database.feed().barrier(made.revision).await;
-            tracing::info!(digest = ?key.digest(), "key made in the dashboard");
+            // Waiting may take half a minute, and somebody may have been faster.
+            let found = database
+                .resolve(digest)
+                .await
+                .map_err(|_| Problem::Unknown)?;
+            let is_active = |key: Resolved| key.state == ResolvedState::Active;
+            if !found.is_some_and(|(key, _)| is_active(key)) {
+                return Err(NotMade::Refused(OwnRefusal::DeadAlready));
+            }
+            tracing::info!(?digest, "key made in the dashboard");
             Ok(key)
         }
     };
+    let form = (session.user.clone(), ticket);
     let fault = NotMade::Problem(Problem::Unknown);
     let giving = dashboard.deliveries.give(form, work, fault);
     let given = dashboard.outcome(giving).await;
     match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
-        Given::Key(key) => pages::new_key(&session, &key, shown.is_some()),
+        Given::Key(key) => pages::new_key(&session, &key, way == Way::Replace),
         Given::Taken => not_made(&session, OwnRefusal::TicketUsed),
         Given::Refused(NotMade::Refused(refusal)) => not_made(&session, refusal),
         Given::Refused(NotMade::Problem(problem)) => problem.into_response(),

@@ -12,8 +12,10 @@ use super::Dashboard;
 use super::client::ClientAddress;
 use super::pages::login as pages;
 use super::problem::Problem;
-use super::session::{Session, Signed, Token, Unsigned, no_cookie};
-use crate::db::{Account, NewSession};
+use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
+use super::throttle::Who;
+use crate::db::{LogIn, NewSession};
+use crate::password::{For, HashError};
 
 const PROFILE: &str = "/settings/profile";
 /// What the audit log calls it.
@@ -48,10 +50,21 @@ pub async fn log_in(
     headers: HeaderMap,
     Unsigned(form): Unsigned<LoginForm>,
 ) -> Result<Response, Problem> {
-    let metrics = &dashboard.metrics;
+    let (metrics, origin) = (&dashboard.metrics, &dashboard.settings.origin);
     let email = form.email.trim();
-    let account = find(&dashboard, email, address).await?;
-    if let Err(seconds) = allow(&dashboard, email, address, account.as_ref()) {
+    let former_device = Token::of(&headers, Jar::Device, origin).map(|token| token.digest());
+    let account = dashboard.database.account(email.to_owned(), former_device);
+    let account = account.await?;
+    let known = former_device.filter(|_| {
+        account
+            .as_ref()
+            .is_some_and(|account| account.is_known_device)
+    });
+    let (who, whom) = match &known {
+        Some(device) => (Who::Device(device), For::Known),
+        None => (Who::Stranger(email, address.0), For::Stranger),
+    };
+    if let Err(seconds) = dashboard.throttle.allow(who) {
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
     }
@@ -59,22 +72,34 @@ pub async fn log_in(
         Some(account) => (Some(account.user), account.phc),
         None => (None, None),
     };
-    let is_right = dashboard.passwords.verify(phc.as_deref(), form.password);
-    let is_right = is_right.await?;
+    let is_right = dashboard
+        .passwords
+        .verify(phc.as_deref(), form.password, whom);
+    let is_right = match is_right.await {
+        Err(HashError::Busy) => {
+            metrics.login("busy");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Ok(pages::page(status, email, Some(pages::BUSY)));
+        }
+        is_right => is_right?,
+    };
     if let (Some(user), Some(phc), true) = (&user, phc, is_right) {
-        let (token, origin) = (Token::new()?, &dashboard.settings.origin);
-        let session = NewSession {
-            digest: token.digest(),
-            user: user.clone(),
-            client: address.client(),
+        let tokens = Tokens::new()?;
+        let log_in = LogIn {
+            session: NewSession {
+                digest: tokens.session.digest(),
+                user: user.clone(),
+                client: address.client(),
+            },
+            phc,
+            former: Token::of(&headers, Jar::Session, origin).map(|token| token.digest()),
+            device: tokens.device.digest(),
+            former_device: known,
         };
-        let replaced = Token::of(&headers, origin).map(|token| token.digest());
-        let opened = dashboard.database.open_session(session, (phc, replaced));
-        if opened.await? {
+        if dashboard.database.open_session(log_in).await? {
             metrics.login("ok");
             tracing::info!(%user, client = %address.0, "logged in");
-            let cookie = [(header::SET_COOKIE, token.cookie(origin)?)];
-            return Ok((cookie, Redirect::to(PROFILE)).into_response());
+            return Ok((tokens.cookies(origin)?, Redirect::to(PROFILE)).into_response());
         }
     }
     metrics.login("refused");
@@ -123,7 +148,7 @@ async fn end(
         .database
         .close_session(session, everywhere)
         .await?;
-    let cookie = no_cookie(&dashboard.settings.origin)?;
+    let cookie = no_session(&dashboard.settings.origin)?;
     let headers = [
         (header::SET_COOKIE, cookie),
         // What the browser has kept of it all; it obeys over TLS only.
@@ -133,29 +158,6 @@ async fn end(
         ),
     ];
     Ok((headers, Redirect::to("/login")).into_response())
-}
-
-/// Whose the address is.
-pub async fn find(
-    dashboard: &Dashboard,
-    email: &str,
-    address: ClientAddress,
-) -> Result<Option<Account>, Problem> {
-    let account = dashboard
-        .database
-        .account(email.to_owned(), address.0.to_string());
-    Ok(account.await?)
-}
-
-/// Whether a password may be tried now, or in how many seconds.
-pub fn allow(
-    dashboard: &Dashboard,
-    email: &str,
-    address: ClientAddress,
-    account: Option<&Account>,
-) -> Result<(), u64> {
-    let is_known = account.is_some_and(|account| account.is_known_address);
-    dashboard.throttle.allow(email, address.0, is_known)
 }
 
 fn throttled(email: &str, seconds: u64) -> Response {

@@ -24,6 +24,7 @@ mod settings;
 mod throttle;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -57,6 +58,8 @@ pub struct Dashboard {
     settings: Arc<Settings>,
     throttle: Arc<Throttle>,
     deliveries: Deliveries<key::NotMade>,
+    /// Whether it was said that the proxy does not name its clients.
+    has_warned: Arc<AtomicBool>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -95,6 +98,7 @@ pub fn router(
         settings: Arc::new(settings),
         throttle: Arc::new(Throttle::new()),
         deliveries: Deliveries::new(),
+        has_warned: Arc::default(),
         stopping,
     };
     Router::new()

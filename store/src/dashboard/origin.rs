@@ -1,7 +1,7 @@
 //! Where browsers reach the dashboard (RFC 6454), and whether a request came
 //! from there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::request::Parts;
 use axum::http::uri::Scheme;
@@ -48,9 +48,16 @@ impl Origin {
         if !is_secure && !is_loopback(&host) {
             return Err(BadOrigin::Insecure);
         }
-        let authority = match authority.port_u16() {
-            Some(port) if port != default_port => format!("{host}:{port}"),
-            _ => host,
+        let host = match host.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => host,
+        };
+        let rest = authority.as_str().get(authority.host().len()..);
+        let authority = match (rest, authority.port_u16()) {
+            (Some(""), _) => host,
+            (_, Some(port)) if port == default_port => host,
+            (_, Some(port @ 1..)) => format!("{host}:{port}"),
+            _ => return Err(BadOrigin::Form),
         };
         Ok(Self {
             text: format!("{scheme}://{authority}"),
@@ -130,6 +137,7 @@ mod tests {
             ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
             ("http://localhost:80", "http://localhost"),
             ("http://[::1]:8001", "http://[::1]:8001"),
+            ("http://[0:0:0:0:0:0:0:1]:8001", "http://[::1]:8001"),
         ] {
             assert_eq!(Origin::parse(text).unwrap().as_str(), origin);
         }
@@ -146,6 +154,9 @@ mod tests {
             "https://keys.example.com?x",
             "https://user@keys.example.com",
             "https://",
+            "https://keys.example.com:",
+            "https://keys.example.com:99999",
+            "http://127.0.0.1:0",
         ] {
             assert_eq!(Origin::parse(text), Err(BadOrigin::Form), "{text}");
         }

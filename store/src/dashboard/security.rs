@@ -1,20 +1,25 @@
 //! Settings → Security: the change of the password, and logging out everywhere.
 
+use std::time::Duration;
+
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::client::ClientAddress;
+use super::Dashboard;
 use super::pages::security as pages;
 use super::problem::Problem;
-use super::session::{Session, Signed, Token};
-use super::{Dashboard, login};
-use crate::db::NewSession;
-use crate::password::Password;
+use super::session::{Session, Signed, Tokens};
+use super::throttle::Who;
+use crate::clock::UnixMillis;
+use crate::db::{NewSession, PasswordChange, PasswordHash};
+use crate::password::{For, Password};
 
 const CHANGED: &str = "changed";
+/// How long a change is news.
+const NEWS: Duration = Duration::from_secs(60);
 /// What the audit log calls a change by somebody who did not know the password.
 const REFUSED: &str = "password_refused";
 
@@ -26,17 +31,25 @@ pub struct PasswordForm {
     repeat_password: Zeroizing<String>,
 }
 
-/// `GET /settings/security`
-pub async fn page(session: Session, RawQuery(query): RawQuery) -> Response {
-    let notice = (query.as_deref() == Some(CHANGED)).then_some(pages::CHANGED);
-    pages::page(StatusCode::OK, &session, notice, None)
+/// `GET /settings/security`. What it says after a change, no link makes it say.
+pub async fn page(
+    State(dashboard): State<Dashboard>,
+    session: Session,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut notice = None;
+    if query.as_deref() == Some(CHANGED) {
+        let hash = dashboard.database.password_of(session.user.clone()).await?;
+        let is_new = |hash: PasswordHash| UnixMillis::wall().since(hash.changed) < NEWS;
+        notice = hash.is_some_and(is_new).then_some(pages::CHANGED);
+    }
+    Ok(pages::page(StatusCode::OK, &session, notice, None))
 }
 
 /// `POST /settings/security/password`. The session gets a new token, all others
 /// end.
 pub async fn change_password(
     State(dashboard): State<Dashboard>,
-    address: ClientAddress,
     Signed {
         session,
         mut form,
@@ -55,40 +68,40 @@ pub async fn change_password(
         }
     };
     // Who found an open browser must not try passwords here without end.
-    let account = login::find(&dashboard, &session.email, address).await?;
-    if let Err(seconds) = login::allow(&dashboard, &session.email, address, account.as_ref()) {
+    if let Err(seconds) = dashboard.throttle.allow(Who::User(&session.user)) {
         let text = super::pages::login::too_many(seconds);
         let mut response = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         return Ok(response);
     }
-    let old = dashboard.database.password_of(session.user.clone()).await?;
+    let database = &dashboard.database;
+    let old = database.password_of(session.user.clone()).await?;
+    let old = old.map(|hash| hash.phc);
     let passwords = &dashboard.passwords;
-    let is_right = passwords.verify(old.as_deref(), form.current_password);
+    let is_right = passwords.verify(old.as_deref(), form.current_password, For::Known);
     let is_right = is_right.await?;
     let Some(old) = old.filter(|_| is_right) else {
-        let noted = dashboard
-            .database
-            .note_refused(session.user.clone(), REFUSED, client);
+        let noted = database.note_refused(session.user.clone(), REFUSED, client);
         noted.await?;
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     };
-    let phc = passwords.hash(new).await?;
-    let token = Token::new()?;
-    let renewed = NewSession {
-        digest: token.digest(),
-        ..session.named(client)
+    let tokens = Tokens::new()?;
+    let change = PasswordChange {
+        old,
+        new: passwords.hash(new).await?,
+        former: session.digest,
+        session: NewSession {
+            digest: tokens.session.digest(),
+            ..session.named(client)
+        },
+        device: tokens.device.digest(),
     };
-    let changed = dashboard.database.change_password((old, phc), renewed);
-    if changed.await?.is_err() {
+    if database.change_password(change).await?.is_err() {
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     }
     tracing::info!(user = %session.user, "password changed");
-    let cookie = [(
-        header::SET_COOKIE,
-        token.cookie(&dashboard.settings.origin)?,
-    )];
+    let cookies = tokens.cookies(&dashboard.settings.origin)?;
     let back = Redirect::to(&format!("/settings/security?{CHANGED}"));
-    Ok((cookie, back).into_response())
+    Ok((cookies, back).into_response())
 }

@@ -1,10 +1,10 @@
-//! The session of a browser: its cookie, the token in every form that proves
+//! The session of a browser: its cookies, the token in every form that proves
 //! that the form is of this session, and the reading of such forms.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use cookie::{Cookie, SameSite};
 use rekey_protocol::{Client, Digest, UserId};
 use serde::Deserialize;
@@ -21,6 +21,43 @@ use crate::http::{discard, read_body};
 
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
+
+/// How long a browser is known in which somebody has logged in.
+const DEVICE_LASTS: cookie::time::Duration = cookie::time::Duration::days(180);
+
+/// What a cookie is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jar {
+    /// Who is logged in.
+    Session,
+    /// That somebody has logged in in this browser before.
+    Device,
+}
+
+impl Jar {
+    /// With `__Host-` no other host, subdomain or plain-text page can set it
+    /// (RFC 6265bis, 4.1.3.2); browsers take that over TLS only.
+    fn name(self, origin: &Origin) -> &'static str {
+        match (self, origin.is_secure()) {
+            (Self::Session, true) => "__Host-rekey_session",
+            (Self::Session, false) => "rekey_session",
+            (Self::Device, true) => "__Host-rekey_device",
+            (Self::Device, false) => "rekey_device",
+        }
+    }
+
+    fn cookie<'a>(self, origin: &Origin, value: &'a str) -> Cookie<'a> {
+        let cookie = Cookie::build((self.name(origin), value))
+            .path("/")
+            .http_only(true)
+            .secure(origin.is_secure())
+            .same_site(SameSite::Lax);
+        match self {
+            Self::Session => cookie.build(),
+            Self::Device => cookie.max_age(DEVICE_LASTS).build(),
+        }
+    }
+}
 
 /// What only the browser knows.
 pub struct Token(Zeroizing<String>);
@@ -46,8 +83,8 @@ impl Token {
     }
 
     /// The one that a request bears, if it bears one.
-    pub fn of(headers: &HeaderMap, origin: &Origin) -> Option<Self> {
-        let name = cookie_name(origin);
+    pub fn of(headers: &HeaderMap, jar: Jar, origin: &Origin) -> Option<Self> {
+        let name = jar.name(origin);
         let texts = headers.get_all(header::COOKIE).iter();
         let texts = texts.filter_map(|value| value.to_str().ok());
         let mut ours = texts
@@ -60,34 +97,46 @@ impl Token {
     }
 
     /// The header that gives it to the browser.
-    pub fn cookie(&self, origin: &Origin) -> Result<HeaderValue, Problem> {
-        set_cookie(cookie(origin, self.0.as_str()))
+    pub fn cookie(&self, jar: Jar, origin: &Origin) -> Result<HeaderValue, Problem> {
+        set_cookie(jar.cookie(origin, self.0.as_str()))
     }
 }
 
-/// The header that takes the cookie from the browser.
-pub fn no_cookie(origin: &Origin) -> Result<HeaderValue, Problem> {
-    let mut gone = cookie(origin, "");
+/// The header that ends the browser's session.
+pub fn no_session(origin: &Origin) -> Result<HeaderValue, Problem> {
+    let mut gone = Jar::Session.cookie(origin, "");
     gone.make_removal();
     set_cookie(gone)
 }
 
-/// With `__Host-` no other host, subdomain or plain-text page can set it
-/// (RFC 6265bis, 4.1.3.2); browsers take that over TLS only.
-fn cookie_name(origin: &Origin) -> &'static str {
-    match origin.is_secure() {
-        true => "__Host-rekey_session",
-        false => "rekey_session",
-    }
+/// Both cookies of a browser in which somebody has just shown the password.
+pub struct Tokens {
+    /// Of the session that begins.
+    pub session: Token,
+    /// By which the browser is known from now on.
+    pub device: Token,
 }
 
-fn cookie<'a>(origin: &Origin, value: &'a str) -> Cookie<'a> {
-    Cookie::build((cookie_name(origin), value))
-        .path("/")
-        .http_only(true)
-        .secure(origin.is_secure())
-        .same_site(SameSite::Lax)
-        .build()
+impl Tokens {
+    /// New ones.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            session: Token::new()?,
+            device: Token::new()?,
+        })
+    }
+
+    /// The headers that give them to the browser.
+    pub fn cookies(
+        &self,
+        origin: &Origin,
+    ) -> Result<AppendHeaders<[(HeaderName, HeaderValue); 2]>, Problem> {
+        let session = self.session.cookie(Jar::Session, origin)?;
+        let device = self.device.cookie(Jar::Device, origin)?;
+        Ok(AppendHeaders(
+            [session, device].map(|cookie| (header::SET_COOKIE, cookie)),
+        ))
+    }
 }
 
 fn set_cookie(cookie: Cookie<'_>) -> Result<HeaderValue, Problem> {
@@ -122,7 +171,7 @@ impl Session {
     /// The session that a request bears, if that is not over.
     pub async fn find(headers: &HeaderMap, dashboard: &Dashboard) -> Result<Option<Self>, Problem> {
         let settings = &dashboard.settings;
-        let Some(token) = Token::of(headers, &settings.origin) else {
+        let Some(token) = Token::of(headers, Jar::Session, &settings.origin) else {
             return Ok(None);
         };
         let digest = token.digest();
@@ -228,7 +277,7 @@ mod tests {
     #[test]
     fn a_cookie_is_for_this_host_this_channel_and_no_script() {
         let token = Token::new().unwrap();
-        let shown = |text| token.cookie(&origin(text)).unwrap();
+        let shown = |text| token.cookie(Jar::Session, &origin(text)).unwrap();
         let secure = shown("https://keys.example.com");
         let text = secure.to_str().unwrap();
         assert!(secure.is_sensitive());
@@ -241,6 +290,15 @@ mod tests {
         let text = local.to_str().unwrap();
         assert!(text.starts_with("rekey_session="), "{text}");
         assert!(text.ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{text}");
+        let device = token.cookie(Jar::Device, &origin("https://keys.example.com"));
+        let text = device.unwrap();
+        let text = text.to_str().unwrap();
+        assert!(text.starts_with("__Host-rekey_device="), "{text}");
+        assert!(
+            text.contains("; HttpOnly; SameSite=Lax; Secure; Path=/"),
+            "{text}"
+        );
+        assert!(text.contains("Max-Age=15552000"), "{text}");
     }
 
     #[test]
@@ -254,7 +312,7 @@ mod tests {
             for cookie in cookies {
                 headers.append(header::COOKIE, cookie.parse().unwrap());
             }
-            Token::of(&headers, &origin).map(|found| found.digest() == token.digest())
+            Token::of(&headers, Jar::Session, &origin).map(|found| found.digest() == token.digest())
         };
         assert_eq!(find(&[&ours]), Some(true));
         assert_eq!(find(&[&format!("a=b; {ours}; c=d")]), Some(true));

@@ -21,10 +21,12 @@ pub struct DashboardArgs {
     /// --dashboard-listen, if that is loopback]
     #[arg(long, value_name = "URL", requires = "dashboard_listen")]
     pub dashboard_origin: Option<String>,
-    /// How many proxies of yours stand before the dashboard, each adding to
-    /// x-forwarded-for: log-ins are throttled by the address found there
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub dashboard_trusted_proxies: usize,
+    /// How many proxies of yours stand before the dashboard, each adding the address
+    /// of its client to x-forwarded-for: log-ins are throttled by the one found there.
+    /// Nobody else may be able to reach the listener, or they choose their address
+    /// [default: 0, where browsers reach it by http]
+    #[arg(long, value_name = "N", requires = "dashboard_listen")]
+    pub dashboard_trusted_proxies: Option<usize>,
     /// A log-in to the dashboard ends after so long without a request, 1s to 7days
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = lasting)]
     pub session_idle: Duration,
@@ -64,9 +66,19 @@ impl Settings {
                 "--dashboard-listen {listening} is no loopback address: say with --dashboard-origin how browsers reach it, such as https://keys.example.com"
             ),
         };
+        let trusted_proxies = match args.dashboard_trusted_proxies {
+            Some(count) => count,
+            None if !origin.is_secure() => 0,
+            // What speaks TLS is a proxy: throttled by its address, all log-ins
+            // of the world would share one budget.
+            None => bail!(
+                "--dashboard-origin {} means that something speaks TLS before the dashboard: say with --dashboard-trusted-proxies how many proxies add the client's address to x-forwarded-for (1 for one; 0 if none does)",
+                origin.as_str()
+            ),
+        };
         Ok(Self {
             origin,
-            trusted_proxies: args.dashboard_trusted_proxies,
+            trusted_proxies,
             limits: SessionLimits {
                 idle: args.session_idle,
                 max: args.session_max,

@@ -2,27 +2,40 @@
 //! neither one account nor many can be guessed at from one place or from many.
 //!
 //! Tries are counted, not failures: the answer to a throttled one must not tell
-//! whether there is such an account. An address from which a user has logged in
+//! whether there is such an account. A browser in which a user has logged in
 //! before has tries of its own, or a stranger could lock the user out.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::HashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
-use rekey_protocol::Digest;
+use rekey_protocol::{Digest, UserId};
 
 /// Tries of one account: so many at once, then one in so many seconds.
 const ACCOUNT: (NonZeroU32, Duration) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(60));
 /// Tries from one address.
 const ADDRESS: (NonZeroU32, Duration) = (NonZeroU32::new(30).unwrap(), Duration::from_secs(10));
-/// Accounts, and addresses, that are remembered at most.
-const REMEMBERED: usize = 100_000;
+/// Counters of accounts, and of addresses. A flood of names can neither make
+/// them more nor make them forget.
+const COUNTERS: usize = 1 << 18;
+
+/// Who tries.
+#[derive(Debug, Clone, Copy)]
+pub enum Who<'a> {
+    /// Anybody, by the address typed and the network address.
+    Stranger(&'a str, IpAddr),
+    /// A browser in which the account's user has logged in before.
+    Device(&'a Digest),
+    /// Somebody who is logged in as this user.
+    User(&'a UserId),
+}
 
 /// The tries so far. In memory: a restart forgives.
 pub struct Throttle<C: Clock = DefaultClock> {
@@ -46,15 +59,16 @@ impl<C: Clock + Clone> Throttle<C> {
     }
 
     /// Counts a try, or says in how many whole seconds there may be one.
-    /// `is_known`: the account's user has logged in from there before.
-    pub fn allow(&self, email: &str, address: IpAddr, is_known: bool) -> Result<(), u64> {
-        self.addresses.allow(&network(address))?;
-        let mut account = email.trim().to_ascii_lowercase();
-        if is_known {
-            account.push(' ');
-            account.push_str(&address.to_string());
-        }
-        self.accounts.allow(&Digest::of(account.as_bytes()))
+    pub fn allow(&self, who: Who<'_>) -> Result<(), u64> {
+        let account = match who {
+            Who::Stranger(email, address) => {
+                self.addresses.allow(&network(address))?;
+                Digest::of(email.trim().to_ascii_lowercase().as_bytes())
+            }
+            Who::Device(device) => *device,
+            Who::User(user) => Digest::of(user.as_str().as_bytes()),
+        };
+        self.accounts.allow(&account)
     }
 }
 
@@ -68,12 +82,9 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
-
-struct Limits<K: Hash + Eq + Clone, C: Clock> {
-    quota: Quota,
+struct Limits<K: Hash, C: Clock> {
     clock: C,
-    limiter: Mutex<Limiter<K, C>>,
+    limiter: RateLimiter<K, Counters<K>, C, NoOpMiddleware<C::Instant>>,
 }
 
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Limits<K, C> {
@@ -82,30 +93,50 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Limits<K, C> {
         let quota = Quota::with_period(every).unwrap_or(Quota::per_second(burst));
         let quota = quota.allow_burst(burst);
         Self {
-            limiter: Mutex::new(RateLimiter::hashmap_with_clock(quota, clock.clone())),
-            quota,
+            limiter: RateLimiter::new(quota, Counters::new(), clock.clone()),
             clock,
         }
     }
 
     fn allow(&self, key: &K) -> Result<(), u64> {
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        if limiter.len() >= REMEMBERED {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
-        }
-        // So many at work at once, each slowly: who is in an honest hurry
-        // among them must not be shut out by their number.
-        if limiter.len() >= REMEMBERED {
-            tracing::warn!("too many try to log in: the tries so far are forgotten");
-            *limiter = RateLimiter::hashmap_with_clock(self.quota, self.clock.clone());
-        }
-        limiter.check_key(key).map_err(|not_until| {
+        self.limiter.check_key(key).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
-            u64::try_from(wait.as_millis().div_ceil(1000))
-                .unwrap_or(u64::MAX)
-                .max(1)
+            let seconds = wait.as_millis().div_ceil(1000);
+            u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
         })
+    }
+}
+
+/// A fixed number of counters, found by a keyed hash: two that share one have
+/// fewer tries, and nobody can choose with whom to share.
+struct Counters<K> {
+    counters: Box<[InMemoryState]>,
+    hash: RandomState,
+    key: PhantomData<fn(&K)>,
+}
+
+impl<K> Counters<K> {
+    fn new() -> Self {
+        Self {
+            counters: (0..COUNTERS).map(|_| InMemoryState::default()).collect(),
+            hash: RandomState::new(),
+            key: PhantomData,
+        }
+    }
+}
+
+impl<K: Hash> StateStore for Counters<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, change: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let place = self.hash.hash_one(key) as usize % COUNTERS;
+        match self.counters.get(place) {
+            Some(counter) => counter.measure_and_replace(&NotKeyed::NonKey, change),
+            None => change(None).map(|(result, _)| result),
+        }
     }
 }
 
@@ -137,7 +168,7 @@ mod tests {
         let mut tries = 0..;
         let mut from_anywhere = |email: &str| {
             let from = stranger(tries.next().unwrap());
-            throttle.allow(email, from, false)
+            throttle.allow(Who::Stranger(email, from))
         };
         for _ in 0..10 {
             assert_eq!(from_anywhere("ann@example.com"), Ok(()));
@@ -155,7 +186,8 @@ mod tests {
     fn an_address_has_thirty_tries_over_all_accounts() {
         let (throttle, clock) = throttle();
         let try_from = |number: u32, from: &str| {
-            throttle.allow(&format!("{number}@example.com"), address(from), false)
+            let email = format!("{number}@example.com");
+            throttle.allow(Who::Stranger(&email, address(from)))
         };
         for number in 0..30 {
             assert_eq!(try_from(number, HOME), Ok(()));
@@ -166,45 +198,47 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         assert_eq!(try_from(31, HOME), Ok(()));
         for number in 0..30 {
-            assert_eq!(try_from(number, &format!("2001:db8::{number:x}")), Ok(()));
+            let from = format!("2001:db8::{number:x}");
+            assert_eq!(try_from(100 + number, &from), Ok(()));
         }
-        assert_eq!(try_from(30, "2001:db8::ffff"), Err(10));
-        assert_eq!(try_from(30, "2001:db8:0:1::"), Ok(()));
+        assert_eq!(try_from(130, "2001:db8::ffff"), Err(10));
+        assert_eq!(try_from(130, "2001:db8:0:1::"), Ok(()));
     }
 
     #[test]
-    fn strangers_do_not_lock_out_who_comes_from_home() {
+    fn strangers_do_not_lock_out_who_has_been_here_before() {
         let (throttle, _) = throttle();
+        let home = address(HOME);
         for number in 0..1000 {
-            let _ = throttle.allow("ann@example.com", stranger(number), false);
+            let _ = throttle.allow(Who::Stranger("ann@example.com", stranger(number)));
+            let _ = throttle.allow(Who::Stranger(&number.to_string(), home));
         }
         assert!(
             throttle
-                .allow("ann@example.com", address(HOME), false)
+                .allow(Who::Stranger("ann@example.com", home))
                 .is_err()
         );
-        assert_eq!(
-            throttle.allow("ann@example.com", address(HOME), true),
-            Ok(())
-        );
+        let (device, user) = (Digest::of(b"device"), "ann".parse().unwrap());
+        for who in [Who::Device(&device), Who::User(&user)] {
+            for _ in 0..10 {
+                assert_eq!(throttle.allow(who), Ok(()));
+            }
+            // Nor has a stolen browser more tries than others.
+            assert_eq!(throttle.allow(who), Err(60));
+        }
     }
 
     #[test]
-    fn i8_what_is_remembered_is_bounded() {
-        let (throttle, clock) = throttle();
-        let number_of = |limits: &Limits<IpAddr, _>| limits.limiter.lock().unwrap().len();
-        let count = REMEMBERED as u32 + 10;
-        for number in 0..count {
-            assert_eq!(
-                throttle.allow(&number.to_string(), stranger(number), false),
-                Ok(())
-            );
+    fn i8_a_flood_of_names_makes_nothing_forgotten() {
+        let (throttle, _) = throttle();
+        let ann = |from| throttle.allow(Who::Stranger("ann@example.com", stranger(from)));
+        for from in 0..10 {
+            assert_eq!(ann(from), Ok(()));
         }
-        assert!(number_of(&throttle.addresses) <= REMEMBERED);
-        clock.advance(Duration::from_secs(3600));
-        for number in 0..REMEMBERED as u32 {
-            let _ = throttle.allow(&number.to_string(), stranger(number), false);
+        for number in 0..200_000 {
+            let email = number.to_string();
+            let _ = throttle.allow(Who::Stranger(&email, stranger(number)));
         }
-        assert!(number_of(&throttle.addresses) <= REMEMBERED);
+        assert_eq!(ann(7_000_000), Err(60));
     }
 }

@@ -2,31 +2,32 @@
 //! half of it, each a read or a change of its own.
 
 use rekey_protocol::{Client, Digest, UserId};
+use rusqlite::Connection;
 
 use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
-use super::passwords::{self, Account, PasswordRefusal};
-use super::sessions::{self, NewSession, OpenSession, SessionLimits};
+use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
+use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::Kind;
 use super::{Database, ReadError, WriteError, audit};
 
 impl Database {
-    /// Whom an address belongs to, and whether they came from this client's
-    /// address before.
+    /// Whom an address belongs to, and whether they have logged in in this
+    /// browser before.
     pub async fn account(
         &self,
         email: String,
-        client_address: String,
+        device: Option<Digest>,
     ) -> Result<Option<Account>, ReadError> {
-        let read = self
-            .readers
-            .read(move |connection| passwords::account(connection, (&email, &client_address)));
-        read.await
+        let find = move |connection: &mut Connection| {
+            passwords::account(connection, (&email, device.as_ref()))
+        };
+        self.aside.read(find).await
     }
 
     /// The hash of a user's password.
-    pub async fn password_of(&self, user: UserId) -> Result<Option<String>, ReadError> {
+    pub async fn password_of(&self, user: UserId) -> Result<Option<PasswordHash>, ReadError> {
         let read = self
-            .readers
+            .aside
             .read(move |connection| passwords::of_user(connection, &user));
         read.await
     }
@@ -46,11 +47,10 @@ impl Database {
     /// See [`passwords::change`].
     pub async fn change_password(
         &self,
-        (old, new): (String, String),
-        session: NewSession,
+        change: passwords::Change,
     ) -> Result<Result<(), PasswordRefusal>, WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
-            passwords::change(transaction, now, (&old, &new), &session)
+            passwords::change(transaction, now, &change)
         });
         change.await
     }
@@ -64,8 +64,7 @@ impl Database {
         client: Client,
     ) -> Result<(), WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
-            let what = (action, audit::DASHBOARD);
-            audit::append_aside(transaction, now, &user, what, Some(&client))
+            audit::append_refused(transaction, now, &user, (action, &client))
         });
         change.await
     }
@@ -78,7 +77,7 @@ impl Database {
     ) -> Result<Option<OpenSession>, ReadError> {
         let now = self.clock.now();
         let read = self
-            .readers
+            .aside
             .read(move |connection| sessions::find(connection, now, limits, &digest));
         let Some(session) = read.await? else {
             return Ok(None);
@@ -97,13 +96,9 @@ impl Database {
     }
 
     /// See [`sessions::open`].
-    pub async fn open_session(
-        &self,
-        session: NewSession,
-        (phc, replaced): (String, Option<Digest>),
-    ) -> Result<bool, WriteError> {
+    pub async fn open_session(&self, log_in: LogIn) -> Result<bool, WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
-            sessions::open(transaction, now, &session, (&phc, replaced.as_ref()))
+            sessions::open(transaction, now, &log_in)
         });
         change.await
     }
@@ -124,7 +119,7 @@ impl Database {
     pub async fn overview(&self, user: UserId, limit: u32) -> Result<Overview, ReadError> {
         let (interval, now) = (self.interval, self.clock.now());
         let read = self
-            .readers
+            .aside
             .read(move |connection| own_key::overview(connection, now, interval, (&user, limit)));
         read.await
     }
@@ -155,10 +150,14 @@ impl Database {
     }
 
     /// See [`own_key::issue`].
-    pub async fn issue_own(&self, wish: Wish) -> Result<Result<Made, OwnRefusal>, WriteError> {
+    pub async fn issue_own(
+        &self,
+        wish: Wish,
+        shown: u64,
+    ) -> Result<Result<Made, OwnRefusal>, WriteError> {
         let interval = self.interval;
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
-            own_key::issue(transaction, now, interval, &wish)
+            own_key::issue(transaction, now, interval, (&wish, shown))
         });
         change.await
     }

@@ -11,6 +11,10 @@ use crate::clock::UnixMillis;
 /// The longest text of the network that is kept, in characters.
 const TEXT_MAX: usize = 128;
 
+/// Rows about refused tries of one account within an hour.
+const REFUSED_PER_HOUR: u32 = 10;
+const HOUR_MS: i64 = 3_600_000;
+
 /// The source of what a gateway asked for.
 pub const GATEWAY: &str = "gateway";
 /// The source of what the operator did.
@@ -110,15 +114,54 @@ pub fn list(
         .collect()
 }
 
-/// The last `limit` events of a user, newest first.
+/// The last `limit` events of a user but for refused tries, newest first.
 pub fn latest(
     connection: &Connection,
     user: &UserId,
     limit: u32,
 ) -> rusqlite::Result<Vec<AuditEvent>> {
-    let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE user_id = ?1
+         AND action NOT IN ('login_refused', 'password_refused') ORDER BY id DESC LIMIT ?2"
+    );
     let mut select = connection.prepare_cached(&sql)?;
     select.query_map((user.as_str(), limit), event)?.collect()
+}
+
+/// The last `limit` refused tries with a user's password, newest first.
+pub fn latest_refused(
+    connection: &Connection,
+    user: &UserId,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE user_id = ?1
+         AND action IN ('login_refused', 'password_refused') ORDER BY at_ms DESC, id DESC LIMIT ?2"
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    select.query_map((user.as_str(), limit), event)?.collect()
+}
+
+/// Adds a row about a refused try, unless there are enough of the last hour:
+/// who tries for ever must not fill the disk with rows that cannot be deleted.
+pub fn append_refused(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    (action, client): (&str, &Client),
+) -> rusqlite::Result<()> {
+    let told: u32 = transaction
+        .prepare_cached(
+            "SELECT count(*) FROM audit WHERE user_id = ?1 AND at_ms > ?2
+             AND action IN ('login_refused', 'password_refused')",
+        )?
+        .query_row((user.as_str(), now.0.saturating_sub(HOUR_MS)), |row| {
+            row.get(0)
+        })?;
+    match told < REFUSED_PER_HOUR {
+        true => append_aside(transaction, now, user, (action, DASHBOARD), Some(client)),
+        false => Ok(()),
+    }
 }
 
 /// The last thing that happened to the user's key.

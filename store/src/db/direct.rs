@@ -8,7 +8,7 @@ use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, U
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::lock::{Memo, Past, Record};
-use super::{Made, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
+use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
 use super::{keys, open, own_key, rotate, schema, users};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
@@ -153,6 +153,20 @@ impl Ledger {
         own_key::named(&self.connection, user)
     }
 
+    /// As [`super::Database::overview`].
+    pub fn overview(
+        &mut self,
+        (user, limit): (&UserId, u32),
+        now: UnixMillis,
+    ) -> rusqlite::Result<Overview> {
+        own_key::overview(&mut self.connection, now, self.interval, (user, limit))
+    }
+
+    /// The revision of the last change of the user's keys.
+    pub fn last_change(&self, user: &UserId) -> rusqlite::Result<u64> {
+        keys::last_change(&self.connection, user)
+    }
+
     /// As [`super::Database::rotate_own`].
     pub fn rotate_own(
         &mut self,
@@ -176,11 +190,11 @@ impl Ledger {
     /// As [`super::Database::issue_own`].
     pub fn issue_own(
         &mut self,
-        wish: &Wish,
+        (wish, shown): (&Wish, u64),
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction| own_key::issue(transaction, now, interval, wish))
+        self.change(|transaction| own_key::issue(transaction, now, interval, (wish, shown)))
     }
 
     /// As [`crate::feed::Records::changes_after`].

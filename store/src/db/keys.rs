@@ -172,7 +172,7 @@ pub fn revoke(
     };
     let revision = match &active {
         Some(digest) => end(transaction, now, &user, digest, (audit::ADMIN, None))?,
-        None => confirm(transaction, now, &user)?,
+        None => confirm(transaction, now, &user, which)?,
     };
     Ok(Ok(RevokeResponse {
         user_id: user,
@@ -185,11 +185,22 @@ pub fn revoke(
 /// it is now the operator's word as well: without that the user could go on
 /// making keys, which the operator just wanted to end. Returns the revision of
 /// the last change.
-fn confirm(transaction: &Connection, now: UnixMillis, user: &UserId) -> rusqlite::Result<u64> {
+fn confirm(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    which: &Revoke,
+) -> rusqlite::Result<u64> {
     let Some(last) = audit::latest_of_keys(transaction, user)? else {
         return Ok(0);
     };
-    if active_key(transaction, user)? == Some(None)
+    // An older key that is named is not what the user has ended.
+    let is_meant = match which {
+        Revoke::OfUser(_) => true,
+        Revoke::Key(digest) => last.old_digest == Some(*digest),
+    };
+    if is_meant
+        && active_key(transaction, user)? == Some(None)
         && last.action == REVOKED
         && last.source == audit::DASHBOARD
     {

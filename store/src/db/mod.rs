@@ -39,10 +39,10 @@ pub use import::{ImportError, Staging};
 pub use keys::{Resolved, Revoke, RevokeRefusal};
 pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
-pub use passwords::{Account, PasswordRefusal};
+pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
 pub use rotate::Rotated;
-pub use sessions::{NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
+pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
@@ -59,6 +59,9 @@ const READERS_PER_CORE: usize = 2;
 pub struct Database {
     writer: Writer,
     readers: Readers,
+    /// For the dashboard: however many strangers look at it, key checks find a
+    /// connection.
+    aside: Readers,
     clock: Arc<Clock>,
     interval: RotationInterval,
     metrics: Arc<Metrics>,
@@ -112,6 +115,7 @@ impl Database {
         let opened = open::open(path, accept_restore)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
+        let aside = Readers::open(&opened.path, 1)?;
         let clock = Arc::new(Clock::not_before(opened.time));
         metrics.set_revision(opened.revision);
         // S9: until then it is only supposed what former lives have granted.
@@ -142,6 +146,7 @@ impl Database {
         let database = Self {
             writer,
             readers,
+            aside,
             clock,
             interval,
             metrics,

@@ -237,6 +237,7 @@ pub fn begin_incarnation(
         transaction.execute("UPDATE meta SET accepted_before = revision", [])?;
         // Who logged out since the backup stays out.
         transaction.execute("DELETE FROM sessions", [])?;
+        transaction.execute("DELETE FROM devices", [])?;
     }
     transaction.commit()?;
     Ok((revision, time))

@@ -47,8 +47,10 @@ pub enum OwnRefusal {
     TicketUsed,
     /// There is no active key.
     NoKey,
-    /// The active key is not the one that the form was about.
+    /// Something has happened to the key since the form was made.
     OtherKey,
+    /// The new key was revoked before it could be shown.
+    DeadAlready,
     /// Too early; whole seconds to wait.
     RateLimited(u64),
     /// Too early, and the day's keys that need not wait are used up; whole
@@ -83,10 +85,14 @@ pub struct Overview {
     pub rotated: Option<AuditEvent>,
     /// Whole seconds until the next rotation; `None`: at once.
     pub rotation_wait: Option<u64>,
+    /// The revision of the last change of the keys.
+    pub last_change: u64,
     /// Without an active key: whether the user may make one.
     pub issue: Result<(), OwnRefusal>,
-    /// The last events, newest first.
+    /// The last events but for refused tries, newest first.
     pub events: Vec<AuditEvent>,
+    /// The last refused tries, newest first.
+    pub refused: Vec<AuditEvent>,
 }
 
 /// Replaces the active key, if it is still the one of revision `shown`.
@@ -154,13 +160,13 @@ pub fn revoke(
     }
 }
 
-/// Makes a new key for a user who has revoked the last one, and begins the hour
-/// anew.
+/// Makes a new key for a user who has revoked the last one, at revision `shown`,
+/// and begins the hour anew.
 pub fn issue(
     transaction: &Connection,
     now: UnixMillis,
     interval: RotationInterval,
-    wish: &Wish,
+    (wish, shown): (&Wish, u64),
 ) -> rusqlite::Result<Result<Made, OwnRefusal>> {
     if rotate::recorded(transaction, wish.ticket)?.is_some() {
         return Ok(Err(OwnRefusal::TicketUsed));
@@ -168,6 +174,9 @@ pub fn issue(
     let last = audit::latest_of_keys(transaction, &wish.user)?;
     if let Err(refusal) = may_issue(transaction, now, interval, (&wish.user, last.as_ref()))? {
         return Ok(Err(refusal));
+    }
+    if last.as_ref().is_none_or(|last| last.revision != shown) {
+        return Ok(Err(OwnRefusal::OtherKey));
     }
     let revision = next_revision(transaction, now)?;
     let (new, hint) = (&wish.new_digest, Some(wish.hint.as_str()));
@@ -204,6 +213,7 @@ pub fn overview(
     let key = active(&snapshot, user)?;
     let last = audit::latest_of_keys(&snapshot, user)?;
     let issue = may_issue(&snapshot, now, interval, (user, last.as_ref()))?;
+    let last_change = last.as_ref().map_or(0, |event| event.revision);
     let made = last.filter(|event| {
         let digest = key.as_ref().map(|key| key.digest);
         event.new_digest.is_some() && event.new_digest == digest
@@ -212,8 +222,10 @@ pub fn overview(
         made,
         rotated: audit::latest_rotation(&snapshot, user)?,
         rotation_wait: interval.retry_after(users::last_rotated(&snapshot, user)?, now),
+        last_change,
         issue,
         events: audit::latest(&snapshot, user, limit)?,
+        refused: audit::latest_refused(&snapshot, user, limit / 4)?,
         key,
     })
 }

@@ -1,6 +1,6 @@
 //! Who may log in: the users' password hashes. Knows no password.
 
-use rekey_protocol::{Client, UserId};
+use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{audit, columns, sessions, users};
@@ -13,8 +13,17 @@ pub struct Account {
     pub user: UserId,
     /// The hash of the password, as a PHC string; `None`: cannot log in.
     pub phc: Option<String>,
-    /// Whether the user has logged in from this client's address before.
-    pub is_known_address: bool,
+    /// Whether the user has logged in in this browser before.
+    pub is_known_device: bool,
+}
+
+/// The hash of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    /// As a PHC string.
+    pub phc: String,
+    /// When it was set.
+    pub changed: UnixMillis,
 }
 
 /// Why a password cannot be set.
@@ -24,36 +33,41 @@ pub enum PasswordRefusal {
     UnknownUser,
     /// The user has no address to log in with.
     NoEmail,
-    /// The password was changed since it was checked.
+    /// The password was changed, or the session ended, since it was checked.
     Changed,
 }
 
 /// Finds an account by its address, whatever the case of its letters.
 pub fn account(
     connection: &Connection,
-    (email, client_address): (&str, &str),
+    (email, device): (&str, Option<&Digest>),
 ) -> rusqlite::Result<Option<Account>> {
     connection
         .prepare_cached(
-            "SELECT u.user_id, p.phc, EXISTS (SELECT 1 FROM audit a WHERE a.user_id = u.user_id
-                    AND a.action = 'login' AND a.client_address = ?2)
+            "SELECT u.user_id, p.phc,
+                    EXISTS (SELECT 1 FROM devices d WHERE d.digest = ?2 AND d.user_id = u.user_id)
              FROM users u LEFT JOIN passwords p USING (user_id) WHERE u.email = ?1",
         )?
-        .query_row([email, client_address], |row| {
+        .query_row((email, device.map(Digest::as_bytes)), |row| {
             Ok(Account {
                 user: columns::user(row, 0)?,
                 phc: row.get(1)?,
-                is_known_address: row.get(2)?,
+                is_known_device: row.get(2)?,
             })
         })
         .optional()
 }
 
 /// The hash of a user's password.
-pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<String>> {
+pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<PasswordHash>> {
     connection
-        .prepare_cached("SELECT phc FROM passwords WHERE user_id = ?1")?
-        .query_row([user.as_str()], |row| row.get(0))
+        .prepare_cached("SELECT phc, changed_ms FROM passwords WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| {
+            Ok(PasswordHash {
+                phc: row.get(0)?,
+                changed: UnixMillis(row.get(1)?),
+            })
+        })
         .optional()
 }
 
@@ -79,34 +93,40 @@ pub fn set(
     Ok(Ok(()))
 }
 
-/// The user changes the password that was just checked to be `old`; all other
-/// sessions end, and this one goes on as `session`.
+/// A change of a user's password, by somebody who is logged in.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The hash of the password that was shown.
+    pub old: String,
+    /// The hash of the new one.
+    pub new: String,
+    /// The session that asked.
+    pub former: Digest,
+    /// What it goes on as.
+    pub session: sessions::NewSession,
+    /// What the browser is to be known by from now on.
+    pub device: Digest,
+}
+
+/// Changes a password and ends all other sessions.
 pub fn change(
     transaction: &Connection,
     now: UnixMillis,
-    (old, new): (&str, &str),
-    session: &sessions::NewSession,
+    change: &Change,
 ) -> rusqlite::Result<Result<(), PasswordRefusal>> {
-    let user = &session.user;
-    if of_user(transaction, user)?.as_deref() != Some(old) {
+    let user = &change.session.user;
+    let phc = of_user(transaction, user)?.map(|hash| hash.phc);
+    // Who was logged out while the passwords were hashed stays out.
+    if phc.as_ref() != Some(&change.old) || !sessions::delete(transaction, &change.former)? {
         return Ok(Err(PasswordRefusal::Changed));
     }
-    put(transaction, now, user, new)?;
+    put(transaction, now, user, &change.new)?;
     sessions::close_all(transaction, user)?;
-    sessions::insert(transaction, now, session)?;
-    note(transaction, now, user, "password_changed", &session.client)?;
+    sessions::insert(transaction, now, &change.session)?;
+    sessions::remember(transaction, now, user, &change.device)?;
+    let what = ("password_changed", audit::DASHBOARD);
+    audit::append_aside(transaction, now, user, what, Some(&change.session.client))?;
     Ok(Ok(()))
-}
-
-fn note(
-    transaction: &Connection,
-    now: UnixMillis,
-    user: &UserId,
-    action: &str,
-    client: &Client,
-) -> rusqlite::Result<()> {
-    let what = (action, audit::DASHBOARD);
-    audit::append_aside(transaction, now, user, what, Some(client))
 }
 
 /// Sets or replaces the hash.

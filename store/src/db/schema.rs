@@ -108,15 +108,25 @@ CREATE TABLE sessions (
     seen_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_user ON sessions (user_id, created_ms);
+CREATE INDEX sessions_by_age ON sessions (created_ms);
+
+-- The browsers in which a user has logged in before.
+CREATE TABLE devices (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    user_id TEXT NOT NULL REFERENCES users (user_id),
+    seen_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX devices_by_user ON devices (user_id, seen_ms);
 
 -- What happened to a user's keys, among all the log-ins.
 CREATE INDEX audit_of_keys ON audit (user_id, id)
     WHERE old_digest IS NOT NULL OR new_digest IS NOT NULL;
--- The keys that a user made in the dashboard without having one, to count them.
+-- The keys that a user made after Revoke now, to count them.
 CREATE INDEX audit_self_issued ON audit (user_id, at_ms)
     WHERE action = 'issued' AND source = 'dashboard';
--- From where a user has logged in before.
-CREATE INDEX audit_logins ON audit (user_id, client_address) WHERE action = 'login';
+-- Refused tries with a password, to count them and to show them apart.
+CREATE INDEX audit_refused ON audit (user_id, at_ms)
+    WHERE action IN ('login_refused', 'password_refused');
 ";
 
 /// Refuses what is no database of ours, or of a newer version; reads only.

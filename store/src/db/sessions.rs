@@ -13,6 +13,8 @@ use crate::clock::UnixMillis;
 pub const SESSION_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Sessions that one user may have; a further one ends the oldest.
 const PER_USER: u32 = 20;
+/// Browsers that are remembered of one user.
+const DEVICES_PER_USER: u32 = 20;
 /// Expired sessions deleted at a time.
 const PRUNED_AT_ONCE: u32 = 10_000;
 
@@ -47,6 +49,21 @@ pub struct NewSession {
     pub client: Client,
 }
 
+/// A log-in that has been found right.
+#[derive(Debug, Clone)]
+pub struct LogIn {
+    /// Its session.
+    pub session: NewSession,
+    /// The hash of the password that was shown.
+    pub phc: String,
+    /// The session that the browser had.
+    pub former: Option<Digest>,
+    /// What the browser is to be known by from now on.
+    pub device: Digest,
+    /// What it was known by.
+    pub former_device: Option<Digest>,
+}
+
 /// A session that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {
@@ -58,7 +75,8 @@ pub struct OpenSession {
     pub seen: UnixMillis,
 }
 
-/// Finds a session that is not over.
+/// Finds a session that is not over. One of the future is: the clock was wrong
+/// when it began, and nobody knows how old it is.
 pub fn find(
     connection: &Connection,
     now: UnixMillis,
@@ -70,9 +88,10 @@ pub fn find(
         .prepare_cached(
             "SELECT s.user_id, coalesce(u.email, ''), s.seen_ms
              FROM sessions s JOIN users u USING (user_id)
-             WHERE s.digest = ?1 AND s.created_ms > ?2 AND s.seen_ms > ?3",
+             WHERE s.digest = ?1 AND s.created_ms > ?2 AND s.seen_ms > ?3
+               AND s.created_ms <= ?4 AND s.seen_ms <= ?4",
         )?
-        .query_row((digest.as_bytes(), created, seen), |row| {
+        .query_row((digest.as_bytes(), created, seen, now.0), |row| {
             Ok(OpenSession {
                 user: columns::user(row, 0)?,
                 email: row.get(1)?,
@@ -82,19 +101,17 @@ pub fn find(
         .optional()
 }
 
-/// Begins a session for who has just shown the password of this hash, and ends
-/// the one that the browser had. `false`: the password was changed since.
-pub fn open(
-    transaction: &Connection,
-    now: UnixMillis,
-    session: &NewSession,
-    (phc, replaced): (&str, Option<&Digest>),
-) -> rusqlite::Result<bool> {
-    if passwords::of_user(transaction, &session.user)?.as_deref() != Some(phc) {
+/// Begins a session, and ends the one that the browser had. `false`: the
+/// password was changed since it was shown.
+pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqlite::Result<bool> {
+    let session = &log_in.session;
+    let user = &session.user;
+    let phc = passwords::of_user(transaction, user)?.map(|hash| hash.phc);
+    if phc.as_ref() != Some(&log_in.phc) {
         return Ok(false);
     }
-    if let Some(replaced) = replaced {
-        delete(transaction, replaced)?;
+    if let Some(former) = &log_in.former {
+        delete(transaction, former)?;
     }
     insert(transaction, now, session)?;
     transaction
@@ -102,10 +119,35 @@ pub fn open(
             "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions
              WHERE user_id = ?1 ORDER BY created_ms DESC LIMIT -1 OFFSET ?2)",
         )?
-        .execute((session.user.as_str(), PER_USER))?;
-    let (user, client) = (&session.user, Some(&session.client));
-    audit::append_aside(transaction, now, user, ("login", audit::DASHBOARD), client)?;
+        .execute((user.as_str(), PER_USER))?;
+    if let Some(former) = &log_in.former_device {
+        transaction
+            .prepare_cached("DELETE FROM devices WHERE digest = ?1 AND user_id = ?2")?
+            .execute((former.as_bytes(), user.as_str()))?;
+    }
+    remember(transaction, now, user, &log_in.device)?;
+    let (what, client) = (("login", audit::DASHBOARD), Some(&session.client));
+    audit::append_aside(transaction, now, user, what, client)?;
     Ok(true)
+}
+
+/// Notes that a user has logged in in this browser.
+pub fn remember(
+    transaction: &Connection,
+    now: UnixMillis,
+    user: &UserId,
+    device: &Digest,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO devices (digest, user_id, seen_ms) VALUES (?1, ?2, ?3)")?
+        .execute((device.as_bytes(), user.as_str(), now.0))?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM devices WHERE digest IN (SELECT digest FROM devices
+             WHERE user_id = ?1 ORDER BY seen_ms DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute((user.as_str(), DEVICES_PER_USER))
+        .map(drop)
 }
 
 /// Adds a session.
@@ -151,19 +193,23 @@ pub fn close(
     audit::append_aside(transaction, now, &session.user, what, client)
 }
 
-/// Ends all sessions of a user.
+/// Ends all sessions of a user, and forgets in which browsers there were any.
 pub fn close_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?
-        .execute([user.as_str()])
-        .map(drop)
+    for sql in [
+        "DELETE FROM sessions WHERE user_id = ?1",
+        "DELETE FROM devices WHERE user_id = ?1",
+    ] {
+        transaction.prepare_cached(sql)?.execute([user.as_str()])?;
+    }
+    Ok(())
 }
 
-fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<()> {
-    transaction
+/// Ends a session; whether there was one.
+pub fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    let deleted = transaction
         .prepare_cached("DELETE FROM sessions WHERE digest = ?1")?
-        .execute([digest.as_bytes()])
-        .map(drop)
+        .execute([digest.as_bytes()])?;
+    Ok(deleted > 0)
 }
 
 /// Deletes sessions that are over by any limits.
@@ -179,4 +225,94 @@ pub fn prune(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> 
         )?
         .execute((any.over_at(now).0, PRUNED_AT_ONCE))
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PasswordChange, PasswordRefusal, schema};
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Duration::from_secs(60),
+        max: Duration::from_secs(3600),
+    };
+
+    fn database() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES ('u', 'u@example.com', 1, NULL);
+                 INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
+            )
+            .unwrap();
+        passwords::put(&connection, NOW, &user(), "old").unwrap();
+        connection
+    }
+
+    fn user() -> UserId {
+        "u".parse().unwrap()
+    }
+
+    fn session(name: u8) -> NewSession {
+        NewSession {
+            digest: Digest::from_bytes([name; 32]),
+            user: user(),
+            client: Client::default(),
+        }
+    }
+
+    fn is_open(database: &Connection, name: u8, now: UnixMillis) -> bool {
+        let digest = Digest::from_bytes([name; 32]);
+        find(database, now, LIMITS, &digest).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_session_of_a_clock_that_was_ahead_is_over() {
+        let database = database();
+        let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+        insert(&database, later(86_400), &session(1)).unwrap();
+        assert!(is_open(&database, 1, later(86_400)));
+        assert!(!is_open(&database, 1, NOW));
+        // As is one that was only seen then.
+        insert(&database, NOW, &session(2)).unwrap();
+        assert!(is_open(&database, 2, NOW));
+        touch(&database, later(86_400), &session(2).digest).unwrap();
+        assert!(!is_open(&database, 2, later(60)));
+    }
+
+    #[test]
+    fn a_change_of_the_password_does_not_outlive_a_log_out() {
+        let database = database();
+        let change = PasswordChange {
+            old: "old".into(),
+            new: "new".into(),
+            former: session(1).digest,
+            session: session(2),
+            device: Digest::from_bytes([9; 32]),
+        };
+        let make = || passwords::change(&database, NOW, &change).unwrap();
+        insert(&database, NOW, &session(1)).unwrap();
+        close(&database, NOW, &session(3), true).unwrap();
+        assert_eq!(make(), Err(PasswordRefusal::Changed));
+        assert!(!is_open(&database, 2, NOW));
+        insert(&database, NOW, &session(1)).unwrap();
+        assert_eq!(make(), Ok(()));
+        assert!(is_open(&database, 2, NOW) && !is_open(&database, 1, NOW));
+    }
+
+    #[test]
+    fn i8_a_user_has_so_many_browsers() {
+        let database = database();
+        for number in 0..2 * DEVICES_PER_USER {
+            let device = Digest::of(&number.to_be_bytes());
+            let at = NOW.plus(Duration::from_secs(number.into()));
+            remember(&database, at, &user(), &device).unwrap();
+        }
+        let count: u32 = database
+            .query_row("SELECT count(*) FROM devices", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, DEVICES_PER_USER);
+    }
 }

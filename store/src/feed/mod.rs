@@ -99,6 +99,12 @@ impl Feed {
         self.0.lock().is_restored()
     }
 
+    /// Whether no gateway can accept what was revoked up to `revision`.
+    pub fn is_open(&self, revision: u64) -> bool {
+        let now = self.0.now();
+        self.0.lock().barrier(now, revision) == Barrier::Open
+    }
+
     /// Waits until no gateway can accept what was revoked up to `revision`
     /// (S7). It takes as long as the longest lease under way with its margin,
     /// at most.

@@ -1,11 +1,14 @@
 //! What the tests share: fleets, clients, and faults to put between them.
 
+pub mod browser;
 pub mod client;
+pub mod dashboard;
 pub mod fleet;
 pub mod http1;
 pub mod http2;
 pub mod moments;
 pub mod network;
+pub mod pages;
 pub mod raw_http;
 pub mod scripted_store;
 pub mod store_view;

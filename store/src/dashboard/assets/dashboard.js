@@ -43,7 +43,10 @@ for (const clock of document.querySelectorAll("[data-countdown]")) {
     const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
     const two = (number) => String(number).padStart(2, "0");
     clock.textContent = two(Math.floor(left / 60)) + ":" + two(left % 60);
-    if (left === 0) clearInterval(timer);
+    if (left > 0) return;
+    clearInterval(timer);
+    const told = clock.closest("#next-rotation");
+    if (told) told.textContent = "Possible now.";
   };
   const timer = setInterval(tick, 250);
 }

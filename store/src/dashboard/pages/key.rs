@@ -17,21 +17,25 @@ const RATE_LIMITED: &str =
     "You can only regenerate your API key once per hour. Please try again later.";
 const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
 const MADE: &str = "Your new API key works from now on.";
-const TICKET_USED: &str = "This form was used already. The new key was shown in the answer to its \
-    first use, and it cannot be shown again. If you did not see it, revoke the key: you can make \
-    a new one right after.";
+const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \
+    use, and it cannot be shown again. If you did not see it, revoke the key: you can make a new \
+    one right after.";
 
 /// Settings → Profile.
-pub fn profile(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
+/// `is_dead`: no gateway accepts any key before the last change.
+pub fn profile(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Response {
     let content = html! {
         section.card aria-labelledby="key-title" {
             h2 #key-title { "API key" }
             @match &overview.key {
                 Some(key) => (active(key, overview)),
-                None => (without_key(session, overview, ticket)),
+                None => (without_key(session, overview, is_dead, ticket)),
             }
         }
-        (activity(&overview.events))
+        (activity("events", "Recent activity", &overview.events))
+        @if !overview.refused.is_empty() {
+            (activity("refused", "Refused log-ins", &overview.refused))
+        }
     };
     respond(
         StatusCode::OK,
@@ -71,18 +75,27 @@ fn active(key: &OwnKey, overview: &Overview) -> Markup {
     }
 }
 
-fn without_key(session: &Session, overview: &Overview, ticket: Ticket) -> Markup {
+fn without_key(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Markup {
     html! {
-        p { strong { "You have no active API key." } " Requests to the API are refused." }
+        p {
+            strong { "You have no active API key." } " "
+            @if is_dead {
+                "Requests to the API are refused."
+            } @else {
+                "The last one is revoked, but not all gateways have confirmed it yet: one that is "
+                "cut off may go on accepting it, for half a minute at most. Load this page again "
+                "to see."
+            }
+        }
         @match overview.issue {
-            Ok(()) => (new_key_form(session, ticket)),
+            Ok(()) => (new_key_form(session, overview.last_change, ticket)),
             Err(OwnRefusal::AtOnceUsedUp(seconds)) => (used_up(seconds)),
             Err(refusal) => p { (text(refusal)) },
         }
     }
 }
 
-fn new_key_form(session: &Session, ticket: Ticket) -> Markup {
+fn new_key_form(session: &Session, last_change: u64, ticket: Ticket) -> Markup {
     html! {
         p {
             "You revoked the last one yourself, so you can make a new one now. At once, that is "
@@ -91,6 +104,7 @@ fn new_key_form(session: &Session, ticket: Ticket) -> Markup {
         form.actions method="post" action="/settings/profile/new-key" {
             (csrf(session))
             (hidden("ticket", &ticket.to_string()))
+            (hidden("key", &last_change.to_string()))
             button #new-key type="submit" { "Make a new API key" }
         }
     }
@@ -99,17 +113,18 @@ fn new_key_form(session: &Session, ticket: Ticket) -> Markup {
 fn used_up(seconds: u64) -> Markup {
     html! {
         p #next-rotation {
-            "You have made " (AT_ONCE_PER_DAY) " keys at once within a day. The next one is possible "
+            "You have made " (AT_ONCE_PER_DAY) " keys after Revoke now within a day. The next one is possible "
             (countdown(seconds)) "."
         }
     }
 }
 
-fn activity(events: &[AuditEvent]) -> Markup {
+fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
+    let title_id = format!("{id}-title");
     html! {
-        section.card aria-labelledby="events-title" {
-            h2 #events-title { "Recent activity" }
-            table #events aria-labelledby="events-title" {
+        section.card aria-labelledby=(title_id) {
+            h2 id=(title_id) { (title) }
+            table id=(id) aria-labelledby=(title_id) {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "From" } } }
                 tbody {
                     @for event in events {
@@ -128,7 +143,7 @@ fn activity(events: &[AuditEvent]) -> Markup {
 /// Before a regeneration: what will break.
 pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Response {
     let content = html! {
-        div.card {
+        div.card.settling {
             p {
                 "The key " code { (masked(key.hint.as_deref())) }
                 " stops working at once, wherever it is used, and a new one takes its place."
@@ -142,6 +157,7 @@ pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Re
             }
             h2 { "After regenerating" }
             (afterwards())
+            (patience())
             form.actions method="post" action="/settings/profile/regenerate" {
                 (csrf(session))
                 (hidden("ticket", &ticket.to_string()))
@@ -161,7 +177,7 @@ pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Re
 /// Before an emergency's revocation.
 pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
     let content = html! {
-        div.card {
+        div.card.settling {
             p {
                 "For emergencies. The key " code { (masked(key.hint.as_deref())) }
                 " is dead on every gateway when the next page is here, and "
@@ -172,6 +188,7 @@ pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
                 "You can do this at any time. The first new key after it can be made at once, "
                 (AT_ONCE_PER_DAY) " times a day at most; both are in the audit log."
             }
+            (patience())
             form.actions method="post" action="/settings/profile/revoke" {
                 (csrf(session))
                 (hidden("key", &key.revision.to_string()))
@@ -190,11 +207,11 @@ pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
 pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
     let content = html! {
         (super::notice("Your API key is revoked. No gateway accepts it any more."))
-        div.card {
+        div.card.settling {
             @match &overview.key {
                 // The page was left open, and a new key was made elsewhere.
                 Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
-                None => (without_key(session, overview, ticket)),
+                None => (without_key(session, overview, true, ticket)),
             }
             p { (back()) }
         }
@@ -209,7 +226,7 @@ pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Respon
 pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
     let content = html! {
         (super::notice(if replaced { REGENERATED } else { MADE }))
-        div.card {
+        div.card.settling {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }
                 button #copy type="button" hidden { "Copy" }
@@ -260,10 +277,14 @@ fn text(refusal: OwnRefusal) -> &'static str {
         OwnRefusal::RateLimited(_) => RATE_LIMITED,
         OwnRefusal::AtOnceUsedUp(_) => "No new key can be made at once any more today.",
         OwnRefusal::TicketUsed => TICKET_USED,
+        OwnRefusal::DeadAlready => {
+            "The new key was made and revoked again, here in another window or by whoever runs \
+             this API, before it could be shown. Your old key is invalid, too."
+        }
         OwnRefusal::NoKey => "You have no active API key. Nothing was changed.",
         OwnRefusal::OtherKey => {
-            "Your key was replaced since this page was opened, here or through the API. Your \
-             present key was left alone; open the page anew to change it."
+            "Your key was replaced or revoked since this page was opened, here or through the API. \
+             Nothing was changed; open your profile to see how things are."
         }
         OwnRefusal::HasKey => "You have an active API key already. Nothing was changed.",
         OwnRefusal::NotByUser => {
@@ -279,6 +300,15 @@ fn afterwards() -> Markup {
             li { strong { "Update environment variables" } " in all deployments" }
             li { strong { "Test" } " that everything works with the new key" }
             li { strong { "Remove" } " any stored copies of the old key" }
+        }
+    }
+}
+
+fn patience() -> Markup {
+    html! {
+        p.hint {
+            "The next page comes when every gateway has confirmed it: usually at once, after half a "
+            "minute at most where one is cut off."
         }
     }
 }

@@ -8,6 +8,8 @@ use super::{error, outside, respond};
 
 /// Alike for an unknown address, a wrong password, and a user without one.
 pub const WRONG: &str = "E-mail or password is wrong.";
+/// Too many wait for their turn.
+pub const BUSY: &str = "Too many log-ins are waiting. Nothing was tried; try again in a moment.";
 const LOGGED_OUT: &str = "You were logged out, by yourself or because the time was over. \
     Nothing was changed. Log in and try again.";
 

@@ -74,7 +74,9 @@ impl Store {
     }
 
     fn issue(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
-        self.ledger.issue_own(wish, self.now).unwrap().result
+        let shown = self.ledger.last_change(&user()).unwrap();
+        let issued = self.ledger.issue_own((wish, shown), self.now);
+        issued.unwrap().result
     }
 
     /// Through the API, by the active key.
@@ -220,4 +222,37 @@ fn whom_the_operator_revoked_gets_no_key_by_himself() {
     issued.unwrap().result.unwrap();
     // The key that the operator gave is the user's own to revoke.
     store.emergency().unwrap();
+}
+
+#[test]
+fn a_form_for_a_new_key_is_about_one_revocation() {
+    let mut store = Store::new();
+    let shown = store.shown();
+    store.revoke(shown).unwrap();
+    let stale = store.ledger.last_change(&user()).unwrap();
+    let wish = store.wish();
+    let made = store.issue(&wish).unwrap();
+    store.revoke(made.revision).unwrap();
+    // Whatever became of the record of its ticket.
+    let wish = store.wish();
+    let issued = store.ledger.issue_own((&wish, stale), store.now).unwrap();
+    assert_eq!(issued.result, Err(OwnRefusal::OtherKey));
+    store.issue(&wish).unwrap();
+}
+
+#[test]
+fn an_operators_word_about_an_older_key_is_none_about_the_last() {
+    let mut store = Store::new();
+    let old = store.ledger.own_key(&user()).unwrap().unwrap().0;
+    assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
+    let (last, shown) = store.ledger.own_key(&user()).unwrap().unwrap();
+    store.revoke(shown).unwrap();
+    let mut revoke = |digest| {
+        let revoked = store.ledger.revoke(&Revoke::Key(digest), store.now);
+        assert!(!revoked.unwrap().result.unwrap().revoked);
+        let overview = store.ledger.overview((&user(), 20), store.now);
+        overview.unwrap().issue
+    };
+    assert_eq!(revoke(old), Ok(()));
+    assert_eq!(revoke(last), Err(OwnRefusal::NotByUser));
 }

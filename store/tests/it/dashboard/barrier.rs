@@ -9,7 +9,7 @@ use rekey_protocol::Digest;
 
 use super::person::{Form, Person};
 use super::regenerate::{conflicts, is_state, shown};
-use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, forged, logged_in, start};
+use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, logged_in, start};
 use crate::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Answer, Home, Store, await_some, fresh_digest};
 
@@ -80,7 +80,29 @@ fn s7_a_gateway_that_is_gone_costs_its_lease() {
         scope.spawn(|| waited(&eve.submit(&last)));
         let count = "SELECT count(*) FROM audit WHERE action = 'revoked'";
         await_some(|| (home.count(count) == 2).then_some(()));
-        waited(&eve.submit(&forged(&eve, NEW_KEY)));
+        let profile = eve.get(PROFILE);
+        let told = "not all gateways have confirmed it yet";
+        assert!(profile.text.contains(told), "{}", profile.text);
+        waited(&eve.submit(&profile.form(NEW_KEY)));
+    });
+}
+
+#[test]
+fn a_key_that_was_revoked_while_its_page_waited_is_not_shown_as_good() {
+    let home = Home::new();
+    let store = start(&home);
+    let user = add_user(&store, "ann");
+    let ann = logged_in(&store, "ann");
+    let form = ann.regeneration();
+    Gateway::new(LEASE).follow(&store);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| ann.submit(&form));
+        await_some(|| {
+            let state = &store.resolve(&user.digest).json()["state"];
+            (state == "revoked").then_some(())
+        });
+        store.admin("POST", "/v1/keys/revoke", Some(r#"{"user_id":"ann"}"#));
+        conflicts(&sending.join().unwrap(), "The new key was made and revoked");
     });
 }
 

@@ -122,6 +122,7 @@ fn over_tls_the_cookie_is_bound_to_host_and_channel() {
     drop(free);
     let origin = "https://keys.example.com";
     let mut command = home.serve_with("--dashboard-listen", &address);
+    command.args(["--dashboard-trusted-proxies", "0"]);
     let store = home.start_as(command.args(["--dashboard-origin", origin]));
     assert_eq!(store.dashboard_url.as_deref(), Some(origin));
     add_user(&store, "ann");

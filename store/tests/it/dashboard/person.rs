@@ -14,7 +14,10 @@ pub type Headers = Vec<(&'static str, String)>;
 pub struct Person {
     address: String,
     pub origin: String,
+    /// Of the session.
     cookie: Mutex<Option<String>>,
+    /// By which the browser is known.
+    device: Mutex<Option<String>>,
     from: Option<String>,
 }
 
@@ -31,6 +34,7 @@ impl Person {
             address: address.to_owned(),
             origin: origin.to_owned(),
             cookie: Mutex::default(),
+            device: Mutex::default(),
             from: None,
         }
     }
@@ -45,10 +49,11 @@ impl Person {
     pub fn again_at(self, store: &Store) -> Self {
         let next = Self::at(store);
         next.plant(&self.cookie());
+        *next.device.lock().unwrap() = self.device.lock().unwrap().clone();
         next
     }
 
-    /// Name and value; empty without one.
+    /// Name and value of the session's; empty without one.
     pub fn cookie(&self) -> String {
         self.cookie.lock().unwrap().clone().unwrap_or_default()
     }
@@ -59,7 +64,7 @@ impl Person {
         cookie.split_once('=').unwrap().1.to_owned()
     }
 
-    /// Puts a cookie into the browser.
+    /// Puts a session's cookie into the browser.
     pub fn plant(&self, cookie: &str) {
         *self.cookie.lock().unwrap() = Some(cookie.to_owned());
     }
@@ -72,7 +77,9 @@ impl Person {
             headers.push(("origin", self.origin.clone()));
             headers.push(("content-type", "application/x-www-form-urlencoded".into()));
         }
-        headers.extend(Some(("cookie", self.cookie())).filter(|(_, cookie)| !cookie.is_empty()));
+        let jars = [&self.device, &self.cookie].map(|jar| jar.lock().unwrap().clone());
+        let cookies: Vec<_> = jars.into_iter().flatten().collect();
+        headers.extend((!cookies.is_empty()).then(|| ("cookie", cookies.join("; "))));
         headers.extend(self.from.clone().map(|from| ("x-forwarded-for", from)));
         headers
     }
@@ -102,13 +109,21 @@ impl Person {
         self.send("GET", path, &self.headers("GET"), "")
     }
 
-    /// Sends a form, and takes the cookie that comes back.
+    /// Sends a form, and takes the cookies that come back.
     pub fn submit(&self, form: &Form) -> Answer {
         let answer = self.send("POST", &form.action, &self.headers("POST"), &form.body());
-        if let Some(set) = answer.header("set-cookie") {
+        for (_, set) in answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "set-cookie")
+        {
             let cookie = set.split(';').next().unwrap().to_owned();
+            let jar = match cookie.contains("rekey_device=") {
+                true => &self.device,
+                false => &self.cookie,
+            };
             let gone = set.contains("Max-Age=0");
-            *self.cookie.lock().unwrap() = Some(cookie).filter(|_| !gone);
+            *jar.lock().unwrap() = Some(cookie).filter(|_| !gone);
         }
         answer
     }

@@ -57,7 +57,11 @@ fn an_address_that_browsers_could_not_use_safely_is_refused_with_what_to_do() {
 fn behind_tls_it_may_listen_anywhere() {
     let home = Home::new();
     let mut command = home.serve_with("--dashboard-listen", "0.0.0.0:0");
-    let store = home.start_as(command.args(["--dashboard-origin", "https://Keys.Example.com:443"]));
+    command.args(["--dashboard-origin", "https://Keys.Example.com:443"]);
+    // What speaks TLS before it has to be believed about addresses, or not.
+    let text = refusal(&mut command);
+    assert!(text.contains("--dashboard-trusted-proxies"), "{text}");
+    let store = home.start_as(command.args(["--dashboard-trusted-proxies", "1"]));
     let url = store.dashboard_url.as_deref();
     assert_eq!(url, Some("https://keys.example.com"));
 }

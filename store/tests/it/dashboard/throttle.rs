@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::person::Person;
 use super::{
-    CHANGE, PASSWORD, SECURITY, add_user, counter, events, hashes, logged_in, start,
+    CHANGE, PASSWORD, PROFILE, SECURITY, add_user, counter, events, hashes, logged_in, start,
     start_behind_a_proxy, state,
 };
+use crate::process::await_some;
 use crate::process::{Answer, Home, Store};
 
 fn from(store: &Store, number: u32) -> Person {
@@ -71,22 +72,77 @@ fn an_address_has_thirty_tries_over_all_accounts() {
 }
 
 #[test]
-fn strangers_cannot_lock_out_who_comes_from_a_known_address() {
+fn strangers_cannot_lock_out_who_has_logged_in_in_this_browser() {
     let home = Home::new();
     let store = start_behind_a_proxy(&home);
     add_user(&store, "ann");
-    let log_in = |number, password| from(&store, number).log_in("ann@example.com", password);
-    assert_eq!(log_in(1, PASSWORD).status, 303);
-    for number in 2..11 {
-        assert_eq!(log_in(number, "some other password").status, 403);
+    let (ann, abroad) = (from(&store, 1), from(&store, 2));
+    let log_in = |who: &Person, password| who.log_in("ann@example.com", password);
+    assert_eq!(log_in(&ann, PASSWORD).status, 303);
+    for number in 3..13 {
+        let status = log_in(&from(&store, number), "some other password").status;
+        assert!(matches!(status, 403 | 429), "{status}");
     }
-    is_throttled(&log_in(12, PASSWORD), 60);
-    assert_eq!(log_in(1, PASSWORD).status, 303);
-    // Who is at home has a number of tries, too.
-    for _ in 0..9 {
-        assert_eq!(log_in(1, "some other password").status, 403);
+    is_throttled(&log_in(&abroad, PASSWORD), 60);
+    // Not by her network address: others are behind the same.
+    is_throttled(&log_in(&from(&store, 1), PASSWORD), 60);
+    assert_eq!(log_in(&ann, PASSWORD).status, 303);
+    // Her browser has a number of tries, too, and no others use them up.
+    for _ in 0..10 {
+        assert_eq!(log_in(&ann, "some other password").status, 403);
     }
-    is_throttled(&log_in(1, PASSWORD), 60);
+    is_throttled(&log_in(&ann, PASSWORD), 60);
+}
+
+#[test]
+fn a_browser_is_known_for_its_own_user_until_all_are_logged_out() {
+    let home = Home::new();
+    let store = start_behind_a_proxy(&home);
+    for id in ["ann", "bob"] {
+        add_user(&store, id);
+    }
+    let browser = from(&store, 1);
+    let log_in = |id: &str| browser.log_in(&format!("{id}@example.com"), PASSWORD);
+    assert_eq!(log_in("ann").status, 303);
+    for id in ["ann", "bob"] {
+        for number in 2..13 {
+            from(&store, number).log_in(&format!("{id}@example.com"), "some other password");
+        }
+    }
+    is_throttled(&log_in("bob"), 60);
+    assert_eq!(log_in("ann").status, 303);
+    let form = browser.get(PROFILE).form("/logout");
+    assert_eq!(browser.submit(&form).status, 303);
+    assert_eq!(log_in("ann").status, 303, "still her browser");
+    let everywhere = browser.get(SECURITY).form("/logout-everywhere");
+    assert_eq!(browser.submit(&everywhere).status, 303);
+    is_throttled(&log_in("ann"), 60);
+}
+
+#[test]
+fn refused_tries_neither_fill_the_audit_log_nor_hide_what_happened() {
+    let home = Home::new();
+    let store = start_behind_a_proxy(&home);
+    add_user(&store, "ann");
+    let ann = from(&store, 1);
+    assert_eq!(ann.log_in("ann@example.com", PASSWORD).status, 303);
+    for number in 0..20 {
+        let who = if number < 10 {
+            &ann
+        } else {
+            &from(&store, number)
+        };
+        let answer = who.log_in("ann@example.com", "some other password");
+        assert!(matches!(answer.status, 403 | 429));
+    }
+    await_some(|| (events(&store, "ann", "login_refused").len() == 10).then_some(()));
+    let page = ann.get(PROFILE).text;
+    let (first, rest) = page.split_once("Refused log-ins").unwrap();
+    assert!(
+        first.contains("Account created") && !first.contains("Log-in refused"),
+        "{first}"
+    );
+    assert_eq!(rest.matches("Log-in refused: wrong password").count(), 5);
 }
 
 #[test]
@@ -105,12 +161,27 @@ fn without_trusted_proxies_nobody_names_an_address() {
             .all(|event| event["client_address"] == "127.0.0.1"),
         "{events:?}"
     );
-    // All of them were one address, which is known since the first.
+    // All of them were one address, whose tries are counted over all accounts.
+    for number in 10..30 {
+        let answer = from(&store, number).log_in(&format!("{number}@example.com"), PASSWORD);
+        assert_eq!(answer.status, 403);
+    }
+    is_throttled(&from(&store, 30).log_in("eve@example.com", PASSWORD), 10);
+}
+
+#[test]
+fn a_proxy_that_names_no_client_is_warned_of() {
+    let home = Home::new();
+    let store = start_behind_a_proxy(&home);
+    add_user(&store, "ann");
+    let through = Person::at(&store).from("unknown");
+    assert_eq!(through.log_in("ann@example.com", PASSWORD).status, 303);
     assert_eq!(
-        from(&store, 20).log_in("ann@example.com", PASSWORD).status,
-        303
+        events(&store, "ann", "login")[0]["client_address"],
+        "127.0.0.1"
     );
-    is_throttled(&from(&store, 21).log_in("ann@example.com", PASSWORD), 60);
+    let log = home.log();
+    assert!(log.contains("--dashboard-trusted-proxies"), "{log}");
 }
 
 #[test]
