@@ -132,7 +132,7 @@ fn what_the_operator_revoked_stays_revoked() {
     revoke(&browser);
     // A form for a new key, to be sent when it is no longer right; and one that
     // is there for whoever closed the page of the first.
-    let form = fields(&browser, &["csrf", "ticket"]);
+    let form = fields(&browser, &["csrf", "ticket", "key"]);
     browser.visit(PROFILE);
     browser.follow("new-key");
     let key = browser.text("api-key");

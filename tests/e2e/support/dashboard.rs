@@ -31,8 +31,9 @@ impl Visitor {
         let form = [("email", email), ("password", password)];
         let answer = visitor.send("/login", &form);
         assert_eq!(answer.status, 303, "{}", answer.body);
-        let cookie = answer.header("set-cookie").split(';').next();
-        visitor.cookies = cookie.unwrap_or_default().to_owned();
+        let set = answer.headers.get_all("set-cookie").iter();
+        let cookies = set.filter_map(|set| set.to_str().unwrap().split(';').next());
+        visitor.cookies = cookies.collect::<Vec<_>>().join("; ");
         visitor
     }
 
