@@ -266,10 +266,11 @@ pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Re
             p { (back()) }
         }
     };
-    respond(
-        status,
-        settings(session, Tab::Profile, "Not regenerated", &content),
-    )
+    let title = match refusal {
+        OwnRefusal::RateLimited(_) | OwnRefusal::AtOnceUsedUp(_) => "Not yet",
+        _ => "Not done",
+    };
+    respond(status, settings(session, Tab::Profile, title, &content))
 }
 
 fn text(refusal: OwnRefusal) -> &'static str {
