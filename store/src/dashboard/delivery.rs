@@ -98,17 +98,16 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
         let waiting = Waiting::new(&delivery);
         let mut is_made = delivery.is_made.subscribe();
         let _ = is_made.wait_for(|is_made| *is_made).await;
+        let mut outcome = lock(&delivery.outcome);
+        if let Outcome::Refused(refusal) = &*outcome {
+            return Given::Refused(refusal.clone());
+        }
         if !waiting.is_last() {
             return Given::Taken;
         }
-        let mut outcome = lock(&delivery.outcome);
         match std::mem::replace(&mut *outcome, Outcome::Taken) {
             Outcome::Key(key) => Given::Key(key),
-            Outcome::Refused(refusal) => {
-                *outcome = Outcome::Refused(refusal.clone());
-                Given::Refused(refusal)
-            }
-            Outcome::Pending | Outcome::Taken => Given::Taken,
+            _ => Given::Taken,
         }
     }
 
@@ -231,8 +230,9 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_or_a_fault_is_told_and_forgotten() {
         let deliveries = Deliveries::new();
-        let refused = deliveries.give(form(1), async { Err("too early") }, "fault");
-        assert_eq!(told(refused.await), "too early");
+        let refuse = || deliveries.give(form(1), async { Err("too early") }, "fault");
+        let (one, other) = tokio::join!(refuse(), refuse());
+        assert_eq!([told(one), told(other)], ["too early"; 2]);
         let fault = deliveries.give(form(2), async { panic!("on purpose") }, "fault");
         assert_eq!(told(fault.await), "fault");
         while !lock(&deliveries.0).is_empty() {

@@ -2,19 +2,18 @@
 //! answered before every gateway has heard of it (S7).
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use rekey_protocol::{ApiKey, ResolvedState, RotationId};
 use serde::Deserialize;
 
-use super::pages::key as pages;
+use super::pages::{key as pages, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
-use super::{Dashboard, delivery::Given};
+use super::{Dashboard, PROFILE, delivery::Given};
 use crate::db::{Made, Overview, OwnRefusal, Resolved, Wish, WriteError};
 use crate::issue;
 
-const PROFILE: &str = "/settings/profile";
 /// Events on the profile.
 const EVENTS: u32 = 20;
 
@@ -227,13 +226,13 @@ async fn make(
 
 /// The page that says why there is no new key.
 fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
-    let (OwnRefusal::RateLimited(seconds) | OwnRefusal::AtOnceUsedUp(seconds)) = refusal else {
-        return pages::refused(session, StatusCode::CONFLICT, refusal);
-    };
-    let mut response = pages::refused(session, StatusCode::TOO_MANY_REQUESTS, refusal);
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    match refusal {
+        OwnRefusal::RateLimited(seconds) | OwnRefusal::AtOnceUsedUp(seconds) => {
+            let page = pages::refused(session, StatusCode::TOO_MANY_REQUESTS, refusal);
+            retry_after(page, seconds)
+        }
+        _ => pages::refused(session, StatusCode::CONFLICT, refusal),
+    }
 }
 
 fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> &'static str {

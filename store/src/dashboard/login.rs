@@ -8,16 +8,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Dashboard;
 use super::client::ClientAddress;
-use super::pages::login as pages;
+use super::pages::{login as pages, retry_after};
 use super::problem::Problem;
 use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
+use super::{Dashboard, PROFILE};
 use crate::db::{LogIn, NewSession};
 use crate::password::{For, HashError};
 
-const PROFILE: &str = "/settings/profile";
 /// What the audit log calls it.
 const REFUSED: &str = "login_refused";
 
@@ -162,8 +161,6 @@ async fn end(
 
 fn throttled(email: &str, seconds: u64) -> Response {
     let text = pages::too_many(seconds);
-    let mut response = pages::page(StatusCode::TOO_MANY_REQUESTS, email, Some(&text));
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    let page = pages::page(StatusCode::TOO_MANY_REQUESTS, email, Some(&text));
+    retry_after(page, seconds)
 }

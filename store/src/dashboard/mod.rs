@@ -44,6 +44,8 @@ use problem::Problem;
 pub use settings::{DashboardArgs, Settings};
 use throttle::Throttle;
 
+/// Where everybody begins.
+const PROFILE: &str = "/settings/profile";
 /// How long a change may still take when the store is stopped: less than
 /// [`crate::strangers`] gives an answer.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -102,15 +104,12 @@ pub fn router(
         stopping,
     };
     Router::new()
-        .route("/", get(|| async { Redirect::to("/settings/profile") }))
+        .route("/", get(|| async { Redirect::to(PROFILE) }))
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/logout-everywhere", post(login::log_out_everywhere))
-        .route(
-            "/settings",
-            get(|| async { Redirect::to("/settings/profile") }),
-        )
-        .route("/settings/profile", get(key::profile))
+        .route("/settings", get(|| async { Redirect::to(PROFILE) }))
+        .route(PROFILE, get(key::profile))
         .route(
             "/settings/profile/regenerate",
             get(key::confirm_regenerate).post(key::regenerate),

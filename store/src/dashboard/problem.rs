@@ -1,7 +1,7 @@
 //! What goes wrong around a page, by whose fault it is: each is one status and
 //! one text, and never repeats what was sent.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::pages;
@@ -98,12 +98,11 @@ impl IntoResponse for Problem {
             Self::OtherHost(origin) => Some(origin.as_str()),
             _ => None,
         };
-        let mut response = pages::problem(status, (title, text), elsewhere);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let soon = HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        let page = pages::problem(status, (title, text), elsewhere);
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => pages::retry_after(page, 1),
+            _ => page,
         }
-        response
     }
 }
 

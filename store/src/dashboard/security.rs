@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Dashboard;
-use super::pages::security as pages;
+use super::pages::{retry_after, security as pages};
 use super::problem::Problem;
 use super::session::{Session, Signed, Tokens};
 use super::throttle::Who;
@@ -70,10 +70,8 @@ pub async fn change_password(
     // Who found an open browser must not try passwords here without end.
     if let Err(seconds) = dashboard.throttle.allow(Who::User(&session.user)) {
         let text = super::pages::login::too_many(seconds);
-        let mut response = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        return Ok(response);
+        let page = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
+        return Ok(retry_after(page, seconds));
     }
     let database = &dashboard.database;
     let old = database.password_of(session.user.clone()).await?;

@@ -6,7 +6,7 @@ pub mod login;
 pub mod security;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -113,6 +113,13 @@ fn respond_with_key(page: Markup, key: &ApiKey) -> Response {
     }
     let body = Body::from(Bytes::from_owner(whole));
     (StatusCode::OK, [HTML], body).into_response()
+}
+
+/// Says when to come again (RFC 9110, 10.2.3).
+pub fn retry_after(mut response: Response, seconds: u64) -> Response {
+    let seconds = HeaderValue::from(seconds);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 /// What went wrong, to whomever; with the address that is the right one.
