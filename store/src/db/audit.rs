@@ -2,7 +2,7 @@
 //! Append-only, held by triggers of the schema.
 
 use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Params, Row};
 
 use super::columns;
 use crate::api::AuditEvent;
@@ -96,52 +96,6 @@ pub fn append_aside(
     append(transaction, now, &event)
 }
 
-const COLUMNS: &str = "id, at_ms, action, revision, old_digest, new_digest, hint, source,
-                       rotation_id, client_address, client_request_id";
-
-/// At most `limit` events of a user after event `after`, oldest first.
-pub fn list(
-    connection: &Connection,
-    user: &UserId,
-    after: i64,
-    limit: u32,
-) -> rusqlite::Result<Vec<AuditEvent>> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM audit WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
-    let mut select = connection.prepare_cached(&sql)?;
-    select
-        .query_map((user.as_str(), after, limit), event)?
-        .collect()
-}
-
-/// The last `limit` events of a user but for refused tries, newest first.
-pub fn latest(
-    connection: &Connection,
-    user: &UserId,
-    limit: u32,
-) -> rusqlite::Result<Vec<AuditEvent>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit WHERE user_id = ?1
-         AND action NOT IN ('login_refused', 'password_refused') ORDER BY id DESC LIMIT ?2"
-    );
-    let mut select = connection.prepare_cached(&sql)?;
-    select.query_map((user.as_str(), limit), event)?.collect()
-}
-
-/// The last `limit` refused tries with a user's password, newest first.
-pub fn latest_refused(
-    connection: &Connection,
-    user: &UserId,
-    limit: u32,
-) -> rusqlite::Result<Vec<AuditEvent>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit WHERE user_id = ?1
-         AND action IN ('login_refused', 'password_refused') ORDER BY at_ms DESC, id DESC LIMIT ?2"
-    );
-    let mut select = connection.prepare_cached(&sql)?;
-    select.query_map((user.as_str(), limit), event)?.collect()
-}
-
 /// Adds a row about a refused try, unless there are enough of the last hour:
 /// who tries for ever must not fill the disk with rows that cannot be deleted.
 pub fn append_refused(
@@ -164,18 +118,47 @@ pub fn append_refused(
     }
 }
 
+/// At most `limit` events of a user after event `after`, oldest first.
+pub fn list(
+    connection: &Connection,
+    user: &UserId,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    let which = "user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    select(connection, which, (user.as_str(), after, limit))
+}
+
+/// The last `limit` events of a user but for refused tries, newest first.
+pub fn latest(
+    connection: &Connection,
+    user: &UserId,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    let which = "user_id = ?1 AND action NOT IN ('login_refused', 'password_refused')
+                 ORDER BY id DESC LIMIT ?2";
+    select(connection, which, (user.as_str(), limit))
+}
+
+/// The last `limit` refused tries with a user's password, newest first.
+pub fn latest_refused(
+    connection: &Connection,
+    user: &UserId,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEvent>> {
+    let which = "user_id = ?1 AND action IN ('login_refused', 'password_refused')
+                 ORDER BY at_ms DESC, id DESC LIMIT ?2";
+    select(connection, which, (user.as_str(), limit))
+}
+
 /// The last thing that happened to the user's key.
 pub fn latest_of_keys(
     connection: &Connection,
     user: &UserId,
 ) -> rusqlite::Result<Option<AuditEvent>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit
-         WHERE user_id = ?1 AND (old_digest IS NOT NULL OR new_digest IS NOT NULL)
-         ORDER BY id DESC LIMIT 1"
-    );
-    let mut select = connection.prepare_cached(&sql)?;
-    select.query_row([user.as_str()], event).optional()
+    let which = "user_id = ?1 AND (old_digest IS NOT NULL OR new_digest IS NOT NULL)
+                 ORDER BY id DESC LIMIT 1";
+    Ok(select(connection, which, [user.as_str()])?.pop())
 }
 
 /// The user's last rotation.
@@ -183,13 +166,22 @@ pub fn latest_rotation(
     connection: &Connection,
     user: &UserId,
 ) -> rusqlite::Result<Option<AuditEvent>> {
+    let which = "user_id = ?1 AND old_digest IS NOT NULL AND action = 'rotated'
+                 ORDER BY id DESC LIMIT 1";
+    Ok(select(connection, which, [user.as_str()])?.pop())
+}
+
+fn select(
+    connection: &Connection,
+    which: &str,
+    parameters: impl Params,
+) -> rusqlite::Result<Vec<AuditEvent>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM audit
-         WHERE user_id = ?1 AND old_digest IS NOT NULL AND action = 'rotated'
-         ORDER BY id DESC LIMIT 1"
+        "SELECT id, at_ms, action, revision, old_digest, new_digest, hint, source,
+                rotation_id, client_address, client_request_id FROM audit WHERE {which}"
     );
     let mut select = connection.prepare_cached(&sql)?;
-    select.query_row([user.as_str()], event).optional()
+    select.query_map(parameters, event)?.collect()
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
