@@ -75,8 +75,10 @@ pub enum HashError {
 pub enum For {
     /// Anybody who types an address.
     Stranger,
-    /// The operator, who is logged in, or a browser that was.
+    /// Who is logged in, or was in the same browser.
     Known,
+    /// The operator.
+    Operator,
 }
 
 /// Evaluates argon2id, and counts it. Cheap to clone.
@@ -89,6 +91,7 @@ pub enum For {
 pub struct Passwords {
     strangers: Arc<Turns>,
     known: Arc<Turns>,
+    operator: Arc<Turns>,
     metrics: Arc<Metrics>,
     /// What is evaluated where there is no hash, so that this takes as long.
     nobody: Arc<str>,
@@ -125,20 +128,21 @@ impl Passwords {
         Ok(Self {
             strangers: Turns::new((cores / 2).max(1)),
             known: Turns::new(1),
+            operator: Turns::new(1),
             metrics,
             nobody: phc(&Argon2::default(), salt, hash)?.into(),
         })
     }
 
     /// The hash of a new password, as a PHC string.
-    pub async fn hash(&self, password: Password) -> Result<String, HashError> {
+    pub async fn hash(&self, password: Password, whom: For) -> Result<String, HashError> {
         let work = move |memory: &mut Vec<Block>| {
             let (argon, mut salt, mut hash) = (Argon2::default(), [0; SALT_LEN], [0; HASH_LEN]);
             getrandom::fill(&mut salt).map_err(failed)?;
             fill(&argon, (password.0.as_bytes(), &salt), &mut hash, memory)?;
             phc(&argon, &salt, &hash)
         };
-        self.evaluate(For::Known, work).await
+        self.evaluate(whom, work).await
     }
 
     /// Whether the text is the password of this hash: one evaluation, also
@@ -173,6 +177,7 @@ impl Passwords {
         let turns = match whom {
             For::Stranger => &self.strangers,
             For::Known => &self.known,
+            For::Operator => &self.operator,
         };
         let place = turns.waiting.try_acquire().map_err(|_| HashError::Busy)?;
         let turn = tokio::time::timeout(PATIENCE, turns.free.clone().acquire_owned());
@@ -245,13 +250,22 @@ mod tests {
     async fn the_hash_is_argon2id_and_tells_right_from_wrong() {
         let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
         let right = "correct horse battery";
-        let hash = passwords.hash(password(right)).await.unwrap();
+        let hash = passwords
+            .hash(password(right), For::Operator)
+            .await
+            .unwrap();
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
         assert!(!hash.contains(right));
-        assert_ne!(passwords.hash(password(right)).await.unwrap(), hash);
+        assert_ne!(
+            passwords
+                .hash(password(right), For::Operator)
+                .await
+                .unwrap(),
+            hash
+        );
         for (hash, tried, is_right) in [
             (Some(hash.as_str()), right, true),
             (Some(hash.as_str()), "correct horse batterz", false),
@@ -276,7 +290,9 @@ mod tests {
     async fn a_hash_of_other_parameters_stays_right() {
         let hash = "$argon2id$v=19$m=32,t=3,p=2$c29tZXNhbHRzb21lc2FsdA$";
         let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
-        let own = passwords.hash(password("correct horse battery")).await;
+        let own = passwords
+            .hash(password("correct horse battery"), For::Operator)
+            .await;
         let (own, right) = (own.unwrap(), "correct horse battery");
         let params = Params::new(32, 3, 2, Some(32)).unwrap();
         let argon = Argon2::new(Algorithm::Argon2id, Version::default(), params);

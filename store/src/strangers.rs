@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -34,11 +34,10 @@ const MAX: u32 = 256;
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head, in bytes.
 const HEAD_MAX: usize = 16 * 1024;
-/// How old a connection may get: whoever sends requests and reads no answers
-/// would keep one for ever.
+/// How old a connection may get: the next answer says that it is the last.
 const AGE: Duration = Duration::from_secs(300);
-/// How long a request may take that comes in the last moment of that age. It
-/// may wait for a lease.
+/// How long after that age it is cut: a request may wait for a lease, but whoever
+/// sends requests and reads no answers would keep a connection for ever.
 const LONGEST: Duration = Duration::from_secs(120);
 /// When the store is stopped, a head may still come in for so long …
 const LAST_HEAD: Duration = Duration::from_millis(500);
@@ -97,27 +96,21 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let is_busy = AtomicBool::new(false);
-    let service = service_fn(|request| answer(&router, request, peer, &is_busy));
+    let (began, is_busy) = (Instant::now(), AtomicBool::new(false));
+    let service = service_fn(|request| answer(&router, request, peer, (began, &is_busy)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let is_stopped = tokio::select! {
+    tokio::select! {
         // How strangers end is no news.
         _ = connection.as_mut() => return,
-        _ = stopped.wait_for(|stopped| *stopped) => true,
-        () = sleep(AGE) => false,
-    };
-    connection.as_mut().graceful_shutdown();
-    if !is_stopped {
-        tokio::select! {
-            _ = timeout(LONGEST, connection.as_mut()) => return,
-            _ = stopped.wait_for(|stopped| *stopped) => {}
-        }
+        () = sleep(AGE + LONGEST) => return,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
     }
+    connection.as_mut().graceful_shutdown();
     let ended = timeout(LAST_HEAD, connection.as_mut()).await;
     if ended.is_err() && is_busy.load(Ordering::Relaxed) {
         let _ = timeout(LAST_ANSWER, connection).await;
@@ -129,14 +122,18 @@ async fn answer(
     router: &TowerToHyperService<Router>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    is_busy: &AtomicBool,
+    (began, is_busy): (Instant, &AtomicBool),
 ) -> Result<Response<Body>, Infallible> {
     is_busy.store(true, Ordering::Relaxed);
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let answer = router.call(request).await;
+    let mut answer = router.call(request).await?;
     is_busy.store(false, Ordering::Relaxed);
-    answer
+    if began.elapsed() >= AGE {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(answer)
 }
 
 /// When something was last logged.

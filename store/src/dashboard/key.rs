@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use rekey_protocol::{ApiKey, ResolvedState, RotationId};
 use serde::Deserialize;
 
-use super::pages::{key as pages, retry_after};
+use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
@@ -124,22 +124,23 @@ pub async fn revoke(
     }: Signed<RevokeForm>,
 ) -> Result<Response, Problem> {
     let database = dashboard.database.clone();
-    let user = session.user.clone();
-    // A task of its own: who pressed the button and left has pressed it.
-    let revoking = tokio::spawn(async move {
-        let revoked = database.revoke_own((user, form.key), client).await?;
+    let (user, by) = (session.user.clone(), session.digest);
+    let revoking = async move {
+        let revoked = database.revoke_own(by, (user, form.key), client).await?;
         if let Ok((revision, _)) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
             database.feed().barrier(revision).await;
         }
         Ok::<_, WriteError>(revoked)
-    });
-    let revoked = dashboard.outcome(revoking).await?;
-    match revoked.map_err(|_| Problem::Unknown)?? {
+    };
+    // A task of its own: who pressed the button and left has pressed it.
+    let revoked = dashboard.outcome(async { tokio::spawn(revoking).await });
+    match revoked.await?.map_err(|_| Problem::Unknown)?? {
         Ok((_, is_new)) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
-            Ok(pages::revoked(&session, &overview, Ticket::new()?))
+            let is_dead = dashboard.database.feed().is_open(overview.last_change);
+            Ok(pages::revoked(&session, &overview, is_dead, Ticket::new()?))
         }
         Err(refusal) => Ok(not_made(&session, refusal)),
     }
@@ -176,6 +177,7 @@ async fn make(
     let ticket = form.ticket.0;
     let work = {
         let (dashboard, user) = (dashboard.clone(), session.user.clone());
+        let by = session.digest;
         async move {
             let key = draw(&dashboard)?;
             let digest = key.digest();
@@ -189,11 +191,11 @@ async fn make(
             let database = &dashboard.database;
             let made = match way {
                 Way::Replace => {
-                    let made = database.rotate_own(wish, form.key).await;
+                    let made = database.rotate_own(by, (wish, form.key)).await;
                     dashboard.metrics.rotated(outcome(&made));
                     made
                 }
-                Way::AfterRevoking => database.issue_own(wish, form.key).await,
+                Way::AfterRevoking => database.issue_own(by, (wish, form.key)).await,
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.
@@ -216,7 +218,12 @@ async fn make(
     let giving = dashboard.deliveries.give(form, work, fault);
     let given = dashboard.outcome(giving).await;
     match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
-        Given::Key(key) => pages::new_key(&session, &key, way == Way::Replace),
+        // Whoever was logged out while the page waited does not get the key.
+        Given::Key(key) => match dashboard.database.is_logged_in(session.digest).await {
+            Ok(true) => pages::new_key(&session, &key, way == Way::Replace),
+            Ok(false) => login::logged_out_late(),
+            Err(_) => Problem::Unknown.into_response(),
+        },
         Given::Taken => not_made(&session, OwnRefusal::TicketUsed),
         Given::Refused(NotMade::Refused(refusal)) => not_made(&session, refusal),
         Given::Refused(NotMade::Problem(problem)) => problem.into_response(),
@@ -231,6 +238,7 @@ fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
             let page = pages::refused(session, StatusCode::TOO_MANY_REQUESTS, refusal);
             retry_after(page, seconds)
         }
+        OwnRefusal::LoggedOut => login::logged_out(),
         _ => pages::refused(session, StatusCode::CONFLICT, refusal),
     }
 }

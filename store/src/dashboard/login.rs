@@ -54,15 +54,12 @@ pub async fn log_in(
     let former_device = Token::of(&headers, Jar::Device, origin).map(|token| token.digest());
     let account = dashboard.database.account(email.to_owned(), former_device);
     let account = account.await?;
-    let known = former_device.filter(|_| {
-        account
-            .as_ref()
-            .is_some_and(|account| account.is_known_device)
-    });
-    let (who, whom) = match &known {
-        Some(device) => (Who::Device(device), For::Known),
+    let known = account.as_ref().filter(|account| account.is_known_device);
+    let (who, whom) = match known {
+        Some(account) => (Who::Known(&account.user), For::Known),
         None => (Who::Stranger(email, address.0), For::Stranger),
     };
+    let former_device = former_device.filter(|_| whom == For::Known);
     if let Err(seconds) = dashboard.throttle.allow(who) {
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
@@ -93,7 +90,7 @@ pub async fn log_in(
             phc,
             former: Token::of(&headers, Jar::Session, origin).map(|token| token.digest()),
             device: tokens.device.digest(),
-            former_device: known,
+            former_device,
         };
         if dashboard.database.open_session(log_in).await? {
             metrics.login("ok");

@@ -71,6 +71,10 @@ impl Dashboard {
     /// what to do comes instead, for a cut connection says nothing.
     async fn outcome<T>(&self, change: impl Future<Output = T>) -> Result<T, Problem> {
         let mut stopping = self.stopping.clone();
+        // There is no time left for another one.
+        if *stopping.borrow() {
+            return Err(Problem::Unavailable);
+        }
         let too_late = async {
             let _ = stopping.wait_for(|stopping| *stopping).await;
             tokio::time::sleep(LAST_CALL).await;

@@ -68,7 +68,7 @@ pub async fn change_password(
         }
     };
     // Who found an open browser must not try passwords here without end.
-    if let Err(seconds) = dashboard.throttle.allow(Who::User(&session.user)) {
+    if let Err(seconds) = dashboard.throttle.allow(Who::Known(&session.user)) {
         let text = super::pages::login::too_many(seconds);
         let page = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
         return Ok(retry_after(page, seconds));
@@ -87,7 +87,7 @@ pub async fn change_password(
     let tokens = Tokens::new()?;
     let change = PasswordChange {
         old,
-        new: passwords.hash(new).await?,
+        new: passwords.hash(new, For::Known).await?,
         former: session.digest,
         session: NewSession {
             digest: tokens.session.digest(),

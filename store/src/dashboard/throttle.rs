@@ -31,16 +31,17 @@ const COUNTERS: usize = 1 << 18;
 pub enum Who<'a> {
     /// Anybody, by the address typed and the network address.
     Stranger(&'a str, IpAddr),
-    /// A browser in which the account's user has logged in before.
-    Device(&'a Digest),
-    /// Somebody who is logged in as this user.
-    User(&'a UserId),
+    /// Who is logged in as this user, or was in the same browser. By the user:
+    /// a right password must not give new tries.
+    Known(&'a UserId),
 }
 
 /// The tries so far. In memory: a restart forgives.
 pub struct Throttle<C: Clock = DefaultClock> {
     accounts: Limits<Digest, C>,
     addresses: Limits<IpAddr, C>,
+    /// Apart from the strangers', who could make theirs meet these.
+    known: Limits<UserId, C>,
 }
 
 impl Throttle {
@@ -54,21 +55,21 @@ impl<C: Clock + Clone> Throttle<C> {
     fn by(clock: C) -> Self {
         Self {
             accounts: Limits::new(ACCOUNT, clock.clone()),
-            addresses: Limits::new(ADDRESS, clock),
+            addresses: Limits::new(ADDRESS, clock.clone()),
+            known: Limits::new(ACCOUNT, clock),
         }
     }
 
     /// Counts a try, or says in how many whole seconds there may be one.
     pub fn allow(&self, who: Who<'_>) -> Result<(), u64> {
-        let account = match who {
+        match who {
             Who::Stranger(email, address) => {
                 self.addresses.allow(&network(address))?;
-                Digest::of(email.trim().to_ascii_lowercase().as_bytes())
+                let account = email.trim().to_ascii_lowercase();
+                self.accounts.allow(&Digest::of(account.as_bytes()))
             }
-            Who::Device(device) => *device,
-            Who::User(user) => Digest::of(user.as_str().as_bytes()),
-        };
-        self.accounts.allow(&account)
+            Who::Known(user) => self.known.allow(user),
+        }
     }
 }
 
@@ -218,14 +219,16 @@ mod tests {
                 .allow(Who::Stranger("ann@example.com", home))
                 .is_err()
         );
-        let (device, user) = (Digest::of(b"device"), "ann".parse().unwrap());
-        for who in [Who::Device(&device), Who::User(&user)] {
-            for _ in 0..10 {
-                assert_eq!(throttle.allow(who), Ok(()));
-            }
-            // Nor has a stolen browser more tries than others.
-            assert_eq!(throttle.allow(who), Err(60));
+        // Nor by her name.
+        for number in 0..20 {
+            let _ = throttle.allow(Who::Stranger("ann", stranger(2000 + number)));
         }
+        let user = "ann".parse().unwrap();
+        for _ in 0..10 {
+            assert_eq!(throttle.allow(Who::Known(&user)), Ok(()));
+        }
+        // Nor has a stolen browser more tries than others.
+        assert_eq!(throttle.allow(Who::Known(&user)), Err(60));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::Kind;
 use super::{Database, ReadError, WriteError, audit};
+use crate::clock::UnixMillis;
 
 impl Database {
     /// Whom an address belongs to, and whether they have logged in in this
@@ -124,14 +125,22 @@ impl Database {
         read.await
     }
 
+    /// Whether a session has not been ended.
+    pub async fn is_logged_in(&self, session: Digest) -> Result<bool, ReadError> {
+        let read = self
+            .aside
+            .read(move |connection| sessions::exists(connection, &session));
+        read.await
+    }
+
     /// See [`own_key::rotate`].
     pub async fn rotate_own(
         &self,
-        wish: Wish,
-        shown: u64,
+        session: Digest,
+        (wish, shown): (Wish, u64),
     ) -> Result<Result<Made, OwnRefusal>, WriteError> {
         let interval = self.interval;
-        let change = self.writer.change(Kind::Rotation, move |transaction, now| {
+        let change = self.by_session(Kind::Rotation, session, move |transaction, now| {
             own_key::rotate(transaction, now, interval, (&wish, shown))
         });
         change.await
@@ -140,10 +149,11 @@ impl Database {
     /// See [`own_key::revoke`].
     pub async fn revoke_own(
         &self,
+        session: Digest,
         (user, shown): (UserId, u64),
         client: Client,
     ) -> Result<Result<(u64, bool), OwnRefusal>, WriteError> {
-        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+        let change = self.by_session(Kind::Admin, session, move |transaction, now| {
             own_key::revoke(transaction, now, (&user, shown), &client)
         });
         change.await
@@ -152,12 +162,31 @@ impl Database {
     /// See [`own_key::issue`].
     pub async fn issue_own(
         &self,
-        wish: Wish,
-        shown: u64,
+        session: Digest,
+        (wish, shown): (Wish, u64),
     ) -> Result<Result<Made, OwnRefusal>, WriteError> {
         let interval = self.interval;
-        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+        let change = self.by_session(Kind::Admin, session, move |transaction, now| {
             own_key::issue(transaction, now, interval, (&wish, shown))
+        });
+        change.await
+    }
+
+    /// A change by a session that has not been ended: a request may be slow, and
+    /// its user may have logged out everywhere because of it.
+    async fn by_session<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        session: Digest,
+        change: impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<Result<T, OwnRefusal>>
+        + Send
+        + 'static,
+    ) -> Result<Result<T, OwnRefusal>, WriteError> {
+        let change = self.writer.change(kind, move |transaction, now| {
+            match sessions::exists(transaction, &session)? {
+                true => change(transaction, now),
+                false => Ok(Err(OwnRefusal::LoggedOut)),
+            }
         });
         change.await
     }

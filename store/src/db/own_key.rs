@@ -60,6 +60,8 @@ pub enum OwnRefusal {
     HasKey,
     /// It was not the user who revoked the last key.
     NotByUser,
+    /// The session that asked was ended before.
+    LoggedOut,
 }
 
 /// A user's active key.

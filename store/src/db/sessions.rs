@@ -27,6 +27,10 @@ pub struct SessionLimits {
     pub max: Duration,
 }
 
+/// A session that began so much later than now is of a clock that was wrong:
+/// less is the time between two looks at a clock that is right.
+const SLACK_MS: i64 = 60_000;
+
 impl SessionLimits {
     /// The last moments of creation and of use that are too long ago.
     fn over_at(self, now: UnixMillis) -> (i64, i64) {
@@ -91,14 +95,25 @@ pub fn find(
              WHERE s.digest = ?1 AND s.created_ms > ?2 AND s.seen_ms > ?3
                AND s.created_ms <= ?4 AND s.seen_ms <= ?4",
         )?
-        .query_row((digest.as_bytes(), created, seen, now.0), |row| {
-            Ok(OpenSession {
-                user: columns::user(row, 0)?,
-                email: row.get(1)?,
-                seen: UnixMillis(row.get(2)?),
-            })
-        })
+        .query_row(
+            (digest.as_bytes(), created, seen, now.0 + SLACK_MS),
+            |row| {
+                Ok(OpenSession {
+                    user: columns::user(row, 0)?,
+                    email: row.get(1)?,
+                    seen: UnixMillis(row.get(2)?),
+                })
+            },
+        )
         .optional()
+}
+
+/// Whether a session is there, over or not: it is until it is ended, and for
+/// some time after it is over.
+pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM sessions WHERE digest = ?1")?
+        .exists([digest.as_bytes()])
 }
 
 /// Begins a session, and ends the one that the browser had. `false`: the
@@ -139,6 +154,9 @@ pub fn remember(
     device: &Digest,
 ) -> rusqlite::Result<()> {
     transaction
+        .prepare_cached("DELETE FROM devices WHERE user_id = ?1 AND seen_ms > ?2")?
+        .execute((user.as_str(), now.0 + SLACK_MS))?;
+    transaction
         .prepare_cached("INSERT INTO devices (digest, user_id, seen_ms) VALUES (?1, ?2, ?3)")?
         .execute((device.as_bytes(), user.as_str(), now.0))?;
     transaction
@@ -156,6 +174,10 @@ pub fn insert(
     now: UnixMillis,
     session: &NewSession,
 ) -> rusqlite::Result<()> {
+    // They would count as the newest, and this one as too many.
+    transaction
+        .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND created_ms > ?2")?
+        .execute((session.user.as_str(), now.0 + SLACK_MS))?;
     transaction
         .prepare_cached(
             "INSERT INTO sessions (digest, user_id, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?3)",
@@ -275,11 +297,35 @@ mod tests {
         insert(&database, later(86_400), &session(1)).unwrap();
         assert!(is_open(&database, 1, later(86_400)));
         assert!(!is_open(&database, 1, NOW));
+        // Not by a moment: somebody else may just have used it.
+        assert!(is_open(&database, 1, later(86_399)));
         // As is one that was only seen then.
         insert(&database, NOW, &session(2)).unwrap();
         assert!(is_open(&database, 2, NOW));
         touch(&database, later(86_400), &session(2).digest).unwrap();
         assert!(!is_open(&database, 2, later(60)));
+    }
+
+    #[test]
+    fn sessions_of_a_clock_that_was_ahead_keep_nobody_out() {
+        let database = database();
+        for name in 1..=20 {
+            let ahead = NOW.plus(Duration::from_secs(86_400 + u64::from(name)));
+            insert(&database, ahead, &session(name)).unwrap();
+            remember(&database, ahead, &user(), &session(name).digest).unwrap();
+        }
+        let log_in = LogIn {
+            session: session(99),
+            phc: "old".into(),
+            former: None,
+            device: session(99).digest,
+            former_device: None,
+        };
+        assert!(open(&database, NOW, &log_in).unwrap());
+        assert!(is_open(&database, 99, NOW));
+        let email = "u@example.com";
+        let found = passwords::account(&database, (email, Some(&log_in.device)));
+        assert!(found.unwrap().unwrap().is_known_device);
     }
 
     #[test]

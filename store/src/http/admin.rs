@@ -21,6 +21,7 @@ use crate::api::{
 };
 use crate::db::{AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal};
 use crate::issue;
+use crate::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;
@@ -49,7 +50,7 @@ pub async fn add_user(
 ) -> Result<Response, ApiError> {
     let key = issue::key(&app.checksum).map_err(no_randomness)?;
     let phc = match request.password {
-        Some(password) => Some(app.passwords.hash(password).await?),
+        Some(password) => Some(app.passwords.hash(password, For::Operator).await?),
         None => None,
     };
     let new = NewUser {
@@ -100,7 +101,7 @@ pub async fn set_password(
     JsonBody(request): JsonBody<SetPasswordRequest>,
 ) -> Result<Json<PasswordSet>, ApiError> {
     let user_id = request.user_id;
-    let phc = app.passwords.hash(request.password).await?;
+    let phc = app.passwords.hash(request.password, For::Operator).await?;
     let set = app.database.set_password(user_id.clone(), phc).await?;
     set.map_err(|refusal| match refusal {
         PasswordRefusal::UnknownUser => unknown_user(),

@@ -204,14 +204,14 @@ pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
 }
 
 /// After a revocation.
-pub fn revoked(session: &Session, overview: &Overview, ticket: Ticket) -> Response {
+pub fn revoked(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Response {
     let content = html! {
         (super::notice("Your API key is revoked. No gateway accepts it any more."))
         div.card.settling {
             @match &overview.key {
                 // The page was left open, and a new key was made elsewhere.
                 Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
-                None => (without_key(session, overview, true, ticket)),
+                None => (without_key(session, overview, is_dead, ticket)),
             }
             p { (back()) }
         }
@@ -287,6 +287,7 @@ fn text(refusal: OwnRefusal) -> &'static str {
             "Your key was replaced or revoked since this page was opened, here or through the API. \
              Nothing was changed; open your profile to see how things are."
         }
+        OwnRefusal::LoggedOut => "You were logged out. Nothing was changed.",
         OwnRefusal::HasKey => "You have an active API key already. Nothing was changed.",
         OwnRefusal::NotByUser => {
             "Your key was revoked by whoever runs this API. Ask them for a new one."

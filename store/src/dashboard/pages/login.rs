@@ -13,6 +13,9 @@ pub const BUSY: &str = "Too many log-ins are waiting. Nothing was tried; try aga
 const LOGGED_OUT: &str = "You were logged out, by yourself or because the time was over. \
     Nothing was changed. Log in and try again.";
 
+const LOGGED_OUT_LATE: &str = "You were logged out while your new key was made, so it is not shown. \
+    Log in and press Revoke now: you can make another one right after.";
+
 /// When a password may be tried again.
 pub fn too_many(seconds: u64) -> String {
     let (count, unit) = match seconds {
@@ -43,6 +46,11 @@ pub fn page(status: StatusCode, email: &str, wrong: Option<&str>) -> Response {
         }
     };
     respond(status, outside("Log in", &content))
+}
+
+/// For a key that was made by a session which has ended meanwhile.
+pub fn logged_out_late() -> Response {
+    page(StatusCode::FORBIDDEN, "", Some(LOGGED_OUT_LATE))
 }
 
 /// For a form that was sent after the session's end.

@@ -9,7 +9,7 @@ use rekey_protocol::Digest;
 
 use super::person::{Form, Person};
 use super::regenerate::{conflicts, is_state, shown};
-use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, logged_in, start};
+use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, SECURITY, add_user, logged_in, start};
 use crate::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Answer, Home, Store, await_some, fresh_digest};
 
@@ -84,6 +84,29 @@ fn s7_a_gateway_that_is_gone_costs_its_lease() {
         let told = "not all gateways have confirmed it yet";
         assert!(profile.text.contains(told), "{}", profile.text);
         waited(&eve.submit(&profile.form(NEW_KEY)));
+    });
+}
+
+#[test]
+fn a_key_is_not_shown_to_a_session_that_has_ended_while_its_page_waited() {
+    let home = Home::new();
+    let store = start(&home);
+    let user = add_user(&store, "ann");
+    let (ann, thief) = (logged_in(&store, "ann"), logged_in(&store, "ann"));
+    let form = thief.regeneration();
+    Gateway::new(LEASE).follow(&store);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| thief.submit(&form));
+        await_some(|| {
+            let state = &store.resolve(&user.digest).json()["state"];
+            (state == "revoked").then_some(())
+        });
+        let everywhere = ann.get(SECURITY).form("/logout-everywhere");
+        assert_eq!(ann.submit(&everywhere).status, 303);
+        let answer = sending.join().unwrap();
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(answer.error().starts_with("You were logged out while"));
+        assert!(answer.element("api-key").is_none());
     });
 }
 

@@ -171,7 +171,7 @@ pub fn answer(mut stream: TcpStream) -> Answer {
 /// A form as it is sent.
 #[derive(Clone)]
 pub struct Form {
-    action: String,
+    pub action: String,
     fields: BTreeMap<String, String>,
 }
 

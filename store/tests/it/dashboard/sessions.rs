@@ -1,11 +1,12 @@
 //! How a session begins, lasts and ends.
 
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rekey_protocol::Digest;
 
-use super::person::Person;
-use super::{LOGIN, PASSWORD, PROFILE, add_user, logged_in, serve, start};
+use super::person::{Person, answer};
+use super::{LOGIN, PASSWORD, PROFILE, SECURITY, add_user, logged_in, serve, start};
 use crate::process::{Home, await_some};
 
 const SESSIONS: &str = "SELECT count(*) FROM sessions";
@@ -196,4 +197,35 @@ fn sessions_that_are_over_are_deleted_some_day() {
     let store = start(&home);
     store.add_user("carol");
     assert_eq!(home.count(SESSIONS), 1);
+}
+
+/// A thief in a stolen session would keep such a request ready.
+#[test]
+fn a_request_that_was_begun_before_a_log_out_everywhere_does_nothing_after_it() {
+    let home = Home::new();
+    let store = start(&home);
+    let user = add_user(&store, "ann");
+    let (ann, thief) = (logged_in(&store, "ann"), logged_in(&store, "ann"));
+    let begun = [thief.regeneration(), thief.revocation()].map(|form| {
+        let body = form.body();
+        let mut headers = thief.headers("POST");
+        headers.push(("content-length", body.len().to_string()));
+        headers.push(("expect", "100-continue".to_owned()));
+        let mut stream = thief.begin("POST", &form.action, &headers, "");
+        // It has looked who this is, and wants the form.
+        let mut go = [0; 25];
+        stream.read_exact(&mut go).unwrap();
+        assert!(go.starts_with(b"HTTP/1.1 100 "));
+        (stream, body)
+    });
+    let everywhere = ann.get(SECURITY).form("/logout-everywhere");
+    assert_eq!(ann.submit(&everywhere).status, 303);
+    for (mut stream, body) in begun {
+        stream.write_all(body.as_bytes()).unwrap();
+        let answer = answer(stream);
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(answer.error().contains("You were logged out"));
+        assert!(answer.element("api-key").is_none());
+    }
+    assert_eq!(store.resolve(&user.digest).json()["state"], "active");
 }
