@@ -59,8 +59,7 @@ fn session_and_browser_are_known_by_cookies_that_no_script_reads() {
     send_log_in(&browser, &ada.email, &ada.password);
     assert_eq!(browser.page(), PROFILE);
     let cookies = || {
-        let mut cookies = browser.cookies();
-        cookies.sort_by(|one, other| one.name.cmp(&other.name));
+        let cookies = browser.cookies();
         let names: Vec<_> = cookies.iter().map(|cookie| cookie.name.as_str()).collect();
         assert_eq!(names, ["rekey_device", "rekey_session"]);
         cookies

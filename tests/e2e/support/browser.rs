@@ -151,7 +151,10 @@ impl Browser {
                 .map_or(String::new(), |site| site.to_string()),
             path: cookie.path().unwrap_or_default().to_owned(),
         };
-        cookies.into_iter().map(own).collect()
+        let mut cookies: Vec<_> = cookies.into_iter().map(own).collect();
+        // The driver tells them now in this order, now in that.
+        cookies.sort_by(|one, other| one.name.cmp(&other.name));
+        cookies
     }
 
     /// The same as the header in which they are sent.
