@@ -174,8 +174,7 @@ async fn accept(
             tracing::debug!(%error, "no TCP_NODELAY");
         }
     });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     });
     let served = in_background(server.into_future()).await?;
