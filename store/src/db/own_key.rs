@@ -6,7 +6,7 @@ use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, U
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
-use super::{Rotated, columns, keys, next_revision, rotate, users};
+use super::{columns, keys, next_revision, rotate, users};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
@@ -133,11 +133,9 @@ pub fn rotate(
         Verdict::Commit(old) if old.revision != shown => Ok(Err(OwnRefusal::OtherKey)),
         Verdict::Commit(old) => {
             let request = request(wish, asked.old_digest);
-            let by = (audit::DASHBOARD, old.user);
-            match rotate::commit(transaction, now, &request, by)? {
-                Rotated::Done { at, revision, .. } => Ok(Ok(Made { at, revision })),
-                Rotated::Refused(_) | Rotated::Conflict => Err(rusqlite::Error::InvalidQuery),
-            }
+            let by = (audit::DASHBOARD, &old.user);
+            let revision = rotate::commit(transaction, now, &request, by)?;
+            Ok(Ok(Made { at: now, revision }))
         }
     }
 }
@@ -174,7 +172,9 @@ pub fn issue(
         return Ok(Err(OwnRefusal::TicketUsed));
     }
     let last = audit::latest_of_keys(transaction, &wish.user)?;
-    if let Err(refusal) = may_issue(transaction, now, interval, (&wish.user, last.as_ref()))? {
+    let has_key = active(transaction, &wish.user)?.is_some();
+    let last_of = (&wish.user, last.as_ref());
+    if let Err(refusal) = may_issue(transaction, now, interval, has_key, last_of)? {
         return Ok(Err(refusal));
     }
     if last.as_ref().is_none_or(|last| last.revision != shown) {
@@ -214,7 +214,8 @@ pub fn overview(
     let snapshot = connection.transaction()?;
     let key = active(&snapshot, user)?;
     let last = audit::latest_of_keys(&snapshot, user)?;
-    let issue = may_issue(&snapshot, now, interval, (user, last.as_ref()))?;
+    let last_of = (user, last.as_ref());
+    let issue = may_issue(&snapshot, now, interval, key.is_some(), last_of)?;
     let last_change = last.as_ref().map_or(0, |event| event.revision);
     let made = last.filter(|event| {
         let digest = key.as_ref().map(|key| key.digest);
@@ -273,9 +274,10 @@ fn may_issue(
     connection: &Connection,
     now: UnixMillis,
     interval: RotationInterval,
+    has_key: bool,
     (user, last): (&UserId, Option<&AuditEvent>),
 ) -> rusqlite::Result<Result<(), OwnRefusal>> {
-    if active(connection, user)?.is_some() {
+    if has_key {
         return Ok(Err(OwnRefusal::HasKey));
     }
     // Whom the operator has locked out does not come back by this door.

@@ -75,31 +75,37 @@ pub fn rotate(
             }
             Ok(Rotated::Refused(refusal))
         }
-        Verdict::Commit(old) => commit(transaction, now, request, (audit::GATEWAY, old.user)),
+        Verdict::Commit(old) => Ok(Rotated::Done {
+            at: now,
+            revision: commit(transaction, now, request, (audit::GATEWAY, &old.user))?,
+            user: old.user,
+            repeated: false,
+        }),
     }
 }
 
 /// What every rotation does, by whichever way it was asked for (`source`).
+/// Returns its revision.
 pub(super) fn commit(
     transaction: &Connection,
     now: UnixMillis,
     request: &RotateRequest,
-    (source, user): (&str, UserId),
-) -> rusqlite::Result<Rotated> {
+    (source, user): (&str, &UserId),
+) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     crash::point("rotate.after_revision");
     super::keys::set_revoked(transaction, now, &request.old_digest, revision)?;
     crash::point("rotate.after_revoke_old");
     let (new, hint) = (&request.new_digest, &request.hint);
-    super::keys::insert(transaction, now, new, &user, Some(hint), revision)?;
+    super::keys::insert(transaction, now, new, user, Some(hint), revision)?;
     crash::point("rotate.after_insert_new");
-    super::users::begin_hour(transaction, now, &user)?;
+    super::users::begin_hour(transaction, now, user)?;
     crash::point("rotate.after_limit");
     audit::append(
         transaction,
         now,
         &Event {
-            user: &user,
+            user,
             action: "rotated",
             revision,
             old_digest: Some(&request.old_digest),
@@ -116,16 +122,11 @@ pub(super) fn commit(
         now,
         request,
         "rotated",
-        Some(&user),
+        Some(user),
         Some(revision),
     )?;
     crash::point("rotate.after_record");
-    Ok(Rotated::Done {
-        at: now,
-        user,
-        revision,
-        repeated: false,
-    })
+    Ok(revision)
 }
 
 /// Puts an answer on record under its rotation id.
