@@ -1,0 +1,143 @@
+//! Messages of the change feed, and what a lease means to both sides.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(doc)]
+use super::FEED_PATH;
+use super::{GatewayId, Head};
+use crate::Digest;
+
+/// The longest lease that is granted, in milliseconds (DESIGN section 7).
+pub const LEASE_CAP_MS: u32 = 30_000;
+/// The shortest lease that may be asked for, in milliseconds.
+pub const LEASE_LEAST_MS: u32 = 100;
+
+/// How much longer than the lease the store waits before it believes that a
+/// gateway has stopped trusting, in milliseconds: the bound on the drift of two
+/// clocks' rates (1 %), and a floor for short leases.
+pub const fn lease_margin_ms(lease_ms: u32) -> u32 {
+    lease_ms / 100 + 50
+}
+
+/// How long the store may hold a poll that has nothing to tell, in
+/// milliseconds: an eighth of the lease.
+///
+/// A lease counts from the sending of its poll (G1), so one poll that is lost
+/// has cost, by the time the next one is answered: the hold of the poll that
+/// the lease in hand is from, the time until the lost one is given up, and the
+/// hold of the one after it, with the network and a back-off besides. Who gives
+/// a poll up after twice the hold (with [`lease_margin_ms`]) has then used half
+/// of the lease. With a quarter it would be all of it: each lost poll would
+/// cost the lease.
+pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
+    lease_ms / 8
+}
+
+/// The most keys that one poll tells uses of: some ten kilobytes.
+pub const REFUSED_MOST: usize = 100;
+
+/// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a
+/// cursor acknowledges everything up to it (PROTOCOL S3, S6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FeedRequest {
+    /// Who asks.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub gateway: GatewayId,
+    /// Up to where it has applied everything; none at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Head>,
+    /// The lease it wants, in milliseconds, from 100 to 30000.
+    pub lease_ms: u32,
+    /// Comes back in the answer, so that no other answer is taken for it.
+    pub poll: u64,
+    /// Uses of revoked keys that no answered poll has told of yet, of 100 keys at
+    /// most. The answer says that they were taken down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
+    pub refused: Vec<RefusedUse>,
+}
+
+/// How often a revoked key was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefusedUse {
+    /// The revoked key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// How often.
+    pub count: u32,
+}
+
+/// 200 of [`FEED_PATH`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FeedResponse {
+    /// The request's number.
+    pub poll: u64,
+    /// Keys revoked after the request's cursor, oldest first.
+    pub changes: Vec<Change>,
+    /// To ask with next, once `changes` are applied.
+    pub cursor: Head,
+    /// The lease granted, in milliseconds; 0: none. It runs from the moment at
+    /// which the gateway sent the request (PROTOCOL G1, S4, S6).
+    pub granted_ms: u32,
+    /// The request's cursor cannot be served (PROTOCOL S8): forget everything
+    /// and begin a new generation at `cursor`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
+    /// The revision of the last import of keys in this life of the store; 0: there
+    /// was none. A key that the store did not know before it may be known after
+    /// it. Of all other changes that make a key the store has drawn the key itself,
+    /// or a gateway has, so nobody can have asked for it before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys_imported_at: u64,
+}
+
+fn is_zero(revision: &u64) -> bool {
+    *revision == 0
+}
+
+/// One revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Change {
+    /// The key that died.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// The revision of the change.
+    pub revision: u64,
+    /// Whether the rotation that made it may still be answered again to whoever
+    /// has its `Idempotency-Key` (PROTOCOL X5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayable: bool,
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_feed_has_the_documented_form() {
+        let request = FeedRequest {
+            gateway: GatewayId([1; 16]),
+            cursor: None,
+            lease_ms: 3000,
+            poll: 7,
+            refused: vec![],
+        };
+        let gateway = "01".repeat(16);
+        assert_eq!(
+            serde_json::to_string(&request).unwrap(),
+            format!(r#"{{"gateway":"{gateway}","lease_ms":3000,"poll":7}}"#)
+        );
+        let answer = format!(
+            r#"{{"poll":7,"changes":[{{"digest":"{}","revision":8}}],
+            "cursor":{{"incarnation":"{gateway}","revision":8}},"granted_ms":3000}}"#,
+            "02".repeat(32)
+        );
+        let answer: FeedResponse = serde_json::from_str(&answer).unwrap();
+        assert_eq!((answer.changes[0].revision, answer.reset), (8, false));
+    }
+}
