@@ -3,10 +3,12 @@
 //! answer by it.
 
 use rekey_protocol::{
-    CreatedAt, Digest, ErrorCode, HINT_LEN, ResolveResponse, RotateRequest, RotateResponse,
+    CreatedAt, Digest, ErrorCode, HINT_LEN, Head, Replayed, ResolveResponse, RotateRequest,
+    RotateResponse,
 };
 
-use crate::db::{Resolved, Rotated};
+use crate::clock::UnixMillis;
+use crate::db::{Resolved, Rotated, Unknown};
 use crate::rotation::Refusal;
 
 /// An error answer. The text never holds a key or a token.
@@ -16,6 +18,8 @@ pub struct Fault {
     pub code: ErrorCode,
     /// For people.
     pub message: &'static str,
+    /// Of a key that is not known: where the history stood.
+    pub head: Option<Head>,
 }
 
 /// S8: what this database says may be older than what gateways were told.
@@ -23,15 +27,18 @@ pub const RESTORED: Fault = Fault {
     code: ErrorCode::Unavailable,
     message: "more was served than this database knows: it is an older backup, or another store's; if \
               this is meant, start it with --accept-restore",
+    head: None,
 };
 
-const UNKNOWN_KEY: Fault = Fault {
-    code: ErrorCode::UnknownKey,
-    message: "this store does not know the key",
-};
+const UNKNOWN_KEY: Fault = fault(ErrorCode::UnknownKey, "this store does not know the key");
 
 const fn fault(code: ErrorCode, message: &'static str) -> Fault {
-    Fault { code, message }
+    let head = None;
+    Fault {
+        code,
+        message,
+        head,
+    }
 }
 
 /// The HTTP status of an error.
@@ -48,15 +55,23 @@ pub const fn status(code: ErrorCode) -> u16 {
     }
 }
 
-/// To a resolve; `found` is the key and the seconds until its user may rotate.
-pub fn resolve(found: Option<(Resolved, u64)>) -> Result<ResolveResponse, Fault> {
-    let (resolved, rotation_allowed_in) = found.ok_or(UNKNOWN_KEY)?;
+/// To a resolve; `found` is the key and the seconds until its user may rotate,
+/// `replayable` whether the rotation that revoked it may be answered again.
+pub fn resolve(
+    found: Result<(Resolved, u64), Unknown>,
+    replayable: bool,
+) -> Result<ResolveResponse, Fault> {
+    let (resolved, rotation_allowed_in) = found.map_err(|Unknown(head)| Fault {
+        head: Some(head),
+        ..UNKNOWN_KEY
+    })?;
     Ok(ResolveResponse {
         state: resolved.state,
         user: resolved.user,
         revision: resolved.revision,
         head: resolved.head,
         rotation_allowed_in,
+        replayable,
     })
 }
 
@@ -77,12 +92,27 @@ pub fn check_rotate(request: &RotateRequest) -> Result<(), Fault> {
 }
 
 /// The revision whose barrier has to be open before this outcome is told
-/// (S7): that of the first answer and of every repeated one.
+/// (S7): that of the first answer and of every repeated one, by whatever it is
+/// repeated.
 pub fn waits_for(rotated: &Rotated) -> Option<u64> {
     match rotated {
         Rotated::Done { revision, .. } => Some(*revision),
-        Rotated::Refused(_) | Rotated::Conflict => None,
+        Rotated::Replayed(again) => Some(again.revision),
+        Rotated::Refused(_) | Rotated::Replayable(_) | Rotated::Conflict => None,
     }
+}
+
+fn revoked(revision: u64, replayable: bool) -> RotateResponse {
+    RotateResponse::Revoked {
+        revision,
+        replayable,
+        replayed: None,
+    }
+}
+
+fn created_at(at: UnixMillis) -> Result<CreatedAt, Fault> {
+    let no_time = fault(ErrorCode::Internal, "the time of the rotation is no time");
+    CreatedAt::try_from(at.rfc3339()).map_err(|_| no_time)
 }
 
 /// To a rotate for `new_digest`, behind the barrier.
@@ -91,13 +121,23 @@ pub fn rotate(rotated: Rotated, new_digest: Digest) -> Result<RotateResponse, Fa
         Rotated::Done {
             at, user, revision, ..
         } => Ok(RotateResponse::Rotated {
-            created_at: CreatedAt::try_from(at.rfc3339())
-                .map_err(|_| fault(ErrorCode::Internal, "the time of the rotation is no time"))?,
+            created_at: created_at(at)?,
             revision,
             new_digest,
             user,
         }),
-        Rotated::Refused(Refusal::Revoked(revision)) => Ok(RotateResponse::Revoked { revision }),
+        Rotated::Replayed(again) => Ok(RotateResponse::Revoked {
+            revision: again.revision,
+            replayable: true,
+            replayed: Some(Box::new(Replayed {
+                rotation_id: again.id,
+                new_digest: again.new_digest,
+                created_at: created_at(again.at)?,
+                sealed: again.sealed,
+            })),
+        }),
+        Rotated::Replayable(revision) => Ok(revoked(revision, true)),
+        Rotated::Refused(Refusal::Revoked(revision)) => Ok(revoked(revision, false)),
         Rotated::Refused(Refusal::RateLimited(retry_after)) => {
             Ok(RotateResponse::RateLimited { retry_after })
         }

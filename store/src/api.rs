@@ -195,6 +195,10 @@ pub struct AuditPage {
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<i64>,
+    /// On the last page: the old keys that were used since, at most 10, the last
+    /// used first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_keys: Vec<OldKeyUse>,
 }
 
 /// One change.
@@ -207,7 +211,8 @@ pub struct AuditEvent {
     /// `user_added`, `imported`, `rotated`, `revoked` or `issued`: a change of
     /// the key. `login`, `login_refused`, `logout`, `logout_everywhere`,
     /// `password_changed`, `password_refused` (by the user) or `password_set` (by
-    /// the operator): none.
+    /// the operator): none. `old_key_used`: none either; told of the first use after
+    /// a key was replaced or revoked, and of a user's later ones once a day.
     pub action: String,
     /// The store's counter of changes, after it.
     pub revision: u64,
@@ -217,7 +222,7 @@ pub struct AuditEvent {
     /// The key that is active by it.
     #[schema(value_type = Option<String>)]
     pub new_digest: Option<Digest>,
-    /// The new key's last characters.
+    /// The new key's last characters; the old one's, if that was used.
     pub hint: Option<String>,
     /// `gateway`, `admin` or `dashboard`.
     pub source: String,
@@ -228,6 +233,36 @@ pub struct AuditEvent {
     pub client_address: Option<String>,
     /// The gateway's `x-request-id`.
     pub client_request_id: Option<String>,
+    /// How often the old key was used by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u64>,
+}
+
+/// An old key that was used after it was replaced or revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OldKeyUse {
+    /// Its last characters, where they are known.
+    pub hint: Option<String>,
+    /// Whether another key took its place at once; it was revoked otherwise.
+    pub replaced: bool,
+    /// How often, as far as gateways have told.
+    pub uses: u64,
+    /// When it was told of first.
+    pub first_at: String,
+    /// When it was told of last.
+    pub last_at: String,
+}
+
+impl OldKeyUse {
+    /// How often, and since what, in words.
+    pub fn in_words(&self) -> String {
+        let times = match self.uses {
+            1 => "once".to_owned(),
+            uses => format!("{uses} times"),
+        };
+        let ended = if self.replaced { "replaced" } else { "revoked" };
+        format!("{times} since it was {ended}")
+    }
 }
 
 /// Query of `POST /v1/import`.

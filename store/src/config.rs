@@ -11,6 +11,7 @@ use rekey_protocol::ChecksumSecrets;
 use zeroize::Zeroizing;
 
 use crate::dashboard::DashboardArgs;
+use crate::db::ReplayPlace;
 use crate::http::{Token, Tokens};
 use crate::rotation::RotationInterval;
 
@@ -40,6 +41,15 @@ pub struct ServeArgs {
     /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked and passwords changed since that backup are valid again
     #[arg(long)]
     pub accept_restore: bool,
+    /// Where the keys are kept that wrap what is needed to answer a repeated
+    /// rotation again: a folder in memory (tmpfs), so that they outlive a
+    /// restart of the store and never reach a disk
+    #[arg(long, value_name = "PATH", default_value = "/dev/shm")]
+    pub memory_dir: PathBuf,
+    /// Answer no rotation again: whoever lost the answer has lost the key, also
+    /// with an Idempotency-Key
+    #[arg(long)]
+    pub no_replay: bool,
     /// The web dashboard.
     #[command(flatten)]
     pub dashboard: DashboardArgs,
@@ -51,6 +61,18 @@ pub struct ServeArgs {
     /// checks the gateways itself, such as mTLS
     #[arg(long)]
     pub no_gateway_token: bool,
+}
+
+impl ServeArgs {
+    /// Where what is kept for replays is.
+    pub fn replays(&self) -> ReplayPlace {
+        match self.no_replay {
+            true => ReplayPlace::Off,
+            false => ReplayPlace::Beside {
+                memory: self.memory_dir.clone(),
+            },
+        }
+    }
 }
 
 fn interval(text: &str) -> Result<RotationInterval, String> {

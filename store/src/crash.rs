@@ -16,6 +16,7 @@ pub const POINTS: &[&str] = &[
     "rotate.after_limit",
     "rotate.after_audit",
     "rotate.after_record",
+    "rotate.after_keep",
     "rotate.before_commit",
     "rotate.after_commit",
     "rotate.before_barrier",

@@ -5,7 +5,7 @@
 //! while it is issued. It knows no gateway either; it answers whoever bears the
 //! token.
 //!
-//! - [`rotation`] decides, without a database or a clock.
+//! - [`rotation`] and [`replay`] decide, without a database or a clock.
 //! - [`feed::core`] decides what gateways may trust and when a 200 may leave.
 //! - [`answers`] is what a gateway is answered, without HTTP.
 //! - [`db`] keeps: one writer, many readers, all or nothing.
@@ -29,6 +29,7 @@ pub mod issue;
 pub mod log;
 pub mod metrics;
 pub mod password;
+pub mod replay;
 pub mod rotation;
 pub mod serve;
 pub mod strangers;

@@ -41,6 +41,7 @@ pub struct Metrics {
     foreign_cursors: Counter,
     logins: Family<OutcomeLabels, Counter>,
     password_hashes: Counter,
+    old_key_uses: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -67,6 +68,7 @@ impl Metrics {
             foreign_cursors: Counter::default(),
             logins: Family::default(),
             password_hashes: Counter::default(),
+            old_key_uses: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -82,7 +84,7 @@ impl Metrics {
         );
         registry.register(
             "rotations",
-            "Rotation requests, by outcome; repeated: answered again under the same id",
+            "Rotation requests, by outcome; repeated: answered again under the same id, replayed: under the same Idempotency-Key",
             metrics.rotations.clone(),
         );
         registry.register(
@@ -132,6 +134,11 @@ impl Metrics {
             "Evaluations of argon2id",
             metrics.password_hashes.clone(),
         );
+        registry.register(
+            "old_key_uses",
+            "Uses of replaced and revoked keys that gateways told of, by what became of them",
+            metrics.old_key_uses.clone(),
+        );
         metrics
     }
 
@@ -158,6 +165,14 @@ impl Metrics {
     /// A password is being hashed.
     pub fn hashed_password(&self) {
         self.password_hashes.inc();
+    }
+
+    /// Gateways told of so many uses of old keys.
+    pub fn old_keys_used(&self, outcome: &'static str, count: u64) {
+        if count > 0 {
+            let labels = OutcomeLabels { outcome };
+            self.old_key_uses.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// A request was answered.

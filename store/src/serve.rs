@@ -70,6 +70,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
         &args.database,
         args.rotation_interval,
         args.accept_restore,
+        &args.replays(),
         metrics.clone(),
     )
     .with_context(|| args.database.display().to_string())?;

@@ -6,7 +6,7 @@ use clap::Args;
 use rekey_protocol::UserId;
 
 use super::{CLIENT_HELP, client::Client, print};
-use crate::api::{AUDIT_PATH, AuditEvent, AuditPage, PAGE_MAX};
+use crate::api::{AUDIT_PATH, AuditEvent, AuditPage, OldKeyUse, PAGE_MAX};
 
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_HELP)]
@@ -38,11 +38,26 @@ pub fn run(args: &AuditArgs) -> anyhow::Result<()> {
                 false => line(out, event),
             })
         })?;
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(()),
+        if let Some(next) = page.next {
+            after = next;
+            continue;
         }
+        if args.json {
+            return Ok(());
+        }
+        return print(|out| page.old_keys.iter().try_for_each(|key| closing(out, key)));
     }
+}
+
+/// What people should see even if they read nothing else.
+fn closing(out: &mut impl Write, key: &OldKeyUse) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "The old key …{} was used {}, last at {}.",
+        key.hint.as_deref().unwrap_or("(no hint)"),
+        key.in_words(),
+        key.last_at
+    )
 }
 
 fn line(out: &mut impl Write, event: &AuditEvent) -> std::io::Result<()> {
@@ -50,11 +65,14 @@ fn line(out: &mut impl Write, event: &AuditEvent) -> std::io::Result<()> {
         (None, _) => "-".to_owned(),
         (Some(_), hint) => format!("…{}", hint.as_deref().unwrap_or("(no hint)")),
     };
+    let action = match event.uses {
+        Some(uses) => format!("{} ({uses})", event.action),
+        None => event.action.clone(),
+    };
     writeln!(
         out,
-        "{}\t{}\t{}\t{key}\t{}\t{}\t{}",
+        "{}\t{action}\t{}\t{key}\t{}\t{}\t{}",
         event.at,
-        event.action,
         event.source,
         event.revision,
         event.client_address.as_deref().unwrap_or("-"),

@@ -23,6 +23,8 @@ pub struct CsvReader<R> {
     row: Zeroizing<Vec<u8>>,
     ends: [usize; COLUMNS_MAX],
     line: u64,
+    /// Whether what was read last is a CR: an LF after it ends no other line.
+    after_cr: bool,
 }
 
 /// One row.
@@ -64,6 +66,7 @@ impl<R: Read> CsvReader<R> {
             row: Zeroizing::new(vec![0; ROW_MAX]),
             ends: [0; COLUMNS_MAX],
             line: 1,
+            after_cr: false,
         }
     }
 
@@ -81,7 +84,7 @@ impl<R: Read> CsvReader<R> {
             let ends = self.ends.get_mut(columns..).unwrap_or_default();
             let (result, read, written, ended) = self.csv.read_record(input, row, ends);
             let taken = input.get(..read).unwrap_or_default();
-            self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.line += line_ends(taken, &mut self.after_cr);
             self.start += read;
             len += written;
             columns += ended;
@@ -109,13 +112,11 @@ impl<R: Read> CsvReader<R> {
             if self.start == self.end {
                 self.fill()?;
             }
-            match self
-                .buffer
-                .get(self.start..self.end)
-                .and_then(<[u8]>::first)
-            {
-                Some(b'\n') => self.line += 1,
-                Some(b'\r') => {}
+            let rest = self.buffer.get(self.start..self.end);
+            match rest.and_then(<[u8]>::first) {
+                Some(end @ (b'\n' | b'\r')) => {
+                    self.line += line_ends(&[*end], &mut self.after_cr);
+                }
                 _ => return Ok(()),
             }
             self.start += 1;
@@ -137,6 +138,17 @@ impl<R: Read> CsvReader<R> {
         }
         Ok(())
     }
+}
+
+/// How many lines end in these bytes: with LF, with CR LF, or with CR alone,
+/// which ends a row, too.
+fn line_ends(bytes: &[u8], after_cr: &mut bool) -> u64 {
+    let ends = bytes.iter().filter(|byte| {
+        let is_end = **byte == b'\r' || (**byte == b'\n' && !*after_cr);
+        *after_cr = **byte == b'\r';
+        is_end
+    });
+    ends.count() as u64
 }
 
 #[cfg(test)]
@@ -182,6 +194,10 @@ mod tests {
             ]
         );
         assert_eq!(rows("\u{feff}a\n1\n"), [row(1, &["a"]), row(2, &["1"])]);
+        assert_eq!(
+            rows("a\r1\r\r2"),
+            [row(1, &["a"]), row(2, &["1"]), row(4, &["2"])]
+        );
         assert_eq!(rows(""), []);
     }
 

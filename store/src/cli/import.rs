@@ -93,7 +93,7 @@ fn name(row: &BadRow) -> std::io::Result<()> {
 
 /// The columns that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
+pub(super) enum Column {
     User,
     Digest,
     Key,
@@ -151,7 +151,7 @@ impl Table {
     }
 }
 
-fn columns(header: &Row<'_>) -> anyhow::Result<Vec<Column>> {
+pub(super) fn columns(header: &Row<'_>) -> anyhow::Result<Vec<Column>> {
     let mut columns = Vec::new();
     for (index, field) in header.fields().enumerate() {
         let known = Column::ALL
@@ -181,7 +181,7 @@ fn columns(header: &Row<'_>) -> anyhow::Result<Vec<Column>> {
 }
 
 /// The row as it goes to the store, which checks the rest of it.
-fn import_row<'a>(columns: &[Column], row: &Row<'a>) -> Result<ImportRow<'a>, String> {
+pub(super) fn import_row<'a>(columns: &[Column], row: &Row<'a>) -> Result<ImportRow<'a>, String> {
     if row.too_long {
         return Err("the row is too long; is a quote left open?".to_owned());
     }

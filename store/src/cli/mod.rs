@@ -4,6 +4,8 @@
 mod audit;
 mod client;
 mod csv;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod import;
 mod keys;
 mod users;

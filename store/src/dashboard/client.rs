@@ -57,7 +57,7 @@ impl FromRequestParts<Dashboard> for ClientAddress {
 /// The address that the outermost of `hops` trusted proxies saw: each adds one
 /// at the end of `x-forwarded-for`, and what stands before those is the
 /// client's own word. `None` where the header is shorter.
-fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+pub(super) fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let hop: Vec<_> = texts.flat_map(|text| text.split(',')).collect();

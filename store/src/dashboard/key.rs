@@ -206,7 +206,7 @@ async fn make(
                 .await
                 .map_err(|_| Problem::Unknown)?;
             let is_active = |key: Resolved| key.state == ResolvedState::Active;
-            if !found.is_some_and(|(key, _)| is_active(key)) {
+            if !found.is_ok_and(|(key, _)| is_active(key)) {
                 return Err(NotMade::Refused(OwnRefusal::DeadAlready));
             }
             tracing::info!(?digest, "key made in the dashboard");

@@ -12,6 +12,8 @@
 mod assets;
 mod client;
 mod delivery;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod key;
 mod login;

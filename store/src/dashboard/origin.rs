@@ -50,7 +50,8 @@ impl Origin {
         }
         let host = match host.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
-            Err(_) => host,
+            Err(_) if is_name(&host) => host,
+            Err(_) => return Err(BadOrigin::Form),
         };
         let rest = authority.as_str().get(authority.host().len()..);
         let authority = match (rest, authority.port_u16()) {
@@ -66,11 +67,20 @@ impl Origin {
         })
     }
 
-    /// Of a listener on loopback.
+    /// Of a listener on loopback, as browsers name it: without the scheme's own
+    /// port.
     pub fn of_loopback(listening: SocketAddr) -> Self {
+        let host = match listening.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let authority = match listening.port() {
+            80 => host,
+            port => format!("{host}:{port}"),
+        };
         Self {
-            text: format!("http://{listening}"),
-            authority: listening.to_string(),
+            text: format!("http://{authority}"),
+            authority,
             is_secure: false,
         }
     }
@@ -113,6 +123,12 @@ impl Origin {
     }
 }
 
+/// What the URI's parser leaves open: a bracket in the middle, say.
+fn is_name(host: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    host.bytes().all(known)
+}
+
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_local = |address: IpAddr| address.is_loopback();
@@ -144,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_on_loopback_is_named_as_browsers_name_it() {
+        for (listening, origin) in [
+            ("127.0.0.1:8001", "http://127.0.0.1:8001"),
+            ("[::1]:8001", "http://[::1]:8001"),
+            ("127.0.0.1:80", "http://127.0.0.1"),
+            ("[::1]:80", "http://[::1]"),
+        ] {
+            let ours = Origin::of_loopback(listening.parse().unwrap());
+            assert_eq!(ours, Origin::parse(origin).unwrap());
+        }
+    }
+
+    #[test]
     fn what_is_no_origin_or_not_safe_is_refused() {
         for text in [
             "",
@@ -154,6 +183,7 @@ mod tests {
             "https://keys.example.com?x",
             "https://user@keys.example.com",
             "https://",
+            "https://keys.e[2001:db8::1]:4711",
             "https://keys.example.com:",
             "https://keys.example.com:99999",
             "http://127.0.0.1:0",

@@ -178,7 +178,7 @@ fn select(
 ) -> rusqlite::Result<Vec<AuditEvent>> {
     let sql = format!(
         "SELECT id, at_ms, action, revision, old_digest, new_digest, hint, source,
-                rotation_id, client_address, client_request_id FROM audit WHERE {which}"
+                rotation_id, client_address, client_request_id, uses FROM audit WHERE {which}"
     );
     let mut select = connection.prepare_cached(&sql)?;
     select.query_map(parameters, event)?.collect()
@@ -197,6 +197,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
         rotation_id: row.get::<_, Option<[u8; 16]>>(8)?.map(RotationId),
         client_address: row.get(9)?,
         client_request_id: row.get(10)?,
+        uses: row.get(11)?,
     })
 }
 

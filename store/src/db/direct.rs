@@ -8,7 +8,8 @@ use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, U
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::lock::{Memo, Past, Record};
-use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Wish};
+use super::replays::Replays;
+use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
 use super::{keys, open, own_key, rotate, schema, users};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
@@ -36,6 +37,8 @@ pub struct Ledger {
     /// What is on disk beside the database, which no backup carries.
     beside: Past,
     memo: Option<Memo>,
+    /// Beside the database as well, with its wrapping keys.
+    replays: Replays,
 }
 
 impl Ledger {
@@ -51,6 +54,7 @@ impl Ledger {
             published: 0,
             beside: Past::Nothing,
             memo: None,
+            replays: Replays::in_memory()?,
         })
     }
 
@@ -102,7 +106,7 @@ impl Ledger {
         &self,
         digest: &Digest,
         now: UnixMillis,
-    ) -> rusqlite::Result<Option<(Resolved, u64)>> {
+    ) -> rusqlite::Result<Result<(Resolved, u64), Unknown>> {
         let resolved = keys::resolve(&self.connection, digest)?;
         Ok(resolved.map(|resolved| {
             let wait = self.interval.retry_after(resolved.last_rotated, now);
@@ -117,7 +121,21 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Rotated>> {
         let interval = self.interval;
-        self.change(|transaction| rotate::rotate(transaction, now, interval, request))
+        self.change(|transaction, replays| {
+            rotate::rotate(transaction, replays, now, interval, request)
+        })
+    }
+
+    /// A gateway resolves this key for a client, as [`super::Database::resolve`]
+    /// notes it.
+    pub fn used(&mut self, digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
+        self.replays.used(digest, now)?;
+        self.replays.flush()
+    }
+
+    /// As [`super::Database::is_replayable`].
+    pub fn is_replayable(resolved: &Resolved, now: UnixMillis) -> bool {
+        resolved.replay_until.is_some_and(|until| now < until)
     }
 
     /// As [`super::Database::revoke`].
@@ -126,7 +144,7 @@ impl Ledger {
         which: &Revoke,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<RevokeResponse, RevokeRefusal>>> {
-        self.change(|transaction| keys::revoke(transaction, now, which))
+        self.change(|transaction, _| keys::revoke(transaction, now, which))
     }
 
     /// As [`super::Database::add_user`].
@@ -135,7 +153,7 @@ impl Ledger {
         new: &users::NewUser,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<UnixMillis, users::AddRefusal>>> {
-        self.change(|transaction| users::add(transaction, now, new))
+        self.change(|transaction, _| users::add(transaction, now, new))
     }
 
     /// As [`super::Database::issue`].
@@ -145,7 +163,7 @@ impl Ledger {
         (digest, hint): (&Digest, &str),
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<users::Issued, users::IssueRefusal>>> {
-        self.change(|transaction| users::issue(transaction, now, user, digest, hint))
+        self.change(|transaction, _| users::issue(transaction, now, user, digest, hint))
     }
 
     /// The user's active key: its digest and the revision that made it.
@@ -174,7 +192,7 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction| own_key::rotate(transaction, now, interval, (wish, shown)))
+        self.change(|transaction, _| own_key::rotate(transaction, now, interval, (wish, shown)))
     }
 
     /// As [`super::Database::revoke_own`].
@@ -184,7 +202,7 @@ impl Ledger {
         client: &Client,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<(u64, bool), OwnRefusal>>> {
-        self.change(|transaction| own_key::revoke(transaction, now, (user, shown), client))
+        self.change(|transaction, _| own_key::revoke(transaction, now, (user, shown), client))
     }
 
     /// As [`super::Database::issue_own`].
@@ -194,7 +212,7 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction| own_key::issue(transaction, now, interval, (wish, shown)))
+        self.change(|transaction, _| own_key::issue(transaction, now, interval, (wish, shown)))
     }
 
     /// As [`crate::feed::Records::changes_after`].
@@ -226,15 +244,18 @@ impl Ledger {
 
     fn change<T>(
         &mut self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Connection, &mut Replays) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Committed<T>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
+        let result = work(&transaction, &mut self.replays)?;
         let revision = keys::head(&transaction)?.revision;
         let revoked = keys::revoked_after(&transaction, self.published, PAGE)?;
+        self.replays.flush()?;
         transaction.commit()?;
+        self.replays.forget(&revoked)?;
+        self.replays.flush()?;
         self.published = revision;
         Ok(Committed {
             result,

@@ -1,6 +1,11 @@
 //! The keys: resolving, inserting and revoking them.
 
-use rekey_protocol::{Change, Client, Digest, Head, Incarnation, ResolvedState, UserId};
+use std::time::Duration;
+
+use rekey_protocol::{
+    Change, Client, Digest, Head, Incarnation, REPLAY_WINDOW_MS, ResolvedState, UserId,
+};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
@@ -22,9 +27,15 @@ pub struct Resolved {
     pub revision: u64,
     /// When its user last rotated.
     pub last_rotated: Option<UnixMillis>,
+    /// Until when the rotation that revoked it may be answered again (X5).
+    pub replay_until: Option<UnixMillis>,
     /// The store's history.
     pub head: Head,
 }
+
+/// The key is not known, and this is where the history stood when that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown(pub Head);
 
 /// Which key to revoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,27 +57,35 @@ pub enum RevokeRefusal {
 
 /// Everything about one key, by one statement and so from one snapshot
 /// (PROTOCOL S1).
-pub fn resolve(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Resolved>> {
+pub fn resolve(
+    connection: &Connection,
+    digest: &Digest,
+) -> rusqlite::Result<Result<Resolved, Unknown>> {
     connection
         .prepare_cached(
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, m.revision,
-                    (SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1)
-             FROM keys k JOIN users u USING (user_id) CROSS JOIN meta m
-             WHERE k.digest = ?1",
+                    (SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1),
+                    k.replay_until_ms
+             FROM meta m LEFT JOIN keys k ON k.digest = ?1
+                         LEFT JOIN users u ON u.user_id = k.user_id",
         )?
         .query_row([digest.as_bytes()], |row| {
-            Ok(Resolved {
+            let head = Head {
+                revision: row.get(4)?,
+                incarnation: Incarnation(row.get(5)?),
+            };
+            if row.get_ref(0)? == ValueRef::Null {
+                return Ok(Err(Unknown(head)));
+            }
+            Ok(Ok(Resolved {
                 state: columns::state(row, 0)?,
                 user: columns::user(row, 1)?,
                 revision: row.get(2)?,
                 last_rotated: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
-                head: Head {
-                    revision: row.get(4)?,
-                    incarnation: Incarnation(row.get(5)?),
-                },
-            })
+                head,
+                replay_until: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
+            }))
         })
-        .optional()
 }
 
 /// At most `limit` revocations after a revision, oldest first.
@@ -77,7 +96,9 @@ pub fn revoked_after(
 ) -> rusqlite::Result<Vec<Change>> {
     connection
         .prepare_cached(
-            "SELECT digest, revision FROM keys WHERE revision > ?1 AND state = 'revoked'
+            "SELECT digest, revision,
+                    ifnull(replay_until_ms > (SELECT time_ms FROM meta), 0)
+             FROM keys WHERE revision > ?1 AND state = 'revoked'
              ORDER BY revision LIMIT ?2",
         )?
         .query_map((revision, limit), |row| {
@@ -85,6 +106,7 @@ pub fn revoked_after(
             Ok(Change {
                 digest,
                 revision: row.get(1)?,
+                replayable: row.get(2)?,
             })
         })?
         .collect()
@@ -147,6 +169,19 @@ pub fn set_revoked(
         1 => Ok(()),
         other => Err(rusqlite::Error::StatementChangedRows(other)),
     }
+}
+
+/// The rotation that just revoked this key may be answered again, for ten minutes.
+pub fn set_replayable(
+    transaction: &Connection,
+    now: UnixMillis,
+    digest: &Digest,
+) -> rusqlite::Result<()> {
+    let until = now.plus(Duration::from_millis(REPLAY_WINDOW_MS.into()));
+    transaction
+        .prepare_cached("UPDATE keys SET replay_until_ms = ?2 WHERE digest = ?1")?
+        .execute((digest.as_bytes(), until.0))
+        .map(drop)
 }
 
 /// Revokes a key, by the operator's wish. Doing it again changes nothing.

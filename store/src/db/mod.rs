@@ -8,27 +8,31 @@ mod audit;
 mod columns;
 pub mod direct;
 mod import;
+mod importing;
 mod keys;
 mod lock;
+mod old_keys;
 mod open;
 mod own_key;
 mod passwords;
 mod reader;
+mod replays;
 mod rotate;
 mod schema;
 mod sessions;
 mod users;
+mod wrap;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rekey_protocol::{Change, Digest, Head, RotateRequest, UserId, lease_margin_ms};
+use rekey_protocol::{Change, Digest, Head, ResolvedState, RotateRequest, UserId, lease_margin_ms};
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
-use crate::api::{AuditEvent, RevokeResponse, UserEntry};
+use crate::api::{AuditPage, RevokeResponse, UserEntry};
 use crate::clock::{Clock, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::feed::{Feed, Records};
@@ -36,23 +40,31 @@ use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
 pub use import::{ImportError, Staging};
-pub use keys::{Resolved, Revoke, RevokeRefusal};
+pub use importing::{Import, Imported};
+pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
 pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
-pub use rotate::Rotated;
+pub use replays::ReplayPlace;
+pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
-use import::MoveError;
 use lock::Lock;
+use old_keys::OldKeys;
 use reader::Readers;
+use replays::{Awaited, Replays};
 use writer::{Kind, OnCommit, Writer};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
+/// Between two turns of deleting what is of no use any more.
+const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
+
+/// Old keys that the operator is shown.
+const OLD_KEYS_SHOWN: u32 = 10;
 
 /// An open database. Cheap to clone.
 #[derive(Clone)]
@@ -69,21 +81,10 @@ pub struct Database {
     imports: Arc<Semaphore>,
     feed: Feed,
     lock: Arc<Lock>,
-}
-
-/// The one import that is under way.
-pub struct Import {
-    /// Its rows.
-    pub staging: Staging,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// What became of an import.
-pub enum Imported {
-    /// So many rows are in the database; 0 after a dry run.
-    Done(u64),
-    /// Nothing was imported, for so many lines are bad.
-    Refused(Import, u64),
+    replays: Arc<Mutex<Replays>>,
+    /// New keys of rotations that may be answered again, until they are used.
+    awaited: Arc<Awaited>,
+    old_keys: OldKeys,
 }
 
 /// What must outlive all clones of a [`Database`]: the writing thread, and the
@@ -110,6 +111,7 @@ impl Database {
         path: &Path,
         interval: RotationInterval,
         accept_restore: bool,
+        replays: &ReplayPlace,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Owner), OpenError> {
         let opened = open::open(path, accept_restore)?;
@@ -125,10 +127,18 @@ impl Database {
         let told = feed.clone();
         let on_commit: OnCommit =
             Box::new(move |revision, revoked| told.committed(revision, revoked));
+        let replays = Replays::open(&opened.path, replays)?;
+        let awaited = Awaited::default();
+        for digest in replays.awaited()? {
+            awaited.expect(digest, clock.now());
+        }
+        let are_kept = replays.are_kept();
+        let replays = Arc::new(Mutex::new(replays));
         let (writer, thread) = Writer::start(
             opened.writer,
             clock.clone(),
             metrics.clone(),
+            replays.clone(),
             (opened.revision, on_commit),
         )
         .map_err(|error| OpenError::Unwritable {
@@ -139,10 +149,14 @@ impl Database {
         if let Some(after) = settled {
             tokio::spawn(settle(after, writer.clone(), lock.clone()));
         }
+        if are_kept {
+            tokio::spawn(clear_up(writer.clone()));
+        }
         let owner = Owner {
             writer: thread,
             lock: lock.clone(),
         };
+        let old_keys = OldKeys::start(writer.clone(), metrics.clone());
         let database = Self {
             writer,
             readers,
@@ -154,17 +168,30 @@ impl Database {
             imports: Arc::new(Semaphore::new(1)),
             feed,
             lock,
+            replays,
+            awaited: Arc::new(awaited),
+            old_keys,
         };
         Ok((database, owner))
     }
 
-    /// Who is behind this digest? `None`: never issued or imported. The second
+    /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
     /// value is the seconds until the user may rotate, 0: at once.
-    pub async fn resolve(&self, digest: Digest) -> Result<Option<(Resolved, u64)>, ReadError> {
+    ///
+    /// Gateways ask it for their clients only (G12): the first such use of a new
+    /// key is noted.
+    pub async fn resolve(
+        &self,
+        digest: Digest,
+    ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
         let resolved = self
             .readers
             .read(move |connection| keys::resolve(connection, &digest))
             .await?;
+        let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
+        if resolved.as_ref().is_ok_and(is_active) && self.awaited.comes(&digest) {
+            self.note_use(digest);
+        }
         Ok(resolved.map(|resolved| {
             let wait = self
                 .interval
@@ -173,12 +200,47 @@ impl Database {
         }))
     }
 
+    /// Whether a revoked key's rotation may be answered again (X5).
+    pub fn is_replayable(&self, resolved: &Resolved) -> bool {
+        let until = resolved.replay_until;
+        until.is_some_and(|until| self.clock.now() < until)
+    }
+
+    /// X4: the client has its new key. Off the way of who asked.
+    fn note_use(&self, digest: Digest) {
+        let (writer, replays) = (self.writer.clone(), self.replays.clone());
+        let (awaited, now) = (self.awaited.clone(), self.clock.now());
+        tokio::spawn(async move {
+            let note = move |_: &Connection, now| writer::lock(&replays).used(&digest, now);
+            if let Err(error) = writer.change(Kind::Admin, note).await {
+                tracing::warn!(%error, "the use of a new key was not noted");
+                // By the next one.
+                awaited.expect(digest, now);
+            }
+        });
+    }
+
     /// Replaces a key by another one, or says why not.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, WriteError> {
-        let interval = self.interval;
+        let (interval, replays) = (self.interval, self.replays.clone());
+        let awaited = self.awaited.clone();
         self.writer
             .change(Kind::Rotation, move |transaction, now| {
-                rotate::rotate(transaction, now, interval, &request)
+                let replays = &mut writer::lock(&replays);
+                let rotated = rotate::rotate(transaction, replays, now, interval, &request)?;
+                let is_new = matches!(
+                    rotated,
+                    Rotated::Done {
+                        repeated: false,
+                        ..
+                    }
+                );
+                // Here, for nobody may be left to read the answer. One that is not
+                // committed after all is a key that nobody will use.
+                if is_new && request.replay.is_some() {
+                    awaited.expect(request.new_digest, now);
+                }
+                Ok(rotated)
             })
             .await
     }
@@ -228,87 +290,39 @@ impl Database {
             .await
     }
 
-    /// At most `limit` audit events of a user after event `after`; `None`: no
-    /// such user.
+    /// At most `limit` audit events of a user after event `after`; if these are all,
+    /// also what is done with the user's old keys. `None`: no such user.
     pub async fn audit(
         &self,
         user: UserId,
         after: i64,
         limit: u32,
-    ) -> Result<Option<Vec<AuditEvent>>, ReadError> {
+    ) -> Result<Option<AuditPage>, ReadError> {
         self.readers
             .read(move |connection| {
-                if !users::exists(connection, &user)? {
+                let snapshot = connection.transaction()?;
+                if !users::exists(&snapshot, &user)? {
                     return Ok(None);
                 }
-                audit::list(connection, &user, after, limit).map(Some)
+                let events = audit::list(&snapshot, &user, after, limit)?;
+                let is_full = events.len() == limit as usize;
+                let next = events.last().filter(|_| is_full).map(|last| last.id);
+                let old_keys = match next {
+                    Some(_) => Vec::new(),
+                    None => old_keys::of_user(&snapshot, &user, OLD_KEYS_SHOWN)?,
+                };
+                Ok(Some(AuditPage {
+                    events,
+                    next,
+                    old_keys,
+                }))
             })
             .await
     }
 
-    /// The right to be the one import.
-    pub fn import_permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
-        let permit = self.imports.clone().try_acquire_owned();
-        permit.map_err(|_| ImportError::Running)
-    }
-
-    /// Begins an import without rows. Blocks.
-    pub fn begin_import(&self, permit: OwnedSemaphorePermit) -> Result<Import, ImportError> {
-        Ok(Import {
-            staging: Staging::begin(&self.path)?,
-            _permit: permit,
-        })
-    }
-
-    /// Checks all rows and, unless one is bad or it is a dry run, moves them.
-    pub async fn finish_import(
-        &self,
-        mut import: Import,
-        dry_run: bool,
-    ) -> Result<Imported, ImportError> {
-        // Somebody may get a key between check and move; then it is checked
-        // again, and the second check sees that key.
-        for _ in 0..3 {
-            let checked = tokio::task::spawn_blocking(move || {
-                let bad = import.staging.check();
-                (import, bad)
-            });
-            let bad_rows;
-            (import, bad_rows) = checked.await.map_err(|_| ImportError::Failed)?;
-            match bad_rows? {
-                0 if dry_run => return Ok(Imported::Done(0)),
-                0 => {}
-                bad_rows => return Ok(Imported::Refused(import, bad_rows)),
-            }
-            let (clock, feed) = (self.clock.clone(), self.feed.clone());
-            let metrics = self.metrics.clone();
-            // S2: told in the writer's turn. Who asked may have gone by now,
-            // and nobody would go on after the wait.
-            let moved = self.writer.alone(move || {
-                let moved = import.staging.move_all(clock.now());
-                if let Ok(revision) = moved {
-                    metrics.set_revision(revision);
-                    feed.committed(revision, Vec::new());
-                }
-                (import, moved)
-            });
-            let moved_rows;
-            (import, moved_rows) = moved.await?;
-            match moved_rows {
-                Ok(_) => {
-                    let rows = import.staging.rows();
-                    tokio::task::spawn_blocking(move || import.staging.checkpoint());
-                    return Ok(Imported::Done(rows));
-                }
-                Err(MoveError::Changed) => {}
-                Err(MoveError::RolledBack(error)) => return Err(error.into()),
-                Err(MoveError::Unknown(error)) => {
-                    tracing::error!(%error, "the commit of an import failed");
-                    return Err(WriteError::Unknown.into());
-                }
-            }
-        }
-        Err(ImportError::Failed)
+    /// Uses of replaced and revoked keys.
+    pub fn old_keys(&self) -> &OldKeys {
+        &self.old_keys
     }
 
     /// The change feed.
@@ -324,6 +338,9 @@ impl Database {
 
     /// Takes no more changes; those under way are still made.
     pub async fn stop(&self) {
+        if let Err(error) = self.old_keys.flush().await {
+            tracing::warn!(%error, "uses of revoked keys were not written down");
+        }
         self.writer.stop().await;
     }
 }
@@ -358,6 +375,17 @@ impl Records for Database {
 /// How long a lease that was granted before a start may be trusted after it.
 fn lease_over(lease_ms: u32) -> Duration {
     Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
+}
+
+/// Has what was kept for replays deleted in time, also where nobody writes.
+async fn clear_up(writer: Writer) {
+    let mut turns = tokio::time::interval(CLEAR_UP_EVERY);
+    loop {
+        turns.tick().await;
+        if let Err(WriteError::Stopping) = writer.change(Kind::Admin, |_, _| Ok(())).await {
+            return;
+        }
+    }
 }
 
 /// Takes what was supposed off the record, so that the next start need not wait
@@ -396,69 +424,4 @@ fn next_revision(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<
              RETURNING revision",
         )?
         .query_row([now.0], |row| row.get(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::ImportRow;
-    use rekey_protocol::{FeedRequest, GatewayId, LEASE_LEAST_MS};
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn s2_the_feed_learns_of_an_import_whose_client_has_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rekey.db");
-        let metrics = Arc::new(Metrics::new());
-        let (database, _owner) =
-            Database::open(&path, RotationInterval::HOUR, false, metrics).unwrap();
-        let mut import = database
-            .begin_import(database.import_permit().unwrap())
-            .unwrap();
-        let row = ImportRow {
-            line: 1,
-            user: "u_1".into(),
-            digest: "ab".repeat(32).into(),
-            email: None,
-            hint: None,
-        };
-        import.staging.add(&row).unwrap();
-        let first = poll(&database).await;
-        // The writer is busy until the client has gone.
-        let (begun, began) = tokio::sync::oneshot::channel();
-        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
-        let writer = database.writer.clone();
-        let busy = tokio::spawn(async move {
-            let work = move || (begun.send(()).is_ok(), until_gone.recv().is_err());
-            writer.alone(work).await
-        });
-        began.await.unwrap();
-        let importing = database.clone();
-        let client =
-            tokio::spawn(async move { importing.finish_import(import, false).await.is_ok() });
-        while database.writer.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        client.abort();
-        assert!(client.await.unwrap_err().is_cancelled());
-        drop(gone);
-        assert_eq!(busy.await.unwrap(), Ok((true, true)));
-        // Behind the import in the writer's queue.
-        database.writer.alone(|| ()).await.unwrap();
-        let (_, on_disk) = database.changes_after(0).await.unwrap();
-        assert_eq!(on_disk.revision, first.revision + 1, "it is imported");
-        assert_eq!(poll(&database).await, on_disk, "and told");
-    }
-
-    /// Where the feed lets a new gateway begin.
-    async fn poll(database: &Database) -> Head {
-        let request = FeedRequest {
-            gateway: GatewayId([7; 16]),
-            cursor: None,
-            lease_ms: LEASE_LEAST_MS,
-            poll: 1,
-            refused: vec![],
-        };
-        let answer = database.feed().poll(&request, database).await;
-        answer.unwrap().cursor
-    }
 }

@@ -160,7 +160,7 @@ fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
 
 /// Creates the file readable by its owner only; SQLite gives its other files
 /// the same permissions.
-fn create_private(path: &Path) -> Result<(), OpenError> {
+pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -6,14 +6,16 @@ use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, U
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
-use super::{columns, keys, next_revision, rotate, users};
-use crate::api::AuditEvent;
+use super::{columns, keys, next_revision, old_keys, rotate, users};
+use crate::api::{AuditEvent, OldKeyUse};
 use crate::clock::UnixMillis;
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
 
 /// How many keys a user may make within a day without waiting for the hour,
 /// each after a revocation: an emergency is not a way around the hour.
 pub const AT_ONCE_PER_DAY: u32 = 5;
+/// Old keys in an overview: there is one, as a rule.
+const OLD_KEYS: u32 = 3;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// A key that is to be a user's, and who asked for it.
@@ -95,6 +97,9 @@ pub struct Overview {
     pub events: Vec<AuditEvent>,
     /// The last refused tries, newest first.
     pub refused: Vec<AuditEvent>,
+    /// Old keys that were used since they were replaced or revoked, the last used
+    /// first.
+    pub old_keys: Vec<OldKeyUse>,
 }
 
 /// Replaces the active key, if it is still the one of revision `shown`.
@@ -229,6 +234,7 @@ pub fn overview(
         issue,
         events: audit::latest(&snapshot, user, limit)?,
         refused: audit::latest_refused(&snapshot, user, limit / 4)?,
+        old_keys: old_keys::of_user(&snapshot, user, OLD_KEYS)?,
         key,
     })
 }
@@ -248,6 +254,7 @@ fn request(wish: &Wish, old_digest: Digest) -> RotateRequest {
         old_digest,
         new_digest: wish.new_digest,
         hint: wish.hint.clone(),
+        replay: None,
         client: wish.client.clone(),
     }
 }

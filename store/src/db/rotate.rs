@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use rekey_protocol::{Digest, RotateRequest, RotationId, UserId};
+use rekey_protocol::{Digest, Replay, ResolvedState, RotateRequest, RotationId, SealedKey, UserId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::audit::{self, Event};
+use super::replays::Replays;
 use super::{columns, next_revision};
 use crate::clock::UnixMillis;
 use crate::crash;
+use crate::replay::{self, Kept, Opening};
 use crate::rotation::{
     Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationInterval, Verdict, decide,
 };
@@ -20,6 +22,8 @@ use crate::rotation::{
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Answers deleted at a time, so that no transaction grows long over it.
 const PRUNED_AT_ONCE: u32 = 10_000;
+/// Replays of one rotation that the audit log tells of.
+const MOST_REPLAYS_TOLD: u32 = 10;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +39,58 @@ pub enum Rotated {
         /// By an earlier attempt.
         repeated: bool,
     },
+    /// The old key was revoked before, by a rotation of this very client, whose
+    /// answer this is once more (X3).
+    Replayed(Box<Again>),
     /// Refused.
     Refused(Refusal),
+    /// Refused, for the old key was revoked before, at this revision; a request
+    /// with the right proof would have got more (X5).
+    Replayable(u64),
     /// The id was used with other digests.
     Conflict,
 }
 
-/// Makes the rotation, or refuses it, in the transaction of the caller.
+/// A rotation that is answered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Under which it was made.
+    pub id: RotationId,
+    /// The key that it made.
+    pub new_digest: Digest,
+    /// That key, sealed for its client.
+    pub sealed: SealedKey,
+    /// When.
+    pub at: UnixMillis,
+    /// The revision of the change.
+    pub revision: u64,
+}
+
+/// Makes the rotation, refuses it, or repeats an earlier one of the same client,
+/// in the transaction of the caller.
 pub fn rotate(
     transaction: &Connection,
+    replays: &mut Replays,
     now: UnixMillis,
     interval: RotationInterval,
     request: &RotateRequest,
 ) -> rusqlite::Result<Rotated> {
+    match attempt(transaction, replays, now, interval, request)? {
+        (Rotated::Refused(Refusal::Revoked(revision)), is_repeated) => {
+            again(transaction, replays, now, request, (revision, is_repeated))
+        }
+        (decided, _) => Ok(decided),
+    }
+}
+
+/// As if there were no replays; and whether it was decided by an earlier attempt.
+fn attempt(
+    transaction: &Connection,
+    replays: &mut Replays,
+    now: UnixMillis,
+    interval: RotationInterval,
+    request: &RotateRequest,
+) -> rusqlite::Result<(Rotated, bool)> {
     let asked = Asked {
         attempt: request.attempt,
         old_digest: request.old_digest,
@@ -60,28 +103,153 @@ pub fn rotate(
     };
     crash::point("rotate.after_lookup");
     match decide(&asked, facts, now, interval) {
-        Verdict::Repeat(RecordedOutcome::Rotated { at, user, revision }) => Ok(Rotated::Done {
-            at,
-            user,
-            revision,
-            repeated: true,
-        }),
-        Verdict::Repeat(RecordedOutcome::Burned(refusal)) => Ok(Rotated::Refused(refusal)),
-        Verdict::Conflict => Ok(Rotated::Conflict),
+        Verdict::Repeat(RecordedOutcome::Rotated { at, user, revision }) => {
+            let done = Rotated::Done {
+                at,
+                user,
+                revision,
+                repeated: true,
+            };
+            Ok((done, true))
+        }
+        Verdict::Repeat(RecordedOutcome::Burned(refusal)) => Ok((Rotated::Refused(refusal), true)),
+        Verdict::Conflict => Ok((Rotated::Conflict, false)),
         Verdict::Refuse { refusal, burn } => {
             if burn {
                 let (outcome, revision) = refusal_columns(refusal);
                 record(transaction, now, request, outcome, None, revision)?;
             }
-            Ok(Rotated::Refused(refusal))
+            Ok((Rotated::Refused(refusal), false))
         }
-        Verdict::Commit(old) => Ok(Rotated::Done {
-            at: now,
-            revision: commit(transaction, now, request, (audit::GATEWAY, &old.user))?,
-            user: old.user,
-            repeated: false,
-        }),
+        Verdict::Commit(old) => {
+            let revision = commit(transaction, now, request, (audit::GATEWAY, &old.user))?;
+            if let Some(replay) = &request.replay
+                && keep(replays, now, request, replay)
+            {
+                super::keys::set_replayable(transaction, now, &request.old_digest)?;
+            }
+            crash::point("rotate.after_keep");
+            let done = Rotated::Done {
+                at: now,
+                revision,
+                user: old.user,
+                repeated: false,
+            };
+            Ok((done, false))
+        }
     }
+}
+
+/// Keeps the record, if it can be: a rotation without one is better than none.
+fn keep(replays: &mut Replays, now: UnixMillis, request: &RotateRequest, replay: &Replay) -> bool {
+    let kept = replays.keep(now, (request.rotation_id, &request.new_digest), replay);
+    kept.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a rotation's answer cannot be repeated: its record was not kept");
+        false
+    })
+}
+
+/// The old key was revoked before, at `revision`: what more than that the request
+/// gets (X3, X4). Whatever it is, it is no rotation (I5).
+fn again(
+    transaction: &Connection,
+    replays: &mut Replays,
+    now: UnixMillis,
+    request: &RotateRequest,
+    (revision, is_repeated): (u64, bool),
+) -> rusqlite::Result<Rotated> {
+    let revoked = Rotated::Refused(Refusal::Revoked(revision));
+    // A record counts only together with its committed rotation (X6).
+    let Some(made) = made_at(transaction, &request.old_digest, revision)? else {
+        return Ok(revoked);
+    };
+    let Some(found) = replays.find(made.id)? else {
+        return Ok(revoked);
+    };
+    // Without its wrapping key it is as good as gone.
+    let Some(content) = replays.content(made.id, &found) else {
+        return Ok(revoked);
+    };
+    let kept = Kept {
+        committed: made.at,
+        used: found.used,
+        failures: found.failures,
+        new_is_active: made.new_is_active,
+    };
+    let proof = request.replay.as_ref();
+    let proof = proof.map(|replay| content.is_proved_by(&replay.proof));
+    let event = |action| Event {
+        user: &made.user,
+        action,
+        revision,
+        old_digest: None,
+        new_digest: None,
+        hint: None,
+        source: audit::GATEWAY,
+        rotation_id: Some(made.id),
+        client: Some(&request.client),
+    };
+    match replay::opening(Some(&kept), proof, now) {
+        Opening::Closed => Ok(revoked),
+        Opening::Unproven => Ok(Rotated::Replayable(revision)),
+        // The gateway asks again for the answer to one request: that is one try.
+        Opening::Failed { .. } if is_repeated => Ok(Rotated::Replayable(revision)),
+        Opening::Failed { last } => {
+            replays.failed(made.id, last)?;
+            audit::append(transaction, now, &event("replay_refused"))?;
+            Ok(match last {
+                true => revoked,
+                false => Rotated::Replayable(revision),
+            })
+        }
+        Opening::Granted => {
+            replays.handed_out(made.id)?;
+            // The log cannot be pruned, and who asks may ask for ever.
+            if found.handed_out < MOST_REPLAYS_TOLD {
+                audit::append(transaction, now, &event("replayed"))?;
+            }
+            Ok(Rotated::Replayed(Box::new(Again {
+                id: made.id,
+                new_digest: made.new_digest,
+                sealed: content.sealed,
+                at: made.at,
+                revision,
+            })))
+        }
+    }
+}
+
+/// A rotation that was committed.
+struct MadeRotation {
+    id: RotationId,
+    new_digest: Digest,
+    at: UnixMillis,
+    user: UserId,
+    new_is_active: bool,
+}
+
+/// The rotation that revoked a key at `revision`.
+fn made_at(
+    transaction: &Connection,
+    old: &Digest,
+    revision: u64,
+) -> rusqlite::Result<Option<MadeRotation>> {
+    transaction
+        .prepare_cached(
+            "SELECT r.rotation_id, r.new_digest, r.at_ms, k.user_id, k.state
+             FROM rotations r JOIN keys k ON k.digest = r.new_digest
+             WHERE r.old_digest = ?1 AND r.outcome = 'rotated' AND r.revision = ?2",
+        )?
+        .query_row((old.as_bytes(), revision), |row| {
+            Ok(MadeRotation {
+                id: RotationId(row.get(0)?),
+                new_digest: columns::digest(row, 1)?,
+                at: UnixMillis(row.get(2)?),
+                user: columns::user(row, 3)?,
+                new_is_active: columns::state(row, 4)? == ResolvedState::Active,
+            })
+        })
+        .optional()
 }
 
 /// What every rotation does, by whichever way it was asked for (`source`).

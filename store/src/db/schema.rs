@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2];
+const STEPS: &[&str] = &[V1, V2, V3, V4];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -129,6 +129,33 @@ CREATE INDEX audit_refused ON audit (user_id, at_ms)
     WHERE action IN ('login_refused', 'password_refused');
 ";
 
+const V3: &str = "
+-- Until when the rotation that revoked the key may be answered again to its
+-- client (X5). What is needed for that is in another file.
+ALTER TABLE keys ADD COLUMN replay_until_ms INTEGER;
+-- Which rotation replaced a key.
+CREATE INDEX rotations_by_old ON rotations (old_digest) WHERE outcome = 'rotated';
+";
+
+const V4: &str = "
+-- How often keys were used after they were replaced or revoked: a row for each
+-- such key at most.
+CREATE TABLE old_key_uses (
+    digest BLOB PRIMARY KEY REFERENCES keys (digest),
+    user_id TEXT NOT NULL,
+    -- Whether another key took its place at once; it was revoked otherwise.
+    replaced INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    -- When the audit log was told last; NULL: never.
+    told_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX old_key_uses_by_user ON old_key_uses (user_id, last_ms);
+-- How often by then, in a row about the uses of an old key.
+ALTER TABLE audit ADD COLUMN uses INTEGER;
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -184,7 +211,8 @@ mod tests {
         connection
             .execute("INSERT INTO users VALUES ('u', NULL, 1, NULL)", [])
             .unwrap();
-        let insert = "INSERT INTO keys VALUES (?1, 'u', 'active', NULL, 1, NULL, 1)";
+        let insert = "INSERT INTO keys (digest, user_id, state, created_ms, revision)
+                      VALUES (?1, 'u', 'active', 1, 1)";
         connection.execute(insert, [[1_u8; 32]]).unwrap();
         let error = connection.execute(insert, [[2_u8; 32]]).unwrap_err();
         assert!(error.to_string().contains("UNIQUE"), "{error}");

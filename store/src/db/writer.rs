@@ -4,7 +4,7 @@
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::replays::Replays;
 use crate::clock::{Clock, UnixMillis};
 use crate::crash;
 use crate::metrics::Metrics;
@@ -122,6 +123,7 @@ impl Writer {
         connection: Connection,
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
+        replays: Arc<Mutex<Replays>>,
         (published, on_commit): (u64, OnCommit),
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
@@ -131,6 +133,7 @@ impl Writer {
             clock,
             metrics,
             tasks,
+            replays,
             pruned: None,
             published,
             on_commit,
@@ -218,6 +221,8 @@ struct State {
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
     tasks: mpsc::Receiver<Task>,
+    /// What is kept for replays, in its own file.
+    replays: Arc<Mutex<Replays>>,
     pruned: Option<Instant>,
     /// The revision up to which revocations were told to `on_commit`.
     published: u64,
@@ -276,14 +281,36 @@ impl State {
         }
         point("rotate.after_commit");
         let fate = fate.map_err(|(fate, _)| fate);
+        let mut revoked = Vec::new();
         let fate = fate.map(|(revision, revocations)| {
             self.published = revision;
+            revoked.clone_from(&revocations);
             (self.on_commit)(revision, revocations);
             revision
         });
         self.metrics.committed(size, started.elapsed(), fate.ok());
         for change in batch.drain(..) {
             change.answer(fate.map(drop));
+        }
+        self.clear_up(&revoked);
+    }
+
+    /// Deletes what is of no use any more from what is kept for replays: that
+    /// cannot be handed out already, for it counts only by what was committed.
+    fn clear_up(&mut self, revoked: &[Revocation]) {
+        let is_time = self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
+        let mut replays = lock(&self.replays);
+        let cleared = match is_time {
+            true => replays
+                .forget(revoked)
+                .and_then(|()| replays.prune(self.clock.now())),
+            false => replays.forget(revoked).and_then(|()| replays.flush()),
+        };
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "what was kept for replays could not be cleared up");
+        }
+        if is_time {
+            self.pruned = Some(Instant::now());
         }
     }
 
@@ -312,7 +339,6 @@ impl State {
             let now = self.clock.now();
             super::rotate::prune(connection, now).map_err(undone)?;
             super::sessions::prune(connection, now).map_err(undone)?;
-            self.pruned = Some(Instant::now());
         }
         let revision = connection
             .prepare_cached("SELECT revision FROM meta")
@@ -320,10 +346,16 @@ impl State {
             .map_err(undone)?;
         let revocations = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
             .map_err(undone)?;
+        // X6: on disk before the rotations are that it is of.
+        lock(&self.replays).flush().map_err(undone)?;
         point("rotate.before_commit");
         run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
         Ok((revision, revocations))
     }
+}
+
+pub(super) fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {
+    replays.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -174,6 +174,12 @@ impl Core {
         self.history.committed(revision, changes);
     }
 
+    /// An import is on disk (S2): keys that were unknown before it may be good. All
+    /// answers from now on say so, and they alone lead gateways beyond it.
+    pub fn imported(&mut self, revision: u64) {
+        self.history.imported(revision);
+    }
+
     /// A lease is on record, durably (S9).
     pub fn lease_recorded(&mut self, lease_ms: u32) {
         self.longest_lease_ms = self.longest_lease_ms.max(lease_ms);
@@ -182,7 +188,13 @@ impl Core {
     /// Takes a poll as far as it can go at `now`. It may be called at any time;
     /// a poll that still has to wait says so again.
     pub fn step(&mut self, now: u64, poll: &mut Poll) -> Step {
-        match std::mem::replace(&mut poll.phase, Phase::Over) {
+        let phase = std::mem::replace(&mut poll.phase, Phase::Over);
+        // Also where it was found out while this poll was held. Nothing is granted,
+        // so nothing is put on record.
+        if self.restored {
+            return Step::Restored;
+        }
+        match phase {
             Phase::Arrived(cursor) => self.arrived(now, poll, cursor),
             Phase::Held(registered, cursor, until) => {
                 self.held(now, poll, (registered, cursor, until))
@@ -209,10 +221,6 @@ impl Core {
     }
 
     fn arrived(&mut self, now: u64, poll: &mut Poll, asked: Option<Head>) -> Step {
-        // Nothing is granted, so nothing is put on record.
-        if self.restored {
-            return Step::Restored;
-        }
         // S9: on record before it is granted.
         if self.longest_lease_ms < poll.lease_ms {
             poll.phase = Phase::Arrived(asked);
@@ -303,6 +311,7 @@ impl Core {
             cursor,
             granted_ms,
             reset,
+            keys_imported_at: self.history.keys_imported_at(),
         })
     }
 

@@ -9,7 +9,7 @@ use rekey_protocol::{Change, Head, Incarnation};
 pub(super) const KEPT: usize = 8192;
 /// Revocations in one answer: so that it fits into 32 KiB, which is what a
 /// gateway buffers of an answer.
-pub const PAGE: usize = 256;
+pub const PAGE: usize = 200;
 
 /// One life of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct History {
     recent: VecDeque<Change>,
     /// All revocations after this revision are in `recent`.
     complete_after: u64,
+    /// The revision of this life's last import; 0: there was none.
+    keys_imported_at: u64,
 }
 
 /// Where a cursor lies, seen from this history.
@@ -62,6 +64,7 @@ impl History {
             head,
             recent: VecDeque::new(),
             complete_after: head.revision,
+            keys_imported_at: 0,
         }
     }
 
@@ -79,6 +82,17 @@ impl History {
                 self.complete_after = dropped.revision;
             }
         }
+    }
+
+    /// An import of keys is on disk, with nothing revoked, up to `revision`.
+    pub fn imported(&mut self, revision: u64) {
+        self.committed(revision, []);
+        self.keys_imported_at = self.keys_imported_at.max(revision);
+    }
+
+    /// The revision of this life's last import; 0: there was none.
+    pub fn keys_imported_at(&self) -> u64 {
+        self.keys_imported_at
     }
 
     /// What a cursor says of this history.
@@ -167,6 +181,7 @@ mod tests {
         Change {
             digest: Digest::of(&revision.to_be_bytes()),
             revision,
+            replayable: false,
         }
     }
 
@@ -232,6 +247,7 @@ mod tests {
         let last = Change {
             digest: Digest::from_bytes([0xff; 32]),
             revision: u64::MAX,
+            replayable: true,
         };
         let answer = FeedResponse {
             poll: u64::MAX,
@@ -239,6 +255,7 @@ mod tests {
             cursor: at(NOW, u64::MAX),
             granted_ms: LEASE_CAP_MS,
             reset: true,
+            keys_imported_at: u64::MAX,
         };
         let size = serde_json::to_vec(&answer).unwrap().len();
         assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");

@@ -87,11 +87,13 @@ impl Feed {
     /// A transaction is on disk (S2). To be called before anyone is told.
     pub fn committed(&self, revision: u64, changes: Vec<Change>) {
         self.0.lock().committed(revision, changes);
-        self.0.head.send_if_modified(|head| {
-            let newer = *head < revision;
-            *head = revision.max(*head);
-            newer
-        });
+        self.0.tell_head(revision);
+    }
+
+    /// An import is on disk (S2). To be called before anyone is told.
+    pub fn imported(&self, revision: u64) {
+        self.0.lock().imported(revision);
+        self.0.tell_head(revision);
     }
 
     /// See [`Core::is_restored`].
@@ -167,6 +169,15 @@ impl Feed {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the polls that wait for something newer.
+    fn tell_head(&self, revision: u64) {
+        self.head.send_if_modified(|head| {
+            let newer = *head < revision;
+            *head = revision.max(*head);
+            newer
+        });
     }
 
     /// Milliseconds since the start. Rounded down, so that a lease is never

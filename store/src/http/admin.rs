@@ -256,11 +256,8 @@ pub async fn audit(
     QueryOf(query): QueryOf<AuditQuery>,
 ) -> Result<Json<AuditPage>, ApiError> {
     let limit = page(query.limit)?;
-    let events = app.database.audit(query.user, query.after, limit).await?;
-    let events = events.ok_or_else(unknown_user)?;
-    let full = events.len() == limit as usize;
-    let next = events.last().filter(|_| full).map(|last| last.id);
-    Ok(Json(AuditPage { events, next }))
+    let page = app.database.audit(query.user, query.after, limit).await?;
+    page.map(Json).ok_or_else(unknown_user)
 }
 
 fn page(limit: Option<u32>) -> Result<u32, ApiError> {

@@ -119,6 +119,8 @@ fn safe(text: &str) -> Option<&str> {
         "a rotation id is",
         "an incarnation is",
         "a gateway id is",
+        "a replay's proof is",
+        "a sealed key is",
         "a user id is",
         "not an e-mail address",
         "a password has",

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail};
+use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
 use crate::db::{ImportError, ReadError, WriteError};
@@ -16,13 +16,17 @@ use crate::password::HashError;
 pub struct ApiError {
     code: ErrorCode,
     message: Cow<'static, str>,
+    head: Option<Head>,
 }
 
 impl ApiError {
     /// An error of this kind; the status follows from the code.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        let message = message.into();
-        Self { code, message }
+        Self {
+            code,
+            message: message.into(),
+            head: None,
+        }
     }
 
     /// 400.
@@ -38,7 +42,10 @@ impl ApiError {
 
 impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
-        Self::new(fault.code, fault.message)
+        Self {
+            head: fault.head,
+            ..Self::new(fault.code, fault.message)
+        }
     }
 }
 
@@ -81,12 +88,12 @@ impl From<ImportError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, head) = (self.status(), self.head);
         let error = ErrorDetail {
             code: self.code,
             message: self.message.into_owned(),
         };
-        let mut response = (status, Json(ErrorBody { error })).into_response();
+        let mut response = (status, Json(ErrorBody { error, head })).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, 11.6.1: a 401 names its scheme.

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use rekey_protocol::{
-    ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, RESOLVE_PATH, ROTATE_PATH,
-    ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
+    ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
+    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
 };
 
 use super::App;
@@ -27,7 +27,8 @@ fn not_restored(app: &App) -> Result<(), ApiError> {
 /// What was revoked since?
 ///
 /// A long poll: the answer comes when there is something to tell, or after an
-/// eighth of the lease. Asking with a cursor acknowledges everything up to it.
+/// eighth of the lease. Asking with a cursor acknowledges everything up to it. The
+/// answer to a poll that tells of uses of revoked keys says that they were heard.
 #[utoipa::path(
     post, path = FEED_PATH, tag = "gateway", security(("gateway" = [])),
     request_body = FeedRequest,
@@ -43,7 +44,15 @@ pub async fn feed(
     State(app): State<App>,
     JsonBody(request): JsonBody<FeedRequest>,
 ) -> Result<Json<FeedResponse>, ApiError> {
+    if request.refused.len() > REFUSED_MOST {
+        let most = format!("refused takes {REFUSED_MOST} keys at most");
+        return Err(ApiError::bad_request(most));
+    }
     let answer = app.database.feed().poll(&request, &app.database).await;
+    // As it is answered: a gateway tells again what no answer came to.
+    if answer.is_ok() {
+        app.database.old_keys().used(&request.refused);
+    }
     answer.map(Json).map_err(|error| match error {
         PollError::BadLease(error) => ApiError::bad_request(error.to_string()),
         PollError::Records(error) => ApiError::new(ErrorCode::Unavailable, error.to_string()),
@@ -62,7 +71,8 @@ pub async fn feed(
         (status = 200, description = "The key is known", body = ResolveResponse),
         (status = 400, description = "bad_request", body = ErrorBody),
         (status = 401, description = "unauthorized", body = ErrorBody),
-        (status = 404, description = "unknown_key", body = ErrorBody),
+        (status = 404, description = "unknown_key, with the head of that snapshot",
+            body = ErrorBody),
         (status = 413, description = "payload_too_large", body = ErrorBody),
         (status = 503, description = "unavailable", body = ErrorBody),
     )
@@ -73,7 +83,10 @@ pub async fn resolve(
 ) -> Result<Json<ResolveResponse>, ApiError> {
     not_restored(&app)?;
     let found = app.database.resolve(request.digest).await?;
-    Ok(Json(answers::resolve(found)?))
+    let replayable = found
+        .as_ref()
+        .is_ok_and(|(resolved, _)| app.database.is_replayable(resolved));
+    Ok(Json(answers::resolve(found, replayable)?))
 }
 
 /// Replace this key by that one.
@@ -120,7 +133,8 @@ fn outcome(result: &Result<Rotated, WriteError>) -> &'static str {
             repeated: false, ..
         }) => "rotated",
         Ok(Rotated::Done { repeated: true, .. }) => "repeated",
-        Ok(Rotated::Refused(Refusal::Revoked(_))) => "revoked",
+        Ok(Rotated::Replayed(_)) => "replayed",
+        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => "revoked",
         Ok(Rotated::Refused(Refusal::RateLimited(_))) => "rate_limited",
         Ok(Rotated::Refused(Refusal::UnknownKey)) => "unknown_key",
         Ok(Rotated::Refused(Refusal::NewKeyExists)) => "new_key_exists",

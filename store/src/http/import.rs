@@ -33,7 +33,8 @@ const CHUNK: usize = 32 * 1024;
 ///
 /// The body is one `ImportRow` as JSON per line, of any length. One import runs
 /// at a time; other changes wait while its rows are moved into the database
-/// (some 15 seconds for a million).
+/// (some 15 seconds for a million). It is answered when every gateway accepts the
+/// keys, which takes as long as a revocation does.
 #[utoipa::path(
     post, path = IMPORT_PATH, tag = "admin", security(("admin" = [])),
     params(ImportQuery),
@@ -64,7 +65,15 @@ pub async fn import(
     });
     let import = staged.await.map_err(|_| ImportError::Failed)??;
     match app.database.finish_import(import, query.dry_run).await? {
-        Imported::Done(imported) => {
+        Imported::Done {
+            rows: imported,
+            revision,
+        } => {
+            // S7, for keys that come: a gateway may have heard that it is unknown,
+            // and believes that as long as it believes a key that was revoked.
+            if let Some(revision) = revision {
+                app.database.feed().barrier(revision).await;
+            }
             tracing::info!(imported, "import done");
             Ok(Json(ImportDone { imported }).into_response())
         }

@@ -36,6 +36,8 @@ use crate::password::Passwords;
 
 use auth::Demand;
 pub use auth::Token;
+#[cfg(feature = "fuzzing")]
+pub use body::explain;
 pub(crate) use body::{discard, read_body};
 use error::ApiError;
 
@@ -222,8 +224,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
-        let (database, _owner) =
-            Database::open(&path, RotationInterval::HOUR, false, metrics.clone()).unwrap();
+        let (database, _owner) = Database::open(
+            &path,
+            RotationInterval::HOUR,
+            false,
+            &crate::db::ReplayPlace::Off,
+            metrics.clone(),
+        )
+        .unwrap();
         let app = App {
             database,
             passwords: Passwords::new(metrics.clone()).unwrap(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rekey_store::crash::POINTS;
 
 use crate::process::{Home, STORE_TOKEN, Store, again, fresh_digest, rotation, stdout};
+use crate::replay::{OURS, repeatable};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store-crash-points");
 const ACTIVE: &str = "SELECT count(*) FROM keys WHERE state = 'active'";
@@ -36,6 +37,39 @@ fn check_after(home: &Home, request: &serde_json::Value, what: &str) -> Store {
         .unwrap();
     assert_eq!(check, "ok", "{what}");
     store
+}
+
+/// The client repeats its request at another gateway: whatever was committed is
+/// its own (X6: no rotation without its record).
+#[test]
+fn x6_a_death_at_any_step_leaves_no_client_without_its_key() {
+    for point in POINTS {
+        let home = Home::new();
+        let store = home.start();
+        let user = store.add_user("alice");
+        assert_eq!(store.stop(), Some(0));
+        let mut serve = home.serve_by(PROGRAM, "", "");
+        let mut store = home.start_as(serve.env("REKEY_STORE_CRASH_AT", point));
+        let request = |new| repeatable(&user.digest, new, OURS);
+        let first = fresh_digest();
+        let (url, body) = (format!("{}/v1/keys/rotate", store.url), request(&first));
+        let lost = store.try_call("POST", &url, Some(STORE_TOKEN), Some(&body.to_string()));
+        assert!(lost.is_err(), "{point}: {lost:?}");
+        assert_eq!(store.child.wait().unwrap().signal(), Some(9), "{point}");
+        let store = home.start();
+        let second = fresh_digest();
+        let answer = store.rotate(&request(&second)).json();
+        let new = match answer["outcome"].as_str() {
+            Some("rotated") => second,
+            _ => {
+                let replayed = &answer["replayed"]["new_digest"];
+                assert_eq!(replayed, &serde_json::json!(first), "{point}: {answer}");
+                first
+            }
+        };
+        assert_eq!(store.resolve(&new).json()["state"], "active", "{point}");
+        assert_eq!(home.count(ROTATED), 1, "{point}");
+    }
 }
 
 #[test]

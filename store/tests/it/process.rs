@@ -23,15 +23,27 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store");
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a database, over several lives of the store.
-pub struct Home(TempDir);
+pub struct Home {
+    disk: TempDir,
+    /// On a memory file system.
+    memory: TempDir,
+}
 
 impl Home {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self {
+            disk: tempfile::tempdir().unwrap(),
+            memory: tempfile::tempdir_in("/dev/shm").unwrap(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.disk.path().join(name)
+    }
+
+    /// The folder of what is to be in memory only.
+    pub fn memory(&self) -> &Path {
+        self.memory.path()
     }
 
     pub fn database(&self) -> PathBuf {
@@ -64,6 +76,7 @@ impl Home {
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
             ("--database", database.to_str().unwrap()),
+            ("--memory-dir", self.memory.path().to_str().unwrap()),
             ("--ready-file", ready.to_str().unwrap()),
         ]);
         flags.insert(flag, value);

@@ -8,7 +8,7 @@ use rekey_protocol::{ApiKey, KEY_PREFIX};
 
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
 use super::{settings, time};
-use crate::api::AuditEvent;
+use crate::api::{AuditEvent, OldKeyUse};
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
 use crate::db::{AT_ONCE_PER_DAY, Overview, OwnKey, OwnRefusal};
@@ -31,6 +31,7 @@ pub fn profile(session: &Session, overview: &Overview, is_dead: bool, ticket: Ti
                 Some(key) => (active(key, overview)),
                 None => (without_key(session, overview, is_dead, ticket)),
             }
+            (old_keys(&overview.old_keys))
         }
         (activity("events", "Recent activity", &overview.events))
         @if !overview.refused.is_empty() {
@@ -91,6 +92,24 @@ fn without_key(session: &Session, overview: &Overview, is_dead: bool, ticket: Ti
             Ok(()) => (new_key_form(session, overview.last_change, ticket)),
             Err(OwnRefusal::AtOnceUsedUp(seconds)) => (used_up(seconds)),
             Err(refusal) => p { (text(refusal)) },
+        }
+    }
+}
+
+/// What is done with keys that are dead: a forgotten script, or whoever the key
+/// was replaced for.
+fn old_keys(used: &[OldKeyUse]) -> Markup {
+    html! {
+        @if !used.is_empty() {
+            div #old-keys {
+                @for key in used {
+                    p.warning {
+                        "Your old key " code { (masked(key.hint.as_deref())) } " was used "
+                        (key.in_words()) ", last at " (time(&key.last_at)) ". "
+                        "All of it was refused."
+                    }
+                }
+            }
         }
     }
 }
@@ -361,6 +380,10 @@ fn what(event: &AuditEvent) -> Markup {
         ("revoked", _) => html! { "Key revoked by whoever runs this API" },
         ("user_added", _) => hint("Account created"),
         ("imported", _) => hint("Key imported"),
+        ("old_key_used", _) => {
+            let uses = event.uses.unwrap_or_default();
+            hint(&format!("Requests with an old key refused, {uses} so far"))
+        }
         ("login", _) => html! { "Logged in" },
         ("login_refused", _) => html! { "Log-in refused: wrong password" },
         ("logout", _) => html! { "Logged out" },

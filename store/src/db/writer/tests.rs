@@ -8,7 +8,8 @@ fn started(connection: Connection) -> (Writer, WriterThread) {
     let clock = Arc::new(Clock::not_before(UnixMillis(0)));
     let on_commit: OnCommit = Box::new(|_, _| {});
     let metrics = Arc::new(Metrics::new());
-    Writer::start(connection, clock, metrics, (0, on_commit)).unwrap()
+    let replays = Arc::new(Mutex::new(Replays::in_memory().unwrap()));
+    Writer::start(connection, clock, metrics, replays, (0, on_commit)).unwrap()
 }
 
 fn database() -> Connection {
@@ -94,7 +95,8 @@ async fn a_commit_that_fails_is_unknown_and_the_next_one_works() {
         // Makes the commit itself fail, not the statement.
         tx.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
-             INSERT INTO keys VALUES (zeroblob(32), 'nobody', 'active', NULL, 1, NULL, 1);",
+             INSERT INTO keys (digest, user_id, state, created_ms, revision)
+             VALUES (zeroblob(32), 'nobody', 'active', 1, 1);",
         )
     });
     assert_eq!(orphan.await, Err(WriteError::Unknown));

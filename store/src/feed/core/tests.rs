@@ -49,6 +49,7 @@ fn change(revision: u64) -> Change {
     Change {
         digest: Digest::of(&revision.to_be_bytes()),
         revision,
+        replayable: false,
     }
 }
 
@@ -238,6 +239,18 @@ fn s8_more_of_a_known_life_stops_the_store_and_counts_for_nothing() {
         // Not even for those whose cursor is known.
         assert_eq!(core.step(0, &mut poll(Some(at(100)))), Step::Restored);
     }
+}
+
+#[test]
+fn s8_a_poll_that_is_held_meanwhile_is_not_answered_either() {
+    let mut core = core();
+    core.lease_recorded(LEASE);
+    let mut held = poll(Some(at(100)));
+    assert!(matches!(core.step(0, &mut held), Step::Hold { .. }));
+    let mut lost = poll(Some(at(101)));
+    lost.gateway = GatewayId([8; 16]);
+    assert_eq!(core.step(1, &mut lost), Step::Restored);
+    assert_eq!(core.step(60_000, &mut held), Step::Restored);
 }
 
 const FOREIGN: Head = Head {

@@ -4,6 +4,7 @@ mod attacks;
 mod barrier;
 mod hostile;
 mod login;
+mod old_keys;
 mod passwords;
 mod person;
 mod regenerate;

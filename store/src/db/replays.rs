@@ -1,0 +1,431 @@
+//! What is kept for replays (PROTOCOL X4, X6): one record for each rotation that
+//! bore an `Idempotency-Key`, in a file of its own beside the database, which no
+//! backup of the database holds, each wrapped by a key that is only in memory.
+//!
+//! SQLite does not commit over two files at once. So a record is on disk before
+//! its rotation is ([`Replays::flush`] before the commit), and counts only together
+//! with it: one without is an orphan that nobody finds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rekey_protocol::{
+    Change, Digest, REPLAY_WINDOW_MS, Replay, ReplayProof, RotationId, SealedKey,
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use subtle::ConstantTimeEq;
+
+use super::columns;
+use super::open::connect;
+use super::wrap::{Wrapped, Wraps};
+use crate::clock::UnixMillis;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS records (
+    rotation_id BLOB PRIMARY KEY CHECK (length(rotation_id) = 16),
+    new_digest BLOB NOT NULL UNIQUE CHECK (length(new_digest) = 32),
+    made_ms INTEGER NOT NULL,
+    -- When a client first used the new key.
+    used_ms INTEGER,
+    failures INTEGER NOT NULL DEFAULT 0,
+    handed_out INTEGER NOT NULL DEFAULT 0,
+    wrapping_key BLOB NOT NULL CHECK (length(wrapping_key) = 8),
+    nonce BLOB NOT NULL CHECK (length(nonce) = 24),
+    wrapped BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_time ON records (made_ms);
+";
+
+/// Whose first use is noted; beyond that a record lives out its ten minutes (I8).
+const MOST_AWAITED: usize = 65_536;
+
+/// Where records are kept.
+#[derive(Debug, Clone)]
+pub enum ReplayPlace {
+    /// Nowhere: the operator wants no replays.
+    Off,
+    /// Beside the database, with the wrapping keys in this folder.
+    Beside {
+        /// On a memory file system.
+        memory: PathBuf,
+    },
+}
+
+/// The records. Belongs to the thread that writes.
+pub struct Replays {
+    /// None: there are no replays.
+    connection: Option<Connection>,
+    wraps: Wraps,
+    /// Whether something was written that is not on disk yet.
+    pending: bool,
+}
+
+/// A record that was found.
+pub struct Found {
+    /// When a client first used the new key.
+    pub used: Option<UnixMillis>,
+    /// Openings that failed.
+    pub failures: u32,
+    /// How often it was handed out.
+    pub handed_out: u32,
+    wrapped: Wrapped,
+}
+
+/// What is in a record, unwrapped.
+pub struct Content {
+    proof: ReplayProof,
+    /// The sealed key.
+    pub sealed: SealedKey,
+}
+
+impl Content {
+    /// Whether the proof is the record's. In constant time.
+    pub fn is_proved_by(&self, proof: &ReplayProof) -> bool {
+        self.proof.0.ct_eq(&proof.0).into()
+    }
+}
+
+impl Replays {
+    /// Those beside a database. A file that cannot be used is made anew: it holds
+    /// nothing that has to live.
+    pub fn open(database: &Path, place: &ReplayPlace) -> Result<Self, super::OpenError> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".replays");
+        let path = PathBuf::from(path);
+        let ReplayPlace::Beside { memory } = place else {
+            // Of an earlier run, which kept some.
+            Self::remove(&path);
+            return Ok(Self::off());
+        };
+        let opened = Self::file(&path).or_else(|error| {
+            tracing::warn!(%error, path = %path.display(), "what was kept for replays cannot be read and is given up");
+            Self::remove(&path);
+            Self::file(&path)
+        })?;
+        Ok(Self {
+            connection: Some(opened),
+            wraps: Wraps::open(memory, &path),
+            pending: false,
+        })
+    }
+
+    /// In memory altogether, for a simulator.
+    pub fn in_memory() -> Result<Self, super::OpenError> {
+        let connection = Connection::open_in_memory()?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self {
+            connection: Some(connection),
+            wraps: Wraps::in_process(),
+            pending: false,
+        })
+    }
+
+    fn off() -> Self {
+        Self {
+            connection: None,
+            wraps: Wraps::in_process(),
+            pending: false,
+        }
+    }
+
+    fn remove(path: &Path) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    fn file(path: &Path) -> Result<Connection, super::OpenError> {
+        super::open::create_private(path)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "secure_delete", true)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.execute_batch(SCHEMA)?;
+        let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if sound != "ok" {
+            let damaged = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(damaged, Some(sound)).into());
+        }
+        Ok(connection)
+    }
+
+    /// Whether there are any.
+    pub fn are_kept(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Keeps the record of a rotation that is about to be committed. Returns
+    /// whether it is kept.
+    pub fn keep(
+        &mut self,
+        now: UnixMillis,
+        (id, new_digest): (RotationId, &Digest),
+        replay: &Replay,
+    ) -> rusqlite::Result<bool> {
+        let content = [replay.proof.0.as_slice(), &replay.sealed.0].concat();
+        let wrapped = match self.are_kept() {
+            true => self.wraps.wrap(now, &id.0, &content),
+            false => None,
+        };
+        let (Some(wrapped), Some(records)) = (wrapped, self.writing()?) else {
+            return Ok(false);
+        };
+        records
+            .prepare_cached(
+                "INSERT OR REPLACE INTO records
+                 (rotation_id, new_digest, made_ms, wrapping_key, nonce, wrapped)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                id.0,
+                new_digest.as_bytes(),
+                now.0,
+                wrapped.key,
+                wrapped.nonce,
+                wrapped.bytes,
+            ))?;
+        Ok(true)
+    }
+
+    /// The record of a committed rotation.
+    pub fn find(&self, id: RotationId) -> rusqlite::Result<Option<Found>> {
+        let Some(records) = &self.connection else {
+            return Ok(None);
+        };
+        records
+            .prepare_cached(
+                "SELECT used_ms, failures, handed_out, wrapping_key, nonce, wrapped
+                 FROM records WHERE rotation_id = ?1",
+            )?
+            .query_row([id.0], |row| {
+                Ok(Found {
+                    used: row.get::<_, Option<i64>>(0)?.map(UnixMillis),
+                    failures: row.get(1)?,
+                    handed_out: row.get(2)?,
+                    wrapped: Wrapped {
+                        key: row.get(3)?,
+                        nonce: row.get(4)?,
+                        bytes: row.get(5)?,
+                    },
+                })
+            })
+            .optional()
+    }
+
+    /// What is in it; none where its wrapping key has gone.
+    pub fn content(&self, id: RotationId, found: &Found) -> Option<Content> {
+        let bytes = self.wraps.unwrap(&id.0, &found.wrapped)?;
+        let (proof, sealed) = bytes.split_first_chunk::<32>()?;
+        Some(Content {
+            proof: ReplayProof(*proof),
+            sealed: SealedKey(sealed.try_into().ok()?),
+        })
+    }
+
+    /// An opening failed (X4).
+    pub fn failed(&mut self, id: RotationId, last: bool) -> rusqlite::Result<()> {
+        let change = match last {
+            true => "DELETE FROM records WHERE rotation_id = ?1",
+            false => "UPDATE records SET failures = failures + 1 WHERE rotation_id = ?1",
+        };
+        self.change(change, [id.0])
+    }
+
+    /// It was handed out.
+    pub fn handed_out(&mut self, id: RotationId) -> rusqlite::Result<()> {
+        let change = "UPDATE records SET handed_out = handed_out + 1 WHERE rotation_id = ?1";
+        self.change(change, [id.0])
+    }
+
+    /// A client has used this new key (X4).
+    pub fn used(&mut self, new_digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
+        self.change(
+            "UPDATE records SET used_ms = ?2 WHERE new_digest = ?1 AND used_ms IS NULL",
+            (new_digest.as_bytes(), now.0),
+        )
+    }
+
+    /// These keys were revoked: what is kept of their making is of no use (X4).
+    pub fn forget(&mut self, revoked: &[Change]) -> rusqlite::Result<()> {
+        for change in revoked {
+            let digest = change.digest.as_bytes();
+            self.change("DELETE FROM records WHERE new_digest = ?1", [digest])?;
+        }
+        Ok(())
+    }
+
+    /// Puts on disk what was written.
+    pub fn flush(&mut self) -> rusqlite::Result<()> {
+        if std::mem::take(&mut self.pending)
+            && let Some(records) = &self.connection
+        {
+            records.execute_batch("COMMIT")?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what nobody can ask for any more, from the log of writes as well.
+    pub fn prune(&mut self, now: UnixMillis) -> rusqlite::Result<()> {
+        self.wraps.prune(now);
+        let window = Duration::from_millis(REPLAY_WINDOW_MS.into());
+        let until = now
+            .0
+            .saturating_sub(i64::try_from(window.as_millis()).unwrap_or_default());
+        let Some(records) = &self.connection else {
+            return Ok(());
+        };
+        let dead: u64 = records
+            .prepare_cached("SELECT count(*) FROM records WHERE made_ms <= ?1")?
+            .query_row([until], |row| row.get(0))?;
+        if dead > 0 {
+            self.change("DELETE FROM records WHERE made_ms <= ?1", [until])?;
+        }
+        self.flush()?;
+        if let Some(records) = &self.connection {
+            records.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// The new keys whose first use is still to come.
+    pub fn awaited(&self) -> rusqlite::Result<Vec<Digest>> {
+        let Some(records) = &self.connection else {
+            return Ok(Vec::new());
+        };
+        let mut select =
+            records.prepare("SELECT new_digest FROM records WHERE used_ms IS NULL LIMIT ?1")?;
+        let digests = select.query_map([MOST_AWAITED], |row| columns::digest(row, 0))?;
+        digests.collect()
+    }
+
+    fn change(&mut self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<()> {
+        match self.writing()? {
+            Some(records) => records.prepare_cached(sql)?.execute(parameters).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a transaction, if none is under way.
+    fn writing(&mut self) -> rusqlite::Result<Option<&Connection>> {
+        if let Some(records) = &self.connection
+            && !self.pending
+        {
+            records.execute_batch("BEGIN IMMEDIATE")?;
+            self.pending = true;
+        }
+        Ok(self.connection.as_ref())
+    }
+}
+
+/// The new keys whose first use is still to come, for those who resolve keys.
+#[derive(Debug, Default)]
+pub struct Awaited(std::sync::Mutex<BTreeMap<Digest, UnixMillis>>);
+
+impl Awaited {
+    /// A rotation with a record was committed, at this time.
+    pub fn expect(&self, new_digest: Digest, now: UnixMillis) {
+        let mut awaited = self.lock();
+        if awaited.len() >= MOST_AWAITED {
+            let window = Duration::from_millis(REPLAY_WINDOW_MS.into());
+            awaited.retain(|_, made| now.since(*made) < window);
+        }
+        if awaited.len() < MOST_AWAITED {
+            awaited.insert(new_digest, now);
+        }
+    }
+
+    /// A client uses this key: whether it is the first time.
+    pub fn comes(&self, digest: &Digest) -> bool {
+        self.lock().remove(digest).is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, UnixMillis>> {
+        let lock = self.0.lock();
+        lock.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use rekey_protocol::{Client, RotateRequest};
+
+    use super::*;
+    use crate::db::{Database, NewUser, writer};
+    use crate::metrics::Metrics;
+    use crate::rotation::RotationInterval;
+
+    const OLD: Digest = Digest::from_bytes([1; 32]);
+    const NEW: Digest = Digest::from_bytes([2; 32]);
+    const ID: RotationId = RotationId([3; 16]);
+
+    fn database(folder: &Path) -> (Database, crate::db::Owner) {
+        let memory = folder.to_owned();
+        let opened = Database::open(
+            &folder.join("rekey.db"),
+            RotationInterval::HOUR,
+            false,
+            &ReplayPlace::Beside { memory },
+            Arc::new(Metrics::new()),
+        );
+        opened.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn x4_the_use_of_a_key_is_noted_whose_gateway_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, _owner) = database(folder.path());
+        let user = NewUser {
+            id: "u_1".parse().unwrap(),
+            email: "a@example.com".parse().unwrap(),
+            digest: OLD,
+            hint: "hint".into(),
+            phc: None,
+        };
+        database.add_user(user).await.unwrap().unwrap();
+        // The writer is busy until the gateway has gone.
+        let (begun, began) = tokio::sync::oneshot::channel();
+        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
+        let writer = database.writer.clone();
+        let work = move || (begun.send(()).is_ok(), until_gone.recv().is_err());
+        let busy = tokio::spawn(async move { writer.alone(work).await });
+        began.await.unwrap();
+        let request = RotateRequest {
+            rotation_id: ID,
+            attempt: 1,
+            old_digest: OLD,
+            new_digest: NEW,
+            hint: "hint".into(),
+            replay: Some(Box::new(Replay {
+                proof: ReplayProof([4; 32]),
+                sealed: SealedKey([5; 88]),
+            })),
+            client: Client::default(),
+        };
+        let rotating = database.clone();
+        let gateway = tokio::spawn(async move { rotating.rotate(request).await.is_ok() });
+        while database.writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        gateway.abort();
+        assert!(gateway.await.unwrap_err().is_cancelled());
+        drop(gone);
+        assert_eq!(busy.await.unwrap(), Ok((true, true)));
+        database.writer.alone(|| ()).await.unwrap();
+
+        assert!(database.resolve(NEW).await.unwrap().is_ok(), "it is made");
+        let began = Instant::now();
+        let is_noted = || {
+            let replays = writer::lock(&database.replays);
+            replays.find(ID).unwrap().unwrap().used.is_some()
+        };
+        while !is_noted() {
+            assert!(began.elapsed() < Duration::from_secs(20), "never noted");
+            tokio::task::yield_now().await;
+        }
+    }
+}

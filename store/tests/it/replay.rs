@@ -1,0 +1,345 @@
+//! Repeated rotations over real HTTP (PROTOCOL X2 to X6): who gets the record,
+//! when it dies, and where its bytes are.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use rekey_protocol::Digest;
+use serde_json::{Value, json};
+
+use crate::feed::{EXPIRY, Gateway, LEASE};
+use crate::process::{Home, Store, User, again, files, fresh_digest, rotation};
+
+const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
+const REPLAYED: &str = "SELECT count(*) FROM audit WHERE action = 'replayed'";
+const REFUSED: &str = "SELECT count(*) FROM audit WHERE action = 'replay_refused'";
+
+/// A client's pair, as the store sees it.
+fn proof(of: u8) -> String {
+    hex::encode([of; 32])
+}
+
+pub const OURS: u8 = 0x11;
+const ANOTHER: u8 = 0x22;
+const SEALED: u8 = 0x5e;
+
+/// A request of the client with this pair.
+pub fn repeatable(old: &Digest, new: &Digest, pair: u8) -> Value {
+    let mut request = rotation(old, new);
+    request["replay"] = json!({"proof": proof(pair), "sealed": hex::encode([SEALED; 88])});
+    request
+}
+
+/// A rotation whose answer the client has lost.
+struct Lost {
+    old: Digest,
+    new: Digest,
+    made: Value,
+}
+
+impl Lost {
+    fn make(store: &Store, user: &User) -> Self {
+        let new = fresh_digest();
+        let made = repeatable(&user.digest, &new, OURS);
+        assert_eq!(store.rotate(&made).json()["outcome"], "rotated");
+        let old = user.digest;
+        Self { old, new, made }
+    }
+
+    /// The same request once more, by another gateway.
+    fn repeat(&self, store: &Store, pair: u8) -> Value {
+        let request = repeatable(&self.old, &fresh_digest(), pair);
+        store.rotate(&request).json()
+    }
+
+    fn is_replayed(&self, store: &Store) -> bool {
+        let answer = self.repeat(store, OURS);
+        assert_eq!(answer["outcome"], "revoked", "{answer}");
+        let replayed = &answer["replayed"];
+        if replayed.is_null() {
+            return false;
+        }
+        assert_eq!(replayed["new_digest"], json!(self.new));
+        assert_eq!(replayed["rotation_id"], self.made["rotation_id"]);
+        assert_eq!(replayed["sealed"], hex::encode([SEALED; 88]));
+        true
+    }
+}
+
+#[test]
+fn x3_the_client_gets_the_record_as_often_as_it_asks_and_it_is_no_rotation() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    let before = home.count("SELECT last_rotated_ms FROM users");
+    for _ in 0..15 {
+        assert!(lost.is_replayed(&store));
+    }
+    // S11: a refusal of attempt 2 burns the id, and still brings the record.
+    let late = again(&repeatable(&lost.old, &fresh_digest(), OURS));
+    for _ in 0..2 {
+        let answer = store.rotate(&late).json();
+        assert_eq!(answer["replayed"]["new_digest"], json!(lost.new));
+    }
+    assert_eq!(home.count(ROTATED), 1);
+    assert_eq!(
+        home.count("SELECT last_rotated_ms FROM users"),
+        before,
+        "I5"
+    );
+    assert_eq!(home.count(REPLAYED), 10, "the log cannot be pruned");
+    assert_eq!(store.resolve(&lost.new).json()["state"], "active");
+    let old = store.resolve(&lost.old).json();
+    assert_eq!(
+        (&old["state"], &old["replayable"]),
+        (&json!("revoked"), &json!(true))
+    );
+    assert!(old.get("replayed").is_none(), "S7: a resolve carries none");
+}
+
+#[test]
+fn x4_five_wrong_ones_end_it() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    // Without a proof nothing is counted.
+    for _ in 0..10 {
+        let bare = store.rotate(&rotation(&lost.old, &fresh_digest())).json();
+        assert_eq!(bare["replayable"], true);
+        assert!(bare.get("replayed").is_none());
+    }
+    for _ in 0..4 {
+        let answer = lost.repeat(&store, ANOTHER);
+        assert!(answer.get("replayed").is_none(), "{answer}");
+        assert!(lost.is_replayed(&store));
+    }
+    // On disk before it is answered.
+    store.kill();
+    let store = home.start();
+    assert!(lost.is_replayed(&store));
+    lost.repeat(&store, ANOTHER);
+    assert!(!lost.is_replayed(&store));
+    assert_eq!(home.count(REFUSED), 5);
+    let audit = store.cli(&["audit", "--user", "alice"]);
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    assert!(audit.contains("replay_refused"), "{audit}");
+}
+
+/// A gateway asks again until it hears, and sends what its client sent once.
+#[test]
+fn x4_one_wrong_one_is_one_try_however_often_it_is_asked_for() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    let mut wrong = repeatable(&lost.old, &fresh_digest(), ANOTHER);
+    for _ in 0..8 {
+        let answer = store.rotate(&wrong).json();
+        assert_eq!(answer["replayable"], true, "{answer}");
+        wrong = again(&wrong);
+    }
+    assert!(
+        home.count(REFUSED) <= 2,
+        "the first, and the one that burned the id"
+    );
+    assert!(lost.is_replayed(&store));
+}
+
+#[test]
+fn x4_it_dies_with_any_change_of_the_new_key() {
+    let home = Home::new();
+    let store = home.start_as(&mut home.serve_with("--rotation-interval", "1s"));
+    let alice = store.add_user("alice");
+    let revoked = Lost::make(&store, &alice);
+    let answer = store.admin("POST", "/v1/keys/revoke", Some(r#"{"user_id":"alice"}"#));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!revoked.is_replayed(&store));
+    let bob = store.add_user("bob");
+    let rotated = Lost::make(&store, &bob);
+    crate::process::await_some(|| {
+        let next = store
+            .rotate(&rotation(&rotated.new, &fresh_digest()))
+            .json();
+        (next["outcome"] == "rotated").then_some(())
+    });
+    assert!(!rotated.is_replayed(&store));
+    assert_eq!(home.count(REPLAYED), 0);
+}
+
+#[test]
+fn x4_the_first_use_of_the_new_key_is_noted() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    let used = || {
+        let records = rusqlite::Connection::open(home.path("rekey.db.replays")).unwrap();
+        let select = "SELECT used_ms FROM records";
+        records
+            .query_row(select, [], |row| row.get::<_, Option<i64>>(0))
+            .unwrap()
+    };
+    store.resolve(&lost.old);
+    assert_eq!(used(), None);
+    store.resolve(&lost.new);
+    let first = crate::process::await_some(used);
+    store.resolve(&lost.new);
+    assert!(lost.is_replayed(&store), "for half a minute");
+    assert_eq!(used(), Some(first));
+    // Also by a life of the store that has not made it.
+    let other = store.add_user("bob");
+    let late = Lost::make(&store, &other);
+    store.kill();
+    let store = home.start();
+    store.resolve(&late.new);
+    crate::process::await_some(|| {
+        let records = rusqlite::Connection::open(home.path("rekey.db.replays")).unwrap();
+        let select = "SELECT count(*) FROM records WHERE used_ms IS NOT NULL";
+        let used: i64 = records.query_row(select, [], |row| row.get(0)).unwrap();
+        (used == 2).then_some(())
+    });
+}
+
+#[test]
+fn x6_it_outlives_a_restart_and_not_the_memory() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    store.kill();
+    let store = home.start();
+    assert!(lost.is_replayed(&store));
+    assert_eq!(store.stop(), Some(0));
+    // Another machine, or this one after a reboot.
+    for file in std::fs::read_dir(home.memory()).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let store = home.start();
+    assert!(!lost.is_replayed(&store));
+    assert_eq!(store.resolve(&lost.new).json()["state"], "active");
+}
+
+#[test]
+fn x6_a_folder_on_a_disk_is_refused_and_replays_live_as_long_as_the_process() {
+    let home = Home::new();
+    std::fs::create_dir(home.path("disk")).unwrap();
+    let disk = home.path("disk");
+    let mut serve = home.serve_with("--memory-dir", disk.to_str().unwrap());
+    let store = home.start_as(&mut serve);
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    assert!(lost.is_replayed(&store));
+    store.kill();
+    let store = home.start_as(&mut home.serve_with("--memory-dir", disk.to_str().unwrap()));
+    assert!(!lost.is_replayed(&store));
+    assert!(
+        home.log().contains("not on a memory file system"),
+        "{}",
+        home.log()
+    );
+    assert_eq!(files(&disk).len(), 0);
+}
+
+#[test]
+fn x6_no_backup_of_the_database_holds_it() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    Lost::make(&store, &user);
+    assert_eq!(store.stop(), Some(0));
+    for needle in [vec![OURS; 32], vec![SEALED; 40]] {
+        let text = hex::encode(&needle).into_bytes();
+        for (path, bytes) in files(&home.path("")) {
+            let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            assert!(!holds(&needle) && !holds(&text), "{}", path.display());
+        }
+    }
+    for name in ["rekey.db", "rekey.db.replays"] {
+        let mode = std::fs::metadata(home.path(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let memory = files(home.memory());
+    assert_eq!(memory.len(), 1, "the wrapping keys");
+}
+
+#[test]
+fn a_damaged_file_of_records_keeps_nobody_from_rotating() {
+    let home = Home::new();
+    std::fs::write(home.path("rekey.db.replays"), "no database at all").unwrap();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    assert!(lost.is_replayed(&store));
+    assert!(home.log().contains("is given up"), "{}", home.log());
+}
+
+#[test]
+fn so_does_one_with_a_damaged_page() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    Lost::make(&store, &user);
+    assert_eq!(store.stop(), Some(0));
+    let path = home.path("rekey.db.replays");
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() > 8192, "{}", bytes.len());
+    bytes[4096..].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+    let store = home.start();
+    let user = store.add_user("bob");
+    let lost = Lost::make(&store, &user);
+    assert!(lost.is_replayed(&store));
+    assert!(home.log().contains("is given up"), "{}", home.log());
+}
+
+#[test]
+fn s7_a_replay_waits_for_the_barrier_of_its_rotation() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let mut gateway = Gateway::new(LEASE);
+    gateway.follow(&store);
+    let granted = Instant::now();
+    gateway.follow(&store);
+    // The gateway falls silent, and the first answer gets lost while it waits.
+    let new = fresh_digest();
+    let made = repeatable(&user.digest, &new, OURS);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| store.rotate(&made));
+        crate::process::await_some(|| {
+            let state = store.resolve(&user.digest).json()["state"].clone();
+            (state == "revoked").then_some(())
+        });
+        let lost = Lost {
+            old: user.digest,
+            new,
+            made: made.clone(),
+        };
+        assert!(lost.is_replayed(&store));
+        assert!(granted.elapsed() >= EXPIRY - Duration::from_millis(u64::from(LEASE) / 8));
+        assert_eq!(first.join().unwrap().json()["outcome"], "rotated");
+    });
+}
+
+#[test]
+fn the_operator_can_switch_it_off() {
+    let home = Home::new();
+    // What an earlier run has kept does not stay.
+    let store = home.start();
+    let user = store.add_user("bob");
+    Lost::make(&store, &user);
+    assert_eq!(store.stop(), Some(0));
+    assert!(home.path("rekey.db.replays").exists());
+    let mut serve = home.serve();
+    let store = home.start_as(serve.arg("--no-replay"));
+    let user = store.add_user("alice");
+    let lost = Lost::make(&store, &user);
+    assert!(!lost.is_replayed(&store));
+    assert!(store.resolve(&lost.old).json().get("replayable").is_none());
+    assert!(!home.path("rekey.db.replays").exists());
+}
