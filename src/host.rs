@@ -155,6 +155,12 @@ pub fn resume_request() {
     unsafe { sys::proxy_continue_stream(STREAM_REQUEST) };
 }
 
+/// Ends the request, in both directions, when the running callback has returned.
+pub fn close_stream() {
+    // SAFETY: no memory is passed. A request that has gone is no fault.
+    unsafe { sys::proxy_close_stream(STREAM_REQUEST) };
+}
+
 /// Answers the request. Its `details` become `%RESPONSE_CODE_DETAILS%`, which
 /// the SDK's own call cannot set.
 pub fn send_reply(reply: &Reply) {
@@ -201,6 +207,28 @@ pub fn register_queue(name: &str) -> Option<u32> {
 pub fn ring(queue: u32) {
     // SAFETY: the host reads one byte.
     unsafe { sys::proxy_enqueue_shared_queue(queue, [0].as_ptr(), 1) };
+}
+
+/// Wakes the owner of the queue of this name, another worker's; the host knows
+/// queues by the id that all VMs of ours have, too.
+pub fn ring_by_name(name: &str) {
+    let Some(vm) = property(&["plugin_vm_id"]) else {
+        return;
+    };
+    let mut queue = 0;
+    // SAFETY: the host reads the two ranges and writes one u32.
+    let status = unsafe {
+        sys::proxy_resolve_shared_queue(
+            vm.as_ptr(),
+            vm.len(),
+            name.as_ptr(),
+            name.len(),
+            &raw mut queue,
+        )
+    };
+    if status == STATUS_OK {
+        ring(queue);
+    }
 }
 
 /// Throws away what waits in a queue.
@@ -345,6 +373,7 @@ mod sys {
         ) -> u32;
         pub fn proxy_set_effective_context(id: u32) -> u32;
         pub fn proxy_continue_stream(stream: u32) -> u32;
+        pub fn proxy_close_stream(stream: u32) -> u32;
         pub fn proxy_send_local_response(
             status: u32,
             details: *const u8,
@@ -356,6 +385,13 @@ mod sys {
             grpc_status: i32,
         ) -> u32;
         pub fn proxy_register_shared_queue(
+            name: *const u8,
+            name_size: usize,
+            queue: *mut u32,
+        ) -> u32;
+        pub fn proxy_resolve_shared_queue(
+            vm: *const u8,
+            vm_size: usize,
             name: *const u8,
             name_size: usize,
             queue: *mut u32,

@@ -127,6 +127,12 @@ impl Worker {
                     host::ring(queue);
                 }
             }
+            Effect::Reset { request } => {
+                if turn_to(active, request) {
+                    host::close_stream();
+                }
+            }
+            Effect::RingDoorbell(name) => host::ring_by_name(&name),
             Effect::OwnDoorbell(name) => self.doorbell.set(host::register_queue(&name)),
             Effect::Count(counter) => {
                 if let Some(metric) = self.counters.get(&counter) {

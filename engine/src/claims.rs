@@ -54,6 +54,14 @@ impl Nonce {
             Err(_) => Claimed::NotOurs,
         }
     }
+
+    /// Whether another worker has the role of this name; none if nobody ever had.
+    pub fn is_anothers(self, name: &str, expiry_ms: u64, env: &mut Env<'_>) -> Option<bool> {
+        let (value, _) = env.sources.get(name).ok()??;
+        let (owner, renewed) = decode(&value);
+        let lasts = env.now.monotonic.saturating_sub(renewed) < expiry_ms;
+        Some(lasts && owner != self)
+    }
 }
 
 /// Owner and time of the last renewal; what cannot be read has expired.

@@ -27,8 +27,12 @@ pub struct Config {
     pub lease_ms: u32,
     /// Slots of the shared table; each holds a few keys.
     pub cache_slots: u32,
-    /// Streams per worker that can be ended with their key.
+    /// Open requests of each worker that can be ended with their key; with 0
+    /// none is.
     pub max_streams: u32,
+    /// How often a second the store is asked about keys that it turns out not to
+    /// know, by all workers of the process together.
+    pub unknown_keys_per_second: u32,
     /// The checksum's secrets, newest first.
     pub secrets: ChecksumSecrets,
     /// The bearer token for the store; none where mTLS does its work.
@@ -108,6 +112,8 @@ struct Written {
     cache_slots: u32,
     #[serde(default = "default_streams")]
     max_streams: u32,
+    #[serde(default = "default_unknown_keys")]
+    unknown_keys_per_second: u32,
 }
 
 fn default_authority() -> String {
@@ -132,6 +138,10 @@ fn default_slots() -> u32 {
 
 fn default_streams() -> u32 {
     4096
+}
+
+fn default_unknown_keys() -> u32 {
+    100
 }
 
 impl Config {
@@ -160,6 +170,7 @@ impl Config {
             lease_ms: written.lease_ms,
             cache_slots: written.cache_slots,
             max_streams: written.max_streams,
+            unknown_keys_per_second: written.unknown_keys_per_second,
         })
     }
 }
@@ -199,6 +210,12 @@ fn check(written: &Written) -> Result<(), ConfigError> {
     range("lease_ms", written.lease_ms, LEASE_LEAST_MS, LEASE_CAP_MS)?;
     range("cache_slots", written.cache_slots, 1, 1 << 20)?;
     range("max_streams", written.max_streams, 0, 1 << 20)?;
+    range(
+        "unknown_keys_per_second",
+        written.unknown_keys_per_second,
+        1,
+        100_000,
+    )?;
     for (index, path) in written.public_paths.iter().enumerate() {
         if let Err(problem) = route::check_public_path(path) {
             let field = format!("public_paths[{index}]");
@@ -240,7 +257,8 @@ mod tests {
     const SECRET: Option<&str> = Some("0123456789abcdef");
     const DOCUMENTED: &str = r#"{"store":{"cluster":"rekey_store","feed_clusters":["rekey_store"],
         "authority":"rekey-store","resolve_timeout_ms":1000},"checksum":"required",
-        "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":4096}"#;
+        "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":4096,
+        "unknown_keys_per_second":100}"#;
 
     fn load(json: &str) -> Result<Config, ConfigError> {
         Config::load(json.as_bytes(), SECRET, None)
@@ -264,6 +282,10 @@ mod tests {
                 documented.max_streams
             ),
             (short.lease_ms, short.cache_slots, short.max_streams)
+        );
+        assert_eq!(
+            documented.unknown_keys_per_second,
+            short.unknown_keys_per_second
         );
     }
 
@@ -301,6 +323,10 @@ mod tests {
             (
                 r#"{"store":{"cluster":"c"},"cache_slots":0}"#,
                 "cache_slots: takes 1 to",
+            ),
+            (
+                r#"{"store":{"cluster":"c"},"unknown_keys_per_second":0}"#,
+                "unknown_keys_per_second: takes 1 to 100000",
             ),
             (r#"{"store":{"cluster":""}}"#, "store.cluster: takes"),
             (

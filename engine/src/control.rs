@@ -12,7 +12,7 @@ use crate::codec::{Reader, Writer};
 use crate::env::{Cas, Env, SharedData, SharedDataError};
 
 /// Version of the record's layout; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
+pub const SCHEMA: u8 = 2;
 /// Attempts at one compare-and-swap: the record is contended by two feeders at
 /// most, and by lookups that end a generation.
 const WRITE_ATTEMPTS: usize = 8;
@@ -64,6 +64,9 @@ pub struct Control {
     pub former: Option<Head>,
     /// When cached trust ends (G1).
     pub deadline: Moment,
+    /// The revision of the last import of keys that is known of: what the store did
+    /// not know before it says nothing now. 0: none in this life of the store.
+    pub keys_imported_at: u64,
 }
 
 /// A poll of the change feed as it was sent, to be compared when its answer is
@@ -91,6 +94,7 @@ impl Control {
             applied: None,
             former: None,
             deadline: Moment::default(),
+            keys_imported_at: 0,
         }
     }
 
@@ -145,6 +149,7 @@ impl Control {
                 began: answer.cursor.revision,
             };
             next.deadline = Moment::default();
+            next.keys_imported_at = 0;
         } else if self
             .applied
             .is_none_or(|at| answer.cursor.revision < at.revision)
@@ -154,6 +159,7 @@ impl Control {
         }
         next.applied = Some(answer.cursor);
         next.former = None;
+        next.keys_imported_at = next.keys_imported_at.max(answer.keys_imported_at);
         // Only raised. The wall clock's follows the monotonic one's: it may have
         // been set back since.
         if granted > 0 && until.monotonic > next.deadline.monotonic {
@@ -187,10 +193,11 @@ impl Control {
             applied: None,
             former: self.applied,
             deadline: Moment::default(),
+            keys_imported_at: 0,
         })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let (kind, cursor) = match (self.applied, self.former) {
             (Some(applied), _) => (APPLIED, applied),
             (None, Some(former)) => (FORMER, former),
@@ -205,10 +212,11 @@ impl Control {
             .u64(cursor.revision)
             .u64(self.deadline.monotonic)
             .u64(self.deadline.wall)
+            .u64(self.keys_imported_at)
             .finish()
     }
 
-    fn decode(value: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(value);
         let gateway = GatewayId(fields.array()?);
         let generation = Generation {
@@ -224,13 +232,21 @@ impl Control {
             monotonic: fields.u64()?,
             wall: fields.u64()?,
         };
+        let keys_imported_at = fields.u64()?;
         fields.end()?;
+        let (applied, former) = match kind {
+            APPLIED => (Some(cursor), None),
+            FORMER => (None, Some(cursor)),
+            NEITHER if cursor == NOWHERE => (None, None),
+            _ => return None,
+        };
         Some(Self {
             gateway,
             generation,
-            applied: (kind == APPLIED).then_some(cursor),
-            former: (kind == FORMER).then_some(cursor),
+            applied,
+            former,
             deadline,
+            keys_imported_at,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The checks of the regenerate endpoint that need no key.
 
 use rekey_protocol::Client;
+use zeroize::Zeroizing;
 
 use crate::credentials;
 use crate::env::RequestHead;
@@ -15,20 +16,32 @@ pub fn is_grpc(head: &dyn RequestHead) -> bool {
     content_type.starts_with(b"application/grpc")
 }
 
+/// What a request to the endpoint brings beside its key.
+pub struct Asked {
+    /// Who asks.
+    pub client: Client,
+    /// By which the answer can be asked for again. A secret, like the key.
+    pub idempotency_key: Option<Zeroizing<Vec<u8>>>,
+}
+
 /// The checks of the endpoint that come before the key, in the contract's
 /// order: method, then Idempotency-Key.
-pub fn check(head: &dyn RequestHead) -> Result<Client, Refusal> {
+pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
     if head.method() != b"POST" {
         return Err(Refusal::MethodNotAllowed);
     }
-    credentials::check_idempotency_key(head.header("idempotency-key").as_deref())?;
+    let idempotency_key = head.header("idempotency-key").map(Zeroizing::new);
+    credentials::check_idempotency_key(idempotency_key.as_ref().map(|key| key.as_slice()))?;
     // A gateway may be told to keep the client's own, which can be anything: one
     // that made the rotate call too large for the store would cost the rotation.
     let request_id = head
         .header("x-request-id")
         .filter(|id| id.len() <= REQUEST_ID_MAX);
-    Ok(Client {
-        address: head.client_address(),
-        request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
+    Ok(Asked {
+        client: Client {
+            address: head.client_address(),
+            request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
+        },
+        idempotency_key,
     })
 }

@@ -87,6 +87,8 @@ pub(crate) mod testing {
         pub entropy_fails: bool,
         /// Whether slots cannot be written.
         pub refuse_slots: bool,
+        /// Whether the log of revocations cannot be written.
+        pub refuse_log: bool,
     }
 
     impl Memory {
@@ -100,13 +102,22 @@ pub(crate) mod testing {
         }
     }
 
+    impl Memory {
+        /// Lets the next random bytes be others than those of a new memory.
+        pub fn skip_random(&mut self, by: u8) {
+            self.random = self.random.wrapping_add(by);
+        }
+    }
+
     impl SharedData for Memory {
         fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
             Ok(self.entries.get(name).cloned())
         }
 
         fn set(&mut self, name: &str, value: &[u8], cas: Cas) -> Result<(), SharedDataError> {
-            if self.refuse_slots && name.contains("slot.") {
+            let is_refused = (self.refuse_slots && name.contains("slot."))
+                || (self.refuse_log && name.ends_with("revoked"));
+            if is_refused {
                 return Err(SharedDataError::Host(1));
             }
             if self.lose_races > 0 {

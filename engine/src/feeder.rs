@@ -6,7 +6,7 @@
 //! at once, where one was stalled, do no harm: all that counts is in the control
 //! record (G2).
 
-use rekey_protocol::{FeedRequest, FeedResponse, lease_margin_ms, poll_hold_ms};
+use rekey_protocol::{FeedRequest, FeedResponse, RefusedUse, lease_margin_ms, poll_hold_ms};
 
 use crate::claims::{Claimed, Nonce};
 use crate::config::Config;
@@ -15,8 +15,10 @@ use crate::env::Env;
 use crate::health::Health;
 use crate::metrics::Counter;
 use crate::outbox::Outbox;
-use crate::slots::Table;
-use crate::store_call::{self, CallId, CallOutcome, LOST_AFTER_MS, StoreFault};
+use crate::revocations::Log;
+use crate::slots::{Table, Tombstone};
+use crate::store_call::{self, CallId, CallOutcome, StoreFault};
+use crate::uses::Ledger;
 
 /// Pause after the first failure, in milliseconds; it doubles with each.
 const FIRST_PAUSE_MS: u64 = 50;
@@ -29,6 +31,7 @@ const AT_ONCE: u64 = 4;
 /// The feeder of one worker.
 pub struct Feeder {
     role: String,
+    log: Log,
     lease_ms: u32,
     clusters: Vec<String>,
     /// Which of them is asked: the next after each failure.
@@ -38,12 +41,15 @@ pub struct Feeder {
     failures: u32,
     due: u64,
     health: Health,
+    uses: Ledger,
 }
 
 struct UnderWay {
     call: CallId,
     poll: Poll,
     number: u64,
+    /// Uses of revoked keys that it tells.
+    refused: Vec<RefusedUse>,
     /// When it is believed to be lost.
     lost_at: u64,
 }
@@ -64,6 +70,7 @@ impl Feeder {
         let clusters = config.store.feed_clusters.clone();
         Self {
             role: format!("{namespace}feeder"),
+            log: Log::new(namespace),
             lease_ms: config.lease_ms,
             health: Health::of(format!("key store's change feed ({})", clusters.join(", "))),
             clusters,
@@ -72,6 +79,7 @@ impl Feeder {
             last_poll: 0,
             failures: 0,
             due: 0,
+            uses: Ledger::new(namespace),
         }
     }
 
@@ -124,7 +132,8 @@ impl Feeder {
             return self.back_off(env);
         };
         out.count(Counter::FeedAnswered);
-        match apply(&asked.poll, &answer, control, table, env, out) {
+        self.uses.told(env.sources, &asked.refused);
+        match self.apply(&asked.poll, &answer, (control, table), env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
             // wait for; a store that begins anew again and again is not run
@@ -163,12 +172,13 @@ impl Feeder {
         };
         let poll = record.poll(env.now, self.lease_ms);
         self.last_poll += 1;
+        let refused = self.uses.next(env.sources);
         let request = FeedRequest {
             gateway: poll.gateway,
             cursor: poll.cursor,
             lease_ms: poll.lease_ms,
             poll: self.last_poll,
-            refused: Vec::new(),
+            refused: refused.clone(),
         };
         let timeout_ms = self.timeout_ms();
         let call = out.new_call();
@@ -176,12 +186,56 @@ impl Feeder {
             call,
             poll,
             number: self.last_poll,
-            lost_at: env.now.monotonic + u64::from(timeout_ms) + LOST_AFTER_MS,
+            refused,
+            lost_at: store_call::lost_at(env.now.monotonic, timeout_ms),
         });
         let clusters = self.clusters.len().max(1);
         let cluster = self.clusters.get(self.cluster % clusters);
         let cluster = cluster.map(String::as_str).unwrap_or_default();
         out.call(call, store_call::feed(cluster, &request, timeout_ms));
+    }
+
+    /// Applies an answer in the order of G3: tombstones, then word of them to the
+    /// other workers, then the lease; the acknowledgement is the next poll.
+    fn apply(
+        &self,
+        poll: &Poll,
+        answer: &FeedResponse,
+        (cell, table): (&Cell, &Table),
+        env: &mut Env<'_>,
+        out: &mut Outbox,
+    ) -> Applied {
+        let Some(record) = cell.read(env).filter(|record| record.awaits(poll)) else {
+            return Applied::Overtaken;
+        };
+        let begins_anew = record.begins_anew(answer);
+        // What was revoked before a generation needs no trace in it.
+        let changes = if begins_anew { &[] } else { &*answer.changes };
+        for change in changes {
+            let buried = table.bury(
+                env.sources,
+                record.generation,
+                &change.digest,
+                Tombstone::new(change.revision, change.replayable, env.now.monotonic),
+            );
+            if buried.is_err() {
+                out.count(Counter::FeedUnwritten);
+                return Applied::Unwritten;
+            }
+            out.count(Counter::TombstoneWritten);
+        }
+        let revoked: Vec<_> = changes.iter().map(|change| change.digest).collect();
+        if self.log.add(env.sources, &revoked).is_err() {
+            out.count(Counter::FeedUnwritten);
+            return Applied::Unwritten;
+        }
+        let after = |record: &Control| record.after(poll, answer);
+        match cell.update(env.sources, after) {
+            Some(_) => Applied::Yes {
+                began_anew: begins_anew,
+            },
+            None => Applied::Overtaken,
+        }
     }
 
     fn back_off(&mut self, env: &mut Env<'_>) {
@@ -206,42 +260,5 @@ impl Feeder {
     /// lease, if that is a second or more, and not for one late tick.
     fn expiry_ms(&self) -> u64 {
         (u64::from(self.lease_ms) / 4).clamp(300, 1_000)
-    }
-}
-
-/// Applies an answer in the order of G3: tombstones, then the lease; the
-/// acknowledgement is the next poll.
-fn apply(
-    poll: &Poll,
-    answer: &FeedResponse,
-    cell: &Cell,
-    table: &Table,
-    env: &mut Env<'_>,
-    out: &mut Outbox,
-) -> Applied {
-    let Some(record) = cell.read(env).filter(|record| record.awaits(poll)) else {
-        return Applied::Overtaken;
-    };
-    let begins_anew = record.begins_anew(answer);
-    // What was revoked before a generation needs no trace in it.
-    for change in answer.changes.iter().filter(|_| !begins_anew) {
-        let buried = table.bury(
-            env.sources,
-            record.generation,
-            &change.digest,
-            change.revision,
-        );
-        if buried.is_err() {
-            out.count(Counter::FeedUnwritten);
-            return Applied::Unwritten;
-        }
-        out.count(Counter::TombstoneWritten);
-    }
-    let after = |record: &Control| record.after(poll, answer);
-    match cell.update(env.sources, after) {
-        Some(_) => Applied::Yes {
-            began_anew: begins_anew,
-        },
-        None => Applied::Overtaken,
     }
 }

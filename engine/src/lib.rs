@@ -15,32 +15,46 @@
 //! [`slots`] (the keys that are known), [`lookups`] (who waits for the store),
 //! `store_call` (what the store's answer means), `rotation` (one replacement of
 //! a key, over all its attempts), `refusal` and `reply` (what the client reads).
-//! Beside the requests `feeder` follows the store's change feed.
+//! Beside the requests `feeder` follows the store's change feed, and `streams` with
+//! `revocations` ends those that are open when their key is revoked.
+//! A flood of keys that nobody has is held by `budget`, `acquaintances` and
+//! `unknown`; `uses` counts what is still done with revoked ones.
 //!
 //! The rules of the revocation protocol (PROTOCOL.md) are plain functions of
-//! plain values in [`control`], [`slots`] and [`lookups`], so that a model
+//! plain values in [`control`], [`slots`], [`lookups`] and [`course`], so that a model
 //! checker can run them as they are.
 
+mod acquaintances;
+mod budget;
 mod claims;
 mod codec;
 pub mod config;
 pub mod control;
+pub mod course;
 mod credentials;
 mod endpoint;
 mod engine;
+mod entry;
 mod env;
 mod feeder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 pub mod lookups;
 mod metrics;
 mod namespace;
 mod outbox;
 mod refusal;
+mod replay;
 mod reply;
+mod revocations;
 mod rotation;
 mod route;
 pub mod slots;
 mod store_call;
+mod streams;
+mod unknown;
+mod uses;
 mod workers;
 
 #[cfg(test)]

@@ -5,22 +5,23 @@
 
 use std::collections::BTreeMap;
 
-use rekey_protocol::{Client, Digest};
+use rekey_protocol::Digest;
 
 use crate::RequestId;
+use crate::budget::Token;
 use crate::control::{Control, Moment};
+use crate::rotation::Wish;
 use crate::store_call::CallId;
 
 /// How often a request asks anew because the answer was too old to decide on.
 const MOST_TRIES: u8 = 3;
 
 /// What a request wants with its key.
-#[derive(Clone)]
 pub enum Purpose {
     /// To go on to the upstream.
     Authenticate,
     /// To have it replaced.
-    Regenerate(Client),
+    Regenerate(Box<Wish>),
 }
 
 /// When a request arrived, and what this gateway could trust then.
@@ -84,12 +85,16 @@ pub struct Answered {
     pub digest: Digest,
     /// When it was sent.
     pub sent: Sent,
+    /// What it has cost.
+    pub token: Option<Token>,
     /// Those who still wait.
     pub waiters: Vec<Waiter>,
 }
 
 struct Lookup {
     digest: Digest,
+    /// None where it costs none.
+    token: Option<Token>,
     /// None until the root has sent it.
     sent: Option<Sent>,
     waiters: Vec<Waiter>,
@@ -114,6 +119,19 @@ impl Lookups {
         Arrival {
             order: self.order,
             trusted,
+        }
+    }
+
+    /// Whether there is a call for this key already, which costs no other.
+    pub fn is_under_way(&self, digest: &Digest) -> bool {
+        self.by_digest.contains_key(digest)
+    }
+
+    /// The call for this key costs a token, which is spent if it is never sent.
+    pub fn charge(&mut self, digest: &Digest, token: Option<Token>) {
+        let call = self.by_digest.get(digest);
+        if let Some(lookup) = call.and_then(|call| self.calls.get_mut(call)) {
+            lookup.token = token;
         }
     }
 
@@ -152,10 +170,23 @@ impl Lookups {
         None
     }
 
+    /// Asks about a key that no request waits for; to be sent in the same event.
+    /// `call` is the id of a new call, if one is needed; one under way serves.
+    pub fn ask(&mut self, digest: Digest, call: CallId) {
+        let under_way = *self.by_digest.entry(digest).or_insert(call);
+        self.calls.entry(under_way).or_insert_with(|| Lookup {
+            digest,
+            token: None,
+            sent: None,
+            waiters: Vec::new(),
+        });
+    }
+
     fn wait(&mut self, digest: Digest, waiter: Waiter, call: CallId) -> bool {
         let under_way = *self.by_digest.entry(digest).or_insert(call);
         let lookup = self.calls.entry(under_way).or_insert_with(|| Lookup {
             digest,
+            token: None,
             sent: None,
             waiters: Vec::new(),
         });
@@ -203,6 +234,7 @@ impl Lookups {
         Some(Answered {
             digest: lookup.digest,
             sent: lookup.sent?,
+            token: lookup.token,
             waiters: lookup.waiters,
         })
     }

@@ -35,6 +35,8 @@ metrics! {
     Public = "rekey.requests.outcome.public",
     /// Got a new key.
     Rotated = "rekey.requests.outcome.rotated",
+    /// Got the key of an earlier rotation, whose answer had been lost.
+    Replayed = "rekey.requests.outcome.replayed",
     /// Refused: no key.
     MissingApiKey = "rekey.requests.outcome.missing_api_key",
     /// Refused: malformed or unknown key. Many of them: somebody guesses.
@@ -73,6 +75,26 @@ metrics! {
     CacheFilled = "rekey.cache.event.filled",
     /// The store's answer was older than what the table knows; it was asked anew.
     CacheTooOld = "rekey.cache.event.too_old",
+    /// The store was asked about a key that it has not called good before.
+    MissStranger = "rekey.misses.event.stranger",
+    /// The store was asked about a key that it has called good before.
+    MissAcquaintance = "rekey.misses.event.acquaintance",
+    /// A key that it has not called good before was answered 503, for the store is
+    /// asked about such often enough. Many of them: a flood.
+    MissOverBudget = "rekey.misses.event.over_budget",
+    /// The store did not know a key.
+    UnknownAnswered = "rekey.unknown_keys.event.answered",
+    /// A key was refused without a call, for the store does not know it.
+    UnknownHit = "rekey.unknown_keys.event.hit",
+    /// A use of a revoked key was not counted for its user: too many such keys.
+    UseUncounted = "rekey.old_keys.event.uncounted",
+    /// An open request was ended with its key.
+    StreamEnded = "rekey.streams.event.ended",
+    /// A request was let through that cannot be ended with its key: too many
+    /// were open.
+    StreamUnregistered = "rekey.streams.event.unregistered",
+    /// A key was asked about because a revocation of it may have been missed.
+    StreamChecked = "rekey.streams.event.checked",
     /// The store answered a poll of the change feed.
     FeedAnswered = "rekey.feed.event.answered",
     /// A poll of the change feed came to nothing.

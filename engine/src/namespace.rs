@@ -9,7 +9,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ChecksumPolicy, Config};
-use crate::{control, slots};
+use crate::{acquaintances, budget, control, revocations, slots, uses};
 
 /// The prefix of all names of a configuration in this build.
 pub fn of(config: &Config) -> String {
@@ -19,7 +19,8 @@ pub fn of(config: &Config) -> String {
         hash.update(bytes);
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
-    field(&[control::SCHEMA, slots::SCHEMA]);
+    field(&[control::SCHEMA, slots::SCHEMA, revocations::SCHEMA]);
+    field(&[budget::SCHEMA, acquaintances::SCHEMA, uses::SCHEMA]);
     field(match config.checksum {
         ChecksumPolicy::Required => b"required",
         ChecksumPolicy::Off => b"off",
@@ -66,8 +67,10 @@ mod tests {
     #[test]
     fn an_update_that_changes_nothing_of_that_keeps_the_cache() {
         let before = namespace(r#"{"store":{"cluster":"a"}}"#);
-        let after =
-            namespace(r#"{"store":{"cluster":"a","resolve_timeout_ms":50},"public_paths":["/x"]}"#);
+        let after = namespace(
+            r#"{"store":{"cluster":"a","resolve_timeout_ms":50},"public_paths":["/x"],
+                "unknown_keys_per_second":7}"#,
+        );
         assert_eq!(before, after);
     }
 }

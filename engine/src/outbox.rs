@@ -39,9 +39,18 @@ pub enum Effect {
         /// What is sent.
         request: StoreRequest,
     },
+    /// End the request, which was let through: its key is dead. Comes in
+    /// callbacks of the root only.
+    Reset {
+        /// Which.
+        request: RequestId,
+    },
     /// Call [`Engine::on_root`](crate::Engine::on_root) from the root soon; the
     /// next tick serves too.
     RingRoot,
+    /// The same for another worker of the process, whose root's doorbell is the
+    /// queue of this name.
+    RingDoorbell(String),
     /// From now on the root's doorbell is the queue of this name.
     OwnDoorbell(String),
     /// Count.

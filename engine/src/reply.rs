@@ -68,6 +68,16 @@ impl Reply {
         Self::json(200, &body, "rekey_rotated")
     }
 
+    /// The same 200 once more, for a repeated request.
+    pub fn replayed(key: &ApiKey, created_at: &CreatedAt) -> Self {
+        let mut reply = Self::rotated(key, created_at);
+        reply
+            .headers
+            .push(("idempotent-replayed", "true".to_owned()));
+        reply.details = "rekey_replayed";
+        reply
+    }
+
     /// The answer to a refused request.
     pub fn refused(refusal: Refusal) -> Self {
         let limited = match refusal {

@@ -5,11 +5,15 @@
 //! have left; everything else is asked again under the same id, and ends in
 //! "unconfirmed" if patience runs out.
 
-use rekey_protocol::{ApiKey, Client, CreatedAt, Digest, RotateRequest, RotationId};
+use rekey_protocol::{
+    ApiKey, Client, CreatedAt, Digest, Replay, Replayed, RotateRequest, RotationId,
+};
 
 use crate::RequestId;
+use crate::course::Course;
 use crate::refusal::Refusal;
-use crate::store_call::{CallId, Decided, LOST_AFTER_MS, ROTATE_TIMEOUT_MS, StoreFault};
+use crate::replay::{Pair, SALT_BYTES};
+use crate::store_call::{self, CallId, Decided, ROTATE_TIMEOUT_MS, StoreFault};
 
 /// How long a rotation is pursued, in milliseconds: longer than the store may
 /// hold an answer for the longest lease with its margin, also where the last
@@ -22,6 +26,24 @@ const LEAST_TIMEOUT_MS: u64 = 100;
 const FIRST_PAUSE_MS: u64 = 50;
 const LONGEST_PAUSE_MS: u64 = 1_600;
 
+/// What a request to the endpoint is after.
+pub struct Wish {
+    /// Who asks.
+    pub client: Client,
+    /// What opens the answer again, if the request may be repeated.
+    pub pair: Option<Pair>,
+}
+
+/// What is drawn at random for a rotation.
+pub struct Drawn {
+    /// Its name over all attempts.
+    pub id: RotationId,
+    /// The key that it is to make.
+    pub new: ApiKey,
+    /// The salt of its seal.
+    pub salt: [u8; SALT_BYTES],
+}
+
 /// A rotation under way.
 pub struct Rotation {
     /// Who waits for it; none once the client has left.
@@ -29,11 +51,12 @@ pub struct Rotation {
     id: RotationId,
     old: Digest,
     new: ApiKey,
-    client: Client,
+    wish: Box<Wish>,
+    /// Made once: every attempt carries the same.
+    replay: Option<Box<Replay>>,
+    course: Course,
     began: u64,
     attempts: u32,
-    /// Whether an attempt may have reached the store with an unknown end.
-    unclear: bool,
     phase: Phase,
 }
 
@@ -57,13 +80,16 @@ pub enum Progress {
         created_at: CreatedAt,
         /// The revision of the change.
         revision: u64,
+        /// Whether by an earlier request of the same client (X3).
+        replayed: bool,
     },
     /// It ends with a refusal.
     Refused {
         /// What the client is told.
         refusal: Refusal,
-        /// The revision that revoked the old key, where the store told it.
-        revoked_at: Option<u64>,
+        /// The revision that revoked the old key and whether its rotation may
+        /// still be answered again, where the store told it.
+        revoked_at: Option<(u64, bool)>,
     },
     /// Nobody waits for it any more and nothing is to be done.
     Dropped,
@@ -73,23 +99,25 @@ impl Rotation {
     /// A rotation that is due at once.
     pub fn new(
         request: RequestId,
-        id: RotationId,
-        old: Digest,
-        new: ApiKey,
-        client: Client,
+        (old, was_dead): (Digest, bool),
+        wish: Box<Wish>,
+        drawn: Drawn,
         now: u64,
     ) -> Self {
+        let Drawn { id, new, salt } = drawn;
+        let replay = wish.pair.as_ref();
+        let replay = replay.and_then(|pair| pair.replay(&new, id, salt));
         let phase = Phase::Due(now);
-        let request = Some(request);
         Self {
-            request,
+            request: Some(request),
             id,
             old,
             new,
-            client,
+            wish,
+            replay: replay.map(Box::new),
+            course: Course::new(was_dead),
             began: now,
             attempts: 0,
-            unclear: false,
             phase,
         }
     }
@@ -97,6 +125,16 @@ impl Rotation {
     /// The digest of the key that is replaced.
     pub fn old_digest(&self) -> Digest {
         self.old
+    }
+
+    /// Whether the old key was known to be dead from the start.
+    pub fn was_dead(&self) -> bool {
+        self.course.was_dead()
+    }
+
+    /// Whether the request bore what its answer can be asked for again with.
+    pub fn is_replayable(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// Whether `call` is its attempt under way.
@@ -116,14 +154,15 @@ impl Rotation {
         let timeout = u32::try_from(left)
             .unwrap_or(u32::MAX)
             .min(ROTATE_TIMEOUT_MS);
-        self.phase = Phase::Asked(call, now + u64::from(timeout) + LOST_AFTER_MS);
+        self.phase = Phase::Asked(call, store_call::lost_at(now, timeout));
         let request = RotateRequest {
             rotation_id: self.id,
             attempt: self.attempts,
             old_digest: self.old,
             new_digest: self.new.digest(),
             hint: self.new.hint().to_owned(),
-            client: self.client.clone(),
+            replay: self.replay.clone(),
+            client: self.wish.client.clone(),
         };
         Some((request, timeout))
     }
@@ -151,14 +190,28 @@ impl Rotation {
                         key: self.new.clone(),
                         created_at,
                         revision,
+                        replayed: false,
                     }
                 } else {
-                    refused(Refusal::RotationUnconfirmed, Some(revision))
+                    refused(Refusal::RotationUnconfirmed, Some((revision, false)))
                 }
             }
             // Had an earlier attempt of ours won, the store would have said
-            // so under our id (S11): somebody else did.
-            Decided::Revoked { revision } => refused(Refusal::ApiKeyRevoked, Some(revision)),
+            // so under our id (S11): another request did. If it was of this
+            // client, with this Idempotency-Key, its answer is this one's (X3).
+            Decided::Revoked {
+                revision,
+                replayable,
+                replayed,
+            } => match replayed.and_then(|replayed| self.opened(*replayed)) {
+                Some((key, created_at)) => Progress::Rotated {
+                    key,
+                    created_at,
+                    revision,
+                    replayed: true,
+                },
+                None => refused(Refusal::ApiKeyRevoked, Some((revision, replayable))),
+            },
             Decided::RateLimited { retry_after } => {
                 refused(Refusal::RateLimited { retry_after }, None)
             }
@@ -166,15 +219,18 @@ impl Rotation {
         }
     }
 
+    fn opened(&self, replayed: Replayed) -> Option<(ApiKey, CreatedAt)> {
+        let key = self.wish.pair.as_ref()?.open(&replayed)?;
+        Some((key, replayed.created_at))
+    }
+
     /// The attempt under way came to nothing.
     pub fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
-        if !fault.nothing_changed() {
-            self.unclear = true;
-        }
-        if !self.unclear {
+        if let Some(refusal) = self.course.failed(fault.nothing_changed()) {
+            let revoked_at = None;
             return Progress::Refused {
-                refusal: Refusal::KeyStoreUnavailable,
-                revoked_at: None,
+                refusal,
+                revoked_at,
             };
         }
         // A client that has left cannot be given a key: to ask again could
@@ -194,7 +250,7 @@ impl Rotation {
         match self.phase {
             Phase::Asked(_, lost_at) if now >= lost_at => self.failed(StoreFault::NoAnswer, now),
             Phase::Due(_) if !self.has_time(now) => Progress::Refused {
-                refusal: self.out_of_time(),
+                refusal: self.course.out_of_time(),
                 revoked_at: None,
             },
             _ => Progress::Pending,
@@ -214,14 +270,6 @@ impl Rotation {
     fn has_time(&self, now: u64) -> bool {
         now + LEAST_TIMEOUT_MS <= self.began + PATIENCE_MS
     }
-
-    fn out_of_time(&self) -> Refusal {
-        if self.unclear {
-            Refusal::RotationUnconfirmed
-        } else {
-            Refusal::KeyStoreUnavailable
-        }
-    }
 }
 
 #[cfg(test)]
@@ -238,16 +286,22 @@ mod tests {
             .unwrap()
     }
 
+    fn rotation_of(was_dead: bool) -> Rotation {
+        let wish = Wish {
+            client: Client::default(),
+            pair: None,
+        };
+        let drawn = Drawn {
+            id: RotationId([1; 16]),
+            new: key(),
+            salt: [0; SALT_BYTES],
+        };
+        let old = Digest::of(b"old");
+        Rotation::new(REQUEST, (old, was_dead), Box::new(wish), drawn, 1_000)
+    }
+
     fn rotation() -> Rotation {
-        let client = Client::default();
-        Rotation::new(
-            REQUEST,
-            RotationId([1; 16]),
-            Digest::of(b"old"),
-            key(),
-            client,
-            1_000,
-        )
+        rotation_of(false)
     }
 
     fn refusal(progress: Progress) -> Option<Refusal> {
@@ -275,6 +329,16 @@ mod tests {
                 Some(Refusal::KeyStoreUnavailable)
             );
         }
+    }
+
+    #[test]
+    fn x1_nothing_happened_is_not_said_of_a_key_that_was_dead_before() {
+        let mut rotation = rotation_of(true);
+        assert!(rotation.next_attempt(CallId(1), 1_000).is_some());
+        assert_eq!(
+            refusal(rotation.failed(StoreFault::NotSent, 1_001)),
+            Some(Refusal::RotationUnconfirmed)
+        );
     }
 
     #[test]

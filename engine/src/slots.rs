@@ -4,14 +4,14 @@
 //! A slot's transitions ([`Slot::look`], [`Slot::bury`], [`Slot::fill`]) are
 //! plain functions; [`Table`] carries them out by compare-and-swap.
 
-use rekey_protocol::{Digest, UserId};
+use rekey_protocol::{Digest, REPLAY_WINDOW_MS, UserId};
 
 use crate::codec::{Reader, Writer};
 use crate::control::Generation;
 use crate::env::{Cas, SharedData, SharedDataError};
 
 /// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 2;
+pub const SCHEMA: u8 = 3;
 /// Records in one slot: so many keys that share a slot do not push each other
 /// out.
 pub const WAYS: usize = 4;
@@ -41,9 +41,18 @@ struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum State {
-    /// A tombstone, with the revision of the revocation.
-    Revoked(u64),
+    Revoked(Tombstone),
     Active(Active),
+}
+
+/// A revocation, as it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tombstone {
+    /// At which it was revoked.
+    pub revision: u64,
+    /// The gateway's monotonic time, in milliseconds, until which the store may
+    /// answer the rotation that replaced it again (X5); 0: it never will.
+    pub replay_until: u64,
 }
 
 /// What the store said of an active key.
@@ -65,7 +74,7 @@ pub enum View {
     Absent,
     /// Revoked in this generation's history. Needs no lease: what was revoked
     /// never becomes active again (I1).
-    Revoked,
+    Revoked(Tombstone),
     /// To be believed under a lease only.
     Active(Active),
 }
@@ -76,10 +85,37 @@ pub enum Merged {
     /// Active, as it now stands in the slot.
     Active(Active),
     /// A tombstone refuses.
-    Revoked,
+    Revoked(Tombstone),
     /// The answer is older than what this slot has forgotten, or of a generation
     /// that is over: the store has to be asked anew.
     TooOld,
+}
+
+impl Tombstone {
+    /// Of a key revoked at `revision`, written down at `now` of the gateway's
+    /// monotonic clock.
+    pub fn new(revision: u64, replayable: bool, now: u64) -> Self {
+        let replay_until = match replayable {
+            true => now.saturating_add(REPLAY_WINDOW_MS.into()),
+            false => 0,
+        };
+        Self {
+            revision,
+            replay_until,
+        }
+    }
+
+    /// What two words on one revocation say together. Each is told at a time of
+    /// its own, and the earlier end is the nearer to the truth: else who asks again
+    /// and again could do so without end.
+    fn merge(self, other: Self) -> Self {
+        let ends = [self.replay_until, other.replay_until];
+        let ends = ends.into_iter().filter(|end| *end > 0);
+        Self {
+            revision: self.revision.max(other.revision),
+            replay_until: ends.min().unwrap_or(0),
+        }
+    }
 }
 
 impl Slot {
@@ -102,7 +138,7 @@ impl Slot {
         let found = self.records.iter().find(|record| record.digest == *digest);
         match found.map(|record| &record.state) {
             None => View::Absent,
-            Some(State::Revoked(_)) => View::Revoked,
+            Some(State::Revoked(tombstone)) => View::Revoked(*tombstone),
             Some(State::Active(active)) => View::Active(active.clone()),
         }
     }
@@ -110,16 +146,16 @@ impl Slot {
     /// Writes a tombstone, always, also for a key that is not here (G3).
     /// Returns false, and changes nothing, if the slot is of a later generation.
     #[must_use]
-    pub fn bury(&mut self, generation: Generation, digest: &Digest, revision: u64) -> bool {
+    pub fn bury(&mut self, generation: Generation, digest: &Digest, tombstone: Tombstone) -> bool {
         if !self.enter(generation) {
             return false;
         }
         let held = self.take(digest);
-        let revision = match held.map(|record| record.state) {
-            Some(State::Revoked(known)) => known.max(revision),
-            _ => revision,
+        let tombstone = match held.map(|record| record.state) {
+            Some(State::Revoked(known)) => known.merge(tombstone),
+            _ => tombstone,
         };
-        self.put(digest, State::Revoked(revision));
+        self.put(digest, State::Revoked(tombstone));
         true
     }
 
@@ -129,7 +165,7 @@ impl Slot {
             return Merged::TooOld;
         }
         match self.look(generation, digest) {
-            View::Revoked => return Merged::Revoked,
+            View::Revoked(tombstone) => return Merged::Revoked(tombstone),
             View::Active(held) if held.revision > active.revision => return Merged::Active(held),
             View::Active(_) | View::Absent => {}
         }
@@ -164,9 +200,9 @@ impl Slot {
         let is_held = self.records.iter().any(|record| record.digest == *digest);
         match self.records.get(WAYS - 1) {
             Some(Record {
-                state: State::Revoked(revision),
+                state: State::Revoked(tombstone),
                 ..
-            }) if !is_held => *revision,
+            }) if !is_held => tombstone.revision,
             _ => 0,
         }
     }
@@ -177,13 +213,13 @@ impl Slot {
         self.records.insert(0, Record { digest, state });
         for evicted in self.records.split_off(self.records.len().min(WAYS)) {
             // G8: nothing read before this revocation is believed any more.
-            if let State::Revoked(revision) = evicted.state {
-                self.floor = self.floor.max(revision);
+            if let State::Revoked(tombstone) = evicted.state {
+                self.floor = self.floor.max(tombstone.revision);
             }
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let head = Writer::default()
             .u8(SCHEMA)
             .u64(self.generation)
@@ -191,7 +227,10 @@ impl Slot {
         let written = self.records.iter().fold(head, |slot, record| {
             let slot = slot.bytes(record.digest.as_bytes());
             match &record.state {
-                State::Revoked(revision) => slot.u8(REVOKED).u64(*revision),
+                State::Revoked(tombstone) => slot
+                    .u8(REVOKED)
+                    .u64(tombstone.revision)
+                    .u64(tombstone.replay_until),
                 State::Active(active) => slot
                     .u8(ACTIVE)
                     .u64(active.revision)
@@ -202,7 +241,7 @@ impl Slot {
         written.finish()
     }
 
-    fn decode(value: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(value);
         if fields.u8()? != SCHEMA {
             return None;
@@ -224,7 +263,10 @@ impl Record {
     fn decode(fields: &mut Reader<'_>) -> Option<Self> {
         let digest = Digest::from_bytes(fields.array()?);
         let state = match fields.u8()? {
-            REVOKED => State::Revoked(fields.u64()?),
+            REVOKED => State::Revoked(Tombstone {
+                revision: fields.u64()?,
+                replay_until: fields.u64()?,
+            }),
             ACTIVE => State::Active(Active {
                 revision: fields.u64()?,
                 not_before: fields.u64()?,
@@ -267,7 +309,7 @@ impl Table {
         }
     }
 
-    /// Writes down that a key was revoked at `revision`.
+    /// Writes down that a key was revoked.
     ///
     /// # Errors
     /// The slot could not be written, or is of a later generation: then nobody
@@ -277,10 +319,10 @@ impl Table {
         shared: &mut dyn SharedData,
         generation: Generation,
         digest: &Digest,
-        revision: u64,
+        tombstone: Tombstone,
     ) -> Result<(), SharedDataError> {
         let written = self.change(shared, generation, digest, |slot| {
-            slot.bury(generation, digest, revision)
+            slot.bury(generation, digest, tombstone)
         })?;
         written.then_some(()).ok_or(SharedDataError::CasMismatch)
     }

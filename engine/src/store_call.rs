@@ -6,8 +6,8 @@
 
 use rekey_protocol::{
     CreatedAt, Digest, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, Head,
-    LEASE_CAP_MS, RESOLVE_PATH, ROTATE_PATH, ResolveRequest, ResolveResponse, ResolvedState,
-    RotateRequest, RotateResponse, UserId, lease_margin_ms,
+    LEASE_CAP_MS, RESOLVE_PATH, ROTATE_PATH, Replayed, ResolveRequest, ResolveResponse,
+    ResolvedState, RotateRequest, RotateResponse, UserId, lease_margin_ms,
 };
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
@@ -17,7 +17,12 @@ pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + lease_margin_ms(LEASE_CAP_MS) 
 /// How long past its timeout the host's word on a call is waited for, in
 /// milliseconds. The host reports every call; if it ever does not, nobody must
 /// wait for ever.
-pub const LOST_AFTER_MS: u64 = 1_000;
+const LOST_AFTER_MS: u64 = 1_000;
+
+/// When a call that is sent now counts as lost, if there is no word of it.
+pub fn lost_at(now: u64, timeout_ms: u32) -> u64 {
+    now + u64::from(timeout_ms) + LOST_AFTER_MS
+}
 
 /// Names a call between the engine and the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,11 +120,16 @@ pub enum Resolved {
     Revoked {
         /// The revision that revoked it.
         revision: u64,
+        /// Whether its rotation may still be answered again (X5).
+        replayable: bool,
         /// As for an active one.
         head: Head,
     },
     /// Never issued.
-    Unknown,
+    Unknown {
+        /// As for an active one, if the store tells it.
+        head: Option<Head>,
+    },
 }
 
 /// What the store says of a rotation.
@@ -138,6 +148,10 @@ pub enum Decided {
     Revoked {
         /// The revision that revoked it.
         revision: u64,
+        /// Whether its rotation may still be answered again (X5).
+        replayable: bool,
+        /// That rotation, for this client (X3).
+        replayed: Option<Box<Replayed>>,
     },
     /// Too early.
     RateLimited {
@@ -188,14 +202,17 @@ pub fn feed(cluster: &str, request: &FeedRequest, timeout_ms: u32) -> StoreReque
 
 /// What the answer to [`feed`] means.
 pub fn read_feed(outcome: CallOutcome<'_>) -> Result<FeedResponse, StoreFault> {
-    let body = read(outcome)?.ok_or(StoreFault::Unreadable)?;
+    let Body::Whole(body) = read(outcome)? else {
+        return Err(StoreFault::Unreadable);
+    };
     serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)
 }
 
 /// What the answer to [`resolve`] means.
 pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
-    let Some(body) = read(outcome)? else {
-        return Ok(Resolved::Unknown);
+    let body = match read(outcome)? {
+        Body::Whole(body) => body,
+        Body::UnknownKey(head) => return Ok(Resolved::Unknown { head }),
     };
     let answer: ResolveResponse =
         serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
@@ -207,6 +224,7 @@ pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
         },
         ResolvedState::Revoked => Resolved::Revoked {
             revision: answer.revision,
+            replayable: answer.replayable,
             head: answer.head,
         },
     })
@@ -214,7 +232,7 @@ pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
 
 /// What the answer to [`rotate`] means.
 pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
-    let Some(body) = read(outcome)? else {
+    let Body::Whole(body) = read(outcome)? else {
         return Ok(Decided::Unknown);
     };
     let answer: RotateResponse =
@@ -230,15 +248,30 @@ pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
             revision,
             new_digest,
         },
-        RotateResponse::Revoked { revision } => Decided::Revoked { revision },
+        RotateResponse::Revoked {
+            revision,
+            replayable,
+            replayed,
+        } => Decided::Revoked {
+            revision,
+            replayable,
+            replayed,
+        },
         RotateResponse::RateLimited { retry_after } => Decided::RateLimited {
             retry_after: retry_after.clamp(1, 3600),
         },
     })
 }
 
-/// The body of the store's 200; `None` for its "unknown key".
-fn read(outcome: CallOutcome<'_>) -> Result<Option<&[u8]>, StoreFault> {
+/// What an answer of the store's own has in it.
+enum Body<'a> {
+    /// That of its 200.
+    Whole(&'a [u8]),
+    /// It does not know the key, and this is where its history stood.
+    UnknownKey(Option<Head>),
+}
+
+fn read(outcome: CallOutcome<'_>) -> Result<Body<'_>, StoreFault> {
     let (status, body) = match outcome {
         CallOutcome::NotSent => return Err(StoreFault::NotSent),
         CallOutcome::Lost | CallOutcome::Answer { marked: false, .. } => {
@@ -251,11 +284,11 @@ fn read(outcome: CallOutcome<'_>) -> Result<Option<&[u8]>, StoreFault> {
         } => (status, body),
     };
     if status == 200 {
-        return Ok(Some(body));
+        return Ok(Body::Whole(body));
     }
     let error: ErrorBody = serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
     match (status, error.error.code) {
-        (404, ErrorCode::UnknownKey) => Ok(None),
+        (404, ErrorCode::UnknownKey) => Ok(Body::UnknownKey(error.head)),
         (401, ErrorCode::Unauthorized) => Err(StoreFault::Unauthorized),
         // A status that belies its code is not vouched for.
         (400..=499 | 503, code) => Err(StoreFault::Refused(code)),
@@ -313,7 +346,10 @@ mod tests {
     #[test]
     fn unknown_is_a_no_and_other_errors_are_not() {
         let unknown = error("unknown_key");
-        assert_eq!(read_resolved(marked(404, &unknown)), Ok(Resolved::Unknown));
+        assert_eq!(
+            read_resolved(marked(404, &unknown)),
+            Ok(Resolved::Unknown { head: None })
+        );
         assert_eq!(read_decided(marked(404, &unknown)), Ok(Decided::Unknown));
         for (status, code) in [
             (404, "not_found"),

@@ -31,8 +31,7 @@ impl Number {
             return None;
         }
         let mut is_ours = |number: &u32| {
-            let name = format!("{namespace}worker.{number}");
-            nonce.claim(&name, EXPIRY_MS, env) != Claimed::NotOurs
+            nonce.claim(&claim_of(*number, namespace), EXPIRY_MS, env) != Claimed::NotOurs
         };
         let held = self.held.filter(&mut is_ours);
         let number = held.or_else(|| (0..MOST_WORKERS).find(is_ours));
@@ -41,6 +40,24 @@ impl Number {
         self.held = number;
         self.held.filter(|_| is_new)
     }
+}
+
+/// The numbers that other workers hold. Not those of workers that have gone:
+/// nobody empties their queues (I8).
+pub fn others(nonce: Nonce, namespace: &str, env: &mut Env<'_>) -> Vec<u32> {
+    // The first that is free is taken, so behind one that nobody ever had there
+    // is none.
+    let is_anothers = |number| {
+        let held = nonce.is_anothers(&claim_of(number, namespace), EXPIRY_MS, env)?;
+        Some((number, held))
+    };
+    let numbers = (0..MOST_WORKERS).map_while(is_anothers);
+    let held = numbers.filter(|(_, held)| *held);
+    held.map(|(number, _)| number).collect()
+}
+
+fn claim_of(number: u32, namespace: &str) -> String {
+    format!("{namespace}worker.{number}")
 }
 
 #[cfg(test)]
@@ -81,6 +98,25 @@ mod tests {
             assert_eq!(number, Some(0));
         }
         assert_eq!(memory.entries.len(), 1);
+    }
+
+    #[test]
+    fn only_workers_that_live_are_rung() {
+        let mut memory = Memory::default();
+        let mut workers: Vec<_> = (0..3).map(|_| worker(&mut memory)).collect();
+        for worker in &mut workers {
+            keep(worker, &mut memory, 0);
+        }
+        let others_of =
+            |worker: &Worker, memory: &mut Memory, now| others(worker.0, "n.", &mut memory.at(now));
+        assert_eq!(others_of(&workers[1], &mut memory, 1), [0, 2]);
+        // The first has trapped; the others go on.
+        for worker in &mut workers[1..] {
+            keep(worker, &mut memory, EXPIRY_MS - 1);
+        }
+        let before = others_of(&workers[1], &mut memory, EXPIRY_MS - 1);
+        assert_eq!(before, [0, 2]);
+        assert_eq!(others_of(&workers[1], &mut memory, EXPIRY_MS), [2]);
     }
 
     #[test]

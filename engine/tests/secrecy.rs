@@ -151,6 +151,8 @@ impl Worker {
             Effect::Log(_, text) => outside.logs.extend(text.as_bytes()),
             Effect::OwnDoorbell(name) => outside.shared.extend(name.as_bytes()),
             Effect::RingRoot => self.is_rung = true,
+            Effect::RingDoorbell(name) => outside.shared.extend(name.as_bytes()),
+            Effect::Reset { .. } => {}
             Effect::Continue { .. } | Effect::Count(_) | Effect::Show(..) => {}
         }
     }
@@ -218,7 +220,19 @@ fn no_secret_leaves_the_engine() {
     let done = json!({"outcome": "rotated", "created_at": "2025-01-31T16:00:00Z",
         "revision": 10, "new_digest": sent.new_digest, "user": "u_1"});
     worker.answer(200, true, &done);
+    // Its answer once more, and a record that is not this client's.
+    let again = json!({"outcome": "revoked", "revision": 10, "replayable": true, "replayed": {
+        "rotation_id": sent.rotation_id, "new_digest": sent.new_digest,
+        "created_at": "2025-01-31T16:00:00Z",
+        "sealed": sent.replay.as_ref().map(|replay| replay.sealed)}});
+    let first = std::mem::take(&mut worker.outside.rotated);
     worker.request("POST", &rotated);
+    worker.answer(200, true, &again);
+    assert_eq!(worker.outside.rotated, first);
+    worker.request("POST", &rotated);
+    let mut foreign = again;
+    foreign["replayed"]["rotation_id"] = "0".repeat(32).into();
+    worker.answer(200, true, &foreign);
     // Every kind of refusal.
     worker.request("GET", &rotated);
     worker.request("POST", &forged);

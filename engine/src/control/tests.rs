@@ -28,6 +28,7 @@ fn answer(cursor: Head, granted_ms: u32) -> FeedResponse {
         cursor,
         granted_ms,
         reset: false,
+        keys_imported_at: 0,
     }
 }
 
@@ -192,6 +193,25 @@ fn the_record_is_made_once_and_survives_a_round_trip() {
 }
 
 #[test]
+fn a_value_is_one_record_and_a_record_one_value() {
+    let none = Control::new(GatewayId([1; 16])).encode();
+    let some = following().encode();
+    assert_eq!(Control::decode(&some), Some(following()));
+    let kind = 16 + 8 + 8;
+    for (value, at, byte) in [
+        // No such kind of cursor, and a cursor where there is none.
+        (&some, kind, 3),
+        (&none, kind, u8::MAX),
+        (&some, kind, NEITHER),
+        (&none, kind + 1 + 16, 1),
+    ] {
+        let mut value = value.clone();
+        value[at] = byte;
+        assert_eq!(Control::decode(&value), None, "{byte} at {at}");
+    }
+}
+
+#[test]
 fn g2_a_change_is_decided_anew_after_a_lost_race_and_has_an_end() {
     let (cell, mut memory) = (Cell::new("n."), Memory::default());
     let made = cell.read(&mut memory.at(0)).unwrap();
@@ -218,4 +238,28 @@ fn what_cannot_be_understood_is_neither_trusted_nor_overwritten() {
         assert_eq!(cell.update(&mut memory, |control| Some(*control)), None);
         assert_eq!(memory.entries["n.control"].0, foreign);
     }
+}
+
+#[test]
+fn the_last_import_only_grows_within_a_generation_and_ends_with_it() {
+    let imported = |cursor, at| FeedResponse {
+        keys_imported_at: at,
+        ..answer(cursor, LEASE)
+    };
+    let follow = |control: &Control, answer: &FeedResponse| {
+        let next = control.after(&control.poll(at(200), LEASE), answer);
+        next.unwrap()
+    };
+    let control = follow(&following(), &imported(head(LIFE, 20), 15));
+    assert_eq!(control.keys_imported_at, 15);
+    assert_eq!(Control::decode(&control.encode()), Some(control));
+    let control = follow(&control, &imported(head(LIFE, 21), 0));
+    assert_eq!(control.keys_imported_at, 15);
+    let anew = FeedResponse {
+        reset: true,
+        ..imported(head(NEXT_LIFE, 7), 3)
+    };
+    assert_eq!(follow(&control, &anew).keys_imported_at, 3);
+    let ended = control.after_answer_of(NEXT_LIFE).unwrap();
+    assert_eq!(ended.keys_imported_at, 0);
 }

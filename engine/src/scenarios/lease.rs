@@ -24,14 +24,19 @@ pub fn revoked_at(life: u8, revision: u64) -> Value {
         "head": head(life, revision)})
 }
 
-fn change(key: &str, revision: u64) -> Value {
+pub fn change(key: &str, revision: u64) -> Value {
     json!({"digest": Digest::of(key.as_bytes()), "revision": revision})
 }
 
 impl Worker {
     /// A worker under a lease, in a generation that began at revision 10.
     pub fn trusting() -> Self {
-        let mut worker = Self::new();
+        Self::trusting_with(CONFIG)
+    }
+
+    /// The same under this configuration.
+    pub fn trusting_with(config: &str) -> Self {
+        let mut worker = Self::with(config);
         worker.pass(100);
         worker.fed(
             json!({"changes": [], "cursor": head(LIFE, 10), "granted_ms": LEASE_MS, "reset": true}),

@@ -2,10 +2,13 @@
 //! store answers, event by event.
 
 mod contract;
+mod floods;
 mod lease;
 mod losses;
+mod replay;
+mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_protocol::{ChecksumSecrets, FEED_PATH, RotateRequest};
 use serde_json::{Value, json};
@@ -17,6 +20,7 @@ use crate::{
 };
 
 const SECRET: &str = "0123456789abcdef";
+const CONFIG: &str = r#"{"store":{"cluster":"store"},"public_paths":["/status"]}"#;
 const REGENERATE: &str = "/v1/user/api-key/regenerate";
 
 /// What a request came to.
@@ -74,6 +78,8 @@ struct Worker {
     now: u64,
     last_request: u32,
     ends: BTreeMap<RequestId, End>,
+    /// Of the replies.
+    headers: BTreeMap<RequestId, Vec<(&'static str, String)>>,
     calls: Vec<(CallId, StoreRequest)>,
     /// Polls of the change feed, apart from the calls of requests.
     polls: Vec<(CallId, StoreRequest)>,
@@ -81,13 +87,16 @@ struct Worker {
     gauges: BTreeMap<Gauge, u64>,
     log: Vec<(LogLevel, String)>,
     rings: u32,
+    resets: BTreeSet<RequestId>,
+    /// The doorbells of others that were rung.
+    rung: Vec<String>,
     /// Whether the root hears its bell only when it ticks.
     bell_is_lost: bool,
 }
 
 impl Worker {
     fn new() -> Self {
-        Self::with(r#"{"store":{"cluster":"store"},"public_paths":["/status"]}"#)
+        Self::with(CONFIG)
     }
 
     fn with(config: &str) -> Self {
@@ -98,12 +107,15 @@ impl Worker {
             now: 5_000,
             last_request: 0,
             ends: BTreeMap::new(),
+            headers: BTreeMap::new(),
             calls: Vec::new(),
             polls: Vec::new(),
             counts: BTreeMap::new(),
             gauges: BTreeMap::new(),
             log: Vec::new(),
             rings: 0,
+            resets: BTreeSet::new(),
+            rung: Vec::new(),
             bell_is_lost: false,
         }
     }
@@ -126,13 +138,18 @@ impl Worker {
                 }
                 Effect::Reply { request, reply } => {
                     let body = String::from_utf8(reply.body.to_vec()).unwrap();
+                    self.headers.insert(request, reply.headers);
                     self.end(request, End::Reply(reply.status, body));
                 }
                 Effect::Call { call, request } if request.path == FEED_PATH => {
                     self.polls.push((call, request));
                 }
                 Effect::Call { call, request } => self.calls.push((call, request)),
+                Effect::Reset { request } => {
+                    assert!(self.resets.insert(request), "{request:?} was reset twice");
+                }
                 Effect::RingRoot => self.rings += 1,
+                Effect::RingDoorbell(name) => self.rung.push(name),
                 Effect::OwnDoorbell(_) => {}
                 Effect::Count(counter) => *self.counts.entry(counter).or_default() += 1,
                 Effect::Show(gauge, value) => {
@@ -183,6 +200,17 @@ impl Worker {
             marked: true,
             body: body.as_bytes(),
         });
+    }
+
+    /// The store answers this call, one of several.
+    fn end_call(&mut self, call: CallId, status: u16, body: &Value) {
+        let body = body.to_string();
+        let outcome = CallOutcome::Answer {
+            status,
+            marked: true,
+            body: body.as_bytes(),
+        };
+        self.event(|engine, env| engine.on_call_done(call, outcome, env));
     }
 
     fn outcome(&mut self, outcome: CallOutcome<'_>) {

@@ -1,0 +1,35 @@
+//! A door for the fuzz targets (`fuzz/`) to what reads bytes here and is nobody
+//! else's business. Behind a feature, so that it is no part of what the filter
+//! and the simulator can name, and compiled by the tests, so that it cannot rot.
+
+use crate::control::Control;
+use crate::slots::Slot;
+
+pub use crate::replay::{Pair, SALT_BYTES};
+pub use crate::revocations::{Log, Missed};
+pub use crate::route::{REGENERATE_PATH, Route, check_public_path, classify};
+pub use crate::store_call::{
+    Decided, Resolved, StoreFault, read_decided, read_feed, read_resolved,
+};
+pub use crate::streams::MOST_RESETS;
+pub use crate::uses::{Ledger, Uses};
+
+/// A slot from its value in shared data.
+pub fn decode_slot(value: &[u8]) -> Option<Slot> {
+    Slot::decode(value)
+}
+
+/// A slot's value in shared data.
+pub fn encode_slot(slot: &Slot) -> Vec<u8> {
+    slot.encode()
+}
+
+/// A control record from its value in shared data.
+pub fn decode_control(value: &[u8]) -> Option<Control> {
+    Control::decode(value)
+}
+
+/// A control record's value in shared data.
+pub fn encode_control(control: &Control) -> Vec<u8> {
+    control.encode()
+}

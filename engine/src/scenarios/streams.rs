@@ -1,0 +1,388 @@
+//! Streams: what is open when its key is revoked ends, in every worker of the
+//! process, and nothing else does.
+
+use rekey_protocol::Digest;
+
+use super::lease::{LEASE_MS, LIFE, NEXT_LIFE, active_at, change, head, revoked_at};
+use super::*;
+
+/// Questions about keys that are under way at a time.
+const MOST_ASKED: usize = 4;
+
+impl Worker {
+    /// A request that was let through and stays open.
+    fn stream(&mut self, key: &str) -> RequestId {
+        let request = self.get(key);
+        if !self.ends.contains_key(&request) {
+            self.answer(200, active_at(LIFE, 10));
+        }
+        assert!(matches!(self.ends[&request], End::Upstream(Some(_))));
+        request
+    }
+
+    fn is_open(&self, request: RequestId) -> bool {
+        !self.resets.contains(&request)
+    }
+
+    /// Does something as another worker of the same process.
+    pub(super) fn beside<T>(&mut self, other: &mut Self, act: impl FnOnce(&mut Self) -> T) -> T {
+        std::mem::swap(&mut self.memory, &mut other.memory);
+        other.now = self.now;
+        let done = act(other);
+        std::mem::swap(&mut self.memory, &mut other.memory);
+        done
+    }
+
+    /// The store's history begins anew for this gateway.
+    fn begin_anew(&mut self, life: u8, revision: u64) {
+        self.fed(
+            json!({"changes": [], "cursor": head(life, revision), "granted_ms": LEASE_MS,
+            "reset": true}),
+        );
+    }
+}
+
+/// The store's "revoked" by a change before this one, its newest.
+fn revoked_before(life: u8, revision: u64) -> Value {
+    let mut answer = revoked_at(life, revision - 1);
+    answer["head"] = head(life, revision);
+    answer
+}
+
+#[test]
+fn streams_of_a_revoked_key_end_and_no_others() {
+    let mut worker = Worker::trusting();
+    let dying = [worker.stream(&key(1)), worker.stream(&key(1))];
+    let other = worker.stream(&key(2));
+    let over = worker.stream(&key(1));
+    worker.leave(over);
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    assert_eq!(worker.resets, BTreeSet::from(dying));
+    assert_eq!(worker.counts[&Counter::StreamEnded], 2);
+    // Once.
+    worker.pass(100);
+    assert!(worker.is_open(other));
+}
+
+#[test]
+fn the_request_that_rotates_is_not_ended_and_what_waits_is_refused() {
+    let mut worker = Worker::trusting();
+    let stream = worker.stream(&key(1));
+    worker.now += LEASE_MS;
+    let waits = worker.get(&key(1));
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    worker.answer(200, revoked_at(LIFE, 11));
+    assert_eq!(worker.refused(waits), (401, "api_key_revoked".into()));
+    assert_eq!(worker.resets, BTreeSet::from([stream]));
+}
+
+#[test]
+fn a_public_path_and_a_refused_request_are_no_streams() {
+    let mut worker = Worker::trusting();
+    let public = worker.request("GET", "/status", vec![bearer(&key(1))]);
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    worker.get(&key(1));
+    worker.pass(100);
+    assert!(worker.is_open(public) && worker.resets.is_empty());
+}
+
+#[test]
+fn the_other_workers_are_rung_and_end_theirs() {
+    let mut feeder = Worker::trusting();
+    let mut others = [Worker::new(), Worker::new()];
+    let streams = others.each_mut().map(|other| {
+        feeder.beside(other, |other| {
+            other.pass(0);
+            other.stream(&key(1))
+        })
+    });
+    feeder.fed_changes(&[change(&key(1), 11)], 11);
+    let bells: Vec<_> = feeder
+        .rung
+        .iter()
+        .map(|name| name.rsplit('.').next())
+        .collect();
+    assert_eq!(bells, [Some("1"), Some("2")]);
+    let [first, second] = &mut others;
+    feeder.beside(first, Worker::ring);
+    assert!(!first.is_open(streams[0]));
+    // A ring that was lost costs a tick.
+    feeder.beside(second, |second| second.pass(100));
+    assert!(!second.is_open(streams[1]));
+}
+
+#[test]
+fn workers_that_have_gone_are_not_rung() {
+    let mut feeder = Worker::trusting();
+    let mut gone = Worker::new();
+    feeder.beside(&mut gone, |gone| gone.pass(0));
+    for _ in 0..100 {
+        feeder.pass(100);
+    }
+    feeder.polls.drain(..feeder.polls.len() - 1);
+    feeder.fed_changes(&[change(&key(1), 11)], 11);
+    assert!(feeder.rung.is_empty(), "I8: nobody empties its queue");
+}
+
+#[test]
+fn what_a_call_says_of_a_key_ends_its_streams_too() {
+    let mut worker = Worker::trusting();
+    let mut other = Worker::new();
+    let stream = worker.beside(&mut other, |other| {
+        other.pass(0);
+        other.stream(&key(1))
+    });
+    // The feed is silent: the lease is over.
+    worker.now += LEASE_MS;
+    worker.get(&key(1));
+    worker.answer(200, revoked_at(LIFE, 11));
+    assert_eq!(worker.rung.len(), 1);
+    worker.beside(&mut other, Worker::ring);
+    assert!(!other.is_open(stream));
+}
+
+/// A restored store gives a key back, which is revoked once more.
+#[test]
+fn what_was_told_in_an_earlier_generation_is_told_again() {
+    let mut worker = Worker::trusting();
+    worker.get(&key(1));
+    worker.answer(200, revoked_at(LIFE, 10));
+    worker.begin_anew(NEXT_LIFE, 5);
+    let stream = worker.get(&key(1));
+    worker.answer(200, active_at(NEXT_LIFE, 5));
+    assert!(matches!(worker.ends[&stream], End::Upstream(Some(_))));
+    // The feed is silent: the lease is over.
+    worker.now += LEASE_MS;
+    worker.get(&key(1));
+    worker.answer(200, revoked_at(NEXT_LIFE, 6));
+    assert!(!worker.is_open(stream));
+}
+
+/// By an answer that could not be cached, it would have a stream that nobody ends:
+/// the worker has read of the revocation before.
+#[test]
+fn a_late_yes_to_who_waits_overlooks_no_tombstone() {
+    let mut worker = Worker::new();
+    let mut other = Worker::new();
+    worker.pass(100);
+    let waiting = worker.beside(&mut other, |other| {
+        other.pass(0);
+        other.get(&key(1))
+    });
+    worker.get(&key(1));
+    worker.answer(200, revoked_at(LIFE, 11));
+    worker.beside(&mut other, |other| {
+        other.ring();
+        other.answer(200, active_at(LIFE, 10));
+    });
+    let refusal = (401, "api_key_revoked".to_owned());
+    assert_eq!(other.refused(waiting), refusal);
+}
+
+#[test]
+fn i8_a_full_registry_serves_counts_and_makes_room() {
+    let mut worker = Worker::trusting_with(r#"{"store":{"cluster":"store"},"max_streams":1}"#);
+    let first = worker.stream(&key(1));
+    let second = worker.stream(&key(1));
+    assert_eq!(worker.counts[&Counter::StreamUnregistered], 1);
+    worker.leave(first);
+    let third = worker.stream(&key(1));
+    assert_eq!(worker.counts[&Counter::StreamUnregistered], 1);
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    assert!(worker.is_open(second) && !worker.is_open(third));
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let mut worker = Worker::trusting_with(r#"{"store":{"cluster":"store"},"max_streams":0}"#);
+    let stream = worker.stream(&key(1));
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    worker.pass(100);
+    assert!(worker.is_open(stream));
+    assert_eq!(worker.counts.get(&Counter::StreamUnregistered), None);
+}
+
+#[test]
+fn many_streams_end_a_few_at_a_time() {
+    let mut worker = Worker::trusting();
+    let streams: Vec<_> = (0..100).map(|_| worker.stream(&key(1))).collect();
+    worker.bell_is_lost = true;
+    let mut ended = 0;
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    // One leaves by itself meanwhile.
+    worker.leave(streams[99]);
+    while worker.resets.len() > ended {
+        assert!(
+            worker.resets.len() - ended <= 32,
+            "a depth of the host's stack"
+        );
+        ended = worker.resets.len();
+        worker.ring();
+    }
+    assert_eq!(worker.resets, streams[..99].iter().copied().collect());
+}
+
+#[test]
+fn g3_what_cannot_be_told_is_neither_acknowledged_nor_trusted() {
+    let mut worker = Worker::trusting();
+    let stream = worker.stream(&key(1));
+    worker.memory.refuse_log = true;
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    assert!(worker.polls.is_empty() && worker.is_open(stream));
+    assert_eq!(worker.counts[&Counter::FeedUnwritten], 1);
+    worker.memory.refuse_log = false;
+    worker.pass(1_000);
+    assert_eq!(worker.poll().cursor.unwrap().revision, 10);
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    assert!(!worker.is_open(stream));
+}
+
+/// Who is told first could let a request in, whose stream nobody would end.
+#[test]
+fn g3_only_what_is_buried_is_told() {
+    let mut feeder = Worker::trusting();
+    let mut other = Worker::new();
+    let stream = feeder.beside(&mut other, |other| {
+        other.pass(0);
+        other.stream(&key(1))
+    });
+    feeder.memory.refuse_slots = true;
+    feeder.fed_changes(&[change(&key(1), 11)], 11);
+    feeder.beside(&mut other, |other| other.pass(100));
+    assert!(other.is_open(stream));
+    feeder.memory.refuse_slots = false;
+    feeder.pass(1_000);
+    feeder.fed_changes(&[change(&key(1), 11)], 11);
+    feeder.beside(&mut other, |other| other.pass(100));
+    assert!(!other.is_open(stream));
+}
+
+#[test]
+fn a_worker_that_was_away_for_long_asks_the_slots() {
+    let mut feeder = Worker::trusting();
+    let mut away = Worker::new();
+    let (dead, alive) = feeder.beside(&mut away, |away| {
+        away.pass(0);
+        (away.stream(&key(1)), away.stream(&key(2)))
+    });
+    for revision in 11..16 {
+        let mut changes: Vec<_> = (10..60).map(|seed| change(&key(seed), revision)).collect();
+        if revision == 11 {
+            changes.push(change(&key(1), revision));
+        }
+        feeder.fed_changes(&changes, revision);
+    }
+    feeder.beside(&mut away, |away| away.pass(100));
+    feeder.beside(&mut away, |away| away.pass(100));
+    assert!(!away.is_open(dead) && away.is_open(alive));
+    assert!(away.calls.is_empty(), "the slots knew");
+}
+
+#[test]
+fn g5_a_stream_let_in_while_nothing_could_be_cached_is_asked_about() {
+    for (answer, is_open) in [
+        (revoked_before(LIFE, 20), false),
+        (active_at(LIFE, 20), true),
+    ] {
+        let mut worker = Worker::new();
+        worker.pass(100);
+        let stream = worker.stream(&key(1));
+        worker.pass(100);
+        assert!(
+            worker.calls.is_empty(),
+            "no generation could cover the answer"
+        );
+        // What was revoked before 20 has no trace here.
+        worker.begin_anew(LIFE, 20);
+        worker.pass(100);
+        assert_eq!(worker.counts[&Counter::StreamChecked], 1);
+        worker.answer(200, answer);
+        assert_eq!(worker.is_open(stream), is_open);
+        worker.pass(5_000);
+        assert!(worker.calls.is_empty(), "asked once");
+    }
+}
+
+#[test]
+fn a_generation_that_begins_anew_has_all_keys_asked_about_a_few_at_a_time() {
+    let mut worker = Worker::trusting();
+    let streams: Vec<_> = (0..10).map(|seed| worker.stream(&key(seed))).collect();
+    let second = worker.stream(&key(0));
+    worker.begin_anew(NEXT_LIFE, 50);
+    worker.pass(100);
+    let mut asked = 0;
+    while !worker.calls.is_empty() {
+        assert!(worker.calls.len() <= MOST_ASKED);
+        let (call, request) = worker.calls.remove(0);
+        let asked_of = String::from_utf8(request.body).unwrap();
+        let is_first = asked_of.contains(&Digest::of(key(0).as_bytes()).to_hex());
+        let answer = if is_first {
+            revoked_before(NEXT_LIFE, 50)
+        } else {
+            active_at(NEXT_LIFE, 50)
+        };
+        worker.end_call(call, 200, &answer);
+        asked += 1;
+    }
+    assert_eq!(asked, 10);
+    assert_eq!(worker.resets, BTreeSet::from([streams[0], second]));
+}
+
+#[test]
+fn what_another_worker_has_asked_need_not_be_asked_again() {
+    let mut feeder = Worker::trusting();
+    let mut other = Worker::new();
+    let dying = feeder.beside(&mut other, |other| {
+        other.pass(0);
+        other.stream(&key(1))
+    });
+    let own = [feeder.stream(&key(1)), feeder.stream(&key(2))];
+    feeder.begin_anew(NEXT_LIFE, 50);
+    feeder.pass(100);
+    for _ in 0..2 {
+        let (call, request) = feeder.calls.remove(0);
+        let asked_of = String::from_utf8(request.body).unwrap();
+        let is_first = asked_of.contains(&Digest::of(key(1).as_bytes()).to_hex());
+        let answer = if is_first {
+            revoked_at(NEXT_LIFE, 51)
+        } else {
+            active_at(NEXT_LIFE, 51)
+        };
+        feeder.end_call(call, 200, &answer);
+    }
+    assert!(!feeder.is_open(own[0]) && feeder.is_open(own[1]));
+    feeder.beside(&mut other, |other| other.pass(100));
+    assert!(!other.is_open(dying));
+    assert!(other.calls.is_empty());
+}
+
+#[test]
+fn a_key_that_the_store_does_not_know_any_more_is_dead() {
+    let mut worker = Worker::trusting();
+    let stream = worker.stream(&key(1));
+    worker.begin_anew(NEXT_LIFE, 50);
+    worker.pass(100);
+    worker.answer(
+        404,
+        json!({"error": {"code": "unknown_key", "message": "no such key"},
+            "head": head(NEXT_LIFE, 50)}),
+    );
+    assert!(!worker.is_open(stream));
+}
+
+#[test]
+fn i7_a_store_that_does_not_answer_ends_nothing_and_is_asked_again() {
+    let mut worker = Worker::trusting();
+    let stream = worker.stream(&key(1));
+    worker.begin_anew(NEXT_LIFE, 50);
+    worker.pass(100);
+    worker.outcome(CallOutcome::Lost);
+    for _ in 0..9 {
+        worker.pass(100);
+        assert!(worker.calls.is_empty(), "not without a pause");
+    }
+    worker.pass(100);
+    assert!(worker.is_open(stream));
+    worker.answer(200, revoked_at(NEXT_LIFE, 51));
+    assert!(!worker.is_open(stream));
+}
