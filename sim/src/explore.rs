@@ -8,7 +8,9 @@ use clap::Args;
 use rekey_sim::model::mutants::{Mutant, NEEDED, NEEDED_TOGETHER, REDUNDANT};
 use rekey_sim::model::rules::Rules;
 use rekey_sim::model::run::{Report, explore};
+use rekey_sim::model::steps::Action;
 use rekey_sim::model::world::World;
+use rekey_sim::rotations;
 
 /// What to explore.
 #[derive(Args)]
@@ -45,7 +47,7 @@ pub fn explore_model(options: &Model) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn run(options: &Model, world: &World) -> Report {
+fn run(options: &Model, world: &World) -> Report<Action> {
     let limit = options.limit.map(Duration::from_secs);
     explore(world, options.threads, limit)
 }
@@ -102,6 +104,35 @@ fn mutants(options: &Model) -> anyhow::Result<bool> {
     Ok(as_expected)
 }
 
-fn is_expected(mutant: &Mutant, report: &Report) -> bool {
+fn is_expected(mutant: &Mutant, report: &Report<Action>) -> bool {
     report.broken.as_ref().map(|(what, _)| *what) == mutant.breaks
+}
+
+/// Explores all worlds of rotations, then each rule's mutant; whether all was as it
+/// should be.
+pub fn explore_rotations() -> anyhow::Result<ExitCode> {
+    let mut as_expected = true;
+    for world in rotations::world::World::all() {
+        let report = explore(&world, 1, None);
+        let (name, verdict) = (world.name, report.verdict());
+        let (states, depth) = (report.states, report.depth);
+        println!("| {name} | {states} | {depth} | {verdict} |");
+        if let Some((_, path)) = &report.broken {
+            for action in path {
+                println!("    {action:?}");
+            }
+        }
+        as_expected &= report.broken.is_none() && report.missing.is_empty();
+    }
+    for mutant in rotations::mutants::MUTANTS {
+        let world = mutant.world().context("a mutant without rule or world")?;
+        let report = explore(&world, 1, None);
+        let verdict = report.verdict();
+        println!("| {} | {} | {verdict} |", mutant.without, mutant.world);
+        as_expected &= report.broken.is_some_and(|(what, _)| what == mutant.breaks);
+    }
+    Ok(match as_expected {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }

@@ -1,5 +1,7 @@
 //! Trials of the revocation protocol without a network: many schedules of a
-//! whole fleet in virtual time, and every interleaving of a small one in a model.
+//! whole fleet in virtual time, and every interleaving of small ones in two models.
 
 pub mod fleet;
 pub mod model;
+pub mod rotations;
+mod switches;

@@ -37,6 +37,8 @@ enum What {
     },
     /// Explores the checked model: all small worlds, unless told otherwise.
     Model(explore::Model),
+    /// Explores the model of rotation ids, attempts and replays.
+    Rotations,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -54,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
             ..
         } => many(from..from + seeds, sabotage),
         What::Model(model) => explore::explore_model(&model),
+        What::Rotations => explore::explore_rotations(),
     }
 }
 

@@ -49,8 +49,10 @@ fn the_invariants_hold_whatever_strikes() {
     let sum = |of: fn(&Stats) -> u64| -> u64 { outcomes.iter().map(|o| of(&o.stats)).sum() };
     assert!(sum(|stats| stats.events) > 1_000_000);
     assert!(sum(|stats| stats.rotations) > SEEDS);
+    assert!(sum(|stats| stats.replayed) > SEEDS);
     assert!(sum(|stats| stats.read_in_dashboard) > SEEDS / 2);
     assert!(sum(|stats| stats.refused) > 10 * SEEDS);
+    assert!(sum(|stats| stats.streams_ended) > SEEDS);
     assert!(sum(|stats| stats.interleaved) > 10 * SEEDS);
     assert!(sum(|stats| stats.faults) > SEEDS);
     // Cached trust is what is on trial: most requests must cost no call.
@@ -95,6 +97,16 @@ fn s6_a_lost_change_is_found() {
 }
 
 #[test]
+fn s7_a_repeated_answer_before_the_barrier_is_found() {
+    is_found(Sabotage::RepeatEarly, OLD_KEYS, 100);
+}
+
+#[test]
+fn x4_an_answer_that_cannot_be_had_again_is_found() {
+    is_found(Sabotage::KeepNoRecord, &["I4: a lost answer is gone"], 50);
+}
+
+#[test]
 fn s9_a_restart_that_does_not_wait_is_found() {
     is_found(Sabotage::NoRestartHold, OLD_KEYS, 200);
 }
@@ -117,6 +129,11 @@ fn g2_shared_data_without_compare_and_swap_is_found() {
 #[test]
 fn g3_a_tombstone_that_is_not_written_is_found() {
     is_found(Sabotage::DropWrites, OLD_KEYS, 20);
+}
+
+#[test]
+fn g3_a_revocation_that_nobody_is_told_of_is_found() {
+    is_found(Sabotage::TellNobody, &["outlived its key"], 20);
 }
 
 #[test]

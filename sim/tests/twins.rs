@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use rekey_engine::control::{Control, Generation, Moment};
 use rekey_engine::lookups::{Lookups, Purpose};
-use rekey_engine::slots::{self, Active, Merged, WAYS};
+use rekey_engine::slots::{self, Active, Merged, Tombstone, WAYS};
 use rekey_engine::{CallId, RequestId};
 use rekey_protocol::{Digest, GatewayId, Head, Incarnation};
 use rekey_sim::model::request::may_serve;
@@ -46,10 +46,14 @@ fn active(revision: u8) -> Active {
     }
 }
 
+fn dead(revision: u8) -> Tombstone {
+    Tombstone::new(revision.into(), false, 0)
+}
+
 fn seen(view: slots::View) -> View {
     match view {
         slots::View::Absent => View::Absent,
-        slots::View::Revoked => View::Revoked,
+        slots::View::Revoked(_) => View::Revoked,
         slots::View::Active(_) => View::Active,
     }
 }
@@ -57,7 +61,7 @@ fn seen(view: slots::View) -> View {
 fn merged(merged: Merged) -> View {
     match merged {
         Merged::TooOld => View::Absent,
-        Merged::Revoked => View::Revoked,
+        Merged::Revoked(_) => View::Revoked,
         Merged::Active(_) => View::Active,
     }
 }
@@ -86,7 +90,7 @@ fn the_slot_is_the_engines() {
                 for revision in 1..=2 {
                     let mut a = (twin, original.clone().unwrap_or_else(fresh));
                     let buried = a.0.bury(&RULES, WAYS, at, key, revision);
-                    assert_eq!(buried, a.1.bury(real(at), &digest, revision.into()));
+                    assert_eq!(buried, a.1.bury(real(at), &digest, dead(revision)));
                     let mut b = (twin, original.clone().unwrap_or_else(fresh));
                     let filled = b.0.fill(&RULES, WAYS, at, key, revision);
                     let by_engine = b.1.fill(real(at), &digest, active(revision));

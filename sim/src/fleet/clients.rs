@@ -4,8 +4,9 @@ use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, RANDOM_BYTES, UserId};
 use rekey_store::clock::UnixMillis;
 use rekey_store::db::NewUser;
 
+use super::errands::Errand;
 use super::gateway::WorkerRef;
-use super::port::{Happening, SECRET};
+use super::port::{Happening, Reply, SECRET};
 use super::world::{Event, World};
 
 /// Old keys that a user goes on trying.
@@ -13,6 +14,9 @@ const MOST_OLD: usize = 4;
 /// A rotation is answered within that, in microseconds: the gateway's patience
 /// and what a frozen gateway and a slow clock add.
 const PATIENCE: u64 = 60_000_000;
+
+/// Chance that a request stays open when it is let through.
+const STAYS: f64 = 0.15;
 
 /// A key in plain text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +63,8 @@ pub struct Request {
     pub user: usize,
     /// With which key.
     pub key: Key,
-    /// Whether for the endpoint.
-    pub regenerate: bool,
+    /// What for, if it is for the endpoint.
+    pub errand: Option<Errand>,
     /// When it was sent.
     pub sent: u64,
     /// Whether the key was dead everywhere when the headers came (I2).
@@ -71,6 +75,8 @@ pub struct Request {
     pub to: WorkerRef,
     /// Restores so far when it was sent.
     pub restores: u32,
+    /// Whether it stays open when it is let through.
+    pub stays: bool,
     /// Whether the gateway has decided.
     decided: bool,
     /// Whether the client has gone.
@@ -174,11 +180,14 @@ impl World {
                 let key = user.key.clone();
                 match self.rng.f64() < self.plan.dashboard {
                     true => self.open_page(index),
-                    false => self.request_anywhere(index, key.clone(), true),
+                    false => {
+                        let errand = self.draw_errand(index);
+                        self.request_anywhere(index, key.clone(), Some(errand));
+                    }
                 }
                 // Others use the key that is about to die.
                 for _ in 0..self.rng.u32(0..6) {
-                    self.request_anywhere(index, key.clone(), false);
+                    self.request_anywhere(index, key.clone(), None);
                 }
             }
         } else {
@@ -187,22 +196,26 @@ impl World {
                 place if place < old => self.users[index].old[place].clone(),
                 _ => self.users[index].key.clone(),
             };
-            self.request_anywhere(index, key, false);
+            self.request_anywhere(index, key, None);
         }
     }
 
-    /// Sends a request to any worker of any gateway.
-    pub fn request_anywhere(&mut self, user: usize, key: Key, regenerate: bool) {
+    /// Sends a request to any worker of any gateway; none if it does not run.
+    pub fn request_anywhere(
+        &mut self,
+        user: usize,
+        key: Key,
+        errand: Option<Errand>,
+    ) -> Option<u32> {
         let process = self.rng.usize(0..self.gateways());
         let serving = self.process(process).serving();
         if serving.is_empty() {
-            return;
+            return None;
         }
         let worker = serving[self.rng.usize(0..serving.len())];
         let delay = self.rng.u64(0..30_000);
-        if let Some(to) = self.worker_ref(process, worker) {
-            self.request(user, key, regenerate, (to, delay));
-        }
+        let to = self.worker_ref(process, worker)?;
+        Some(self.request(user, key, errand, (to, delay)))
     }
 
     /// Sends a request.
@@ -210,12 +223,12 @@ impl World {
         &mut self,
         user: usize,
         key: Key,
-        regenerate: bool,
+        errand: Option<Errand>,
         (to, delay): (WorkerRef, u64),
     ) -> u32 {
         self.order_of_requests += 1;
         let id = self.order_of_requests;
-        if regenerate {
+        if errand.as_ref().is_some_and(Errand::is_new) {
             let user = &mut self.users[user];
             user.regenerating += 1;
             user.group += 1;
@@ -223,23 +236,26 @@ impl World {
         let headers = Happening::Headers {
             request: id,
             key: key.text.clone(),
-            regenerate,
+            errand: errand.clone(),
         };
+        let regenerate = errand.is_some();
+        let stays = !regenerate && !self.healed && self.rng.f64() < STAYS;
         let request = Request {
             user,
             key,
-            regenerate,
+            errand,
             sent: self.now,
             dead: false,
             refused: false,
             to,
             restores: self.restores,
+            stays,
             decided: false,
             left: false,
         };
         self.requests.insert(id, request);
         self.after(delay, Event::Worker(to, headers));
-        if !self.healed && !self.plan.calm && self.rng.f64() < 0.03 {
+        if !self.healed && !self.plan.calm && self.rng.f64() < self.plan.impatience {
             let patience = self.rng.u64(0..50_000);
             self.after(delay + patience, Event::Leave(id));
         } else if regenerate {
@@ -255,20 +271,26 @@ impl World {
         if let Some(request) = self.decide(id, from) {
             self.stats.passed += 1;
             self.check_passed(&request, user);
+            match request.stays {
+                true => self.stream_opens(id, &request),
+                false => self.done(id, from),
+            }
             self.client_hears(id, Ending::Served);
         }
     }
 
     /// A request got an answer of the gateway's own.
-    pub fn request_answered(&mut self, id: u32, from: WorkerRef, status: u16, body: &[u8]) {
+    pub fn request_answered(&mut self, id: u32, from: WorkerRef, reply: &Reply) {
         let Some(request) = self.decide(id, from) else {
             return;
         };
-        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        self.done(id, from);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let code = body["error"]["code"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        let status = reply.status;
         let ending = match status {
             200 => match body["data"]["api_key"].as_str().map(str::as_bytes) {
                 Some(text) => match ApiKey::parse(text) {
@@ -295,12 +317,16 @@ impl World {
             other => return self.violate(format!("status {other}: {request:?}")),
         };
         if let Ending::NewKey(key) = &ending {
-            self.stats.rotations += 1;
+            match reply.is_replayed {
+                true => self.stats.replayed += 1,
+                false => self.stats.rotations += 1,
+            }
             let owner = self.users[request.user].id.clone();
             self.oracle.owners.insert(key.digest, owner);
             // What the 200 says is true when it leaves, before it is read.
             if request.restores == self.restores {
                 self.oracle.dead.insert(request.key.digest);
+                self.old_key_is_out(request.user, &request.key);
             }
         }
         self.client_hears(id, ending);
@@ -320,9 +346,13 @@ impl World {
         request.decided = true;
         let request = request.clone();
         self.stats.requests += 1;
-        let delay = self.rng.u64(10..200);
-        self.after(delay, Event::Worker(from, Happening::Done(id)));
         Some(request)
+    }
+
+    /// A worker learns in a moment that a request is over.
+    pub fn done(&mut self, id: u32, at: WorkerRef) {
+        let delay = self.rng.u64(10..200);
+        self.after(delay, Event::Worker(at, Happening::Done(id)));
     }
 
     fn client_hears(&mut self, id: u32, ending: Ending) {
@@ -334,6 +364,7 @@ impl World {
 
     /// All requests of a worker that has gone come to nothing.
     pub fn requests_lost(&mut self, at: WorkerRef) {
+        self.streams.retain(|_, stream| stream.at != at);
         let open = self.requests.iter();
         let open = open.filter(|(_, request)| request.to == at && !request.decided);
         let open: Vec<_> = open.map(|(id, _)| *id).collect();
@@ -358,7 +389,7 @@ impl World {
         let waited = self.now - request.sent;
         request.decided = true;
         request.left = true;
-        let (to, regenerate) = (request.to, request.regenerate);
+        let (to, regenerate) = (request.to, request.errand.is_some());
         if waited >= PATIENCE / 2 && (!regenerate || waited >= PATIENCE) && self.lives(to) {
             let request = self.requests.get(&id).cloned();
             return self.violate(format!("never answered: {request:?}"));
@@ -373,9 +404,9 @@ impl World {
             return;
         };
         self.oracle_hears(id, &request, &ending);
-        if !request.regenerate {
+        let Some(ending) = self.errand_ends(&request, ending) else {
             return;
-        }
+        };
         self.rotation_ends(
             &Attempt {
                 user: request.user,
@@ -402,7 +433,7 @@ impl World {
                 // Now the old key is tried everywhere.
                 let tries = if self.healed { 0 } else { self.rng.u32(0..8) };
                 for _ in 0..tries {
-                    self.request_anywhere(index, attempt.key.clone(), false);
+                    self.request_anywhere(index, attempt.key.clone(), None);
                 }
             }
             Ending::NewKey(_) | Ending::Nothing | Ending::Served => user.unclear = true,

@@ -103,7 +103,12 @@ impl World {
             return Ok(());
         };
         if self.store.is_restored() {
-            self.form_heard(number, Ending::Refused(503, String::new()));
+            // That says nothing of the first one, if it is the second.
+            let ending = match self.waits_for(number) {
+                true => Ending::Nothing,
+                false => Ending::Refused(503, String::new()),
+            };
+            self.form_heard(number, ending);
             return Ok(());
         }
         let id = self.users[form.user].id.clone();

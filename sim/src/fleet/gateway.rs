@@ -1,7 +1,7 @@
 //! A gateway process: its workers, their events, and what their engines want
 //! done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::Clock;
 use super::hostcalls::{Hostcalls, Memory};
@@ -58,6 +58,8 @@ pub struct Process {
     pub settings: usize,
     /// Until when nothing gets through to the store, and back from it.
     pub cut_until: (u64, u64),
+    /// Whose doorbell each name is. Names outlive workers.
+    doorbells: BTreeMap<String, WorkerRef>,
 }
 
 impl Process {
@@ -71,6 +73,7 @@ impl Process {
             up: false,
             settings: 0,
             cut_until: (0, 0),
+            doorbells: BTreeMap::new(),
         }
     }
 
@@ -87,6 +90,7 @@ impl World {
     pub fn start_gateway(&mut self, index: usize) {
         let process = self.process_mut(index);
         process.memory = Memory::default();
+        process.doorbells.clear();
         process.up = true;
         self.add_workers(index);
     }
@@ -229,16 +233,18 @@ impl World {
     fn carry_out(&mut self, from: WorkerRef, act: Act) -> Option<u64> {
         match act {
             Act::Upstream(request, user) => self.request_passed(request, from, &user),
-            Act::Reply(request, status, body) => {
-                self.request_answered(request, from, status, &body);
+            Act::Reply(request, reply) => self.request_answered(request, from, &reply),
+            Act::Ring => self.ring(from),
+            Act::Own(name) => {
+                let process = self.process_mut(from.process);
+                process.doorbells.insert(name, from);
             }
-            Act::Ring => {
-                // A ring may be lost; the next tick does its work.
-                if self.plan.calm || self.rng.f64() > 0.02 {
-                    let delay = self.rng.u64(RING);
-                    self.after(delay, Event::Worker(from, Happening::Root));
+            Act::RingOther(name) => {
+                if let Some(owner) = self.process(from.process).doorbells.get(&name) {
+                    self.ring(*owner);
                 }
             }
+            Act::Reset(request) => self.stream_reset(request, from),
             Act::Call {
                 call,
                 path,
@@ -259,6 +265,14 @@ impl World {
             }
         }
         None
+    }
+
+    /// A ring may be lost; the next tick does its work.
+    fn ring(&mut self, at: WorkerRef) {
+        if self.plan.calm || self.rng.f64() > 0.02 {
+            let delay = self.rng.u64(RING);
+            self.after(delay, Event::Worker(at, Happening::Root));
+        }
     }
 
     /// Runs an event of another worker of this process that is due soon, as if

@@ -10,12 +10,14 @@
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
 //! workers share, and its engines), [`store`] and its [`lives`], [`network`],
-//! [`clock`], [`clients`], the [`dashboard`] and the [`operator`], [`oracle`] (what must never happen), and
-//! here the course of one schedule.
+//! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`] and the
+//! [`operator`], [`oracle`] (what must never happen), and here the course of one
+//! schedule.
 
 pub mod clients;
 pub mod clock;
 pub mod dashboard;
+pub mod errands;
 pub mod gateway;
 pub mod hostcalls;
 pub mod lives;
@@ -25,9 +27,11 @@ pub mod oracle;
 pub mod plan;
 pub mod port;
 pub mod store;
+pub mod streams;
 pub mod world;
 
 use clients::Ending;
+use errands::Errand;
 use plan::Sabotage;
 use world::{Event, Stats, World};
 
@@ -35,6 +39,9 @@ const SECOND: u64 = 1_000_000;
 /// By then everything must have come to rest after the last fault: the hold
 /// after a restore, and a rotation's patience after that.
 const SETTLED_WITHIN: u64 = 150 * SECOND;
+/// How long after a rotation its streams are open at most, in a healthy fleet
+/// in which a ring may be lost: a tick, and what a slow worker adds.
+const STREAMS_END: u64 = SECOND / 5;
 /// How long a request of a healthy fleet may take.
 const PROMPT: u64 = SECOND;
 
@@ -61,6 +68,9 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> anyhow::Result
     // An old backup may be noticed only now, by the first poll that gets through.
     while world.store.is_restored() && !world.is_over() {
         settle(&mut world);
+    }
+    if !world.is_over() {
+        world.check_streams();
     }
     if !world.is_over() {
         prove(&mut world);
@@ -116,8 +126,10 @@ fn settle(world: &mut World) {
     let longest = world.plan.settings.iter().map(|set| set.lease_ms).max();
     let longest = u64::from(longest.unwrap_or_default());
     world.run_until(world.now + 5 * SECOND + 2 * longest * 1_000);
-    let held_until = world.held_until;
-    world.run_until(held_until);
+    // A store that starts meanwhile holds for longer.
+    while world.now < world.held_until && !world.is_over() {
+        world.run_until(world.held_until);
+    }
 }
 
 /// The fleet is healthy: every key does what it should, everywhere, and a
@@ -126,9 +138,9 @@ fn prove(world: &mut World) {
     for user in 0..world.users.len() {
         let key = world.users[user].key.clone();
         on_every_worker(world, |world, process, worker| {
-            let first = ask(world, (process, worker), user, &key, false);
+            let first = ask(world, (process, worker), user, &key, None);
             let before = world.store.resolves;
-            let second = ask(world, (process, worker), user, &key, false);
+            let second = ask(world, (process, worker), user, &key, None);
             let calls = world.store.resolves - before;
             let served = Some(Ending::Served);
             if first != served || second != served {
@@ -147,18 +159,30 @@ fn prove(world: &mut World) {
         let Some(worker) = serving.first() else {
             return world.violate("nobody serves".to_owned());
         };
-        let ending = ask(world, (0, *worker), user, &key, true);
+        on_every_worker(world, |world, process, worker| {
+            hold(world, (process, worker), user, &key);
+        });
+        let once = world.draw_idempotency_key();
+        let (errand, again) = (Errand::Repeatable(once.clone(), 0), Errand::Again(once));
+        let ending = ask(world, (0, *worker), user, &key, Some(errand));
         let new = match ending {
             Some(Ending::NewKey(new)) => new,
             other => return world.violate(format!("a rotation in good times: {other:?}")),
         };
+        world.run_until(world.now + STREAMS_END);
+        world.check_streams();
         on_every_worker(world, |world, process, worker| {
-            let old = ask(world, (process, worker), user, &key, false);
+            let old = ask(world, (process, worker), user, &key, None);
             if !matches!(old, Some(Ending::Refused(401, _))) {
                 let text = format!("I2: an old key got {old:?} of {process}/{worker}");
                 world.violate(text);
             }
-            let fresh = ask(world, (process, worker), user, &new, false);
+            let repeated = ask(world, (process, worker), user, &key, Some(again.clone()));
+            if repeated != Some(Ending::NewKey(new.clone())) {
+                let text = format!("X3: a repetition got {repeated:?} of {process}/{worker}");
+                world.violate(text);
+            }
+            let fresh = ask(world, (process, worker), user, &new, None);
             if fresh != Some(Ending::Served) {
                 world.violate(format!("a new key got {fresh:?} of {process}/{worker}"));
             }
@@ -180,16 +204,31 @@ fn on_every_worker(world: &mut World, mut each: impl FnMut(&mut World, usize, us
     }
 }
 
+/// Opens a stream that stays.
+fn hold(world: &mut World, at: (usize, usize), user: usize, key: &clients::Key) {
+    let Some(to) = world.worker_ref(at.0, at.1) else {
+        return;
+    };
+    let id = world.request(user, key.clone(), None, (to, 100));
+    if let Some(request) = world.requests.get_mut(&id) {
+        request.stays = true;
+    }
+    world.run_until(world.now + 2_000);
+    if !world.streams.contains_key(&id) {
+        world.violate(format!("a stream did not open at {at:?}"));
+    }
+}
+
 /// Sends one request and waits for its end; none if it does not come soon.
 fn ask(
     world: &mut World,
     (process, worker): (usize, usize),
     user: usize,
     key: &clients::Key,
-    regenerate: bool,
+    errand: Option<Errand>,
 ) -> Option<Ending> {
     let to = world.worker_ref(process, worker)?;
-    let id = world.request(user, key.clone(), regenerate, (to, 100));
+    let id = world.request(user, key.clone(), errand, (to, 100));
     world.probes.insert(id, None);
     let until = world.now + PROMPT;
     while world.now < until && !world.is_over() && world.probes.get(&id) == Some(&None) {

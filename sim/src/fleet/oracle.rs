@@ -7,8 +7,12 @@ use rekey_protocol::{Digest, ResolvedState, UserId};
 use rekey_store::clock::UnixMillis;
 
 use super::clients::{Ending, Request};
+use super::errands::Errand;
 use super::plan::Settings;
 use super::world::World;
+
+/// Entries with the fingerprints of keys that were seen before, for a small table.
+const SEEN_ENTRIES: u32 = 1024;
 
 /// What is known to be dead, and what was broken.
 #[derive(Debug, Default)]
@@ -25,6 +29,10 @@ pub struct Oracle {
     pub torn: BTreeSet<Digest>,
     /// The keys of all users, ever.
     pub owners: BTreeMap<Digest, UserId>,
+    /// For which keys a record of their rotation was kept, and the key it made.
+    pub kept: BTreeMap<Digest, Digest>,
+    /// Of these a thief has used up tries.
+    pub guessed: BTreeSet<Digest>,
     last_rotation: BTreeMap<UserId, UnixMillis>,
 }
 
@@ -43,7 +51,7 @@ impl World {
     /// A request went to the upstream.
     pub fn check_passed(&mut self, request: &Request, user: &str) {
         let key = request.key.digest;
-        if request.regenerate {
+        if request.errand.is_some() {
             return self.violate(format!("the endpoint reached the upstream: {request:?}"));
         }
         if request.dead && self.oracle.dead.contains(&key) {
@@ -67,7 +75,7 @@ impl World {
             Ok(found) => found,
             Err(error) => return self.violate(format!("the store's database: {error}")),
         };
-        let state = found.map(|(resolved, _)| resolved.state);
+        let state = found.ok().map(|(resolved, _)| resolved.state);
         if state == Some(ResolvedState::Active) && !self.oracle.torn.contains(&key) {
             return self.violate(format!("I7: an active key got {code}: {request:?}"));
         }
@@ -92,10 +100,14 @@ impl World {
             && user.group == 1
             && !user.operating
             && request.restores == self.restores;
-        if request.regenerate && code == "key_store_unavailable" && alone {
+        let is_new = request.errand.as_ref().is_some_and(Errand::is_new);
+        if is_new && code == "key_store_unavailable" && alone {
             let time = UnixMillis(0);
             let found = self.store.ledger.resolve(&request.key.digest, time);
-            let state = found.ok().flatten().map(|(resolved, _)| resolved.state);
+            let state = found
+                .ok()
+                .and_then(Result::ok)
+                .map(|(resolved, _)| resolved.state);
             if state != Some(ResolvedState::Active) {
                 self.violate(format!("I4: nothing happened, but {state:?}: {request:?}"));
             }
@@ -108,8 +120,13 @@ impl World {
             *probe = Some(ending.clone());
         }
         let user = &self.users[request.user];
-        let own = u32::from(request.regenerate);
+        let own = u32::from(request.errand.is_some());
+        let is_other = request
+            .errand
+            .as_ref()
+            .is_some_and(|errand| !errand.is_new());
         let undisturbed = user.certain
+            && !is_other
             && !user.operating
             && user.key.digest == request.key.digest
             && (user.regenerating, user.group) == (own, own)
@@ -140,7 +157,7 @@ impl World {
         for key in keys {
             match self.store.ledger.resolve(&key, UnixMillis(0)) {
                 Ok(found) => {
-                    states.insert(key, found.map(|(resolved, _)| resolved.state));
+                    states.insert(key, found.ok().map(|(resolved, _)| resolved.state));
                 }
                 Err(error) => self.violate(format!("the store's database: {error}")),
             }
@@ -159,6 +176,7 @@ impl World {
             }
         }
         self.oracle.last_rotation.clear();
+        self.oracle.kept.clear();
         for index in 0..self.users.len() {
             let torn = self.oracle.torn.contains(&self.users[index].key.digest);
             if torn || self.users[index].regenerating > 0 {
@@ -175,10 +193,14 @@ impl World {
     pub fn check_bounds(&mut self) {
         for index in 0..self.gateways() {
             let process = self.process(index);
-            let slots: u32 = self.plan.settings.iter().map(|set| set.cache_slots).sum();
+            // Of each configuration: its slots, the entries of keys that it has seen,
+            // the buckets of revoked ones, and a handful of single ones.
+            let names_of = |cache_slots: u32| cache_slots + SEEN_ENTRIES + 64 + 12;
+            let settings = self.plan.settings.iter();
+            let most: u32 = settings.map(|set| names_of(set.cache_slots)).sum();
             let workers = process.workers.len();
             let names = process.memory.names();
-            if names > slots as usize + workers + 3 * 8 {
+            if names > most as usize + workers {
                 self.violate(format!(
                     "I8: {names} names in the memory of gateway {index}"
                 ));

@@ -18,6 +18,12 @@ pub enum Sabotage {
     IgnoreCas,
     /// Tombstones that follow from the feed are not kept (G3).
     DropWrites,
+    /// A revocation is not told to the worker's own streams and the other workers.
+    TellNobody,
+    /// The store keeps nothing for clients that lose their answers (X4).
+    KeepNoRecord,
+    /// An answer that is repeated does not wait for the barrier (S7).
+    RepeatEarly,
     /// A gateway's clocks run slower than the protocol assumes.
     SlowClock,
     /// The gateway's wall clock stands still with the monotonic one while the
@@ -104,6 +110,12 @@ pub struct Plan {
     /// Chance that a rotation is asked for in the dashboard, and that who has
     /// lost a key helps himself there.
     pub dashboard: f64,
+    /// Chance that a rotation bears an `Idempotency-Key`.
+    pub repeats: f64,
+    /// Chance that a client soon gives a request up.
+    pub impatience: f64,
+    /// Chance that thieves try a key that was replaced.
+    pub thieves: f64,
     /// Chance that another worker's event comes between two accesses to shared
     /// data.
     pub interleave: f64,
@@ -135,6 +147,9 @@ impl Plan {
             act_every: rng.u64(20_000..200_000),
             regenerate: rng.f64() * 0.1 + 0.02,
             dashboard: pick(rng, &[0.0, 0.3, 0.7]),
+            repeats: pick(rng, &[0.0, 0.5, 1.0]),
+            impatience: pick(rng, &[0.03, 0.03, 0.5]),
+            thieves: pick(rng, &[0.0, 0.0, 0.5]),
             interleave: pick(rng, &[0.0, 0.05, 0.3]),
             stall: if calm {
                 0.0
@@ -217,6 +232,10 @@ impl Plan {
             Some(Sabotage::NoRestartHold) => {
                 often(|_, span| Fault::StoreCrash(span / 4));
                 often(|gateway, span| Fault::Partition(gateway, span, false));
+            }
+            Some(Sabotage::RepeatEarly) => {
+                often(|gateway, span| Fault::Partition(gateway, span, false));
+                (self.repeats, self.impatience, self.gateways) = (1.0, 0.5, 3);
             }
             Some(Sabotage::WallSuspended) => often(Fault::Suspend),
             Some(Sabotage::SlowClock) => {

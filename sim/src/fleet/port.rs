@@ -7,12 +7,16 @@ use rekey_engine::{
 
 pub use rekey_engine::Moment;
 
+use super::errands::Errand;
 use super::plan::Settings;
 
 /// The checksum's secret of the whole fleet.
 pub const SECRET: &str = "0123456789abcdef";
 /// The endpoint.
 pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
+
+/// The header that says that a 200 repeats an earlier one.
+const REPLAYED: &str = "idempotent-replayed";
 
 /// What a worker is told.
 #[derive(Debug, Clone)]
@@ -27,8 +31,8 @@ pub enum Happening {
         request: u32,
         /// The key, in plain text.
         key: String,
-        /// Whether it is for the endpoint.
-        regenerate: bool,
+        /// What for, if it is for the endpoint.
+        errand: Option<Errand>,
     },
     /// A request is over.
     Done(u32),
@@ -47,12 +51,22 @@ pub enum Outcome {
     Answer(u16, Vec<u8>),
 }
 
+/// An answer of the gateway's own.
+pub struct Reply {
+    /// Status.
+    pub status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Whether it says that it repeats an earlier one.
+    pub is_replayed: bool,
+}
+
 /// What a worker wants done.
 pub enum Act {
     /// The request goes to the upstream, in the name of this user.
     Upstream(u32, String),
-    /// The request is answered: status and body.
-    Reply(u32, u16, Vec<u8>),
+    /// The request is answered.
+    Reply(u32, Reply),
     /// A call to the store.
     Call {
         /// To be named with its outcome.
@@ -66,6 +80,12 @@ pub enum Act {
     },
     /// The root wants to be woken.
     Ring,
+    /// The doorbell of this name is this worker's from now on.
+    Own(String),
+    /// The owner of the doorbell of this name is to be woken.
+    RingOther(String),
+    /// The request, which went to the upstream, is to be ended.
+    Reset(u32),
 }
 
 /// One worker's engine.
@@ -73,12 +93,12 @@ pub struct Port(Engine);
 
 struct Head<'a> {
     key: &'a str,
-    regenerate: bool,
+    errand: Option<&'a Errand>,
 }
 
 impl RequestHead for Head<'_> {
     fn path(&self) -> Vec<u8> {
-        if self.regenerate {
+        if self.errand.is_some() {
             REGENERATE
         } else {
             "/v1/things"
@@ -87,11 +107,17 @@ impl RequestHead for Head<'_> {
     }
 
     fn method(&self) -> Vec<u8> {
-        if self.regenerate { "POST" } else { "GET" }.into()
+        let is_post = self.errand.is_some();
+        if is_post { "POST" } else { "GET" }.into()
     }
 
     fn header(&self, name: &str) -> Option<Vec<u8>> {
-        (name == "authorization").then(|| format!("Bearer {}", self.key).into_bytes())
+        let value = match name {
+            "authorization" => format!("Bearer {}", self.key),
+            "idempotency-key" => self.errand?.idempotency_key()?.to_owned(),
+            _ => return None,
+        };
+        Some(value.into_bytes())
     }
 
     fn client_address(&self) -> Option<String> {
@@ -119,12 +145,10 @@ impl Port {
             Happening::Headers {
                 request,
                 key,
-                regenerate,
+                errand,
             } => {
-                let head = Head {
-                    key,
-                    regenerate: *regenerate,
-                };
+                let errand = errand.as_ref();
+                let head = Head { key, errand };
                 self.0.on_request_headers(RequestId(*request), &head, env);
             }
             Happening::Done(request) => {
@@ -155,7 +179,12 @@ impl Port {
                         .unwrap_or_default(),
                 ),
                 Effect::Reply { request, reply } => {
-                    Act::Reply(request.0, reply.status, reply.body.to_vec())
+                    let reply = Reply {
+                        status: reply.status,
+                        body: reply.body.to_vec(),
+                        is_replayed: reply.headers.iter().any(|(name, _)| *name == REPLAYED),
+                    };
+                    Act::Reply(request.0, reply)
                 }
                 Effect::Call { call, request } => Act::Call {
                     call: call.0,
@@ -164,6 +193,9 @@ impl Port {
                     timeout_ms: request.timeout_ms,
                 },
                 Effect::RingRoot => Act::Ring,
+                Effect::OwnDoorbell(name) => Act::Own(name),
+                Effect::RingDoorbell(name) => Act::RingOther(name),
+                Effect::Reset { request } => Act::Reset(request.0),
                 _ => continue,
             });
         }

@@ -11,6 +11,7 @@ use rekey_protocol::{
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
 use rekey_store::db::Rotated;
+use rekey_store::db::Unknown;
 use rekey_store::db::direct::Ledger;
 use rekey_store::feed::core::{Barrier, Core, Poll, Step};
 
@@ -204,7 +205,11 @@ impl World {
             code: fault.code,
             message: fault.message.to_owned(),
         };
-        let body = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
+        let body = serde_json::to_vec(&ErrorBody {
+            error,
+            head: fault.head,
+        })
+        .unwrap_or_default();
         self.answer(back, answers::status(fault.code), body);
     }
 
@@ -313,10 +318,17 @@ impl World {
             Task::Resolve(back, digest) => {
                 self.store.resolves += 1;
                 let mut found = self.store.ledger.resolve(&digest, time)?;
-                if self.plan.sabotage == Some(Sabotage::RefuseValid) && self.rng.f64() < 0.02 {
-                    found = None;
+                if self.plan.sabotage == Some(Sabotage::RefuseValid)
+                    && self.rng.f64() < 0.02
+                    && let Ok((resolved, _)) = &found
+                {
+                    found = Err(Unknown(resolved.head));
                 }
-                match answers::resolve(found) {
+                // X4: only a client's request makes a gateway ask.
+                self.store.ledger.used(&digest, time)?;
+                let resolved = found.as_ref().ok().map(|(resolved, _)| resolved);
+                let replayable = resolved.is_some_and(|key| Ledger::is_replayable(key, time));
+                match answers::resolve(found, replayable) {
                     Ok(answer) => {
                         let body = serde_json::to_vec(&answer).unwrap_or_default();
                         self.answer(back, 200, body);
@@ -324,14 +336,23 @@ impl World {
                     Err(fault) => self.refuse(back, fault),
                 }
             }
-            Task::Rotate(back, request) => {
+            Task::Rotate(back, mut request) => {
+                let is_repeatable = request.replay.is_some();
+                if self.plan.sabotage == Some(Sabotage::KeepNoRecord) {
+                    request.replay = None;
+                }
                 let done = self.store.ledger.rotate(&request, time)?;
                 if let Rotated::Done { user, repeated, .. } = &done.result
                     && !repeated
                 {
                     self.rotation_committed(user.clone(), time);
+                    if is_repeatable {
+                        self.record_kept(request.old_digest, request.new_digest);
+                    }
                 }
-                let revision = answers::waits_for(&done.result);
+                let is_early = self.plan.sabotage == Some(Sabotage::RepeatEarly)
+                    && matches!(done.result, Rotated::Replayed(_));
+                let revision = answers::waits_for(&done.result).filter(|_| !is_early);
                 let say = Say::Gateway(back, done.result, request.new_digest);
                 self.tell_feed(done.revision, done.revoked, Waiter { revision, say });
             }

@@ -14,6 +14,7 @@ use super::oracle::Oracle;
 use super::plan::{Fault, Plan, Rng, Sabotage};
 use super::port::Happening;
 use super::store::{Asked, Store, Task};
+use super::streams::Stream;
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -34,8 +35,14 @@ pub enum Event {
     Act(usize),
     /// A user learns what became of a request.
     Heard(u32, super::clients::Ending),
+    /// A user sends a request to the endpoint again.
+    Repeat(Box<Request>),
+    /// A thief tries a user's old key.
+    Steal(usize, super::clients::Key),
     /// A user gives a request up.
     Leave(u32),
+    /// A user has enough of a stream.
+    CloseStream(u32),
     /// A user sends the form of a page of the dashboard.
     SendForm(u64),
     /// A user sees what came of a form.
@@ -55,6 +62,8 @@ pub struct Stats {
     pub callbacks: u64,
     /// Callbacks that came between two accesses of another one.
     pub interleaved: u64,
+    /// Streams that a gateway has ended.
+    pub streams_ended: u64,
     /// Requests that were decided.
     pub requests: u64,
     /// Requests that went to the upstream.
@@ -63,6 +72,8 @@ pub struct Stats {
     pub resolves: u64,
     /// Rotations that clients got a key from.
     pub rotations: u64,
+    /// Lost answers that clients have had again.
+    pub replayed: u64,
     /// Rotations whose key was read in the dashboard.
     pub read_in_dashboard: u64,
     /// Requests with a dead key that were refused.
@@ -87,6 +98,8 @@ pub struct World {
     pub users: Vec<User>,
     /// Requests under way.
     pub requests: BTreeMap<u32, Request>,
+    /// Requests that went to the upstream and stay open there.
+    pub streams: BTreeMap<u32, Stream>,
     /// Forms of the dashboard under way, by number.
     pub forms: BTreeMap<u64, Form>,
     /// Forms so far.
@@ -144,6 +157,7 @@ impl World {
             store,
             users: Vec::new(),
             requests: BTreeMap::new(),
+            streams: BTreeMap::new(),
             forms: BTreeMap::new(),
             forms_so_far: 0,
             oracle: Oracle::default(),
@@ -265,7 +279,10 @@ impl World {
             Event::StartStore(accept) => self.start_store(accept),
             Event::Act(user) => self.act(user),
             Event::Heard(request, ending) => self.heard(request, ending),
+            Event::Repeat(request) => self.repeat(*request),
+            Event::Steal(user, key) => self.steal(user, key),
             Event::Leave(request) => self.leave(request),
+            Event::CloseStream(stream) => self.close_stream(stream),
             Event::SendForm(form) => self.send_form(form),
             Event::FormHeard(form, ending) => self.form_heard(form, ending),
             Event::Operator(user) => {
@@ -307,11 +324,11 @@ fn describe(event: &Event) -> String {
             Happening::Headers {
                 request,
                 key,
-                regenerate,
+                errand,
             },
         ) => {
             let tail = key.get(key.len().saturating_sub(4)..).unwrap_or_default();
-            format!("{to:?} headers of request {request}, key …{tail}, regenerate {regenerate}")
+            format!("{to:?} headers of request {request}, key …{tail}, {errand:?}")
         }
         Event::Worker(to, Happening::Call(call, super::port::Outcome::Answer(status, body))) => {
             let body = String::from_utf8_lossy(body);

@@ -123,6 +123,7 @@ impl Control {
             applied: self.applied.map(store::head),
             former: self.former.map(store::head),
             deadline: self.deadline.as_engine(),
+            keys_imported_at: 0,
         }
     }
 
@@ -177,6 +178,7 @@ impl Page {
             cursor: store::head(self.upto),
             granted_ms: self.granted.into(),
             reset: self.is_reset,
+            keys_imported_at: 0,
         }
     }
 }

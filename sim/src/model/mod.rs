@@ -24,7 +24,8 @@
 //! [`rules::Rules`]; a mutant bends what goes into the real code or comes out of
 //! it, or runs a twin.
 //!
-//! Not in the model: rotation ids and replays (S11, X1 to X6), time of the rate
+//! Not in this model: rotation ids and replays (S11, X1 to X6), which have one of their
+//! own ([`crate::rotations`]), time of the rate
 //! limit (S12), many replicas (R1 to R8), a worker-local cache (G9: there is none),
 //! the 429 at the edge (G11, not part of the proof), the new key (G12). That the
 //! gateway's id is compared (G2) cannot matter here: the record dies with its

@@ -1,15 +1,13 @@
 //! Explores a world and reports.
 
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::steps::Action;
-use super::world::World;
-
-/// What an exploration found.
+/// What an exploration found; `A` are the steps of the model.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct Report<A> {
     /// Different states that were reached.
     pub states: usize,
     /// Steps from the beginning to the farthest of them.
@@ -17,14 +15,14 @@ pub struct Report {
     /// How long it took.
     pub took: Duration,
     /// The invariant that broke first, and the shortest way there.
-    pub broken: Option<(&'static str, Vec<Action>)>,
+    pub broken: Option<(&'static str, Vec<A>)>,
     /// Whether nothing was left to explore, or an invariant was broken.
     pub is_complete: bool,
     /// What should have been reached and was not.
     pub missing: Vec<&'static str>,
 }
 
-impl Report {
+impl<A> Report<A> {
     /// In a few words.
     pub fn verdict(&self) -> String {
         match &self.broken {
@@ -38,7 +36,12 @@ impl Report {
 
 /// Explores all that can happen in a world, breadth first, until an invariant
 /// breaks, nothing is left, or the time is up.
-pub fn explore(world: &World, threads: usize, limit: Option<Duration>) -> Report {
+pub fn explore<M>(world: &M, threads: usize, limit: Option<Duration>) -> Report<M::Action>
+where
+    M: Model + Clone + Send + Sync + 'static,
+    M::State: Clone + std::fmt::Debug + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: Clone + std::fmt::Debug + PartialEq,
+{
     let began = Instant::now();
     let mut checker = world
         .clone()
