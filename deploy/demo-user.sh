@@ -26,6 +26,8 @@ if [ -z "$key" ] || [ -z "$user" ]; then
   exit 1
 fi
 
+once=$(head -c 16 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+
 cat <<LINES
 
 Rekey is ready. A demo user was made; key and password are shown this once.
@@ -37,8 +39,9 @@ Rekey is ready. A demo user was made; key and password are shown this once.
 Call the API behind the gateway (costs one credit):
   curl "$gateway/v1/echo" -H "Authorization: Bearer $key"
 
-Regenerate the key (costs none; the old key is dead when the answer is here):
-  curl -X POST "$gateway/v1/user/api-key/regenerate" -H "Authorization: Bearer $key" -H "Content-Type: application/json"
+Regenerate the key (costs none; the old key is dead when the answer is here).
+Should the answer get lost, repeat this very line within ten minutes:
+  curl -X POST "$gateway/v1/user/api-key/regenerate" -H "Idempotency-Key: $once" -H "Authorization: Bearer $key" -H "Content-Type: application/json"
 
 Then the first line gets 401, and with the new key it gets its answer; a second
 regeneration with the new key gets 429, for an hour.

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! | --- | --- |
 //! | `/v1/echo` | as any other path, and all request headers as a list of pairs |
-//! | `/v1/events`, `/v1/ws` | see [`live`] |
+//! | `/v1/events`, `/v1/ws`, `/v1/download`, `/rekey.demo.Live/Watch` | see [`live`] |
 //! | `GET /demo/ledger` | all balances; free, and meant to be asked directly |
 //! | anything else | `{"user","credits_left","method","path","query"?,"body_bytes"}` |
 
@@ -15,7 +15,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -43,6 +43,8 @@ pub fn router(stopping: watch::Receiver<bool>) -> Router {
         .route("/v1/echo", any(echo))
         .route("/v1/events", get(live::events))
         .route("/v1/ws", any(live::websocket))
+        .route("/v1/download", get(live::download))
+        .route("/rekey.demo.Live/Watch", post(live::watch))
         .route("/demo/ledger", get(balances))
         .fallback(metered)
         .with_state(Shared { ledger, stopping })

@@ -11,6 +11,7 @@ pub mod build;
 pub mod chromium;
 pub mod compose;
 pub mod envoy;
+pub mod fuzz;
 pub mod lint;
 pub mod load;
 pub mod random;

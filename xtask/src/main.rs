@@ -7,6 +7,7 @@ use xtask::{
     bench::{self, BenchArgs},
     build::{self, BuildArgs},
     compose::{self, ComposeArgs},
+    fuzz::{self, FuzzArgs},
     lint,
     test::{self, TestArgs},
     up::{self, UpArgs},
@@ -30,6 +31,8 @@ enum Task {
     Build(BuildArgs),
     /// Measure rotations, the barrier, and a gateway's memory
     Bench(BenchArgs),
+    /// Look for inputs that break a parser, a decision or a record, with libFuzzer
+    Fuzz(FuzzArgs),
     /// Check formatting and lints
     Lint,
     /// Start docker-compose.yml, try it with curl, and take it down
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Lint => lint::run(),
         Task::Compose(args) => compose::run(args),
         Task::Build(args) => build::run(&args).map(drop),

@@ -3,7 +3,7 @@
 //! | part | what |
 //! | --- | --- |
 //! | lint | formatting and lints, as `cargo xtask lint` |
-//! | tests | the unit tests of all crates |
+//! | tests | the unit tests of all crates, and the fuzz targets over their kept inputs |
 //! | end-to-end tests | the same run: the fleet of real processes; needs an Envoy |
 //! | browser tests | the same run: the dashboard in a real browser; needs Chromium |
 //! | containers | docker-compose.yml, as `cargo xtask compose`; needs Docker |

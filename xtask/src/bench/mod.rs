@@ -7,12 +7,15 @@
 //! | barrier | the same at a store that 1,000 gateways poll, and its CPU |
 //! | minute | as many rotations as the machine bears, all checked |
 //! | memory | a gateway's, through a million keys |
+//! | floods | what good keys lose while bad ones are guessed |
 //!
 //! Rounds of the compared cases alternate, and medians of rounds are told, for
 //! a machine is never the same for long. Nothing else should run beside it.
 
 mod barrier;
+mod cores;
 mod cpu;
+mod floods;
 mod memory;
 mod minute;
 mod rotation;
@@ -52,6 +55,8 @@ pub enum Part {
     Minute,
     /// A gateway's memory through a million keys
     Memory,
+    /// What good keys lose while bad ones are guessed
+    Floods,
 }
 
 /// Measures, and prints on standard output.
@@ -73,6 +78,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Part::Barrier => barrier::run(args.quick)?,
             Part::Minute => minute::run(args.quick)?,
             Part::Memory => memory::run(args.quick)?,
+            Part::Floods => floods::run(args.quick)?,
         }
     }
     Ok(())
@@ -95,7 +101,10 @@ fn again_in_release() -> anyhow::Result<()> {
 fn fleet_options(gateways: usize) -> FleetOptions {
     FleetOptions {
         gateways,
-        plugin: json!({ "checksum": "off", "store": { "resolve_timeout_ms": 10_000 } }),
+        plugin: json!({
+            "checksum": "off", "unknown_keys_per_second": 100_000,
+            "store": { "resolve_timeout_ms": 10_000 },
+        }),
         ..FleetOptions::default()
     }
 }

@@ -138,6 +138,11 @@ impl Project {
         shell::run(&mut self.compose(["stop"]))
     }
 
+    /// Restarts a service.
+    pub fn restart(&self, service: &str) -> anyhow::Result<()> {
+        shell::run(&mut self.compose(["restart", service]))
+    }
+
     /// Removes the containers and keeps the database, as `docker compose down`.
     pub fn remove_containers(&self) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["down"]))

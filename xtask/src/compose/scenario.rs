@@ -3,12 +3,17 @@
 //! dashboard, and nothing secret is logged.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
 use super::Timings;
 use super::curl::{self, Answer};
 use super::project::Project;
+
+/// How long a restarted store may be away.
+const STORE_IS_BACK: Duration = Duration::from_secs(60);
 
 /// Runs the whole test; the project is up afterwards.
 pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
@@ -47,8 +52,12 @@ pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
         let shown = printed.login.shows(project, key);
         shown.context("after a restart on the kept database")?;
     }
+    let last_key = timings.take("repeat after a restart of the store", || {
+        repeats_after_a_restart(project, &second)
+    })?;
     let later = [
         ("the second user's key", second.key.as_str()),
+        ("the second user's new key", &last_key),
         ("the second user's password", &second.login.password),
     ];
     let secrets = project.secrets().into_iter().chain(keys).chain(later);
@@ -70,12 +79,55 @@ fn curl_test(project: &Project, printed: &Printed) -> anyhow::Result<String> {
     ensure!(&new_key != old_key, "the new key is the old key");
 
     printed.call(old_key, 401)?;
-    printed.regenerate(old_key, 401)?;
+    ensure!(
+        is_repeated(&printed.regenerate(old_key, 200)?, &new_key)?,
+        "the same line once more gave another answer"
+    );
+    let line = without_idempotency_key(&printed.regenerate);
+    printed.paste(&line, old_key, 401)?;
     printed.call(&new_key, 200)?;
 
     let limited = printed.regenerate(&new_key, 429)?;
     documented_rate_limit(&limited)?;
     Ok(new_key)
+}
+
+/// The line that was pasted before a restart of the store gives the same answer
+/// after it. Returns the new key.
+fn repeats_after_a_restart(project: &Project, printed: &Printed) -> anyhow::Result<String> {
+    let rotated = printed.regenerate(&printed.key, 200)?;
+    let new_key = documented_success(&rotated.body)?;
+    project.restart("store")?;
+    let began = Instant::now();
+    loop {
+        let answer = curl::paste(&printed.regenerate)?;
+        match answer.status {
+            200 => {
+                ensure!(
+                    is_repeated(&answer, &new_key)?,
+                    "after a restart of the store the line gave another answer"
+                );
+                return Ok(new_key);
+            }
+            503 if began.elapsed() < STORE_IS_BACK => thread::sleep(Duration::from_millis(200)),
+            status => bail!("repeated after a restart of the store: {status}"),
+        }
+    }
+}
+
+fn is_repeated(answer: &Answer, key: &str) -> anyhow::Result<bool> {
+    let is_said = answer.header("idempotent-replayed") == "true";
+    Ok(is_said && documented_success(&answer.body)? == key)
+}
+
+/// A printed line as somebody sends it who has the key only.
+fn without_idempotency_key(line: &str) -> String {
+    let header = " -H \"Idempotency-Key: ";
+    let cut = line.split_once(header).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once('"')?;
+        Some(format!("{before}{after}"))
+    });
+    cut.unwrap_or_else(|| line.to_owned())
 }
 
 /// What the one-shot printed.
@@ -317,6 +369,14 @@ mod tests {
         assert!(documented_success(&good.replace("true}", "false}")).is_err());
         assert!(documented_success(&good.replace("sb_live_", "sb_test_")).is_err());
         assert!(documented_success("").is_err());
+    }
+
+    #[test]
+    fn a_header_is_left_out() {
+        let line = "curl \"http://x/\" -H \"Idempotency-Key: a\" -H \"k: v\"";
+        let without = "curl \"http://x/\" -H \"k: v\"";
+        assert_eq!(without_idempotency_key(line), without);
+        assert_eq!(without_idempotency_key(without), without);
     }
 
     #[test]

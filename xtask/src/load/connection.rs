@@ -127,9 +127,9 @@ impl Connection {
     }
 }
 
-struct Head {
-    status: u16,
-    length: usize,
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) length: usize,
     closes: bool,
 }
 
@@ -158,7 +158,7 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<(Head, Vec<u8>)> {
 }
 
 /// The head and where the body begins; none if its end has not come yet.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
+pub(super) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
     let Ok(status) = answer.parse(bytes) else {

@@ -13,6 +13,7 @@
 mod book;
 mod churn;
 mod connection;
+mod flood;
 mod memory;
 mod population;
 mod probe;
@@ -23,6 +24,7 @@ mod traffic;
 pub use book::{Book, Key, Verdict};
 pub use churn::Churn;
 pub use connection::{Answer, Connection, REGENERATE, SERVED, get, regenerate};
+pub use flood::{Flood, Flooded, Guess, Refused, refused_per_second};
 pub use memory::Memory;
 pub use population::{import, random_key};
 pub use probe::Probe;

@@ -11,11 +11,15 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{Artifacts, Port, Process, Secrets, http};
 
 /// Opening a database after a kill replays its log.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A memory file system.
+const MEMORY: &str = "/dev/shm";
 
 /// How the key store is started.
 #[derive(Debug, Clone)]
@@ -52,9 +56,24 @@ pub struct Store {
     pub process: Process,
     /// What [`restart`](Self::restart) starts it with; may be changed before.
     pub options: StoreOptions,
-    folder: PathBuf,
+    places: Places,
     ports: Ports,
     cli: PathBuf,
+}
+
+/// Where it keeps what.
+#[derive(Debug)]
+struct Places {
+    /// On disk.
+    folder: PathBuf,
+    /// In memory, over all its restarts.
+    memory: TempDir,
+}
+
+impl Places {
+    fn database(&self) -> PathBuf {
+        self.folder.join("rekey.db")
+    }
 }
 
 /// Where its three listeners are.
@@ -84,16 +103,20 @@ impl Store {
     pub fn start(run_dir: &Path, options: StoreOptions) -> anyhow::Result<Self> {
         let folder = run_dir.join("store");
         fs::create_dir_all(&folder)?;
+        let places = Places {
+            memory: tempfile::tempdir_in(MEMORY).context(MEMORY)?,
+            folder,
+        };
         let ports = Ports {
             gateway: Port::free()?,
             admin: Port::free()?,
             dashboard: Port::numbered(options.dashboard_port)?,
         };
         Ok(Self {
-            process: spawn(&options, &folder, &ports)?,
+            process: spawn(&options, &places, &ports)?,
             cli: Artifacts::obtain()?.built.store,
             options,
-            folder,
+            places,
             ports,
         })
     }
@@ -105,7 +128,7 @@ impl Store {
     /// As [`start`](Self::start).
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.terminate()?;
-        self.process = spawn(&self.options, &self.folder, &self.ports)?;
+        self.process = spawn(&self.options, &self.places, &self.ports)?;
         Ok(())
     }
 
@@ -132,7 +155,12 @@ impl Store {
 
     /// The SQLite file; its companions (`-wal`, `-shm`, `.lock`) are beside it.
     pub fn database(&self) -> PathBuf {
-        database(&self.folder)
+        self.places.database()
+    }
+
+    /// The folder in memory with the keys that wrap what replays need.
+    pub fn memory(&self) -> &Path {
+        self.places.memory.path()
     }
 
     /// The command line's program.
@@ -146,6 +174,17 @@ impl Store {
         command.env("REKEY_ADMIN_URL", self.admin_url());
         command.env("REKEY_ADMIN_TOKEN", &self.options.secrets.admin_token);
         command
+    }
+
+    /// The value of a series of its `/metrics`; 0 if it is not there yet.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let text = http::get(&format!("{}/metrics", self.url()))?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(value.map(str::parse).transpose()?.unwrap_or_default())
     }
 
     /// Adds a user with a first key, over the admin listener.
@@ -198,11 +237,7 @@ impl Store {
     }
 }
 
-fn database(folder: &Path) -> PathBuf {
-    folder.join("rekey.db")
-}
-
-fn spawn(options: &StoreOptions, folder: &Path, ports: &Ports) -> anyhow::Result<Process> {
+fn spawn(options: &StoreOptions, places: &Places, ports: &Ports) -> anyhow::Result<Process> {
     let mut command = match &options.binary {
         StoreBinary::Release => Command::new(Artifacts::obtain()?.built.store),
         StoreBinary::CrashPoints(at) => {
@@ -211,7 +246,7 @@ fn spawn(options: &StoreOptions, folder: &Path, ports: &Ports) -> anyhow::Result
             command
         }
     };
-    let ready = folder.join("ready.json");
+    let ready = places.folder.join("ready.json");
     let _ = fs::remove_file(&ready);
     command.arg("serve");
     for (option, port) in [
@@ -222,12 +257,13 @@ fn spawn(options: &StoreOptions, folder: &Path, ports: &Ports) -> anyhow::Result
         command.args([option, &port.address().to_string()]);
     }
     command.args(["--rotation-interval", &options.rotation_interval]);
-    command.arg("--database").arg(database(folder));
+    command.arg("--database").arg(places.database());
+    command.arg("--memory-dir").arg(places.memory.path());
     command.arg("--ready-file").arg(&ready);
     command.args(&options.args);
     command.envs(options.env.iter().map(|(name, value)| (name, value)));
     options.secrets.give_to_store(&mut command);
-    let process = Process::spawn("the key store", command, &folder.join("store.log"))?;
+    let process = Process::spawn("the key store", command, &places.folder.join("store.log"))?;
     process.wait_until_ready(READY_LIMIT, || ready.exists())?;
     Ok(process)
 }

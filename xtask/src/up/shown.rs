@@ -6,6 +6,7 @@ use std::{env, io::Write as _};
 use serde::Serialize;
 
 use super::Demo;
+use crate::random;
 use crate::testbed::Fleet;
 
 /// The line of `--json`; the order of the fields is the order in it.
@@ -73,6 +74,7 @@ pub(super) fn print_text(fleet: &Fleet, demo: &Demo) -> anyhow::Result<()> {
         let token = &fleet.secrets.admin_token;
         ("of this run", format!(" REKEY_ADMIN_TOKEN={token}"))
     };
+    let once = random::hex(16)?;
     let mut out = std::io::stdout().lock();
     write!(
         out,
@@ -81,9 +83,11 @@ Rekey is up. The API key of user {user}, shown this once:
 
   {key}
 
-Regenerate it, as the API is documented:
+Regenerate it, as the API is documented. Should the answer get lost, repeat this
+very line within ten minutes, and you get the same new key again:
 
   curl -X POST "{url}/v1/user/api-key/regenerate" \
+    -H "Idempotency-Key: {once}" \
     -H "Authorization: Bearer {key}" \
     -H "Content-Type: application/json"
 
