@@ -13,6 +13,6 @@ mod memory;
 mod metrics;
 mod operator;
 mod restore;
-mod run;
+pub mod run;
 mod under_load;
 mod update;

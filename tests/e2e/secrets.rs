@@ -7,7 +7,6 @@
 //! `engine/tests/secrecy.rs`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::{fs, process};
 
@@ -17,6 +16,7 @@ use xtask::testbed::{Account, FleetOptions};
 use super::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
 use super::support::dashboard::{Visitor, hidden_field};
 use super::support::fleet::{self, TestFleet, eventually};
+use super::support::search::{Place, Secret, assert_found, assert_hidden, files, pages, secret};
 use super::support::store_view;
 use super::support::tcp_proxy::{Cut, TcpProxy};
 
@@ -34,21 +34,6 @@ const ODD_PLACES: [(&str, &str); 9] = [
     ("user-agent", "scraper/1.0 ({})"),
     ("x-request-id", "{}"),
 ];
-
-/// What is looked for, by a name that may be shown.
-struct Secret {
-    name: String,
-    /// A part of it, so that a shortened one is found too.
-    needle: Vec<u8>,
-}
-
-/// Somewhere to look, and something that is known to be there: a search that
-/// does not find it is no search.
-#[derive(Clone)]
-struct Place {
-    name: String,
-    content: Vec<u8>,
-}
 
 #[test]
 fn no_secret_is_found_anywhere() {
@@ -260,81 +245,6 @@ fn assert_printed_nothing_of(key: &str, output: &process::Output) {
     assert!(!secret("", key).is_in(&printed));
 }
 
-fn secret(name: &str, text: &str) -> Secret {
-    let text = text.strip_prefix("sb_live_").unwrap_or(text);
-    Secret {
-        name: name.to_owned(),
-        needle: text.as_bytes()[..20].to_vec(),
-    }
-}
-
-impl Secret {
-    /// Whether it is there as it is, or as hexadecimal digits.
-    fn is_in(&self, content: &[u8]) -> bool {
-        let hex: String = self
-            .needle
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        contains(content, &self.needle) || contains(content, hex.as_bytes())
-    }
-}
-
-fn contains(content: &[u8], needle: &[u8]) -> bool {
-    content.windows(needle.len()).any(|window| window == needle)
-}
-
-/// What gateway and store show over HTTP.
-fn pages(fleet: &TestFleet) -> Vec<Place> {
-    let gateway = &fleet.gateways[0];
-    let admin = [
-        "/stats",
-        "/stats?format=json",
-        "/stats/prometheus",
-        "/config_dump?include_eds",
-        "/clusters",
-        "/server_info",
-        "/listeners?format=json",
-    ];
-    let page = |name: &str, content: Vec<u8>| Place {
-        name: name.to_owned(),
-        content,
-    };
-    let pages = admin.map(|path| page(path, gateway.admin(path).unwrap().into()));
-    let mut metrics = ureq::get(format!("{}/metrics", fleet.store.url()))
-        .call()
-        .unwrap();
-    let metrics = page("/metrics", metrics.body_mut().read_to_vec().unwrap());
-    [pages.into(), vec![metrics]].concat()
-}
-
-/// Every file of a folder: logs, configurations, the database.
-fn files(folder: &Path) -> Vec<Place> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path: PathBuf = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(Place {
-                content: fs::read(&path).unwrap(),
-                name: path.to_string_lossy().into_owned(),
-            });
-        }
-    }
-    found
-}
-
-fn assert_hidden(secrets: &[Secret], places: &[Place]) {
-    let mut leaks = Vec::new();
-    for place in places {
-        for secret in secrets.iter().filter(|secret| secret.is_in(&place.content)) {
-            leaks.push(format!("{} in {}", secret.name, place.name));
-        }
-    }
-    assert!(leaks.is_empty(), "{leaks:#?}");
-}
-
 /// The same search finds what is known to be in the files.
 fn assert_searchable(places: &[Place], user: &Account) {
     let id = user.user_id.as_bytes();
@@ -346,11 +256,4 @@ fn assert_searchable(places: &[Place], user: &Account) {
     assert_found(places, "access.log", id);
     assert_found(places, "rekey.db", id);
     assert_found(places, "rekey.db", digest.as_bytes());
-}
-
-fn assert_found(places: &[Place], name: &str, needle: &[u8]) {
-    let mut searched = places.iter().filter(|place| place.name.contains(name));
-    let found = searched.any(|place| contains(&place.content, needle));
-    let needle = String::from_utf8_lossy(needle);
-    assert!(found, "{needle} is not found in {name}");
 }

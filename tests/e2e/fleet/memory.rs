@@ -28,7 +28,7 @@ const RESIDENT_BREATH: u64 = 3 << 20;
 fn it_does_not_grow_with_the_keys_that_are_seen() {
     let options = FleetOptions {
         plugin: json!({
-            "checksum": "off", "cache_slots": SLOTS,
+            "checksum": "off", "cache_slots": SLOTS, "unknown_keys_per_second": 100_000,
             "store": { "resolve_timeout_ms": 10_000 },
         }),
         ..FleetOptions::default()

@@ -116,8 +116,13 @@ impl TestFleet {
     /// Waits until the first gateway trusts its cache (again). The key is a good
     /// one. Not by the gauges, which are as old as the last tick.
     pub fn until_it_trusts(&self, key: &str) {
-        let client = self.client();
-        let hits = || stat(&self.gateways[0], "wasmcustom.rekey.cache.event.hit");
+        self.until_one_trusts(0, key);
+    }
+
+    /// The same of any gateway: it holds a lease then, and a rotation waits for it.
+    pub fn until_one_trusts(&self, gateway: usize, key: &str) {
+        let client = self.client_of(gateway);
+        let hits = || stat(&self.gateways[gateway], "wasmcustom.rekey.cache.event.hit");
         eventually("a key that costs no call", || {
             let before = hits();
             let answer = client.get(SCRAPE, key);

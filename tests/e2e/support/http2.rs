@@ -79,6 +79,18 @@ impl Http2 {
         self.exchange_all(vec![(request, body)]).remove(0)
     }
 
+    /// Begins a request, and leaves what becomes of it to the caller.
+    pub fn begin(&self, request: Request<()>, body: Body) -> Begun<'_> {
+        let (answer, stream) = self
+            .runtime
+            .block_on(send(self.sender.clone(), request, body));
+        Begun {
+            http2: self,
+            answer,
+            stream,
+        }
+    }
+
     /// Sends all requests before it waits for any answer.
     ///
     /// # Panics
@@ -98,7 +110,38 @@ impl Http2 {
     }
 }
 
-async fn exchange(sender: SendRequest<Bytes>, request: Request<()>, body: Body) -> Http2Answer {
+/// A request under way.
+pub struct Begun<'a> {
+    http2: &'a Http2,
+    answer: ResponseFuture,
+    stream: SendStream<Bytes>,
+}
+
+impl Begun<'_> {
+    /// Waits for the head of its answer, and reads nothing behind it.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn wait_for_head(&mut self) -> StatusCode {
+        let answer = &mut self.answer;
+        let head = async { timeout(PATIENCE, answer).await };
+        let head = self.http2.runtime.block_on(head);
+        head.expect("an answer in time")
+            .expect("an answer")
+            .status()
+    }
+
+    /// Ends the stream (`RST_STREAM`, `CANCEL`), whatever is under way on it.
+    pub fn reset(mut self) {
+        self.stream.send_reset(Reason::CANCEL);
+    }
+}
+
+async fn send(
+    sender: SendRequest<Bytes>,
+    request: Request<()>,
+    body: Body,
+) -> (ResponseFuture, SendStream<Bytes>) {
     let mut sender = sender.ready().await.expect("the connection lives");
     let ends = matches!(body, Body::None);
     let unfinished = matches!(body, Body::Unfinished(_));
@@ -110,6 +153,12 @@ async fn exchange(sender: SendRequest<Bytes>, request: Request<()>, body: Body) 
         // is still to be read.
         let _ = stream.send_data(bytes, !unfinished);
     }
+    (answer, stream)
+}
+
+async fn exchange(sender: SendRequest<Bytes>, request: Request<()>, body: Body) -> Http2Answer {
+    let unfinished = matches!(body, Body::Unfinished(_));
+    let (answer, stream) = send(sender, request, body).await;
     timeout(PATIENCE, receive(answer, stream, unfinished))
         .await
         .expect("an answer in time")

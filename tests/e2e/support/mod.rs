@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod cuts;
 pub mod dashboard;
 pub mod fleet;
 pub mod http1;
@@ -11,6 +12,8 @@ pub mod network;
 pub mod pages;
 pub mod raw_http;
 pub mod scripted_store;
+pub mod search;
 pub mod store_view;
+pub mod streams;
 pub mod tcp_proxy;
 pub mod xds;

@@ -12,6 +12,16 @@ const SEED_VARIABLE: &str = "REKEY_TEST_SEED";
 /// Rotations that are timed before moments of one are drawn.
 const TIMED: usize = 15;
 
+/// Random numbers by this seed, or by that of the environment. It is printed if
+/// the test fails.
+pub fn seeded(seed: u64) -> fastrand::Rng {
+    let seed = env::var(SEED_VARIABLE).map_or(seed, |text| {
+        text.parse().expect("REKEY_TEST_SEED is a number")
+    });
+    println!("{SEED_VARIABLE}={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
 /// Draws moments between the sending of a request and a little after its
 /// answer.
 pub struct Moments {
@@ -23,20 +33,15 @@ impl Moments {
     /// Times some rotations, and draws from the seed, which is printed if the
     /// test fails.
     pub fn of_a_rotation(fleet: &TestFleet, seed: u64) -> Self {
-        let seed = env::var(SEED_VARIABLE).map_or(seed, |text| {
-            text.parse().expect("REKEY_TEST_SEED is a number")
-        });
+        let random = seeded(seed);
         let client = fleet.client();
         let mut times: Vec<_> = (0..TIMED).map(|_| time_one(fleet, &client)).collect();
         times.sort();
         let usual = times[TIMED / 2];
         // A bit more, so that some moments are behind the answer.
         let longest = usual * 5 / 4;
-        println!("{SEED_VARIABLE}={seed}; a rotation takes {usual:?}");
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            longest,
-        }
+        println!("a rotation takes {usual:?}");
+        Self { random, longest }
     }
 
     /// The next moment.

@@ -20,8 +20,6 @@ pub struct Keys {
     pub active: Vec<Digest>,
     /// How often one was replaced.
     pub rotations: usize,
-    /// The end of the active key, as the list of users shows it.
-    pub hint: Option<String>,
 }
 
 /// All keys that this user ever had, by the audit log, and what became of
@@ -39,7 +37,6 @@ pub fn keys(store: &Store, user: &str) -> Keys {
     Keys {
         active,
         rotations: events.iter().filter(rotated).count(),
-        hint: hint(store, user),
     }
 }
 
@@ -99,7 +96,12 @@ pub fn metrics(store: &Store) -> String {
     std::io::read_to_string(body.into_reader()).unwrap()
 }
 
-fn hint(store: &Store, user: &str) -> Option<String> {
+/// The end of the active key, as the list of users shows it; none if there is
+/// no such key.
+///
+/// # Panics
+/// As [`keys`], or there are more users than on one page.
+pub fn hint(store: &Store, user: &str) -> Option<String> {
     let page = admin(store, "/v1/users");
     assert_eq!(page.get("next"), None, "more than a page");
     let mut users = page["users"].as_array().expect("users").iter();

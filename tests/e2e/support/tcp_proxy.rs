@@ -1,18 +1,20 @@
 //! A TCP proxy between the gateway and the real key store that fails as it is
-//! told: it refuses, cuts answers short, holds some of them back, or falls
+//! told: it refuses, cuts exchanges short, holds some of them back, or falls
 //! silent altogether.
 //!
-//! It knows where messages of HTTP/1.1 begin and end and which path was asked;
-//! it does not know what they say.
+//! It knows where messages of HTTP/1.1 begin and end, which path was asked, and
+//! whether a text is in them (`cuts`); it does not know what they say.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
+use std::time::Duration;
 
 use socket2::SockRef;
 use xtask::testbed::Port;
 
+use super::cuts::{Cuts, End};
 use super::http1::{Head, Message};
 
 /// How much of an answer is passed on before both connections are closed. The
@@ -53,12 +55,14 @@ struct Shared {
     state: Mutex<State>,
     /// The state has changed.
     changed: Condvar,
+    cuts: Cuts,
 }
 
 #[derive(Default)]
 struct State {
     listener: Option<TcpListener>,
-    connections: Vec<TcpStream>,
+    /// Of both sides; whoever passes on by them holds them.
+    connections: Vec<Weak<TcpStream>>,
     cut: Option<PlannedCut>,
     cuts_made: u32,
     silence: Silence,
@@ -112,7 +116,7 @@ impl TcpProxy {
             // Wakes the accepting thread, whose copy would listen on.
             let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
         }
-        for connection in state.connections.drain(..) {
+        for connection in state.connections.drain(..).filter_map(|one| one.upgrade()) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
@@ -134,6 +138,11 @@ impl TcpProxy {
     pub fn cut_answers(&self, path: &'static str, cut: Cut, times: u32) {
         let left = times;
         self.shared.lock().cut = Some(PlannedCut { path, cut, left });
+    }
+
+    /// Cuts to the byte, for calls that hold a given text.
+    pub fn cuts(&self) -> &Cuts {
+        &self.shared.cuts
     }
 
     /// How many answers were cut.
@@ -176,6 +185,7 @@ impl Shared {
             target,
             state: Mutex::default(),
             changed: Condvar::new(),
+            cuts: Cuts::default(),
         })
     }
 
@@ -223,28 +233,49 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let Ok(store) = TcpStream::connect(shared.target) else {
             continue;
         };
-        let ends = [gateway.try_clone().unwrap(), store.try_clone().unwrap()];
-        shared.lock().connections.extend(ends);
+        let ends = [Arc::new(gateway), Arc::new(store)];
+        let mut state = shared.lock();
+        state.connections.retain(|one| one.strong_count() > 0);
+        state.connections.extend(ends.iter().map(Arc::downgrade));
+        drop(state);
         let shared = shared.clone();
         thread::spawn(move || {
-            pass_on(&gateway, &store, &shared);
-            let _ = gateway.shutdown(Shutdown::Both);
-            let _ = store.shutdown(Shutdown::Both);
+            let [gateway, store] = &ends;
+            let end = pass_on(gateway, store, &shared);
+            for connection in &ends {
+                match end {
+                    // Sent when it is closed, which is now.
+                    Some(End::Reset) => {
+                        let _ = SockRef::from(&**connection).set_linger(Some(Duration::ZERO));
+                    }
+                    _ => drop(connection.shutdown(Shutdown::Both)),
+                }
+            }
         });
     }
 }
 
 /// Passes requests and answers on by turns, until one side has gone or an
-/// answer was cut.
-fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> Option<()> {
+/// exchange was cut: then with how.
+fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> Option<End> {
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
     loop {
         let request = Message::read(gateway, &mut requests, Head::of_request)?;
         shared.wait_for_end_of(&[Silence::Both]);
+        if let Some((after, end)) = shared.cuts.of_request(&request) {
+            let passed_on = request.bytes.get(..after).unwrap_or(&request.bytes);
+            store.write_all(passed_on).ok()?;
+            return Some(end);
+        }
         store.write_all(&request.bytes).ok()?;
         let answer = Message::read(store, &mut answers, Head::of_answer)?;
         shared.wait_while_held(&request.head.path);
         shared.wait_for_end_of(&[Silence::Answers, Silence::Both]);
+        if let Some((after, end)) = shared.cuts.of_answer(&request, &answer) {
+            let passed_on = answer.bytes.get(..after).unwrap_or(&answer.bytes);
+            gateway.write_all(passed_on).ok()?;
+            return Some(end);
+        }
         let cut = shared.next_cut(&request.head.path);
         let end = match cut {
             None => answer.bytes.len(),
@@ -254,7 +285,7 @@ fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> O
         };
         gateway.write_all(&answer.bytes[..end]).ok()?;
         if cut.is_some() {
-            return None;
+            return Some(End::Close);
         }
     }
 }
