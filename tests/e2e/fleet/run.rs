@@ -158,10 +158,11 @@ pub fn refused(probe: &mut Probe, key: &Key) {
 pub fn no_fault(traffic: Traffic) -> Tally {
     let tally = traffic.end().unwrap();
     println!(
-        "{} served, {} refused, {} unavailable, {} without an answer",
+        "{} served, {} refused, {} unavailable, {} ended with their key, {} broken",
         tally.served,
         tally.refused,
         tally.unavailable_count(),
+        tally.cut,
         tally.broken
     );
     assert_eq!(tally.faults, Faults::default());

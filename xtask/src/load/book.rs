@@ -75,6 +75,16 @@ impl Key {
             _ => Verdict::Odd,
         }
     }
+
+    /// Whether a request that was sent at one moment and broke off without an
+    /// answer at the other may have ended with its key: it was under way when the
+    /// key died. What is sent when the key is dead is not let through, and gets
+    /// its 401.
+    pub fn may_be_cut(&self, sent: Instant, broke: Instant) -> bool {
+        let was_dead = self.dead.get().is_some_and(|dead| *dead < sent);
+        let was_dying = self.dying.get().is_some_and(|dying| *dying <= broke);
+        was_dying && !was_dead
+    }
 }
 
 /// All keys of a run, oldest first.
@@ -156,5 +166,20 @@ mod tests {
         assert_eq!(key.judge(&answer(401, dead + MS)), Verdict::Right);
         assert_eq!(key.judge(&answer(503, dead + MS)), Verdict::Unavailable);
         assert_eq!(key.judge(&answer(502, start)), Verdict::Odd);
+    }
+
+    #[test]
+    fn a_request_may_break_off_only_while_its_key_dies() {
+        let key = Key::alive("k", "u");
+        let start = Instant::now();
+        assert!(!key.may_be_cut(start, start + MS));
+        key.is_dying();
+        let dying = *key.dying.get().unwrap();
+        assert!(key.may_be_cut(start, dying + MS));
+        assert!(!key.may_be_cut(start - MS, dying - MS));
+        let dead = dying + 10 * MS;
+        key.is_dead(dead);
+        assert!(key.may_be_cut(dead, dead + MS));
+        assert!(!key.may_be_cut(dead + MS, dead + 2 * MS));
     }
 }

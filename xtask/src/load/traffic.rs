@@ -72,6 +72,8 @@ pub struct Tally {
     pub served: u64,
     /// 401s.
     pub refused: u64,
+    /// Requests without an answer: they were under way when their key died.
+    pub cut: u64,
     /// Requests without an answer: the gateway had gone.
     pub broken: u64,
     /// What must not be.
@@ -120,6 +122,15 @@ impl Tally {
         }
     }
 
+    /// No answer came to a request of that moment, and none will.
+    fn add_silence(&mut self, key: &Key, sent: Instant) {
+        if key.may_be_cut(sent, Instant::now()) {
+            self.cut += 1;
+        } else {
+            self.broken += 1;
+        }
+    }
+
     fn add_unavailable(&mut self, gateway: SocketAddr, new: Unavailable) {
         let known = self.unavailable.entry(gateway);
         let known = known.or_insert(Unavailable { count: 0, ..new });
@@ -131,6 +142,7 @@ impl Tally {
     pub(super) fn merge(&mut self, other: Self) {
         self.served += other.served;
         self.refused += other.refused;
+        self.cut += other.cut;
         self.broken += other.broken;
         self.faults.accepted_dead += other.faults.accepted_dead;
         self.faults.refused_alive += other.faults.refused_alive;
@@ -225,9 +237,10 @@ impl Client {
             }
             let connection = connections.get_mut(turn % CONNECTIONS);
             if let (Some(key), Some(connection)) = (self.draw(), connection) {
+                let sent = Instant::now();
                 match connection.exchange(&get(&key.text)) {
                     Ok(answer) => self.tally.add(self.gateway, &key, &answer),
-                    Err(_) => self.tally.broken += 1,
+                    Err(_) => self.tally.add_silence(&key, sent),
                 }
             }
             thread::sleep(self.pause);
