@@ -4,7 +4,7 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | inputs that are kept | `fuzz/corpus/<target>/`; `--keep` renews them |
+//! | inputs that are kept | `fuzz/corpus/<target>/`; `--keep` adds to them |
 //! | inputs found | `fuzz/corpus/<target>/` below `rekey/` in cargo's target folder |
 //! | inputs that fail | `fuzz/failing/<target>/` there |
 //! | what libFuzzer said | `fuzz/<target>.log` there |
@@ -20,7 +20,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::{shell, workspace};
 use summary::Summary;
@@ -49,7 +49,7 @@ pub struct FuzzArgs {
     /// Where randomness begins [default: elsewhere each time]
     #[arg(long)]
     seed: Option<u32>,
-    /// Afterwards keep the fewest inputs that reach all that was reached
+    /// Afterwards keep the fewest inputs found that reach what no kept one does
     #[arg(long, conflicts_with = "inputs")]
     keep: bool,
 }
@@ -153,30 +153,28 @@ fn look(name: &str, args: &FuzzArgs) -> anyhow::Result<(Summary, bool)> {
     Ok((Summary::of(&text), succeeded))
 }
 
-/// Replaces what is kept by the fewest inputs that reach as much as what is
-/// kept and what was found do together.
+/// Adds to what is kept the fewest of the inputs found that reach what none of
+/// those kept does. None is taken away: some are kept because they failed once.
 fn keep(name: &str) -> anyhow::Result<()> {
-    let (kept, found, fewest) = (kept(name), made("corpus", name)?, made("fewest", name)?);
-    fs::remove_dir_all(&fewest)?;
-    fs::create_dir_all(&fewest)?;
+    let (kept, found) = (kept(name), made("corpus", name)?);
+    let before = inputs_in(&kept)?;
     let mut merge = program(name)?;
     // Which branches were taken counts here, not how often: else there would be
     // thousands.
     merge.args(["-merge=1", "-set_cover_merge=1", "-use_counters=0"]);
-    merge.args([&fewest, &kept, &found]);
+    merge.args([&kept, &found]);
     let log = workspace::output_dir()?.join(format!("fuzz/{name}.keep.log"));
     shell::run(merge.stderr(File::create(log)?))?;
-    let inputs: Vec<_> = fs::read_dir(&fewest)?.collect::<Result<_, _>>()?;
-    if inputs.is_empty() {
-        bail!("{name}: no input reaches anything; is it built with fuzz/rustc?");
-    }
-    fs::remove_dir_all(&kept)?;
-    fs::create_dir_all(&kept)?;
-    for input in &inputs {
-        fs::copy(input.path(), kept.join(input.file_name()))?;
-    }
-    shell::say(format_args!("{name}: {} inputs are kept", inputs.len()));
+    let now = inputs_in(&kept)?;
+    let new = now.saturating_sub(before);
+    shell::say(format_args!(
+        "{name}: {now} inputs are kept, {new} of them new"
+    ));
     Ok(())
+}
+
+fn inputs_in(folder: &Path) -> anyhow::Result<usize> {
+    Ok(fs::read_dir(folder)?.count())
 }
 
 fn program(name: &str) -> anyhow::Result<Command> {
