@@ -2,29 +2,12 @@
 //! the old key stays refused, the new one valid, the hour goes on; and who was
 //! not restarted serves again by itself.
 
-use xtask::testbed::{FleetOptions, Process};
+use xtask::testbed::FleetOptions;
 
 use crate::support::client::{Client, SCRAPE};
+use crate::support::death::Death;
 use crate::support::fleet::{self, TestFleet, eventually};
 use crate::support::store_view;
-
-/// How a process comes to its end.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Sigterm,
-    Sigkill,
-}
-
-impl End {
-    const BOTH: [Self; 2] = [Self::Sigterm, Self::Sigkill];
-
-    fn bring_to(self, process: &Process) {
-        match self {
-            Self::Sigterm => assert!(process.terminate().unwrap().success(), "a clean exit"),
-            Self::Sigkill => process.kill_9().unwrap(),
-        }
-    }
-}
 
 /// A user who has rotated.
 struct Rotated {
@@ -78,7 +61,7 @@ fn all_holds_after_a_restart_of_the_gateway() {
     };
     let user = Rotated::start(&fleet);
     user.still_holds(&fleet);
-    for end in End::BOTH {
+    for end in Death::BOTH {
         end.bring_to(&fleet.gateways[0].process);
         assert!(
             fleet.client().try_get(SCRAPE, &user.new).is_err(),
@@ -105,7 +88,7 @@ fn all_holds_after_a_restart_of_the_store() {
     fleet.until_it_trusts(&unused.api_key);
     let user = Rotated::start(&fleet);
     user.still_holds(&fleet);
-    for end in End::BOTH {
+    for end in Death::BOTH {
         end.bring_to(&fleet.store.process);
         nothing_is_decided_without_the_store(&fleet, &user, &unused.api_key);
         fleet.store.restart().unwrap();

@@ -2,32 +2,14 @@
 //! request: on another gateway, or after the gateway or the store was restarted.
 
 use rekey_protocol::ROTATE_PATH;
-use xtask::testbed::Process;
 
 use super::owner::Owner;
 use super::places::{self, Case, is_as_long};
 use super::{Cuttable, side_by_side};
 use crate::support::client::{Client, SCRAPE};
 use crate::support::cuts::Exchange;
+use crate::support::death::Death;
 use crate::support::fleet::eventually;
-
-/// How a process comes to its end.
-#[derive(Debug, Clone, Copy)]
-enum Death {
-    Sigterm,
-    Sigkill,
-}
-
-impl Death {
-    const BOTH: [Self; 2] = [Self::Sigterm, Self::Sigkill];
-
-    fn bring_to(self, process: &Process) {
-        match self {
-            Self::Sigterm => assert!(process.terminate().unwrap().success(), "a clean exit"),
-            Self::Sigkill => process.kill_9().unwrap(),
-        }
-    }
-}
 
 /// Users at each boundary and at random places whose clients have given up, and
 /// whose calls are cut still.

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod cuts;
 pub mod dashboard;
+pub mod death;
 pub mod fleet;
 pub mod http1;
 pub mod http2;

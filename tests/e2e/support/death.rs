@@ -1,0 +1,26 @@
+//! How a process comes to its end: asked to, or not.
+
+use xtask::testbed::Process;
+
+/// One of the ways.
+#[derive(Debug, Clone, Copy)]
+pub enum Death {
+    Sigterm,
+    Sigkill,
+}
+
+impl Death {
+    /// All of them.
+    pub const BOTH: [Self; 2] = [Self::Sigterm, Self::Sigkill];
+
+    /// Ends the process.
+    ///
+    /// # Panics
+    /// It does not end, or not cleanly although it was asked to.
+    pub fn bring_to(self, process: &Process) {
+        match self {
+            Self::Sigterm => assert!(process.terminate().unwrap().success(), "a clean exit"),
+            Self::Sigkill => process.kill_9().unwrap(),
+        }
+    }
+}
