@@ -5,9 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
+use rekey_protocol::Digest;
 use rekey_store::crash::POINTS;
+use serde_json::{Value, json};
 
-use crate::process::{Home, STORE_TOKEN, Store, again, fresh_digest, rotation, stdout};
+use crate::process::{Home, STORE_TOKEN, Store, User, again, fresh_digest, rotation, stdout};
 use crate::replay::{OURS, repeatable};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store-crash-points");
@@ -16,7 +18,7 @@ const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
 
 /// After the death of a store that was rotating: everything holds, and the
 /// next attempt succeeds.
-fn check_after(home: &Home, request: &serde_json::Value, what: &str) -> Store {
+fn check_after(home: &Home, request: &Value, what: &str) -> Store {
     let before = home.count(ROTATED);
     assert_eq!(home.count(ACTIVE), 1, "{what}");
     let store = home.start();
@@ -39,31 +41,39 @@ fn check_after(home: &Home, request: &serde_json::Value, what: &str) -> Store {
     store
 }
 
+/// A store with one user dies at this point of a rotation of their key, which
+/// `request` makes for the key's digest. Returns the request that got no answer.
+fn dies_at(point: &str, request: impl FnOnce(&Digest) -> Value) -> (Home, User, Value) {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    assert_eq!(store.stop(), Some(0));
+    let mut serve = home.serve_by(PROGRAM, "", "");
+    let mut store = home.start_as(serve.env("REKEY_STORE_CRASH_AT", point));
+    let request = request(&user.digest);
+    let (url, body) = (format!("{}/v1/keys/rotate", store.url), request.to_string());
+    let lost = store.try_call("POST", &url, Some(STORE_TOKEN), Some(&body));
+    assert!(lost.is_err(), "{point}: {lost:?}");
+    assert_eq!(store.child.wait().unwrap().signal(), Some(9), "{point}");
+    (home, user, request)
+}
+
 /// The client repeats its request at another gateway: whatever was committed is
 /// its own (X6: no rotation without its record).
 #[test]
 fn x6_a_death_at_any_step_leaves_no_client_without_its_key() {
     for point in POINTS {
-        let home = Home::new();
-        let store = home.start();
-        let user = store.add_user("alice");
-        assert_eq!(store.stop(), Some(0));
-        let mut serve = home.serve_by(PROGRAM, "", "");
-        let mut store = home.start_as(serve.env("REKEY_STORE_CRASH_AT", point));
-        let request = |new| repeatable(&user.digest, new, OURS);
         let first = fresh_digest();
-        let (url, body) = (format!("{}/v1/keys/rotate", store.url), request(&first));
-        let lost = store.try_call("POST", &url, Some(STORE_TOKEN), Some(&body.to_string()));
-        assert!(lost.is_err(), "{point}: {lost:?}");
-        assert_eq!(store.child.wait().unwrap().signal(), Some(9), "{point}");
+        let (home, user, _) = dies_at(point, |old| repeatable(old, &first, OURS));
         let store = home.start();
         let second = fresh_digest();
-        let answer = store.rotate(&request(&second)).json();
+        let answer = store.rotate(&repeatable(&user.digest, &second, OURS));
+        let answer = answer.json();
         let new = match answer["outcome"].as_str() {
             Some("rotated") => second,
             _ => {
                 let replayed = &answer["replayed"]["new_digest"];
-                assert_eq!(replayed, &serde_json::json!(first), "{point}: {answer}");
+                assert_eq!(replayed, &json!(first), "{point}: {answer}");
                 first
             }
         };
@@ -75,17 +85,7 @@ fn x6_a_death_at_any_step_leaves_no_client_without_its_key() {
 #[test]
 fn i3_a_death_at_any_step_leaves_all_or_nothing() {
     for point in POINTS {
-        let home = Home::new();
-        let store = home.start();
-        let user = store.add_user("alice");
-        assert_eq!(store.stop(), Some(0));
-        let mut serve = home.serve_by(PROGRAM, "", "");
-        let mut store = home.start_as(serve.env("REKEY_STORE_CRASH_AT", point));
-        let request = rotation(&user.digest, &fresh_digest());
-        let (url, body) = (format!("{}/v1/keys/rotate", store.url), request.to_string());
-        let lost = store.try_call("POST", &url, Some(STORE_TOKEN), Some(&body));
-        assert!(lost.is_err(), "{point}: {lost:?}");
-        assert_eq!(store.child.wait().unwrap().signal(), Some(9), "{point}");
+        let (home, _, request) = dies_at(point, |old| rotation(old, &fresh_digest()));
         // S2: nobody was told, but what was committed stays committed.
         let after = [
             "rotate.after_commit",
