@@ -4,8 +4,12 @@
 //! | --- | --- |
 //! | `/v1/echo` | as any other path, and all request headers as a list of pairs |
 //! | `/v1/events`, `/v1/ws`, `/v1/download`, `/rekey.demo.Live/Watch` | see [`live`] |
+//! | `/v1/report` | see [`report`] |
 //! | `GET /demo/ledger` | all balances; free, and meant to be asked directly |
 //! | anything else | `{"user","credits_left","method","path","query"?,"body_bytes"}` |
+//!
+//! As every recipient must, it removes what a request's `Connection` nominates
+//! before it looks at it (RFC 9110, 7.6.1). Many hops before real APIs do.
 
 use std::convert::Infallible;
 
@@ -13,15 +17,16 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderName, StatusCode, header::CONNECTION, request::Parts},
+    middleware::map_request,
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
-use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{ledger::Ledger, live};
+use crate::{ledger::Ledger, live, report};
 
 /// Names the user. The gateway sets it and removes what a client sent.
 const USER_HEADER: &str = "x-rekey-user";
@@ -45,8 +50,10 @@ pub fn router(stopping: watch::Receiver<bool>) -> Router {
         .route("/v1/ws", any(live::websocket))
         .route("/v1/download", get(live::download))
         .route("/rekey.demo.Live/Watch", post(live::watch))
+        .route("/v1/report", get(report::report))
         .route("/demo/ledger", get(balances))
         .fallback(metered)
+        .layer(map_request(remove_nominated))
         .with_state(Shared { ledger, stopping })
 }
 
@@ -74,6 +81,9 @@ struct Receipt {
     /// All that arrived; of `/v1/echo` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Pairs>,
+    /// All that came behind the body; of `/v1/echo` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailers: Option<Pairs>,
 }
 
 impl FromRequestParts<Shared> for Charge {
@@ -96,6 +106,23 @@ impl FromRequestParts<Shared> for Charge {
     }
 }
 
+/// What `Connection` names is for the hop before, but for what the upgrade of the
+/// connection itself needs.
+async fn remove_nominated(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let values = headers.get_all(CONNECTION).iter();
+    let nominated: Vec<_> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+        .filter(|name| name != "upgrade" && name != CONNECTION)
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    request
+}
+
 async fn metered(charge: Charge, request: Request) -> Response {
     receipt(charge, request, |_| None).await
 }
@@ -114,7 +141,7 @@ async fn receipt(
     show: fn(&HeaderMap) -> Option<Pairs>,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(body_bytes) = count(body).await else {
+    let Some(rest) = read_to_end(body).await else {
         return (StatusCode::BAD_REQUEST, "the body ended too early\n").into_response();
     };
     let receipt = Receipt {
@@ -122,8 +149,9 @@ async fn receipt(
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
-        body_bytes,
+        body_bytes: rest.body_bytes,
         headers: show(&parts.headers),
+        trailers: show(&rest.trailers),
     };
     Json(receipt).into_response()
 }
@@ -138,14 +166,25 @@ fn pairs(headers: &HeaderMap) -> Pairs {
         .collect()
 }
 
+/// What comes behind the head of a request.
+#[derive(Default)]
+struct Rest {
+    body_bytes: usize,
+    trailers: HeaderMap,
+}
+
 /// Reads the body to its end without keeping it. None if it broke off.
-async fn count(body: Body) -> Option<usize> {
-    let mut frames = body.into_data_stream();
-    let mut bytes = 0;
-    while let Some(frame) = frames.next().await {
-        bytes += frame.ok()?.len();
+async fn read_to_end(mut body: Body) -> Option<Rest> {
+    let mut rest = Rest::default();
+    while let Some(frame) = body.frame().await {
+        match frame.ok()?.into_data() {
+            Ok(data) => rest.body_bytes += data.len(),
+            Err(frame) => rest
+                .trailers
+                .extend(frame.into_trailers().unwrap_or_default()),
+        }
     }
-    Some(bytes)
+    Some(rest)
 }
 
 #[cfg(test)]
@@ -211,6 +250,14 @@ mod tests {
             send(&api, request("GET", "/demo/ledger", None, "")).await,
             json!({})
         );
+    }
+
+    #[tokio::test]
+    async fn what_connection_nominates_is_removed() {
+        let mut request = request("GET", "/v1/echo", Some("u_1"), "");
+        let nominating = "Upgrade, X-Rekey-User".parse().unwrap();
+        request.headers_mut().insert("connection", nominating);
+        assert_eq!(send(&api(), request).await["user"], ANONYMOUS);
     }
 
     #[tokio::test]

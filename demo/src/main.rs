@@ -8,6 +8,8 @@
 mod api;
 mod ledger;
 mod live;
+mod report;
+mod serve;
 
 use std::{
     io::Write as _,
@@ -18,6 +20,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use serve::Versions;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -35,6 +38,9 @@ struct Args {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
+    /// Speak HTTP/1.1 only, as most APIs do; gRPC is not possible then.
+    #[arg(long)]
+    http1_only: bool,
     /// Written once connections are accepted: {"listen":"http://…"}.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
@@ -59,13 +65,15 @@ async fn main() -> anyhow::Result<()> {
     // Open event streams end when this turns true; without it a graceful
     // shutdown would wait for them for ever.
     let (stop, stopping) = watch::channel(false);
-    let mut told_to_stop = stopping.clone();
-    let server = axum::serve(listener, api::router(stopping)).with_graceful_shutdown(async move {
-        let _ = told_to_stop.wait_for(|stop| *stop).await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    let versions = if args.http1_only {
+        Versions::Http1
+    } else {
+        Versions::All
+    };
+    let router = api::router(stopping.clone());
+    let mut server = tokio::spawn(serve::serve(listener, router, versions, stopping));
     tokio::select! {
-        ended = &mut server => ended??,
+        ended = &mut server => ended?,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

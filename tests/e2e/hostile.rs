@@ -20,6 +20,16 @@ const PUBLIC: [&str; 2] = ["/status", "/docs/"];
 /// A well-formed key with a wrong checksum: refused without a call.
 const FORGED: &str = "sb_live_00000000000000000000000000000000";
 
+/// The codes of what Envoy refuses before the filter.
+const ENVOYS: [&str; 6] = [
+    "bad_request",
+    "not_found",
+    "payload_too_large",
+    "request_timeout",
+    "headers_too_large",
+    "not_implemented",
+];
+
 /// What a request came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
@@ -38,8 +48,9 @@ impl Outcome {
             return Self::Upstream(user.to_owned());
         }
         match body["error"]["code"].as_str() {
+            Some(code) if ENVOYS.contains(&code) => Self::Envoy(answer.status),
             Some(code) => Self::Refused(answer.status, code.to_owned()),
-            None => Self::Envoy(answer.status),
+            None => panic!("an answer without a code: {answer:?}"),
         }
     }
 }

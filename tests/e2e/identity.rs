@@ -169,6 +169,81 @@ fn http2_headers_forge_no_user_either() {
     assert_eq!(received(&answer.body).user, user.user_id);
 }
 
+/// What comes behind a body is read after the headers: it may say nothing about
+/// who asks. gRPC is the way on which trailers reach an API at all.
+#[test]
+fn trailers_name_no_user_and_carry_no_key() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let user = fleet.user();
+    let connection = Http2::connect(fleet.gateways[0].address());
+    for content_type in ["application/grpc", "application/json"] {
+        let request = hyper::Request::builder()
+            .method("POST")
+            .uri(format!("http://gateway{ECHO}"))
+            .header("authorization", format!("Bearer {}", user.api_key))
+            .header("content-type", content_type);
+        let mut trailers = hyper::HeaderMap::new();
+        for (name, value) in [
+            (USER_HEADER, "u_forged"),
+            (USER_HEADER, "u_forged_again"),
+            ("authorization", user.api_key.as_str()),
+            ("x-checksum", "kept"),
+        ] {
+            trailers.append(name, value.parse().unwrap());
+        }
+        let body = Body::WithTrailers("{}".into(), trailers);
+        let answer = connection.exchange(request.body(()).unwrap(), body);
+        assert_eq!(answer.status, 200, "{content_type}: {}", answer.body);
+        is_served_as(&answer.body, Some(&user.user_id), &user.api_key);
+        let kept = received(&answer.body).trailers;
+        match content_type {
+            "application/grpc" => assert_eq!(kept, [("x-checksum".into(), "kept".into())]),
+            // An API of HTTP/1.1 gets none at all.
+            _ => assert_eq!(kept, []),
+        }
+    }
+    fleet.assert_no_trap();
+}
+
+/// The demo API obeys RFC 9110, 7.6.1, as many a hop does: it removes what
+/// `Connection` nominates. A WebSocket's passes Envoy as it came.
+#[test]
+fn nobody_takes_off_their_own_identity() {
+    let Some(fleet) = fleet::start(with_a_public_path()) else {
+        return;
+    };
+    let user = fleet.user();
+    let key = format!("authorization: Bearer {}", user.api_key);
+    let rest = "upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==";
+    for nominating in [
+        "connection: Upgrade, x-rekey-user",
+        "connection: x-rekey-user, upgrade",
+        "connection: Upgrade,X-REKEY-USER ,keep-alive",
+        "connection: Upgrade\r\nconnection: x-rekey-user",
+        "connection: Upgrade, x-request-id",
+        "connection: upgrade, authorization",
+    ] {
+        for path in ["/v1/ws", "/v1/scrape", ECHO] {
+            let lines = format!("{key}\r\n{nominating}\r\n{rest}");
+            let answer = get(&fleet, path, &lines);
+            let outcome = (answer.status, answer.code());
+            let expected = (400, "invalid_connection_header".to_owned());
+            assert_eq!(outcome, expected, "{path} {nominating}");
+        }
+    }
+    // What clients send.
+    for usual in ["connection: Upgrade", "connection: keep-alive, Upgrade"] {
+        let answer = get(&fleet, "/v1/ws", &format!("{key}\r\n{usual}\r\n{rest}"));
+        assert_eq!(answer.status, 101, "{usual}");
+    }
+    let ledger = fleet.upstream.ledger().unwrap();
+    assert_eq!(Vec::from_iter(ledger.keys()), [&user.user_id]);
+    fleet.assert_no_trap();
+}
+
 #[test]
 fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
     let Some(fleet) = fleet::start(FleetOptions::default()) else {

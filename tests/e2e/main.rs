@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod clients;
 mod concurrency;
 mod configuration;
 mod contract;

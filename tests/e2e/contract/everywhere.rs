@@ -3,6 +3,7 @@
 
 use xtask::testbed::FleetOptions;
 
+use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, connections_by_worker, eventually};
 use crate::support::raw_http::RawConnection;
@@ -16,7 +17,7 @@ const AT_A_TIME: usize = 16;
 fn every_worker_refuses_the_old_key_at_once() {
     let four_workers = FleetOptions {
         concurrency: 4,
-        ..FleetOptions::default()
+        ..options()
     };
     let Some(fleet) = fleet::start(four_workers) else {
         return;
@@ -67,7 +68,7 @@ fn every_worker_refuses_the_old_key_at_once() {
 fn every_gateway_refuses_the_old_key_at_once() {
     let two_gateways = FleetOptions {
         gateways: 2,
-        ..FleetOptions::default()
+        ..options()
     };
     let Some(fleet) = fleet::start(two_gateways) else {
         return;
@@ -97,7 +98,7 @@ fn every_gateway_refuses_the_old_key_at_once() {
 fn a_key_revoked_by_the_operator_is_refused_everywhere() {
     let two_gateways = FleetOptions {
         gateways: 2,
-        ..FleetOptions::default()
+        ..options()
     };
     let Some(fleet) = fleet::start(two_gateways) else {
         return;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use xtask::testbed::{FleetOptions, until};
 
+use super::options;
 use crate::support::client::{Answer, REGENERATE, bearer};
 use crate::support::{fleet, store_view};
 
@@ -14,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(3);
 fn of_three_seconds() -> FleetOptions {
     FleetOptions {
         rotation_interval: "3s".to_owned(),
-        ..FleetOptions::default()
+        ..options()
     }
 }
 
@@ -74,7 +75,7 @@ fn retry_after_falls_with_time_and_then_a_rotation_works_again() {
 
 #[test]
 fn the_hour_is_each_users_own() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();
@@ -85,7 +86,7 @@ fn the_hour_is_each_users_own() {
 
 #[test]
 fn failures_do_not_count_against_the_hour() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let (user, client) = (fleet.user(), fleet.client());

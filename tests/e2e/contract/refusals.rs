@@ -1,8 +1,7 @@
 //! The other answers of the endpoint, and the order of its checks: method,
 //! Idempotency-Key, key, hour.
 
-use xtask::testbed::FleetOptions;
-
+use super::options;
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
 use crate::support::fleet;
 
@@ -34,7 +33,7 @@ fn is_refusal(answer: &Answer, status: u16, code: &str) {
 
 #[test]
 fn another_method_is_405_whatever_else_is_wrong() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let (user, client) = (fleet.user(), fleet.client());
@@ -53,7 +52,7 @@ fn another_method_is_405_whatever_else_is_wrong() {
 
 #[test]
 fn an_idempotency_key_is_22_to_255_visible_characters() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();
@@ -89,7 +88,7 @@ fn an_idempotency_key_is_22_to_255_visible_characters() {
 
 #[test]
 fn a_401_says_which_and_challenges() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();
@@ -139,7 +138,7 @@ fn a_401_says_which_and_challenges() {
 
 #[test]
 fn only_the_true_old_key_is_called_revoked() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();
@@ -160,7 +159,7 @@ fn only_the_true_old_key_is_called_revoked() {
 
 #[test]
 fn the_checks_come_in_the_documented_order() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();

@@ -5,9 +5,9 @@ use std::process::Command;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::options;
 use crate::support::client::{REGENERATE, SCRAPE};
 use crate::support::{fleet, store_view};
-use xtask::testbed::FleetOptions;
 
 /// How far the clocks of one machine's processes may seem apart: the time is
 /// in whole seconds.
@@ -15,7 +15,7 @@ const CLOCK_SLACK_SECONDS: i64 = 5;
 
 #[test]
 fn the_documented_curl_gives_the_documented_answer() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     if !curl_is_there() {
@@ -45,7 +45,7 @@ fn the_documented_curl_gives_the_documented_answer() {
 
 #[test]
 fn a_rotation_leaves_one_active_key_in_the_list_of_users() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let user = fleet.user();
@@ -70,7 +70,7 @@ fn a_rotation_leaves_one_active_key_in_the_list_of_users() {
 
 #[test]
 fn the_audit_log_says_who_rotated() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let user = fleet.user();

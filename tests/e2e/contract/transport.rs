@@ -3,8 +3,8 @@
 
 use hyper::Request;
 use hyper::body::Bytes;
-use xtask::testbed::FleetOptions;
 
+use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, TestFleet};
 use crate::support::http2::{Body, Http2};
@@ -24,7 +24,7 @@ fn connect(fleet: &TestFleet) -> RawConnection {
 
 #[test]
 fn a_body_of_any_kind_is_ignored() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let large = vec![0; 100_000];
@@ -53,7 +53,7 @@ fn a_body_of_any_kind_is_ignored() {
 
 #[test]
 fn a_query_string_is_ignored() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let client = fleet.client();
@@ -74,7 +74,7 @@ fn a_query_string_is_ignored() {
 
 #[test]
 fn a_connection_serves_on_behind_every_answer() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let key = fleet.user().api_key;
@@ -96,7 +96,7 @@ fn a_connection_serves_on_behind_every_answer() {
 
 #[test]
 fn two_requests_in_one_write_are_answered_in_their_order() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let key = fleet.user().api_key;
@@ -109,7 +109,7 @@ fn two_requests_in_one_write_are_answered_in_their_order() {
 
 #[test]
 fn http2_gives_the_same_answers_on_one_connection() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+    let Some(fleet) = fleet::start(options()) else {
         return;
     };
     let gateway = &fleet.gateways[0];

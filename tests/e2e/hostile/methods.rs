@@ -61,16 +61,6 @@ fn what_is_no_request_is_envoys_to_refuse() {
         (format!("get {REGENERATE} {host}"), 400),
         (format!("PO/ST {REGENERATE} {host}"), 400),
         (format!("POST {REGENERATE} HTTP/1.1"), 400),
-        (format!("POST {REGENERATE} HTTP/1.0"), 426),
-        (
-            format!("POST {REGENERATE} HTTP/1.0\r\nHost: edge.example"),
-            426,
-        ),
-        (
-            format!("POST {REGENERATE} HTTP/3.7\r\nHost: edge.example"),
-            426,
-        ),
-        (format!("POST {REGENERATE}"), 426),
         (
             format!("POST {REGENERATE} {host}\r\nContent-Length: 1\r\nContent-Length: 2"),
             400,

@@ -42,16 +42,13 @@ pub type Broken = ureq::Error;
 impl Client {
     /// A client of the gateway at this URL (`http://address:port`).
     pub fn new(url: &str) -> Self {
-        let agent = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .proxy(None)
-            .build()
-            .new_agent();
-        let url = url.to_owned();
+        let (agent, url) = (agent(PATIENCE), url.to_owned());
+        Self { agent, url }
+    }
+
+    /// The same client, which waits for so long for an answer.
+    pub fn patient(&self, patience: Duration) -> Self {
+        let (agent, url) = (agent(patience), self.url.clone());
         Self { agent, url }
     }
 
@@ -115,6 +112,18 @@ impl Client {
             body,
         })
     }
+}
+
+fn agent(patience: Duration) -> Agent {
+    Agent::config_builder()
+        .timeout_global(Some(patience))
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .max_idle_connections(0)
+        .proxy(None)
+        .build()
+        .new_agent()
 }
 
 /// The header that shows a key.

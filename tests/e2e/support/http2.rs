@@ -25,12 +25,15 @@ pub enum Body {
     Whole(Bytes),
     /// This, and no end: the stream stays open until the peer ends it.
     Unfinished(Bytes),
+    /// This, and these headers behind it, which end the stream.
+    WithTrailers(Bytes, HeaderMap),
 }
 
 /// One connection.
 pub struct Http2 {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
+    patience: Duration,
 }
 
 /// An answer that was received to the end of its stream.
@@ -68,7 +71,17 @@ impl Http2 {
             tokio::spawn(connection);
             sender
         });
-        Self { runtime, sender }
+        Self {
+            runtime,
+            sender,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same connection, on which an answer may take so long.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Sends a request and waits for its answer.
@@ -99,11 +112,14 @@ impl Http2 {
         self.runtime.block_on(async {
             let sent: Vec<_> = requests
                 .into_iter()
-                .map(|(request, body)| tokio::spawn(exchange(self.sender.clone(), request, body)))
+                .map(|(request, body)| {
+                    let exchange = exchange(self.sender.clone(), request, body);
+                    tokio::spawn(timeout(self.patience, exchange))
+                })
                 .collect();
             let mut answers = Vec::new();
             for answer in sent {
-                answers.push(answer.await.expect("an answer"));
+                answers.push(answer.await.expect("an answer").expect("an answer in time"));
             }
             answers
         })
@@ -144,14 +160,19 @@ async fn send(
 ) -> (ResponseFuture, SendStream<Bytes>) {
     let mut sender = sender.ready().await.expect("the connection lives");
     let ends = matches!(body, Body::None);
-    let unfinished = matches!(body, Body::Unfinished(_));
     let (answer, mut stream) = sender
         .send_request(request, ends)
         .expect("the request is sent");
-    if let Body::Whole(bytes) | Body::Unfinished(bytes) = body {
-        // An error here: the peer has ended the stream already, and its answer
-        // is still to be read.
-        let _ = stream.send_data(bytes, !unfinished);
+    // An error here: the peer has ended the stream already, and its answer is
+    // still to be read.
+    match body {
+        Body::None => {}
+        Body::Whole(bytes) => drop(stream.send_data(bytes, true)),
+        Body::Unfinished(bytes) => drop(stream.send_data(bytes, false)),
+        Body::WithTrailers(bytes, trailers) => {
+            let _ = stream.send_data(bytes, false);
+            let _ = stream.send_trailers(trailers);
+        }
     }
     (answer, stream)
 }
@@ -159,9 +180,7 @@ async fn send(
 async fn exchange(sender: SendRequest<Bytes>, request: Request<()>, body: Body) -> Http2Answer {
     let unfinished = matches!(body, Body::Unfinished(_));
     let (answer, stream) = send(sender, request, body).await;
-    timeout(PATIENCE, receive(answer, stream, unfinished))
-        .await
-        .expect("an answer in time")
+    receive(answer, stream, unfinished).await
 }
 
 async fn receive(

@@ -18,6 +18,8 @@ pub const STORE_CLUSTER: &str = "rekey_store";
 pub const FEED_CLUSTER: &str = "rekey_store_feed";
 /// The cluster of the API behind the gateway.
 pub const API_CLUSTER: &str = "api";
+/// The cluster of the same API for gRPC calls, where a file has one of its own.
+pub const GRPC_CLUSTER: &str = "api_grpc";
 
 const FILTER_FILE: &str = "rekey.wasm";
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -255,10 +257,11 @@ mod tests {
         config.set_cluster(STORE_CLUSTER, address(3)).unwrap();
         config.set_cluster(API_CLUSTER, address(4)).unwrap();
         config.set_cluster(FEED_CLUSTER, address(5)).unwrap();
+        config.set_cluster(GRPC_CLUSTER, address(6)).unwrap();
         config.set_filter(Path::new("/there/rekey.wasm")).unwrap();
         config.set_access_log(Path::new("/there/access.log"));
         let text = config.root.to_string();
-        for port in 1..=5 {
+        for port in 1..=6 {
             let expected = json!({ "address": "127.0.0.1", "port_value": port }).to_string();
             assert_eq!(text.matches(&expected).count(), 1, "{expected}");
         }

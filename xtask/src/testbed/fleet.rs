@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{
-    Edit, Gateway, GatewayOptions, Process, RunDir, Secrets, Store, StoreBinary, StoreOptions,
-    Upstream,
+    Edit, Gateway, GatewayOptions, HttpVersions, Process, RunDir, Secrets, Store, StoreBinary,
+    StoreOptions, Upstream,
 };
 
 /// How a fleet is started. The defaults suit most tests.
@@ -36,6 +36,8 @@ pub struct FleetOptions {
     pub store_env: Vec<(String, String)>,
     /// See [`StoreOptions::args`].
     pub store_args: Vec<String>,
+    /// What the upstream speaks.
+    pub upstream: HttpVersions,
     /// Shared by all parts; new ones if none.
     pub secrets: Option<Secrets>,
     /// Where logs and database are kept; a temporary folder if none.
@@ -57,6 +59,7 @@ impl Default for FleetOptions {
             store_binary: StoreBinary::Release,
             store_env: Vec::new(),
             store_args: Vec::new(),
+            upstream: HttpVersions::default(),
             secrets: None,
             folder: None,
         }
@@ -104,7 +107,7 @@ impl Fleet {
         let mut fleet = Self {
             gateways: Vec::new(),
             store: Store::start(run_dir.path(), store)?,
-            upstream: Upstream::start(run_dir.path())?,
+            upstream: Upstream::start(run_dir.path(), options.upstream)?,
             secrets,
             run_dir,
         };

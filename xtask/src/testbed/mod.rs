@@ -44,7 +44,7 @@ pub use process::{ExitWatch, Process};
 pub use run_dir::RunDir;
 pub use secrets::Secrets;
 pub use store::{Account, Store, StoreBinary, StoreOptions};
-pub use upstream::{Received, Upstream};
+pub use upstream::{HttpVersions, Received, Upstream};
 pub use wait::until;
 
 pub use nix::sys::signal::Signal;

@@ -22,6 +22,17 @@ pub struct Upstream {
     pub process: Process,
     folder: PathBuf,
     port: Port,
+    versions: HttpVersions,
+}
+
+/// What the upstream speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1.1 only, as most APIs do.
+    Http1,
+    /// HTTP/2 too, and so gRPC.
+    #[default]
+    All,
 }
 
 /// Its answer to a metered request: what reached it through the gateway.
@@ -43,6 +54,9 @@ pub struct Received {
     /// All its headers in the order of arrival; of `/v1/echo` only.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// What came behind its body; of `/v1/echo` only.
+    #[serde(default)]
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Upstream {
@@ -52,14 +66,15 @@ impl Upstream {
     /// # Errors
     /// It cannot be built, or does not become ready: then with the end of its
     /// log.
-    pub fn start(run_dir: &Path) -> anyhow::Result<Self> {
+    pub fn start(run_dir: &Path, versions: HttpVersions) -> anyhow::Result<Self> {
         let folder = run_dir.join("upstream");
         fs::create_dir_all(&folder)?;
         let port = Port::free()?;
         Ok(Self {
-            process: spawn(&folder, &port)?,
+            process: spawn(&folder, &port, versions)?,
             folder,
             port,
+            versions,
         })
     }
 
@@ -69,7 +84,7 @@ impl Upstream {
     /// As [`start`](Self::start).
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.terminate()?;
-        self.process = spawn(&self.folder, &self.port)?;
+        self.process = spawn(&self.folder, &self.port, self.versions)?;
         Ok(())
     }
 
@@ -92,7 +107,7 @@ impl Upstream {
     }
 }
 
-fn spawn(folder: &Path, port: &Port) -> anyhow::Result<Process> {
+fn spawn(folder: &Path, port: &Port, versions: HttpVersions) -> anyhow::Result<Process> {
     let ready = folder.join("ready.json");
     let _ = fs::remove_file(&ready);
     let mut command = Command::new(Artifacts::obtain()?.built.demo);
@@ -105,6 +120,9 @@ fn spawn(folder: &Path, port: &Port) -> anyhow::Result<Process> {
         command.env_remove(variable);
     }
     command.args(["--listen", &port.address().to_string()]);
+    if versions == HttpVersions::Http1 {
+        command.arg("--http1-only");
+    }
     command.arg("--ready-file").arg(&ready);
     let process = Process::spawn("the upstream", command, &folder.join("upstream.log"))?;
     process.wait_until_ready(READY_LIMIT, || ready.exists())?;

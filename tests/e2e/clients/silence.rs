@@ -1,0 +1,149 @@
+//! Silence is no fault: a slow report arrives, and quiet streams live. Only the
+//! endpoint has a bound of its own.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hyper::Request;
+use serde_json::{Value, json};
+use xtask::testbed::FleetOptions;
+
+use crate::support::client::{SCRAPE, bearer, raw_request};
+use crate::support::fleet::{self, stat};
+use crate::support::http1::Head;
+use crate::support::http2::{Body, Http2};
+use crate::support::raw_http::RawConnection;
+use crate::support::tcp_proxy::{Silence, TcpProxy};
+
+/// Longer than what used to end every request, 45 s.
+const LONG: Duration = Duration::from_secs(48);
+
+/// Opens a stream that says nothing for a minute behind its beginning. Returns
+/// what came of it within [`LONG`].
+fn stays_silent(mut stream: TcpStream, request: &str) -> Result<(), String> {
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return Err("it was closed".to_owned()),
+            Ok(read) => bytes.extend(&piece[..read]),
+            // The silence that was waited for.
+            Err(_) => break,
+        }
+    }
+    let (head, _) = Head::of_answer(&bytes).ok_or("no head")?;
+    match head.status {
+        101 | 200 => Ok(()),
+        status => Err(format!("{status}")),
+    }
+}
+
+#[test]
+fn what_is_silent_for_longer_than_45_seconds_lives() {
+    let Some(fleet) = fleet::start(FleetOptions::default()) else {
+        return;
+    };
+    let address = fleet.gateways[0].address();
+    let key = &fleet.user().api_key;
+    let report = format!("/v1/report?bytes=5&after={}", LONG.as_millis());
+    let connect = || TcpStream::connect(address).unwrap();
+    let events = raw_request("GET", "/v1/events?every=60000", key);
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let websocket = raw_request("GET", "/v1/ws?every=60000", key);
+    let websocket = websocket.trim_end().to_owned() + "\r\n" + upgrade;
+    thread::scope(|scope| {
+        let events = scope.spawn(|| stays_silent(connect(), &events));
+        let websocket = scope.spawn(|| stays_silent(connect(), &websocket));
+        let over_http2 = scope.spawn(|| {
+            let uri = format!("http://gateway{report}");
+            let mut request = Request::builder().uri(uri);
+            for (name, value) in bearer(key) {
+                request = request.header(name, value);
+            }
+            let body = Body::None;
+            let patience = LONG + Duration::from_secs(20);
+            Http2::connect(address)
+                .patient(patience)
+                .exchange(request.body(()).unwrap(), body)
+        });
+        let answer = fleet.client().patient(LONG * 2).get(&report, key);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "....."));
+        let answer = over_http2.join().unwrap();
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, "....."));
+        assert_eq!(events.join().unwrap(), Ok(()), "events");
+        assert_eq!(websocket.join().unwrap(), Ok(()), "a WebSocket");
+    });
+    fleet.assert_no_trap();
+}
+
+/// The bound of the route of that name becomes this.
+fn bound(config: &mut Value, route: &str, idle_timeout: &str) {
+    let path = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/\
+                route_config/virtual_hosts/0/routes";
+    let routes = config.pointer_mut(path).and_then(Value::as_array_mut);
+    let found = routes
+        .unwrap()
+        .iter_mut()
+        .find(|found| found["name"] == route);
+    found.unwrap()["route"]["idle_timeout"] = json!(idle_timeout);
+}
+
+/// Requests that wait for the key store are under the bound of their own route.
+#[test]
+fn the_bound_of_the_endpoint_is_its_own() {
+    let options = FleetOptions {
+        edit: Some(Arc::new(|config| {
+            bound(config, "regenerate", "0.5s");
+            Ok(())
+        })),
+        plugin: json!({ "store": { "resolve_timeout_ms": 2000 } }),
+        ..FleetOptions::default()
+    };
+    let none = FleetOptions {
+        gateways: 0,
+        ..options.clone()
+    };
+    let Some(mut fleet) = fleet::start(none) else {
+        return;
+    };
+    let proxy = TcpProxy::start(fleet.store.address());
+    let mut gateway = fleet.gateway_options(&options);
+    gateway.store = proxy.address();
+    fleet.add_gateway(gateway).unwrap();
+    let key = fleet.user().api_key;
+    proxy.fall_silent(Silence::Both);
+    let waiting = fleet.client().regenerate(&key);
+    assert_eq!(waiting.outcome(), (504, "gateway_timeout".to_owned()));
+    let other = fleet.client().get(SCRAPE, &key);
+    assert_eq!(other.outcome(), (503, "key_store_unavailable".to_owned()));
+    let ended = "http.edge.downstream_rq_idle_timeout";
+    assert_eq!(stat(&fleet.gateways[0], ended), 1);
+    proxy.fall_silent(Silence::None);
+    fleet.assert_no_trap();
+}
+
+/// A connection without a request is not kept for ever.
+#[test]
+fn a_head_that_does_not_end_is_not_waited_for() {
+    let options = FleetOptions {
+        edit: Some(Arc::new(|config| {
+            let path = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+            config.pointer_mut(path).unwrap()["request_headers_timeout"] = json!("0.3s");
+            Ok(())
+        })),
+        ..FleetOptions::default()
+    };
+    let Some(fleet) = fleet::start(options) else {
+        return;
+    };
+    let mut connection = RawConnection::open(fleet.gateways[0].address());
+    let answer = connection.exchange("GET / HTTP/1.1\r\nhost: gateway\r\n");
+    assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
+    assert!(connection.is_closed_by_peer());
+}

@@ -1,0 +1,97 @@
+//! An API of few words behind the gateway: raw HTTP/1.1 that shows the head which
+//! reached it byte for byte, or misbehaves as its path says.
+//!
+//! | path | what it does |
+//! | --- | --- |
+//! | `/garbage…` | answers with what is no HTTP |
+//! | `/hang-up…` | closes the connection without a word |
+//! | `/silent…` | says nothing, and leaves the connection open |
+//! | anything else | 200; the body is the head of the request, as it came |
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::http1::{Head, Message};
+
+/// The API; it goes, with all its connections, when dropped.
+pub struct RawApi {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// How long a connection may be silent before it is closed.
+    keep_alive: Duration,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl RawApi {
+    /// Listens on a free port. It closes connections that are silent for so long.
+    pub fn start(keep_alive: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            keep_alive,
+            connections: Mutex::default(),
+        });
+        // Ends with the process: nothing wakes it.
+        let accepting = Arc::downgrade(&shared);
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let Some(shared) = accepting.upgrade() else {
+                    return;
+                };
+                let other = stream.try_clone().unwrap();
+                shared.connections.lock().unwrap().push(other);
+                let keep_alive = shared.keep_alive;
+                thread::spawn(move || serve(&stream, keep_alive));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it has had.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.lock().unwrap().len()
+    }
+}
+
+impl Drop for RawApi {
+    fn drop(&mut self) {
+        for connection in self.shared.connections.lock().unwrap().iter() {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn serve(mut stream: &TcpStream, keep_alive: Duration) {
+    stream.set_read_timeout(Some(keep_alive)).unwrap();
+    let mut unread = Vec::new();
+    while let Some(request) = Message::read(stream, &mut unread, Head::of_request) {
+        let path = request.head.path.as_str();
+        let sent = if path.starts_with("/garbage") {
+            stream.write_all(b"what?\r\n\r\n")
+        } else if path.starts_with("/hang-up") {
+            break;
+        } else if path.starts_with("/silent") {
+            let _ = stream.read(&mut [0]);
+            break;
+        } else {
+            let head = &request.bytes[..request.body_at];
+            let begin = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", head.len());
+            stream.write_all(&[begin.as_bytes(), head].concat())
+        };
+        if sent.is_err() {
+            break;
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
