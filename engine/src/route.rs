@@ -259,6 +259,8 @@ mod tests {
             "/%2fv1/user/api-key/regenerate",
             // What is resolved away may hold an escaped slash that stays one.
             "/v1/x%2fy/../user/api-key/regenerate",
+            "/v1/x%2fy/../user/api%2dkey/regenerate",
+            "/v1/x%2fy\\..\\user/api-key/regenerate",
         ] {
             assert_eq!(classify(path.as_bytes(), &[]), Route::Regenerate, "{path}");
         }
@@ -290,7 +292,7 @@ mod tests {
             "/x/v1/user/api-key/regenerate",
             "/x//v1/user/api-key/regenerate",
             "v1/user/api-key/regenerate",
-            "%2fv1/user/api-key/regenerate%2f",
+            "v1/user/api%2dkey/regenerate",
             "",
             "*",
         ] {
