@@ -12,6 +12,7 @@ use crate::acquaintances::Acquaintances;
 use crate::budget::{Budget, Kind};
 use crate::claims::Nonce;
 use crate::config::{ChecksumPolicy, Config};
+use crate::connection;
 use crate::control::Cell;
 use crate::credentials;
 use crate::endpoint;
@@ -105,6 +106,9 @@ impl Engine {
         head: &dyn RequestHead,
         env: &mut Env<'_>,
     ) {
+        if let Err(refusal) = connection::check(head) {
+            return self.out.refuse(request, refusal);
+        }
         let asked = match route::classify(&head.path(), &self.config.public_paths) {
             Route::Public => return self.out.go_on(request, None),
             Route::Protected => None,

@@ -59,7 +59,7 @@ pub enum SharedDataError {
 /// and only where it is needed, since each costs a call to the host.
 /// Values are bytes: a client may send anything.
 pub trait RequestHead {
-    /// `:path` as the gateway normalised it, with its query.
+    /// `:path` as the client sent it, with its query.
     fn path(&self) -> Vec<u8>;
     /// `:method`.
     fn method(&self) -> Vec<u8>;

@@ -10,7 +10,7 @@
 //! getters. After each event the adapter polls until there is nothing left.
 //!
 //! The files, in the order of a request: [`config`] (what the operator said),
-//! `route` (which rule a path falls under), `endpoint` and `credentials` (what
+//! `connection` (what may not go on), `route` (which rule a path falls under), `endpoint` and `credentials` (what
 //! the client brought), [`control`] (what may be trusted, and until when),
 //! [`slots`] (the keys that are known), [`lookups`] (who waits for the store),
 //! `store_call` (what the store's answer means), `rotation` (one replacement of
@@ -29,6 +29,7 @@ mod budget;
 mod claims;
 mod codec;
 pub mod config;
+mod connection;
 pub mod control;
 pub mod course;
 mod credentials;

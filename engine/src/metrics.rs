@@ -47,6 +47,8 @@ metrics! {
     MethodNotAllowed = "rekey.requests.outcome.method_not_allowed",
     /// Refused: unusable Idempotency-Key.
     InvalidIdempotencyKey = "rekey.requests.outcome.invalid_idempotency_key",
+    /// Refused: `Connection` names a header that is not its connection's.
+    InvalidConnectionHeader = "rekey.requests.outcome.invalid_connection_header",
     /// Refused: rotated less than an interval ago.
     RateLimited = "rekey.requests.outcome.rate_limited",
     /// Refused: the store could not be asked.
@@ -152,6 +154,7 @@ impl From<Refusal> for Counter {
             Refusal::ApiKeyRevoked => Self::ApiKeyRevoked,
             Refusal::MethodNotAllowed => Self::MethodNotAllowed,
             Refusal::InvalidIdempotencyKey => Self::InvalidIdempotencyKey,
+            Refusal::InvalidConnectionHeader => Self::InvalidConnectionHeader,
             Refusal::RateLimited { .. } => Self::RateLimited,
             Refusal::KeyStoreUnavailable => Self::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed => Self::RotationUnconfirmed,

@@ -14,6 +14,8 @@ pub enum Refusal {
     MethodNotAllowed,
     /// The client's `Idempotency-Key` cannot be used.
     InvalidIdempotencyKey,
+    /// The client's `Connection` would take another header off on the way.
+    InvalidConnectionHeader,
     /// The user rotated less than an interval ago.
     RateLimited {
         /// Whole seconds until it is allowed, at least 1.
@@ -31,7 +33,7 @@ impl Refusal {
         match self {
             Self::MissingApiKey | Self::InvalidApiKey | Self::ApiKeyRevoked => 401,
             Self::MethodNotAllowed => 405,
-            Self::InvalidIdempotencyKey => 400,
+            Self::InvalidIdempotencyKey | Self::InvalidConnectionHeader => 400,
             Self::RateLimited { .. } => 429,
             Self::KeyStoreUnavailable | Self::RotationUnconfirmed => 503,
         }
@@ -45,6 +47,7 @@ impl Refusal {
             Self::ApiKeyRevoked => "api_key_revoked",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidIdempotencyKey => "invalid_idempotency_key",
+            Self::InvalidConnectionHeader => "invalid_connection_header",
             Self::RateLimited { .. } => "rate_limited",
             Self::KeyStoreUnavailable => "key_store_unavailable",
             Self::RotationUnconfirmed => "rotation_unconfirmed",
@@ -65,6 +68,10 @@ impl Refusal {
             Self::InvalidIdempotencyKey => {
                 "The Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can \
                  guess. A new random UUID serves."
+            }
+            Self::InvalidConnectionHeader => {
+                "The Connection header may name only Upgrade, Keep-Alive, Close, TE and \
+                 HTTP2-Settings. Send other headers without naming them there."
             }
             // The spec's own words.
             Self::RateLimited { .. } => {
@@ -88,6 +95,7 @@ impl Refusal {
             Self::ApiKeyRevoked => "rekey_api_key_revoked",
             Self::MethodNotAllowed => "rekey_method_not_allowed",
             Self::InvalidIdempotencyKey => "rekey_invalid_idempotency_key",
+            Self::InvalidConnectionHeader => "rekey_invalid_connection_header",
             Self::RateLimited { .. } => "rekey_rate_limited",
             Self::KeyStoreUnavailable => "rekey_key_store_unavailable",
             Self::RotationUnconfirmed => "rekey_rotation_unconfirmed",

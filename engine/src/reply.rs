@@ -131,7 +131,9 @@ fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
         Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
         Refusal::RateLimited { retry_after } => Some(("retry-after", retry_after.to_string())),
         Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
-        Refusal::InvalidIdempotencyKey | Refusal::RotationUnconfirmed => None,
+        Refusal::InvalidIdempotencyKey
+        | Refusal::InvalidConnectionHeader
+        | Refusal::RotationUnconfirmed => None,
     }
 }
 
@@ -174,6 +176,7 @@ mod tests {
             Refusal::ApiKeyRevoked,
             Refusal::MethodNotAllowed,
             Refusal::InvalidIdempotencyKey,
+            Refusal::InvalidConnectionHeader,
             Refusal::RateLimited { retry_after: 1 },
             Refusal::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed,

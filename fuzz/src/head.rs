@@ -19,12 +19,15 @@ pub const CONFIGS: [&str; 2] = [
     r#"{"store":{"cluster":"store"},"checksum":"off"}"#,
 ];
 /// The headers that are asked for.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "authorization",
     "idempotency-key",
     "content-type",
     "x-request-id",
+    "connection",
 ];
+/// All that `Connection` may name.
+const NAMEABLE: [&str; 5] = ["upgrade", "keep-alive", "close", "te", "http2-settings"];
 /// What may be done for one request.
 const MOST_EFFECTS: usize = 12;
 
@@ -88,6 +91,7 @@ fn decided(json: &str, head: &Head) {
     engine.on_request_headers(request, head, &mut memory.env());
     let route = classify(&head.path, &public_paths);
     let is_ours = head.bears(&issued(1));
+    let is_stripped = head.names_another();
     let (mut effects, mut ends) = (0, 0);
     while let Some(effect) = engine.poll_effect() {
         effects += 1;
@@ -95,6 +99,7 @@ fn decided(json: &str, head: &Head) {
             Effect::Continue { request: of, user } => {
                 ends += 1;
                 assert!(of == request && route != Route::Regenerate);
+                assert!(!is_stripped, "the next hop takes the user's id off");
                 match user {
                     Some(user) => assert!(is_ours && user.as_str() == "u_1", "without a key"),
                     None => assert_eq!(route, Route::Public),
@@ -102,13 +107,13 @@ fn decided(json: &str, head: &Head) {
             }
             Effect::Reply { request: of, reply } => {
                 ends += 1;
-                assert!(of == request && route != Route::Public);
+                assert!(of == request && (is_stripped || route != Route::Public));
                 // The store has not been asked, so nobody was given a key.
                 assert!(reply.status != 200, "a key out of nothing");
                 check_reply(&reply);
                 let refused = [401, 405, 400].contains(&reply.status);
                 assert!(refused, "{} without a call", reply.status);
-                assert!(route == Route::Regenerate || !is_ours);
+                assert!(is_stripped || route == Route::Regenerate || !is_ours);
             }
             // Calls are the root's.
             Effect::Call { .. } => panic!("a call in the name of a request"),
@@ -121,6 +126,15 @@ fn decided(json: &str, head: &Head) {
 }
 
 impl Head {
+    /// Whether `Connection` names what is not the connection's own.
+    fn names_another(&self) -> bool {
+        let value = self.headers.get("connection").map(Vec::as_slice);
+        let text = String::from_utf8_lossy(value.unwrap_or_default()).to_ascii_lowercase();
+        let blank = [' ', '\t', '\n', '\r', '\u{c}'];
+        let mut names = text.split(',').map(|name| name.trim_matches(blank));
+        names.any(|name| !name.is_empty() && !NAMEABLE.contains(&name))
+    }
+
     /// Whether the value of `Authorization` is this key's, as the contract has
     /// it (DESIGN section 3).
     fn bears(&self, key: &ApiKey) -> bool {
@@ -211,7 +225,10 @@ pub fn check_reply(reply: &Reply) -> Option<Digest> {
     let code = body["error"]["code"].as_str();
     let expected: &[Option<&str>] = match reply.status {
         200 => &[None],
-        400 => &[Some("invalid_idempotency_key")],
+        400 => &[
+            Some("invalid_idempotency_key"),
+            Some("invalid_connection_header"),
+        ],
         401 => &[
             Some("missing_api_key"),
             Some("invalid_api_key"),

@@ -35,6 +35,21 @@ fn a_public_path_needs_no_key_and_bears_no_user() {
 }
 
 #[test]
+fn nothing_goes_on_that_the_next_hop_takes_another_header_off() {
+    let mut worker = Worker::new();
+    for path in ["/status", "/v1/scrape", REGENERATE] {
+        let connection = ("connection", "Upgrade, x-rekey-user".to_owned());
+        let request = worker.request("GET", path, vec![bearer(&key(1)), connection]);
+        let refused = (400, "invalid_connection_header".to_owned());
+        assert_eq!(worker.refused(request), refused, "{path}");
+    }
+    assert!(worker.calls.is_empty());
+    let upgrade = ("connection", "keep-alive, Upgrade".to_owned());
+    let request = worker.request("GET", "/status", vec![upgrade]);
+    assert_eq!(worker.ends[&request], End::Upstream(None));
+}
+
+#[test]
 fn a_bad_key_is_refused_without_a_call() {
     let mut worker = Worker::new();
     let request = worker.get("sb_live_nonsense");
