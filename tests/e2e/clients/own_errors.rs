@@ -39,6 +39,7 @@ fn requests_that_cannot_be_read() {
     let Some(fleet) = fleet::start(FleetOptions::default()) else {
         return;
     };
+    let key = fleet.user().api_key;
     let host = "HTTP/1.1\r\nHost: edge.example";
     let long = "x".repeat(100_000);
     for (request, status, code) in [
@@ -57,7 +58,11 @@ fn requests_that_cannot_be_read() {
             501,
             "not_implemented",
         ),
-        (format!("CONNECT edge.example:443 {host}"), 404, "not_found"),
+        (
+            format!("CONNECT edge.example:443 {host}\r\nAuthorization: Bearer {key}"),
+            404,
+            "not_found",
+        ),
         (format!("OPTIONS * {host}"), 404, "not_found"),
         (
             format!("GET / {host}\r\nlong: {long}"),
