@@ -120,6 +120,10 @@ impl Engine {
             &self.config.secrets,
         ) {
             Ok(key) => key,
+            Err(Refusal::MissingApiKey(presented)) => {
+                let presented = presented.or_elsewhere(head);
+                return self.out.refuse(request, Refusal::MissingApiKey(presented));
+            }
             Err(refusal) => return self.out.refuse(request, refusal),
         };
         // A gRPC call is a POST of another kind: the gateway turns our answers to

@@ -147,11 +147,11 @@ pub fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
 impl From<Refusal> for Counter {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::MissingApiKey => Self::MissingApiKey,
+            Refusal::MissingApiKey(_) => Self::MissingApiKey,
             Refusal::InvalidApiKey => Self::InvalidApiKey,
             Refusal::ApiKeyRevoked => Self::ApiKeyRevoked,
             Refusal::MethodNotAllowed => Self::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey => Self::InvalidIdempotencyKey,
+            Refusal::InvalidIdempotencyKey(_) => Self::InvalidIdempotencyKey,
             Refusal::RateLimited { .. } => Self::RateLimited,
             Refusal::KeyStoreUnavailable => Self::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed => Self::RotationUnconfirmed,

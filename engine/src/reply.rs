@@ -1,5 +1,7 @@
 //! The answers that the gateway gives itself, to the byte.
 
+use std::borrow::Cow;
+
 use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -48,7 +50,7 @@ struct Failure {
 #[derive(Serialize)]
 struct FailureDetail {
     code: &'static str,
-    message: &'static str,
+    message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
@@ -81,7 +83,7 @@ impl Reply {
     /// The answer to a refused request.
     pub fn refused(refusal: Refusal) -> Self {
         let limited = match refusal {
-            Refusal::RateLimited { retry_after } => Some(retry_after),
+            Refusal::RateLimited { retry_after, .. } => Some(retry_after),
             _ => None,
         };
         let detail = FailureDetail {
@@ -124,20 +126,23 @@ fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
         format!(r#"Bearer realm="api", error="invalid_token", error_description="{description}""#)
     };
     match refusal {
-        Refusal::MissingApiKey => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
+        Refusal::MissingApiKey(_) => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
         Refusal::InvalidApiKey | Refusal::ApiKeyRevoked => {
             Some(("www-authenticate", invalid_token()))
         }
         Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
-        Refusal::RateLimited { retry_after } => Some(("retry-after", retry_after.to_string())),
+        Refusal::RateLimited { retry_after, .. } => Some(("retry-after", retry_after.to_string())),
         Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
-        Refusal::InvalidIdempotencyKey | Refusal::RotationUnconfirmed => None,
+        Refusal::InvalidIdempotencyKey(_) | Refusal::RotationUnconfirmed => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::BadIdempotencyKey;
+    use crate::presented::Presented;
+    use rekey_protocol::RotationInterval;
 
     fn text(reply: &Reply) -> &str {
         std::str::from_utf8(&reply.body).unwrap()
@@ -157,7 +162,10 @@ mod tests {
 
     #[test]
     fn the_429_is_the_documented_object_and_agrees_with_its_header() {
-        let reply = Reply::refused(Refusal::RateLimited { retry_after: 2400 });
+        let reply = Reply::refused(Refusal::RateLimited {
+            retry_after: 2400,
+            interval: RotationInterval::HOUR,
+        });
         assert_eq!(reply.status, 429);
         assert_eq!(
             text(&reply),
@@ -169,12 +177,15 @@ mod tests {
     #[test]
     fn every_refusal_has_one_shape_and_no_store() {
         for refusal in [
-            Refusal::MissingApiKey,
+            Refusal::MissingApiKey(Presented::Subprotocol),
             Refusal::InvalidApiKey,
             Refusal::ApiKeyRevoked,
             Refusal::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey,
-            Refusal::RateLimited { retry_after: 1 },
+            Refusal::InvalidIdempotencyKey(BadIdempotencyKey::Length(1 << 16)),
+            Refusal::RateLimited {
+                retry_after: 1,
+                interval: 90.into(),
+            },
             Refusal::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed,
         ] {
@@ -193,6 +204,9 @@ mod tests {
                 .iter()
                 .any(|(name, _)| *name == "www-authenticate");
             assert_eq!(challenged, reply.status == 401);
+            // The documented refusal by the hour alone has it in its body, too.
+            let is_limited = matches!(refusal, Refusal::RateLimited { .. });
+            assert_eq!(body["error"]["retry_after"].is_u64(), is_limited);
         }
     }
 }

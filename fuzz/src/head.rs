@@ -219,12 +219,22 @@ pub fn check_reply(reply: &Reply) -> Option<Digest> {
         ],
         405 => &[Some("method_not_allowed")],
         429 => &[Some("rate_limited")],
-        503 => &[Some("key_store_unavailable"), Some("rotation_unconfirmed")],
+        503 => &[
+            Some("key_store_unavailable"),
+            Some("rotation_unconfirmed"),
+        ],
         other => panic!("status {other}"),
     };
     assert!(expected.contains(&code), "{} {code:?}", reply.status);
     assert_eq!(header("www-authenticate").is_some(), reply.status == 401);
     assert_eq!(header("allow").is_some(), reply.status == 405);
+    // Without one, a client that is to come back would do so at once.
+    let comes_back = !matches!(code, Some("rotation_unconfirmed"));
+    let is_told_when = header("retry-after").is_some();
+    assert_eq!(
+        is_told_when,
+        [429, 503].contains(&reply.status) && comes_back
+    );
     if let Some(seconds) = body["error"]["retry_after"].as_u64() {
         assert!((1..=3600).contains(&seconds) && reply.status == 429);
         assert_eq!(header("retry-after"), Some(seconds.to_string().as_str()));
