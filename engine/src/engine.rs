@@ -92,6 +92,12 @@ impl Engine {
         self.lookups.waiting() + self.rotations.len()
     }
 
+    /// Requests that were let through and are not over; none where they are not
+    /// ended with their keys.
+    pub fn open_requests(&self) -> usize {
+        self.streams.entered()
+    }
+
     /// The next thing to do; to be asked until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.out.pop()

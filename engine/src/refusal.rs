@@ -28,10 +28,14 @@ pub enum Refusal {
         /// How often it is allowed.
         interval: RotationInterval,
     },
+    /// The key has its share of the requests that can be open.
+    TooManyOpenRequests,
     /// The store could not be asked, or did not start on it: nothing happened.
     KeyStoreUnavailable,
     /// The rotate call left and its outcome stayed unknown (PROTOCOL X1).
     RotationUnconfirmed,
+    /// As many requests are open as can be: nothing happened.
+    GatewayBusy,
 }
 
 impl Refusal {
@@ -41,8 +45,8 @@ impl Refusal {
             Self::MissingApiKey(_) | Self::InvalidApiKey | Self::ApiKeyRevoked => 401,
             Self::MethodNotAllowed => 405,
             Self::InvalidIdempotencyKey(_) => 400,
-            Self::RateLimited { .. } => 429,
-            Self::KeyStoreUnavailable | Self::RotationUnconfirmed => 503,
+            Self::RateLimited { .. } | Self::TooManyOpenRequests => 429,
+            Self::KeyStoreUnavailable | Self::RotationUnconfirmed | Self::GatewayBusy => 503,
         }
     }
 
@@ -55,8 +59,10 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidIdempotencyKey(_) => "invalid_idempotency_key",
             Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyOpenRequests => "too_many_open_requests",
             Self::KeyStoreUnavailable => "key_store_unavailable",
             Self::RotationUnconfirmed => "rotation_unconfirmed",
+            Self::GatewayBusy => "gateway_busy",
         }
     }
 
@@ -71,12 +77,19 @@ impl Refusal {
             Self::MethodNotAllowed => "Only POST is allowed here.",
             Self::InvalidIdempotencyKey(bad) => return bad.message().into(),
             Self::RateLimited { interval, .. } => return too_early(interval).into(),
+            Self::TooManyOpenRequests => {
+                "This API key has too many open requests. Close some of them, or wait, and try \
+                 again."
+            }
             Self::KeyStoreUnavailable => {
                 "The API key could not be checked just now. Nothing was changed. Please try again."
             }
             Self::RotationUnconfirmed => {
                 "Your API key may have been regenerated, but the outcome is not known. Repeat the \
                  request with the same Idempotency-Key, or use the dashboard."
+            }
+            Self::GatewayBusy => {
+                "Too many requests are open here just now. Nothing was done. Please try again."
             }
         };
         fixed.into()
@@ -91,8 +104,10 @@ impl Refusal {
             Self::MethodNotAllowed => "rekey_method_not_allowed",
             Self::InvalidIdempotencyKey(_) => "rekey_invalid_idempotency_key",
             Self::RateLimited { .. } => "rekey_rate_limited",
+            Self::TooManyOpenRequests => "rekey_too_many_open_requests",
             Self::KeyStoreUnavailable => "rekey_key_store_unavailable",
             Self::RotationUnconfirmed => "rekey_rotation_unconfirmed",
+            Self::GatewayBusy => "rekey_gateway_busy",
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::refusal::Refusal;
 
 /// After how many seconds a client should come back when the store is away.
 const STORE_RETRY_AFTER: u64 = 1;
+/// After how many seconds a client should come back when too much is open.
+const ROOM_RETRY_AFTER: u64 = 1;
 
 /// More than any body of ours takes, so that the buffer is never moved: a
 /// moved buffer would leave a copy of the new key behind (I6).
@@ -132,6 +134,9 @@ fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
         }
         Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
         Refusal::RateLimited { retry_after, .. } => Some(("retry-after", retry_after.to_string())),
+        Refusal::TooManyOpenRequests | Refusal::GatewayBusy => {
+            Some(("retry-after", ROOM_RETRY_AFTER.to_string()))
+        }
         Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
         Refusal::InvalidIdempotencyKey(_) | Refusal::RotationUnconfirmed => None,
     }
@@ -186,8 +191,10 @@ mod tests {
                 retry_after: 1,
                 interval: 90.into(),
             },
+            Refusal::TooManyOpenRequests,
             Refusal::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed,
+            Refusal::GatewayBusy,
         ] {
             let reply = Reply::refused(refusal);
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();

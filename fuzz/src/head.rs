@@ -218,10 +218,11 @@ pub fn check_reply(reply: &Reply) -> Option<Digest> {
             Some("api_key_revoked"),
         ],
         405 => &[Some("method_not_allowed")],
-        429 => &[Some("rate_limited")],
+        429 => &[Some("rate_limited"), Some("too_many_open_requests")],
         503 => &[
             Some("key_store_unavailable"),
             Some("rotation_unconfirmed"),
+            Some("gateway_busy"),
         ],
         other => panic!("status {other}"),
     };

@@ -153,12 +153,10 @@ impl Engine {
     ) {
         let wait_ms = active.not_before.saturating_sub(env.now.monotonic);
         match purpose {
-            Purpose::Authenticate => {
-                if !self.streams.open(request, digest, covered_in) {
-                    self.out.count(Counter::StreamUnregistered);
-                }
-                self.out.go_on(request, Some(active.user));
-            }
+            Purpose::Authenticate => match self.streams.open(request, digest, covered_in) {
+                Ok(()) => self.out.go_on(request, Some(active.user)),
+                Err(refusal) => self.out.refuse(request, refusal),
+            },
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
                 let too_early = Refusal::RateLimited {
