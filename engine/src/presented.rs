@@ -1,10 +1,11 @@
 //! What a request bears in the place of `Authorization: Bearer …`, so that its
 //! refusal can say so. Looked at only when it is refused.
 //!
-//! Nothing of what the client sent is kept: it may be a secret. What is told is
-//! one of the names below.
+//! Nothing of what the client sent is kept: it may be a secret, and is wiped like
+//! one (I6). What is told is one of the names below.
 
 use rekey_protocol::KEY_PREFIX;
+use zeroize::Zeroizing;
 
 use crate::env::RequestHead;
 
@@ -36,8 +37,7 @@ const PARAMETERS: [&str; 6] = [
     "token",
     "key",
 ];
-/// What a WebSocket subprotocol holds that is a key or the word for one, in small
-/// letters.
+/// What a WebSocket subprotocol holds that is a key or the word for one.
 const SUBPROTOCOLS: [&str; 6] = [
     KEY_PREFIX,
     "bearer",
@@ -99,13 +99,14 @@ impl Presented {
         if self != Self::Nothing {
             return self;
         }
+        let header = |name: &str| head.header(name).map(Zeroizing::new);
         let in_header = || {
-            let is_there = |name: &&str| head.header(name).is_some_and(|value| !value.is_empty());
+            let is_there = |name: &&str| header(name).is_some_and(|value| !value.is_empty());
             HEADERS.into_iter().find(is_there).map(Self::Header)
         };
-        let in_query = || parameter(&head.path()).map(Self::Parameter);
+        let in_query = || parameter(&Zeroizing::new(head.path())).map(Self::Parameter);
         let in_subprotocol = || {
-            let offered = head.header("sec-websocket-protocol")?;
+            let offered = header("sec-websocket-protocol")?;
             looks_like_a_key(&offered).then_some(Self::Subprotocol)
         };
         let found = in_header().or_else(in_query).or_else(in_subprotocol);
@@ -147,8 +148,10 @@ fn parameter(path: &[u8]) -> Option<&'static str> {
 }
 
 fn looks_like_a_key(subprotocols: &[u8]) -> bool {
-    let offered = String::from_utf8_lossy(subprotocols).to_ascii_lowercase();
-    SUBPROTOCOLS.iter().any(|word| offered.contains(word))
+    SUBPROTOCOLS.iter().any(|word| {
+        let mut parts = subprotocols.windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    })
 }
 
 #[cfg(test)]

@@ -250,3 +250,34 @@ impl Streams {
         self.due = now + PAUSE_MS;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i8_nothing_is_left_of_requests_that_are_over() {
+        let mut streams = Streams::new(64);
+        let (dead, alive) = (Digest::of(b"dead"), Digest::of(b"alive"));
+        for number in 0..4 {
+            assert_eq!(streams.open(RequestId(number), dead, Some(1)), Ok(()));
+            assert_eq!(streams.open(RequestId(10 + number), alive, Some(1)), Ok(()));
+        }
+        streams.revoked(vec![dead], 1);
+        // One is over before it is ended.
+        streams.close(RequestId(0));
+        assert_eq!(
+            streams.take_dying(),
+            [RequestId(1), RequestId(2), RequestId(3)]
+        );
+        assert_eq!((streams.entered(), streams.of_key[&dead]), (7, 3));
+        // A place is given back once, and only by who has one.
+        for number in [1, 2, 3, 3, 99] {
+            streams.close(RequestId(number));
+        }
+        assert_eq!(streams.of_key, BTreeMap::from([(alive, 4)]));
+        (10..14).for_each(|number| streams.close(RequestId(number)));
+        assert_eq!(streams.entered(), 0);
+        assert!(streams.of_key.is_empty() && !streams.are_dying());
+    }
+}

@@ -19,11 +19,13 @@ pub const CONFIGS: [&str; 2] = [
     r#"{"store":{"cluster":"store"},"checksum":"off"}"#,
 ];
 /// The headers that are asked for.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 6] = [
     "authorization",
     "idempotency-key",
     "content-type",
     "x-request-id",
+    "x-api-key",
+    "sec-websocket-protocol",
 ];
 /// What may be done for one request.
 const MOST_EFFECTS: usize = 12;
