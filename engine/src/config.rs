@@ -27,8 +27,8 @@ pub struct Config {
     pub lease_ms: u32,
     /// Slots of the shared table; each holds a few keys.
     pub cache_slots: u32,
-    /// Open requests of each worker that can be ended with their key; with 0
-    /// none is.
+    /// Open requests of each worker, all of which end with their keys; more are
+    /// refused. With 0 none ends, and none is refused.
     pub max_streams: u32,
     /// How often a second the store is asked about keys that it turns out not to
     /// know, by all workers of the process together.
@@ -137,7 +137,7 @@ fn default_slots() -> u32 {
 }
 
 fn default_streams() -> u32 {
-    4096
+    65_536
 }
 
 fn default_unknown_keys() -> u32 {
@@ -257,7 +257,7 @@ mod tests {
     const SECRET: Option<&str> = Some("0123456789abcdef");
     const DOCUMENTED: &str = r#"{"store":{"cluster":"rekey_store","feed_clusters":["rekey_store"],
         "authority":"rekey-store","resolve_timeout_ms":1000},"checksum":"required",
-        "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":4096,
+        "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":65536,
         "unknown_keys_per_second":100}"#;
 
     fn load(json: &str) -> Result<Config, ConfigError> {

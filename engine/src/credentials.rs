@@ -4,6 +4,7 @@
 use rekey_protocol::{ApiKey, ChecksumSecrets};
 
 use crate::config::ChecksumPolicy;
+use crate::presented::Presented;
 use crate::refusal::Refusal;
 
 /// Reads the key out of the whole value of `Authorization`.
@@ -22,12 +23,10 @@ pub fn read_key(
         .unwrap_or(value.len());
     let (scheme, rest) = value.split_at(scheme_ends);
     // RFC 6750 3.1: an unsupported scheme is as good as no credentials.
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::MissingApiKey);
-    }
     let token = rest.trim_ascii_start();
-    if token.is_empty() {
-        return Err(Refusal::MissingApiKey);
+    if !scheme.eq_ignore_ascii_case(b"bearer") || token.is_empty() {
+        let presented = Presented::in_authorization(value);
+        return Err(Refusal::MissingApiKey(presented));
     }
     let key = ApiKey::parse(token).map_err(|_| Refusal::InvalidApiKey)?;
     let acceptable = policy == ChecksumPolicy::Off || secrets.verify(&key);
@@ -38,15 +37,38 @@ pub fn read_key(
     }
 }
 
+/// Why an `Idempotency-Key` cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BadIdempotencyKey {
+    /// It has so many characters.
+    Length(usize),
+    /// It has a character that is not visible ASCII.
+    Invisible,
+}
+
+impl BadIdempotencyKey {
+    /// What is wanted, and what came.
+    pub fn message(self) -> String {
+        let came = match self {
+            Self::Length(1) => "This one has 1 character.".to_owned(),
+            Self::Length(length) => format!("This one has {length} characters."),
+            Self::Invisible => "This one has a character that is not visible ASCII.".to_owned(),
+        };
+        format!(
+            "The Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can guess. \
+             A new random UUID serves. {came}"
+        )
+    }
+}
+
 /// Checks an `Idempotency-Key`: 22 to 255 visible ASCII characters. 22 is what
 /// 128 random bits take in base64; whether they are random cannot be seen.
-pub fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), Refusal> {
+pub fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), BadIdempotencyKey> {
     match value {
-        None => Ok(()),
-        Some(key) if (22..=255).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) => {
-            Ok(())
-        }
-        Some(_) => Err(Refusal::InvalidIdempotencyKey),
+        // First, because bytes are characters only in ASCII.
+        Some(key) if !key.iter().all(u8::is_ascii_graphic) => Err(BadIdempotencyKey::Invisible),
+        Some(key) if !(22..=255).contains(&key.len()) => Err(BadIdempotencyKey::Length(key.len())),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -77,25 +99,20 @@ mod tests {
 
     #[test]
     fn without_bearer_credentials_the_key_is_missing() {
-        assert_eq!(
-            read_key(None, ChecksumPolicy::Required, &secrets()).err(),
-            Some(Refusal::MissingApiKey)
-        );
+        let nothing = read_key(None, ChecksumPolicy::Required, &secrets()).err();
+        assert_eq!(nothing, Some(Refusal::MissingApiKey(Presented::Nothing)));
         let bare = good();
-        for value in [
-            "",
-            "Bearer",
-            "Bearer ",
-            "Basic dTpw",
-            "Token x",
-            &bare,
-            "\u{e9}",
+        for (value, presented) in [
+            ("", Presented::Nothing),
+            ("Bearer", Presented::BearerAlone),
+            ("Bearer ", Presented::BearerAlone),
+            ("Basic dTpw", Presented::Scheme("Basic")),
+            ("Token x", Presented::Scheme("Token")),
+            (&bare, Presented::BareKey),
+            ("\u{e9}", Presented::OtherScheme),
         ] {
-            assert_eq!(
-                read(value.as_bytes()).err(),
-                Some(Refusal::MissingApiKey),
-                "{value}"
-            );
+            let refusal = read(value.as_bytes()).err();
+            assert_eq!(refusal, Some(Refusal::MissingApiKey(presented)), "{value}");
         }
     }
 
@@ -134,18 +151,32 @@ mod tests {
         assert!(check_idempotency_key(Some(uuid)).is_ok());
         assert!(check_idempotency_key(Some(&[b'~'; 22])).is_ok());
         assert!(check_idempotency_key(Some(&[b'!'; 255])).is_ok());
-        for bad in [
-            &b""[..],
-            &[b'a'; 21],
-            &[b'a'; 256],
-            &[b' '; 30],
-            &[0xe9; 30],
-            &[b'\t'; 30],
+        for (bad, why) in [
+            (&b""[..], BadIdempotencyKey::Length(0)),
+            (&[b'a'; 21], BadIdempotencyKey::Length(21)),
+            (&[b'a'; 256], BadIdempotencyKey::Length(256)),
+            (&[b' '; 30], BadIdempotencyKey::Invisible),
+            (&[0xe9; 30], BadIdempotencyKey::Invisible),
+            (&[b'\t'; 3], BadIdempotencyKey::Invisible),
         ] {
-            assert_eq!(
-                check_idempotency_key(Some(bad)),
-                Err(Refusal::InvalidIdempotencyKey)
-            );
+            assert_eq!(check_idempotency_key(Some(bad)), Err(why));
+        }
+    }
+
+    #[test]
+    fn a_bad_idempotency_key_is_told_the_rule_and_what_came() {
+        let rule = "The Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can \
+                    guess. A new random UUID serves.";
+        for (bad, came) in [
+            (BadIdempotencyKey::Length(0), "This one has 0 characters."),
+            (BadIdempotencyKey::Length(1), "This one has 1 character."),
+            (BadIdempotencyKey::Length(21), "This one has 21 characters."),
+            (
+                BadIdempotencyKey::Invisible,
+                "This one has a character that is not visible ASCII.",
+            ),
+        ] {
+            assert_eq!(bad.message(), format!("{rule} {came}"));
         }
     }
 }

@@ -31,7 +31,8 @@ pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
         return Err(Refusal::MethodNotAllowed);
     }
     let idempotency_key = head.header("idempotency-key").map(Zeroizing::new);
-    credentials::check_idempotency_key(idempotency_key.as_ref().map(|key| key.as_slice()))?;
+    credentials::check_idempotency_key(idempotency_key.as_ref().map(|key| key.as_slice()))
+        .map_err(Refusal::InvalidIdempotencyKey)?;
     // A gateway may be told to keep the client's own, which can be anything: one
     // that made the rotate call too large for the store would cost the rotation.
     let request_id = head

@@ -93,6 +93,12 @@ impl Engine {
         self.lookups.waiting() + self.rotations.len()
     }
 
+    /// Requests that were let through and are not over; none where they are not
+    /// ended with their keys.
+    pub fn open_requests(&self) -> usize {
+        self.streams.entered()
+    }
+
     /// The next thing to do; to be asked until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.out.pop()
@@ -124,6 +130,10 @@ impl Engine {
             &self.config.secrets,
         ) {
             Ok(key) => key,
+            Err(Refusal::MissingApiKey(presented)) => {
+                let presented = presented.or_elsewhere(head);
+                return self.out.refuse(request, Refusal::MissingApiKey(presented));
+            }
             Err(refusal) => return self.out.refuse(request, refusal),
         };
         // A gRPC call is a POST of another kind: the gateway turns our answers to

@@ -56,7 +56,8 @@ pub enum SharedDataError {
 }
 
 /// The parts of a request that decide on it. Each is asked for at most once
-/// and only where it is needed, since each costs a call to the host.
+/// and only where it is needed, since each costs a call to the host; the path of a
+/// request that is refused once more, because its refusal may be about the query.
 /// Values are bytes: a client may send anything.
 pub trait RequestHead {
     /// `:path` as the client sent it, with its query.

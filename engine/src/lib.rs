@@ -45,6 +45,7 @@ pub mod lookups;
 mod metrics;
 mod namespace;
 mod outbox;
+mod presented;
 mod refusal;
 mod replay;
 mod reply;

@@ -55,6 +55,11 @@ metrics! {
     KeyStoreUnavailable = "rekey.requests.outcome.key_store_unavailable",
     /// Refused: a rotation's outcome stayed unknown.
     RotationUnconfirmed = "rekey.requests.outcome.rotation_unconfirmed",
+    /// Refused: its key has its share of the open requests. Many of them: a client
+    /// that leaves its requests open, or a thief.
+    TooManyOpenRequests = "rekey.requests.outcome.too_many_open_requests",
+    /// Refused: as many requests are open as can be ended with their keys.
+    GatewayBusy = "rekey.requests.outcome.gateway_busy",
     /// A call to the store was answered by it.
     StoreAnswered = "rekey.store_calls.outcome.answered",
     /// A call to the store came to nothing.
@@ -92,9 +97,6 @@ metrics! {
     UseUncounted = "rekey.old_keys.event.uncounted",
     /// An open request was ended with its key.
     StreamEnded = "rekey.streams.event.ended",
-    /// A request was let through that cannot be ended with its key: too many
-    /// were open.
-    StreamUnregistered = "rekey.streams.event.unregistered",
     /// A key was asked about because a revocation of it may have been missed.
     StreamChecked = "rekey.streams.event.checked",
     /// The store answered a poll of the change feed.
@@ -149,15 +151,17 @@ pub fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
 impl From<Refusal> for Counter {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::MissingApiKey => Self::MissingApiKey,
+            Refusal::MissingApiKey(_) => Self::MissingApiKey,
             Refusal::InvalidApiKey => Self::InvalidApiKey,
             Refusal::ApiKeyRevoked => Self::ApiKeyRevoked,
             Refusal::MethodNotAllowed => Self::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey => Self::InvalidIdempotencyKey,
+            Refusal::InvalidIdempotencyKey(_) => Self::InvalidIdempotencyKey,
             Refusal::InvalidConnectionHeader => Self::InvalidConnectionHeader,
             Refusal::RateLimited { .. } => Self::RateLimited,
             Refusal::KeyStoreUnavailable => Self::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed => Self::RotationUnconfirmed,
+            Refusal::TooManyOpenRequests => Self::TooManyOpenRequests,
+            Refusal::GatewayBusy => Self::GatewayBusy,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The answers that the gateway gives itself, to the byte.
 
+use std::borrow::Cow;
+
 use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -8,6 +10,8 @@ use crate::refusal::Refusal;
 
 /// After how many seconds a client should come back when the store is away.
 const STORE_RETRY_AFTER: u64 = 1;
+/// After how many seconds a client should come back when too much is open.
+const ROOM_RETRY_AFTER: u64 = 1;
 
 /// More than any body of ours takes, so that the buffer is never moved: a
 /// moved buffer would leave a copy of the new key behind (I6).
@@ -48,7 +52,7 @@ struct Failure {
 #[derive(Serialize)]
 struct FailureDetail {
     code: &'static str,
-    message: &'static str,
+    message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
@@ -81,7 +85,7 @@ impl Reply {
     /// The answer to a refused request.
     pub fn refused(refusal: Refusal) -> Self {
         let limited = match refusal {
-            Refusal::RateLimited { retry_after } => Some(retry_after),
+            Refusal::RateLimited { retry_after, .. } => Some(retry_after),
             _ => None,
         };
         let detail = FailureDetail {
@@ -124,14 +128,17 @@ fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
         format!(r#"Bearer realm="api", error="invalid_token", error_description="{description}""#)
     };
     match refusal {
-        Refusal::MissingApiKey => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
+        Refusal::MissingApiKey(_) => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
         Refusal::InvalidApiKey | Refusal::ApiKeyRevoked => {
             Some(("www-authenticate", invalid_token()))
         }
         Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
-        Refusal::RateLimited { retry_after } => Some(("retry-after", retry_after.to_string())),
+        Refusal::RateLimited { retry_after, .. } => Some(("retry-after", retry_after.to_string())),
+        Refusal::TooManyOpenRequests | Refusal::GatewayBusy => {
+            Some(("retry-after", ROOM_RETRY_AFTER.to_string()))
+        }
         Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
-        Refusal::InvalidIdempotencyKey
+        Refusal::InvalidIdempotencyKey(_)
         | Refusal::InvalidConnectionHeader
         | Refusal::RotationUnconfirmed => None,
     }
@@ -140,6 +147,9 @@ fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::BadIdempotencyKey;
+    use crate::presented::Presented;
+    use rekey_protocol::RotationInterval;
 
     fn text(reply: &Reply) -> &str {
         std::str::from_utf8(&reply.body).unwrap()
@@ -159,7 +169,10 @@ mod tests {
 
     #[test]
     fn the_429_is_the_documented_object_and_agrees_with_its_header() {
-        let reply = Reply::refused(Refusal::RateLimited { retry_after: 2400 });
+        let reply = Reply::refused(Refusal::RateLimited {
+            retry_after: 2400,
+            interval: RotationInterval::HOUR,
+        });
         assert_eq!(reply.status, 429);
         assert_eq!(
             text(&reply),
@@ -171,15 +184,20 @@ mod tests {
     #[test]
     fn every_refusal_has_one_shape_and_no_store() {
         for refusal in [
-            Refusal::MissingApiKey,
+            Refusal::MissingApiKey(Presented::Subprotocol),
             Refusal::InvalidApiKey,
             Refusal::ApiKeyRevoked,
             Refusal::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey,
+            Refusal::InvalidIdempotencyKey(BadIdempotencyKey::Length(1 << 16)),
+            Refusal::RateLimited {
+                retry_after: 1,
+                interval: 90.into(),
+            },
+            Refusal::TooManyOpenRequests,
             Refusal::InvalidConnectionHeader,
-            Refusal::RateLimited { retry_after: 1 },
             Refusal::KeyStoreUnavailable,
             Refusal::RotationUnconfirmed,
+            Refusal::GatewayBusy,
         ] {
             let reply = Reply::refused(refusal);
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
@@ -196,6 +214,9 @@ mod tests {
                 .iter()
                 .any(|(name, _)| *name == "www-authenticate");
             assert_eq!(challenged, reply.status == 401);
+            // The documented refusal by the hour alone has it in its body, too.
+            let is_limited = matches!(refusal, Refusal::RateLimited { .. });
+            assert_eq!(body["error"]["retry_after"].is_u64(), is_limited);
         }
     }
 }

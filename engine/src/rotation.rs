@@ -212,8 +212,15 @@ impl Rotation {
                 },
                 None => refused(Refusal::ApiKeyRevoked, Some((revision, replayable))),
             },
-            Decided::RateLimited { retry_after } => {
-                refused(Refusal::RateLimited { retry_after }, None)
+            Decided::RateLimited {
+                retry_after,
+                interval,
+            } => {
+                let too_early = Refusal::RateLimited {
+                    retry_after,
+                    interval,
+                };
+                refused(too_early, None)
             }
             Decided::Unknown => refused(Refusal::InvalidApiKey, None),
         }

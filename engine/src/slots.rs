@@ -4,14 +4,14 @@
 //! A slot's transitions ([`Slot::look`], [`Slot::bury`], [`Slot::fill`]) are
 //! plain functions; [`Table`] carries them out by compare-and-swap.
 
-use rekey_protocol::{Digest, REPLAY_WINDOW_MS, UserId};
+use rekey_protocol::{Digest, REPLAY_WINDOW_MS, RotationInterval, UserId};
 
 use crate::codec::{Reader, Writer};
 use crate::control::Generation;
 use crate::env::{Cas, SharedData, SharedDataError};
 
 /// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 3;
+pub const SCHEMA: u8 = 4;
 /// Records in one slot: so many keys that share a slot do not push each other
 /// out.
 pub const WAYS: usize = 4;
@@ -65,6 +65,8 @@ pub struct Active {
     /// The gateway's monotonic time, in milliseconds, before which the user may
     /// not rotate.
     pub not_before: u64,
+    /// How long the user waits between two rotations.
+    pub interval: RotationInterval,
 }
 
 /// What a slot says of a key.
@@ -235,6 +237,7 @@ impl Slot {
                     .u8(ACTIVE)
                     .u64(active.revision)
                     .u64(active.not_before)
+                    .u64(active.interval.seconds())
                     .short(active.user.as_str().as_bytes()),
             }
         });
@@ -270,12 +273,19 @@ impl Record {
             ACTIVE => State::Active(Active {
                 revision: fields.u64()?,
                 not_before: fields.u64()?,
+                interval: interval(fields.u64()?)?,
                 user: std::str::from_utf8(fields.short()?).ok()?.parse().ok()?,
             }),
             _ => return None,
         };
         Some(Self { digest, state })
     }
+}
+
+/// As it is written: what reads as the same is the same.
+fn interval(seconds: u64) -> Option<RotationInterval> {
+    let interval = RotationInterval::from(seconds);
+    (interval.seconds() == seconds).then_some(interval)
 }
 
 /// The slots in shared data.

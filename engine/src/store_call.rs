@@ -7,7 +7,7 @@
 use rekey_protocol::{
     CreatedAt, Digest, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, Head,
     LEASE_CAP_MS, RESOLVE_PATH, ROTATE_PATH, Replayed, ResolveRequest, ResolveResponse,
-    ResolvedState, RotateRequest, RotateResponse, UserId, lease_margin_ms,
+    ResolvedState, RotateRequest, RotateResponse, RotationInterval, UserId, lease_margin_ms,
 };
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
@@ -113,6 +113,8 @@ pub enum Resolved {
         user: UserId,
         /// Whole seconds until the user may rotate.
         rotation_allowed_in: u64,
+        /// How long the user waits between two rotations.
+        rotation_interval: RotationInterval,
         /// Where the store's history stood in the snapshot of the answer (S1).
         head: Head,
     },
@@ -157,6 +159,8 @@ pub enum Decided {
     RateLimited {
         /// Whole seconds, at least 1.
         retry_after: u64,
+        /// How long the user waits between two rotations.
+        interval: RotationInterval,
     },
     /// The old key was never issued.
     Unknown,
@@ -220,6 +224,7 @@ pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
         ResolvedState::Active => Resolved::Active {
             user: answer.user,
             rotation_allowed_in: answer.rotation_allowed_in,
+            rotation_interval: answer.rotation_interval,
             head: answer.head,
         },
         ResolvedState::Revoked => Resolved::Revoked {
@@ -257,8 +262,12 @@ pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
             replayable,
             replayed,
         },
-        RotateResponse::RateLimited { retry_after } => Decided::RateLimited {
+        RotateResponse::RateLimited {
+            retry_after,
+            rotation_interval,
+        } => Decided::RateLimited {
             retry_after: retry_after.clamp(1, 3600),
+            interval: rotation_interval,
         },
     })
 }
@@ -408,12 +417,11 @@ mod tests {
     fn retry_after_is_clamped() {
         let limited = |seconds: u64| {
             let body = format!(r#"{{"outcome":"rate_limited","retry_after":{seconds}}}"#);
-            read_decided(marked(200, &body)).unwrap()
+            match read_decided(marked(200, &body)).unwrap() {
+                Decided::RateLimited { retry_after, .. } => retry_after,
+                other => panic!("{other:?}"),
+            }
         };
-        assert_eq!(limited(0), Decided::RateLimited { retry_after: 1 });
-        assert_eq!(
-            limited(u64::MAX),
-            Decided::RateLimited { retry_after: 3600 }
-        );
+        assert_eq!((limited(0), limited(u64::MAX)), (1, 3600));
     }
 }

@@ -3,8 +3,13 @@
 //! event streams, gRPC calls, downloads and uploads are not.
 //!
 //! A request is entered in the callback that lets it through and leaves when it
-//! is over, so for each there is one insertion and one removal. What a revocation
-//! costs, one look at each open request, is paid by revocations.
+//! is over, so for each there is one insertion and one removal, and its key is
+//! counted up and down. What a revocation costs, one look at each open request,
+//! is paid by revocations.
+//!
+//! No request is let through that could not be ended with its key: one that does
+//! not fit in here is refused. One key has a share only, or whoever holds a single
+//! key could shut all others out.
 //!
 //! A request is *covered* in a generation of the gateway's cache if its key was
 //! active at some point of it: then whatever revokes the key later is heard of,
@@ -12,13 +17,18 @@
 //! let through when nothing could be cached or because the generation it was
 //! covered in is over, may have missed its revocation: its key is asked about.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_protocol::Digest;
 
 use crate::outbox::RequestId;
+use crate::refusal::Refusal;
 use crate::slots::View;
 
+/// One key gets one part in so many of the room, and room for one request at
+/// least.
+const SHARES: usize = 16;
 /// Keys that are asked about at a time.
 const MOST_ASKED: usize = 4;
 /// Keys that are looked up in one event.
@@ -35,8 +45,13 @@ pub struct Streams {
     /// How many can be entered (I8).
     most: usize,
     open: BTreeMap<RequestId, Stream>,
-    /// Those of dead keys that have not been ended yet.
-    dying: BTreeSet<RequestId>,
+    /// Those of dead keys. They take their place until the host says that they
+    /// are over.
+    dying: BTreeMap<RequestId, Digest>,
+    /// Those of them that have still to be ended.
+    to_end: BTreeSet<RequestId>,
+    /// How many each key has, the dying ones with the others.
+    of_key: BTreeMap<Digest, usize>,
     /// The number of the revocation up to which all are known here.
     handled: u64,
     /// The generation in which the others are covered.
@@ -61,7 +76,9 @@ impl Streams {
         Self {
             most: usize::try_from(most).unwrap_or(usize::MAX),
             open: BTreeMap::new(),
-            dying: BTreeSet::new(),
+            dying: BTreeMap::new(),
+            to_end: BTreeSet::new(),
+            of_key: BTreeMap::new(),
             handled: 0,
             generation: 0,
             doubtful: false,
@@ -75,27 +92,54 @@ impl Streams {
         self.most > 0
     }
 
-    /// A request with this key is let through. To be called in the same callback
-    /// in which its key was found to be good, see [`Streams::handled`].
-    /// Returns false if there is no room: then it outlives its key.
-    #[must_use]
-    pub fn open(&mut self, request: RequestId, digest: Digest, covered_in: Option<u64>) -> bool {
+    /// How many requests are entered.
+    pub fn entered(&self) -> usize {
+        self.open.len() + self.dying.len()
+    }
+
+    /// A request with this key is let through, unless there is no room for it. To
+    /// be called in the same callback in which its key was found to be good, see
+    /// [`Streams::handled`].
+    ///
+    /// # Errors
+    /// What to tell the client, who is not let through.
+    pub fn open(
+        &mut self,
+        request: RequestId,
+        digest: Digest,
+        covered_in: Option<u64>,
+    ) -> Result<(), Refusal> {
         if !self.are_kept() {
-            return true;
+            return Ok(());
         }
-        if self.open.len() + self.dying.len() >= self.most {
-            return false;
+        let is_full = self.entered() >= self.most;
+        let share = (self.most / SHARES).max(1);
+        match self.of_key.entry(digest) {
+            Entry::Occupied(held) if *held.get() >= share => {
+                return Err(Refusal::TooManyOpenRequests);
+            }
+            _ if is_full => return Err(Refusal::GatewayBusy),
+            held => *held.or_default() += 1,
         }
         self.doubtful |= covered_in.is_none();
         let stream = Stream { digest, covered_in };
         self.open.insert(request, stream);
-        true
+        Ok(())
     }
 
     /// A request is over.
     pub fn close(&mut self, request: RequestId) {
-        if self.open.remove(&request).is_none() && !self.dying.is_empty() {
-            self.dying.remove(&request);
+        let open = self.open.remove(&request).map(|stream| stream.digest);
+        let digest = open.or_else(|| {
+            self.to_end.remove(&request);
+            self.dying.remove(&request)
+        });
+        let Some(digest) = digest else { return };
+        if let Entry::Occupied(mut held) = self.of_key.entry(digest) {
+            match *held.get() {
+                0 | 1 => drop(held.remove()),
+                more => *held.get_mut() = more - 1,
+            }
         }
     }
 
@@ -133,24 +177,22 @@ impl Streams {
     }
 
     fn end_all(&mut self, is_dead: impl Fn(&Stream) -> bool) {
-        let dead = self.open.iter().filter(|(_, stream)| is_dead(stream));
-        let dead: Vec<_> = dead.map(|(request, _)| *request).collect();
-        for request in dead {
-            self.open.remove(&request);
-            self.dying.insert(request);
+        for (request, stream) in self.open.extract_if(.., |_, stream| is_dead(stream)) {
+            self.dying.insert(request, stream.digest);
+            self.to_end.insert(request);
         }
     }
 
     /// Gives streams that are to be ended now; the rest, if there is any, is due
     /// when the root is next rung.
     pub fn take_dying(&mut self) -> Vec<RequestId> {
-        let now = MOST_RESETS.min(self.dying.len());
-        (0..now).filter_map(|_| self.dying.pop_first()).collect()
+        let now = MOST_RESETS.min(self.to_end.len());
+        (0..now).filter_map(|_| self.to_end.pop_first()).collect()
     }
 
     /// Whether some have still to be ended.
     pub fn are_dying(&self) -> bool {
-        !self.dying.is_empty()
+        !self.to_end.is_empty()
     }
 
     /// Whether keys have to be looked up in this generation.
@@ -206,5 +248,36 @@ impl Streams {
     /// Nothing came of a question: the next has time.
     pub fn pause(&mut self, now: u64) {
         self.due = now + PAUSE_MS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i8_nothing_is_left_of_requests_that_are_over() {
+        let mut streams = Streams::new(64);
+        let (dead, alive) = (Digest::of(b"dead"), Digest::of(b"alive"));
+        for number in 0..4 {
+            assert_eq!(streams.open(RequestId(number), dead, Some(1)), Ok(()));
+            assert_eq!(streams.open(RequestId(10 + number), alive, Some(1)), Ok(()));
+        }
+        streams.revoked(vec![dead], 1);
+        // One is over before it is ended.
+        streams.close(RequestId(0));
+        assert_eq!(
+            streams.take_dying(),
+            [RequestId(1), RequestId(2), RequestId(3)]
+        );
+        assert_eq!((streams.entered(), streams.of_key[&dead]), (7, 3));
+        // A place is given back once, and only by who has one.
+        for number in [1, 2, 3, 3, 99] {
+            streams.close(RequestId(number));
+        }
+        assert_eq!(streams.of_key, BTreeMap::from([(alive, 4)]));
+        (10..14).for_each(|number| streams.close(RequestId(number)));
+        assert_eq!(streams.entered(), 0);
+        assert!(streams.of_key.is_empty() && !streams.are_dying());
     }
 }

@@ -1,7 +1,8 @@
 //! Any sequence of events at the two workers of a gateway: requests, ticks,
 //! answers of a store that says anything, hosts that refuse, workers that are
 //! replaced. Whatever happens, each request is answered once, nobody is let
-//! through whom the store did not name, and in the end nothing is left.
+//! through whom the store did not name or who could not be ended with the key,
+//! and in the end nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,8 @@ mod store;
 const WORKERS: usize = 2;
 /// Clients' keys.
 const KEYS: u8 = 3;
+/// Beside those of a request's head, one with hardly any room for open requests.
+const NARROW: &str = r#"{"store":{"cluster":"store"},"max_streams":2}"#;
 /// Events of one story: what comes after them is the same again.
 const MOST_EVENTS: usize = 120;
 /// Longer than anything is waited for, in milliseconds.
@@ -34,7 +37,8 @@ const IDEMPOTENCY_KEYS: [&str; 2] = ["a-key-of-22-characters", "another-one-of-2
 /// A story.
 pub fn engine(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let Ok(config) = input.choose(&CONFIGS) else {
+    let configs = [CONFIGS[0], CONFIGS[1], NARROW];
+    let Ok(config) = input.choose(&configs) else {
         return;
     };
     let mut gateway = Gateway::new(config);
@@ -253,6 +257,11 @@ impl Gateway {
                 _ => {}
             }
         }
+        // What is let through is registered: else it could not be ended.
+        let through = worker.through.len();
+        assert_eq!(worker.engine.open_requests(), through);
+        let most = usize::try_from(self.config.max_streams).unwrap();
+        assert!(through <= most, "{through} are open");
     }
 
     /// All calls are lost, and nobody leaves: then all have had an answer, and

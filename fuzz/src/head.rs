@@ -19,12 +19,14 @@ pub const CONFIGS: [&str; 2] = [
     r#"{"store":{"cluster":"store"},"checksum":"off"}"#,
 ];
 /// The headers that are asked for.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 7] = [
     "authorization",
     "idempotency-key",
     "content-type",
     "x-request-id",
     "connection",
+    "x-api-key",
+    "sec-websocket-protocol",
 ];
 /// All that `Connection` may name.
 const NAMEABLE: [&str; 5] = ["upgrade", "keep-alive", "close", "te", "http2-settings"];
@@ -235,13 +237,24 @@ pub fn check_reply(reply: &Reply) -> Option<Digest> {
             Some("api_key_revoked"),
         ],
         405 => &[Some("method_not_allowed")],
-        429 => &[Some("rate_limited")],
-        503 => &[Some("key_store_unavailable"), Some("rotation_unconfirmed")],
+        429 => &[Some("rate_limited"), Some("too_many_open_requests")],
+        503 => &[
+            Some("key_store_unavailable"),
+            Some("rotation_unconfirmed"),
+            Some("gateway_busy"),
+        ],
         other => panic!("status {other}"),
     };
     assert!(expected.contains(&code), "{} {code:?}", reply.status);
     assert_eq!(header("www-authenticate").is_some(), reply.status == 401);
     assert_eq!(header("allow").is_some(), reply.status == 405);
+    // Without one, a client that is to come back would do so at once.
+    let comes_back = !matches!(code, Some("rotation_unconfirmed"));
+    let is_told_when = header("retry-after").is_some();
+    assert_eq!(
+        is_told_when,
+        [429, 503].contains(&reply.status) && comes_back
+    );
     if let Some(seconds) = body["error"]["retry_after"].as_u64() {
         assert!((1..=3600).contains(&seconds) && reply.status == 429);
         assert_eq!(header("retry-after"), Some(seconds.to_string().as_str()));

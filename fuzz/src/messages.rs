@@ -54,7 +54,7 @@ fn as_answer(status: u16, marked: bool, body: &[u8]) {
         assert_eq!(resolved.is_ok(), unknown);
         assert!(!unknown || status == 404);
     }
-    if let Ok(Decided::RateLimited { retry_after }) = decided {
+    if let Ok(Decided::RateLimited { retry_after, .. }) = decided {
         assert!((1..=3600).contains(&retry_after));
     }
     stable::<ResolveResponse>(body);

@@ -7,7 +7,7 @@ use arbitrary::{Result, Unstructured};
 use rekey_engine::control::Generation;
 use rekey_engine::fuzzing::{decode_slot, encode_slot};
 use rekey_engine::slots::{Active, Merged, Slot, Tombstone, View, WAYS};
-use rekey_protocol::Digest;
+use rekey_protocol::{Digest, RotationInterval};
 
 /// Keys of this world: more than a slot holds.
 const KEYS: u8 = 7;
@@ -61,6 +61,7 @@ fn active(revision: u64) -> Active {
         user: "u_1".parse().unwrap(),
         revision,
         not_before: revision,
+        interval: RotationInterval::HOUR,
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod api;
 mod digest;
+mod interval;
 mod key;
 mod text;
 
@@ -18,6 +19,7 @@ pub use api::{
     RotateResponse, RotationId, STORE_TOKEN_MIN_LEN, SealedKey, lease_margin_ms, poll_hold_ms,
 };
 pub use digest::Digest;
+pub use interval::RotationInterval;
 pub use key::{
     ApiKey, ChecksumSecrets, HINT_LEN, KEY_LEN, KEY_PREFIX, MalformedKey, RANDOM_BYTES,
     SECRET_MIN_LEN, SecretsError,

@@ -9,7 +9,7 @@ use rekey_engine::control::{Control, Generation, Moment};
 use rekey_engine::lookups::{Lookups, Purpose};
 use rekey_engine::slots::{self, Active, Merged, Tombstone, WAYS};
 use rekey_engine::{CallId, RequestId};
-use rekey_protocol::{Digest, GatewayId, Head, Incarnation};
+use rekey_protocol::{Digest, GatewayId, Head, Incarnation, RotationInterval};
 use rekey_sim::model::request::may_serve;
 use rekey_sim::model::rules::Rules;
 use rekey_sim::model::slot::{Slot, View};
@@ -43,6 +43,7 @@ fn active(revision: u8) -> Active {
         user: "u".parse().unwrap(),
         revision: revision.into(),
         not_before: 0,
+        interval: RotationInterval::HOUR,
     }
 }
 

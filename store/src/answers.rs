@@ -9,7 +9,7 @@ use rekey_protocol::{
 
 use crate::clock::UnixMillis;
 use crate::db::{Resolved, Rotated, Unknown};
-use crate::rotation::Refusal;
+use crate::rotation::{Refusal, RotationInterval};
 
 /// An error answer. The text never holds a key or a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,12 @@ pub const fn status(code: ErrorCode) -> u16 {
 }
 
 /// To a resolve; `found` is the key and the seconds until its user may rotate,
-/// `replayable` whether the rotation that revoked it may be answered again.
+/// `replayable` whether the rotation that revoked it may be answered again,
+/// `interval` the one of this store.
 pub fn resolve(
     found: Result<(Resolved, u64), Unknown>,
     replayable: bool,
+    interval: RotationInterval,
 ) -> Result<ResolveResponse, Fault> {
     let (resolved, rotation_allowed_in) = found.map_err(|Unknown(head)| Fault {
         head: Some(head),
@@ -71,6 +73,7 @@ pub fn resolve(
         revision: resolved.revision,
         head: resolved.head,
         rotation_allowed_in,
+        rotation_interval: interval.told(),
         replayable,
     })
 }
@@ -116,7 +119,11 @@ fn created_at(at: UnixMillis) -> Result<CreatedAt, Fault> {
 }
 
 /// To a rotate for `new_digest`, behind the barrier.
-pub fn rotate(rotated: Rotated, new_digest: Digest) -> Result<RotateResponse, Fault> {
+pub fn rotate(
+    rotated: Rotated,
+    new_digest: Digest,
+    interval: RotationInterval,
+) -> Result<RotateResponse, Fault> {
     match rotated {
         Rotated::Done {
             at, user, revision, ..
@@ -138,9 +145,10 @@ pub fn rotate(rotated: Rotated, new_digest: Digest) -> Result<RotateResponse, Fa
         }),
         Rotated::Replayable(revision) => Ok(revoked(revision, true)),
         Rotated::Refused(Refusal::Revoked(revision)) => Ok(revoked(revision, false)),
-        Rotated::Refused(Refusal::RateLimited(retry_after)) => {
-            Ok(RotateResponse::RateLimited { retry_after })
-        }
+        Rotated::Refused(Refusal::RateLimited(retry_after)) => Ok(RotateResponse::RateLimited {
+            retry_after,
+            rotation_interval: interval.told(),
+        }),
         Rotated::Refused(Refusal::UnknownKey) => Err(UNKNOWN_KEY),
         Rotated::Refused(Refusal::NewKeyExists) => Err(fault(
             ErrorCode::AlreadyExists,

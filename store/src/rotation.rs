@@ -32,6 +32,12 @@ impl RotationInterval {
         fits.then_some(Self(interval)).ok_or(BadInterval)
     }
 
+    /// As users are told of it: in whole seconds, rounded up.
+    pub fn told(self) -> rekey_protocol::RotationInterval {
+        let seconds = self.0.as_millis().div_ceil(1000);
+        u64::try_from(seconds).unwrap_or(RETRY_AFTER_MAX).into()
+    }
+
     /// Whole seconds, rounded up, from 1 to 3600, until the user may rotate;
     /// `None`: at once.
     pub fn retry_after(self, last: Option<UnixMillis>, now: UnixMillis) -> Option<u64> {
@@ -320,6 +326,8 @@ mod tests {
         let new = |millis| RotationInterval::new(Duration::from_millis(millis));
         assert!(new(1000).is_ok() && new(3_600_000).is_ok());
         assert!(new(999).is_err() && new(3_600_001).is_err());
+        assert_eq!(new(1_001).unwrap().told(), 2.into());
+        assert_eq!(HOUR.told(), rekey_protocol::RotationInterval::HOUR);
         let second = new(1000).unwrap();
         assert_eq!(second.retry_after(Some(NOW), NOW), Some(1));
     }

@@ -15,8 +15,10 @@ use crate::support::streams::{Kind, Stream, Streams};
 
 /// The filter's counter of streams that it ended.
 const ENDED: &str = "wasmcustom.rekey.streams.event.ended";
-/// The filter's counter of requests that it could not register.
-const UNREGISTERED: &str = "wasmcustom.rekey.streams.event.unregistered";
+/// The filter's counter of requests beyond their key's share.
+const BEYOND_SHARE: &str = "wasmcustom.rekey.requests.outcome.too_many_open_requests";
+/// The filter's counter of requests for which there was no room at all.
+const BUSY: &str = "wasmcustom.rekey.requests.outcome.gateway_busy";
 /// The filter's counter of requests that it let through.
 const ALLOWED: &str = "wasmcustom.rekey.requests.outcome.allowed";
 /// Between two pieces, in milliseconds: longer than a stream may take to end, so

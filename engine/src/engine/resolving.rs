@@ -68,6 +68,7 @@ impl Engine {
             Ok(Resolved::Active {
                 user,
                 rotation_allowed_in,
+                rotation_interval,
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
@@ -76,6 +77,7 @@ impl Engine {
                     user,
                     revision: head.revision,
                     not_before: env.now.monotonic + wait_ms,
+                    interval: rotation_interval,
                 };
                 self.active(digest, sent, waiters, (active, head), env);
             }
@@ -151,16 +153,17 @@ impl Engine {
     ) {
         let wait_ms = active.not_before.saturating_sub(env.now.monotonic);
         match purpose {
-            Purpose::Authenticate => {
-                if !self.streams.open(request, digest, covered_in) {
-                    self.out.count(Counter::StreamUnregistered);
-                }
-                self.out.go_on(request, Some(active.user));
-            }
+            Purpose::Authenticate => match self.streams.open(request, digest, covered_in) {
+                Ok(()) => self.out.go_on(request, Some(active.user)),
+                Err(refusal) => self.out.refuse(request, refusal),
+            },
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
-                self.out
-                    .refuse(request, Refusal::RateLimited { retry_after });
+                let too_early = Refusal::RateLimited {
+                    retry_after,
+                    interval: active.interval,
+                };
+                self.out.refuse(request, too_early);
             }
             Purpose::Regenerate(wish) => self.begin_rotation(request, (digest, false), wish, env),
         }

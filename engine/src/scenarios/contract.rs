@@ -60,6 +60,81 @@ fn a_bad_key_is_refused_without_a_call() {
 }
 
 #[test]
+fn where_no_key_is_given_the_refusal_says_what_came() {
+    let mut worker = Worker::new();
+    let mut told = |path: &str, headers: Vec<(&str, String)>| {
+        let request = worker.request("GET", path, headers);
+        let bare = ("www-authenticate", r#"Bearer realm="api""#.to_owned());
+        assert!(worker.headers[&request].contains(&bare));
+        assert_eq!(worker.refused(request), (401, "missing_api_key".into()));
+        let End::Reply(_, body) = &worker.ends[&request] else {
+            panic!("no answer")
+        };
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        told("/", vec![]),
+        "No API key was given. Send it as: Authorization: Bearer YOUR_API_KEY"
+    );
+    assert_eq!(
+        told("/", vec![("authorization", "Basic dTpw".to_owned())]),
+        "No API key was given. Authorization has the scheme Basic, not Bearer. Send it as: \
+         Authorization: Bearer YOUR_API_KEY"
+    );
+    assert_eq!(
+        told("/", vec![("x-api-key", key(1))]),
+        "No API key was given. The header x-api-key is not read. Send it as: Authorization: \
+         Bearer YOUR_API_KEY"
+    );
+    let in_query = format!("/v1/scrape?api_key={}", key(1));
+    assert_eq!(
+        told(&in_query, vec![]),
+        "No API key was given. The query parameter api_key is not read. If that was your API \
+         key, it may have been logged on its way: regenerate it. Send it as: Authorization: \
+         Bearer YOUR_API_KEY"
+    );
+}
+
+/// What decides on a good request is all that costs it a call to the host.
+#[test]
+fn other_places_for_a_key_are_looked_at_only_where_it_is_missing() {
+    struct Counted<'a>(Head<'a>, std::cell::Cell<u32>);
+    impl RequestHead for Counted<'_> {
+        fn path(&self) -> Vec<u8> {
+            self.0.path()
+        }
+        fn method(&self) -> Vec<u8> {
+            self.0.method()
+        }
+        fn header(&self, name: &str) -> Option<Vec<u8>> {
+            self.1.set(self.1.get() + 1);
+            self.0.header(name)
+        }
+        fn client_address(&self) -> Option<String> {
+            None
+        }
+    }
+    // `Connection` and `Authorization` are always asked for.
+    for (authorization, expected) in [
+        (bearer(&key(1)), 2),
+        (bearer("nonsense"), 2),
+        (("authorization", "Basic dTpw".to_owned()), 2),
+        (("cookie", "token=x".to_owned()), 7),
+    ] {
+        let head = Head {
+            method: "GET",
+            path: "/v1/scrape",
+            headers: vec![authorization],
+        };
+        let counted = Counted(head, std::cell::Cell::new(0));
+        let mut worker = Worker::new();
+        worker.event(|engine, env| engine.on_request_headers(RequestId(9), &counted, env));
+        assert_eq!(counted.1.get(), expected);
+    }
+}
+
+#[test]
 fn the_endpoint_checks_method_then_idempotency_key_then_key() {
     let mut worker = Worker::new();
     let short = || ("idempotency-key", "short".to_owned());
@@ -152,6 +227,50 @@ fn the_hour_is_refused_before_anything_is_made() {
     let (request, _) = worker.rotating(&key(2));
     worker.answer(200, json!({"outcome": "rate_limited", "retry_after": 3600}));
     assert_eq!(worker.refused(request), (429, "rate_limited".into()));
+}
+
+/// Where the operator has set another interval than the documented hour, who is
+/// too early is told of that one, by whatever way the gateway knows of it.
+#[test]
+fn another_interval_is_called_by_its_name() {
+    let mut worker = Worker::trusting();
+    let text = |worker: &Worker, request: RequestId| {
+        let End::Reply(429, body) = &worker.ends[&request] else {
+            panic!("no 429")
+        };
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let documented = "You can only regenerate your API key once per hour. Please try again later.";
+    let here = "You can only regenerate your API key once every 10 minutes. Please try again \
+        later. A leaked key can be revoked at any time: Revoke now, in the dashboard.";
+    for (interval, said) in [
+        (None, documented),
+        (Some(3600), documented),
+        (Some(600), here),
+    ] {
+        let known = key(u8::try_from(interval.unwrap_or(1) % 199).unwrap());
+        let mut answer = lease::active_at(lease::LIFE, 10);
+        answer["rotation_allowed_in"] = 77.into();
+        let mut decided = json!({"outcome": "rate_limited", "retry_after": 77});
+        if let Some(seconds) = interval {
+            answer["rotation_interval"] = seconds.into();
+            decided["rotation_interval"] = seconds.into();
+        }
+        let asked = worker.regenerate(&known);
+        worker.answer(200, answer);
+        let cached = worker.regenerate(&known);
+        assert!(worker.calls.is_empty(), "the table knows");
+        // The lease is over, and so is the wait: the store finds another one.
+        worker.now += 77_000;
+        let raced = worker.regenerate(&known);
+        worker.answer(200, lease::active_at(lease::LIFE, 10));
+        worker.answer(200, decided);
+        for request in [asked, cached, raced] {
+            assert_eq!(text(&worker, request), said);
+        }
+        worker = Worker::trusting();
+    }
 }
 
 #[test]

@@ -179,27 +179,88 @@ fn a_late_yes_to_who_waits_overlooks_no_tombstone() {
     assert_eq!(other.refused(waiting), refusal);
 }
 
+/// A worker under a lease with room for so many streams.
+fn with_room_for(max_streams: u32) -> Worker {
+    let config = json!({"store": {"cluster": "store"}, "max_streams": max_streams});
+    Worker::trusting_with(&config.to_string())
+}
+
 #[test]
-fn i8_a_full_registry_serves_counts_and_makes_room() {
-    let mut worker = Worker::trusting_with(r#"{"store":{"cluster":"store"},"max_streams":1}"#);
-    let first = worker.stream(&key(1));
-    let second = worker.stream(&key(1));
-    assert_eq!(worker.counts[&Counter::StreamUnregistered], 1);
-    worker.leave(first);
-    let third = worker.stream(&key(1));
-    assert_eq!(worker.counts[&Counter::StreamUnregistered], 1);
+fn i8_beyond_its_share_a_key_is_refused_and_the_others_are_not() {
+    let mut worker = with_room_for(32);
+    let streams = [worker.stream(&key(1)), worker.stream(&key(1))];
+    let third = worker.get(&key(1));
+    let too_many = (429, "too_many_open_requests".to_owned());
+    assert_eq!(worker.refused(third), too_many);
+    let comes_back = ("retry-after", "1".to_owned());
+    assert!(worker.headers[&third].contains(&comes_back));
+    assert_eq!(worker.counts[&Counter::TooManyOpenRequests], 1);
+    let other = worker.stream(&key(2));
+    worker.leave(streams[0]);
+    let fourth = worker.stream(&key(1));
+    let fifth = worker.get(&key(1));
+    assert_eq!(worker.refused(fifth), too_many);
     worker.fed_changes(&[change(&key(1), 11)], 11);
-    assert!(worker.is_open(second) && !worker.is_open(third));
+    assert_eq!(worker.resets, BTreeSet::from([streams[1], fourth]));
+    assert!(worker.is_open(other));
+    let dead = worker.get(&key(1));
+    assert_eq!(worker.refused(dead), (401, "api_key_revoked".into()));
+}
+
+#[test]
+fn i8_a_full_registry_refuses_and_finds_every_stream_of_a_dead_key() {
+    let mut worker = with_room_for(2);
+    let first = worker.stream(&key(1));
+    let second = worker.stream(&key(2));
+    // By the store's word, and by the table's.
+    let busy = (503, "gateway_busy".to_owned());
+    let waited = worker.get(&key(3));
+    worker.answer(200, active_at(LIFE, 10));
+    let at_once = worker.get(&key(3));
+    for request in [waited, at_once] {
+        assert_eq!(worker.refused(request), busy);
+        let comes_back = ("retry-after", "1".to_owned());
+        assert!(worker.headers[&request].contains(&comes_back));
+    }
+    assert_eq!(worker.counts[&Counter::GatewayBusy], 2);
+    worker.fed_changes(&[change(&key(1), 11)], 11);
+    assert_eq!(worker.resets, BTreeSet::from([first]));
+    // What is being ended takes its place until it is over.
+    let early = worker.get(&key(3));
+    assert_eq!(worker.refused(early), busy);
+    worker.leave(first);
+    let third = worker.stream(&key(3));
+    assert!(worker.is_open(second) && worker.is_open(third));
+    assert_eq!(worker.engine.open_requests(), 2);
+}
+
+#[test]
+fn what_is_refused_or_waits_or_rotates_takes_no_place() {
+    let mut worker = with_room_for(1);
+    let rotates = worker.regenerate(&key(1));
+    worker.answer(200, active_at(LIFE, 10));
+    assert_eq!(worker.calls.len(), 1, "it rotates");
+    worker.calls.clear();
+    let waits = worker.get(&key(2));
+    assert_eq!(worker.engine.open_requests(), 0);
+    worker.leave(waits);
+    worker.leave(rotates);
+    worker.calls.clear();
+    worker.stream(&key(3));
+    let refused = worker.get(&key(3));
+    assert_eq!(worker.refused(refused).0, 429);
+    worker.leave(refused);
+    assert_eq!(worker.engine.open_requests(), 1);
 }
 
 #[test]
 fn it_can_be_switched_off() {
-    let mut worker = Worker::trusting_with(r#"{"store":{"cluster":"store"},"max_streams":0}"#);
-    let stream = worker.stream(&key(1));
+    let mut worker = with_room_for(0);
+    let streams: Vec<_> = (0..100).map(|_| worker.stream(&key(1))).collect();
     worker.fed_changes(&[change(&key(1), 11)], 11);
     worker.pass(100);
-    assert!(worker.is_open(stream));
-    assert_eq!(worker.counts.get(&Counter::StreamUnregistered), None);
+    assert!(streams.iter().all(|stream| worker.is_open(*stream)));
+    assert_eq!(worker.engine.open_requests(), 0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn active(revision: u64) -> Active {
         user: "u_1".parse().unwrap(),
         revision,
         not_before: 77,
+        interval: RotationInterval::HOUR,
     }
 }
 
@@ -275,7 +276,7 @@ fn a_slot_survives_its_encoding_and_no_part_of_it_does() {
     let value = slot.encode();
     assert_eq!(Slot::decode(&value), Some(slot));
     // Cut between two records it is a slot with fewer of them.
-    let whole = [17, 17 + 53, value.len()];
+    let whole = [17, 17 + 61, value.len()];
     for end in (0..value.len()).filter(|end| !whole.contains(end)) {
         assert_eq!(Slot::decode(&value[..end]), None, "{end}");
     }

@@ -74,9 +74,11 @@ fn resolved(input: &mut Unstructured<'_>) -> Result<Value> {
         "revoked"
     };
     let user = *input.choose(&["u_1", "u_2"])?;
+    let (revision, head, seconds) = (number(input)?, head(input)?, number(input)?);
     Ok(
-        json!({"state": state, "user": user, "revision": number(input)?, "head": head(input)?,
-        "rotation_allowed_in": number(input)?, "replayable": input.arbitrary::<bool>()?}),
+        json!({"state": state, "user": user, "revision": revision, "head": head,
+        "rotation_allowed_in": seconds, "rotation_interval": seconds,
+        "replayable": input.arbitrary::<bool>()?}),
     )
 }
 
@@ -120,6 +122,9 @@ fn decided(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Value
             "new_digest": new, "user": "u_1"}),
         1 => json!({"outcome": "revoked", "revision": number(input)?,
             "replayable": input.arbitrary::<bool>()?, "replayed": replayed}),
-        _ => json!({"outcome": "rate_limited", "retry_after": number(input)?}),
+        _ => {
+            let seconds = number(input)?;
+            json!({"outcome": "rate_limited", "retry_after": seconds, "rotation_interval": seconds})
+        }
     })
 }

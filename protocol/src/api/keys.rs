@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use super::{ErrorCode, RESOLVE_PATH, ROTATE_PATH};
 use super::{Head, ReplayProof, RotationId, SealedKey};
-use crate::{CreatedAt, Digest, UserId};
+use crate::{CreatedAt, Digest, RotationInterval, UserId};
 
 /// Body of [`RESOLVE_PATH`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,11 @@ pub struct ResolveResponse {
     pub head: Head,
     /// Whole seconds, rounded up, until the user may rotate; 0: at once.
     pub rotation_allowed_in: u64,
+    /// Whole seconds between two rotations of a user, for the refusal's text; an
+    /// hour, if a store of an earlier version does not say it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+    pub rotation_interval: RotationInterval,
     /// Of a revoked key: whether the rotation that replaced it may still be
     /// answered again to whoever has its `Idempotency-Key` (PROTOCOL X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -168,6 +173,10 @@ pub enum RotateResponse {
     RateLimited {
         /// Whole seconds, rounded up, from 1 to 3600 (PROTOCOL S12).
         retry_after: u64,
+        /// As in [`ResolveResponse`].
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+        rotation_interval: RotationInterval,
     },
 }
 #[cfg(test)]
@@ -208,10 +217,13 @@ mod tests {
             serde_json::from_str::<RotateRequest>(&text).unwrap(),
             rotate
         );
-        let limited = RotateResponse::RateLimited { retry_after: 9 };
+        let limited = RotateResponse::RateLimited {
+            retry_after: 9,
+            rotation_interval: 600.into(),
+        };
         assert_eq!(
             serde_json::to_string(&limited).unwrap(),
-            r#"{"outcome":"rate_limited","retry_after":9}"#
+            r#"{"outcome":"rate_limited","retry_after":9,"rotation_interval":600}"#
         );
     }
 
@@ -227,6 +239,14 @@ mod tests {
                 revision: 4,
                 replayable: false,
                 replayed: None,
+            }
+        );
+        let of_before = r#"{"outcome":"rate_limited","retry_after":9}"#;
+        assert_eq!(
+            serde_json::from_str::<RotateResponse>(of_before).unwrap(),
+            RotateResponse::RateLimited {
+                retry_after: 9,
+                rotation_interval: RotationInterval::HOUR,
             }
         );
         let error = r#"{"error":{"code":"from_the_future","message":"m"}}"#;

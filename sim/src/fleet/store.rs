@@ -328,7 +328,8 @@ impl World {
                 self.store.ledger.used(&digest, time)?;
                 let resolved = found.as_ref().ok().map(|(resolved, _)| resolved);
                 let replayable = resolved.is_some_and(|key| Ledger::is_replayable(key, time));
-                match answers::resolve(found, replayable) {
+                let interval = self.store.ledger.interval();
+                match answers::resolve(found, replayable, interval) {
                     Ok(answer) => {
                         let body = serde_json::to_vec(&answer).unwrap_or_default();
                         self.answer(back, 200, body);
@@ -458,13 +459,16 @@ impl World {
 
     fn say(&mut self, say: Say) {
         match say {
-            Say::Gateway(back, rotated, new_digest) => match answers::rotate(rotated, new_digest) {
-                Ok(answer) => {
-                    let body = serde_json::to_vec(&answer).unwrap_or_default();
-                    self.answer(back, 200, body);
+            Say::Gateway(back, rotated, new_digest) => {
+                let interval = self.store.ledger.interval();
+                match answers::rotate(rotated, new_digest, interval) {
+                    Ok(answer) => {
+                        let body = serde_json::to_vec(&answer).unwrap_or_default();
+                        self.answer(back, 200, body);
+                    }
+                    Err(fault) => self.refuse(back, fault),
                 }
-                Err(fault) => self.refuse(back, fault),
-            },
+            }
             Say::NewKey(form) => self.page_leaves(form),
             Say::Revoked(user, operation, by) => self.operator_heard_revoked(user, operation, by),
             Say::Issued(user, operation, given) => {

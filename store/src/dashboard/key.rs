@@ -87,7 +87,10 @@ pub async fn confirm_regenerate(
     Ok(match (&overview.key, overview.rotation_wait) {
         // The profile says more about it.
         (None, _) => Redirect::to(PROFILE).into_response(),
-        (Some(_), Some(seconds)) => not_made(&session, OwnRefusal::RateLimited(seconds)),
+        (Some(_), Some(seconds)) => {
+            let interval = dashboard.database.interval();
+            not_made(&session, OwnRefusal::RateLimited { seconds, interval })
+        }
         (Some(key), None) => pages::confirm_regenerate(&session, key, Ticket::new()?),
     })
 }
@@ -234,7 +237,7 @@ async fn make(
 /// The page that says why there is no new key.
 fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
     match refusal {
-        OwnRefusal::RateLimited(seconds) | OwnRefusal::AtOnceUsedUp(seconds) => {
+        OwnRefusal::RateLimited { seconds, .. } | OwnRefusal::AtOnceUsedUp(seconds) => {
             let page = pages::refused(session, StatusCode::TOO_MANY_REQUESTS, refusal);
             retry_after(page, seconds)
         }
@@ -246,7 +249,7 @@ fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
 fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> &'static str {
     match made {
         Ok(Ok(_)) => "rotated",
-        Ok(Err(OwnRefusal::RateLimited(_))) => "rate_limited",
+        Ok(Err(OwnRefusal::RateLimited { .. })) => "rate_limited",
         Ok(Err(OwnRefusal::TicketUsed)) => "conflict",
         Ok(Err(_)) => "unknown_key",
         Err(WriteError::Unknown) => "unknown",

@@ -101,6 +101,11 @@ impl Ledger {
         self.beside = Past::Nothing;
     }
 
+    /// As [`super::Database::interval`].
+    pub fn interval(&self) -> RotationInterval {
+        self.interval
+    }
+
     /// As [`super::Database::resolve`].
     pub fn resolve(
         &self,

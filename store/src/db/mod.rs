@@ -175,6 +175,11 @@ impl Database {
         Ok((database, owner))
     }
 
+    /// How long a user waits between two rotations.
+    pub fn interval(&self) -> RotationInterval {
+        self.interval
+    }
+
     /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
     /// value is the seconds until the user may rotate, 0: at once.
     ///

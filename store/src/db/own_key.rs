@@ -53,8 +53,13 @@ pub enum OwnRefusal {
     OtherKey,
     /// The new key was revoked before it could be shown.
     DeadAlready,
-    /// Too early; whole seconds to wait.
-    RateLimited(u64),
+    /// Too early.
+    RateLimited {
+        /// Whole seconds to wait.
+        seconds: u64,
+        /// How long a user waits between two rotations.
+        interval: RotationInterval,
+    },
     /// Too early, and the day's keys that need not wait are used up; whole
     /// seconds to wait.
     AtOnceUsedUp(u64),
@@ -131,7 +136,7 @@ pub fn rotate(
         Verdict::Repeat(_) | Verdict::Conflict => Ok(Err(OwnRefusal::TicketUsed)),
         Verdict::Refuse { refusal, .. } => match refusal {
             Refusal::UnknownKey | Refusal::Revoked(_) => Ok(Err(OwnRefusal::NoKey)),
-            Refusal::RateLimited(seconds) => Ok(Err(OwnRefusal::RateLimited(seconds))),
+            Refusal::RateLimited(seconds) => Ok(Err(OwnRefusal::RateLimited { seconds, interval })),
             // A key of 154 random bits that was drawn before: no user's fault.
             Refusal::NewKeyExists => Err(rusqlite::Error::InvalidQuery),
         },

@@ -86,7 +86,8 @@ pub async fn resolve(
     let replayable = found
         .as_ref()
         .is_ok_and(|(resolved, _)| app.database.is_replayable(resolved));
-    Ok(Json(answers::resolve(found, replayable)?))
+    let interval = app.database.interval();
+    Ok(Json(answers::resolve(found, replayable, interval)?))
 }
 
 /// Replace this key by that one.
@@ -124,7 +125,8 @@ pub async fn rotate(
         app.database.feed().barrier(revision).await;
     }
     crash::point("rotate.before_answer");
-    Ok(Json(answers::rotate(result?, new_digest)?))
+    let interval = app.database.interval();
+    Ok(Json(answers::rotate(result?, new_digest, interval)?))
 }
 
 fn outcome(result: &Result<Rotated, WriteError>) -> &'static str {

@@ -22,6 +22,7 @@ fn resolve_tells_state_user_history_and_wait() {
     assert_eq!(body["state"], "active");
     assert_eq!(body["user"], "alice");
     assert_eq!(body["rotation_allowed_in"], 0);
+    assert_eq!(body["rotation_interval"], 3600);
     assert_eq!(body["revision"], body["head"]["revision"]);
     assert_eq!(body["head"]["incarnation"].as_str().unwrap().len(), 32);
 

@@ -138,7 +138,7 @@ fn i5_one_rotation_per_interval_and_refusals_do_not_count() {
         let limited = store.rotate(&rotation(&new, &fresh_digest()));
         assert_eq!(
             limited.json(),
-            json!({ "outcome": "rate_limited", "retry_after": 1 })
+            json!({ "outcome": "rate_limited", "retry_after": 1, "rotation_interval": 1 })
         );
         // Neither a repeat nor a refusal begins the interval anew.
         let last = "SELECT last_rotated_ms FROM users";

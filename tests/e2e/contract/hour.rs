@@ -42,6 +42,10 @@ fn retry_after_falls_with_time_and_then_a_rotation_works_again() {
         let asked = rotated.elapsed();
         let answer = client.regenerate(&first);
         if answer.status == 429 {
+            let message = answer.json()["error"]["message"].clone();
+            let said = message.as_str().unwrap_or_default();
+            assert!(said.contains("once every 3 seconds"), "{said}");
+            assert!(said.contains("Revoke now"), "{said}");
             told.push((asked, rotated.elapsed(), retry_after(&answer)));
             return Ok(None);
         }

@@ -1,9 +1,10 @@
-//! How many streams can be ended: a setting, and what happens beyond it.
+//! How many requests can be open, all of them and those of one key: a setting,
+//! and what happens beyond it.
 
 use serde_json::json;
 use xtask::testbed::FleetOptions;
 
-use super::{ENDED, UNREGISTERED, all_are_cut, open};
+use super::{BEYOND_SHARE, BUSY, ENDED, all_are_cut, open};
 use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, TestFleet, eventually, stat};
 use crate::support::streams::{Kind, Stream, Streams};
@@ -19,20 +20,52 @@ fn start(max_streams: u32) -> Option<TestFleet> {
     })
 }
 
+/// What a key is told, on the only worker.
+fn told(fleet: &TestFleet, key: &str) -> (u16, String) {
+    let answer = fleet.client().get(SCRAPE, key);
+    if answer.status != 200 {
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    answer.outcome()
+}
+
 #[test]
-fn beyond_the_limit_streams_are_served_and_counted() {
-    let Some(fleet) = start(1) else { return };
+fn beyond_its_share_a_key_is_refused_and_all_of_it_ends() {
+    let Some(fleet) = start(32) else { return };
     let client = Streams::new(200);
-    let user = fleet.user();
-    let key = (&*user.api_key, 1);
-    let first = open(&fleet, 0, &client, &[Kind::Events], key);
-    assert_eq!(stat(&fleet.gateways[0], UNREGISTERED), 0);
-    let second = open(&fleet, 0, &client, &[Kind::WebSocket], key);
-    assert_eq!(stat(&fleet.gateways[0], UNREGISTERED), 1);
-    fleet.client().regenerate(&user.api_key).new_key();
+    let (thief, other) = (fleet.user(), fleet.user());
+    let kinds = [Kind::Events, Kind::WebSocket];
+    let streams = open(&fleet, 0, &client, &kinds, (&thief.api_key, 1));
+    let too_many = (429, "too_many_open_requests".to_owned());
+    assert_eq!(told(&fleet, &thief.api_key), too_many);
+    assert_eq!(stat(&fleet.gateways[0], BEYOND_SHARE), 1);
+    assert_eq!(told(&fleet, &other.api_key).0, 200);
+    let new = fleet.client().regenerate(&thief.api_key).new_key();
+    all_are_cut(&streams);
+    assert_eq!(stat(&fleet.gateways[0], ENDED), 2);
+    assert_eq!(told(&fleet, &new).0, 200);
+    fleet.assert_no_trap();
+}
+
+#[test]
+fn a_full_registry_refuses_and_ends_all_of_a_dead_key() {
+    let Some(fleet) = start(2) else { return };
+    let client = Streams::new(200);
+    let (dying, living, third) = (fleet.user(), fleet.user(), fleet.user());
+    let first = open(&fleet, 0, &client, &[Kind::Events], (&dying.api_key, 1));
+    let second = open(&fleet, 0, &client, &[Kind::WebSocket], (&living.api_key, 1));
+    assert_eq!(
+        told(&fleet, &third.api_key),
+        (503, "gateway_busy".to_owned())
+    );
+    assert_eq!(stat(&fleet.gateways[0], BUSY), 1);
+    fleet.client().regenerate(&dying.api_key).new_key();
     all_are_cut(&first);
     assert!(second.iter().all(Stream::is_open));
     assert_eq!(stat(&fleet.gateways[0], ENDED), 1);
+    eventually("the place of what was ended", || {
+        (told(&fleet, &third.api_key).0 == 200).then_some(())
+    });
     fleet.assert_no_trap();
 }
 
@@ -54,7 +87,8 @@ fn with_no_room_at_all_none_ends() {
         (polls() >= before + 3).then_some(())
     });
     assert!(streams.iter().all(Stream::is_open));
-    assert_eq!(stat(&fleet.gateways[0], UNREGISTERED), 0);
-    assert_eq!(stat(&fleet.gateways[0], ENDED), 0);
+    for counter in [BEYOND_SHARE, BUSY, ENDED] {
+        assert_eq!(stat(&fleet.gateways[0], counter), 0, "{counter}");
+    }
     fleet.assert_no_trap();
 }

@@ -1,6 +1,8 @@
 //! The pages about a user's key. What is said about regenerating is the
 //! documented API's own text.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -13,8 +15,6 @@ use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
 use crate::db::{AT_ONCE_PER_DAY, Overview, OwnKey, OwnRefusal};
 
-const RATE_LIMITED: &str =
-    "You can only regenerate your API key once per hour. Please try again later.";
 const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
 const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \
@@ -118,7 +118,7 @@ fn new_key_form(session: &Session, last_change: u64, ticket: Ticket) -> Markup {
     html! {
         p {
             "You revoked the last one yourself, so you can make a new one now. At once, that is "
-            "possible " (AT_ONCE_PER_DAY) " times a day; your hour until the next regeneration begins anew."
+            "possible " (AT_ONCE_PER_DAY) " times a day; the wait until the next regeneration starts again."
         }
         form.actions method="post" action="/settings/profile/new-key" {
             (csrf(session))
@@ -268,10 +268,10 @@ pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
 /// Why there is none.
 pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Response {
     let content = html! {
-        (error(text(refusal)))
+        (error(&text(refusal)))
         div.card {
             @match refusal {
-                OwnRefusal::RateLimited(seconds) => {
+                OwnRefusal::RateLimited { seconds, .. } => {
                     p #next-rotation { "The next regeneration is possible " (countdown(seconds)) "." }
                     p {
                         "If your key has leaked, do not wait: "
@@ -286,15 +286,15 @@ pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Re
         }
     };
     let title = match refusal {
-        OwnRefusal::RateLimited(_) | OwnRefusal::AtOnceUsedUp(_) => "Not yet",
+        OwnRefusal::RateLimited { .. } | OwnRefusal::AtOnceUsedUp(_) => "Not yet",
         _ => "Not done",
     };
     respond(status, settings(session, Tab::Profile, title, &content))
 }
 
-fn text(refusal: OwnRefusal) -> &'static str {
-    match refusal {
-        OwnRefusal::RateLimited(_) => RATE_LIMITED,
+fn text(refusal: OwnRefusal) -> Cow<'static, str> {
+    let fixed = match refusal {
+        OwnRefusal::RateLimited { interval, .. } => return interval.told().too_early().into(),
         OwnRefusal::AtOnceUsedUp(_) => "No new key can be made at once any more today.",
         OwnRefusal::TicketUsed => TICKET_USED,
         OwnRefusal::DeadAlready => {
@@ -311,7 +311,8 @@ fn text(refusal: OwnRefusal) -> &'static str {
         OwnRefusal::NotByUser => {
             "Your key was revoked by whoever runs this API. Ask them for a new one."
         }
-    }
+    };
+    fixed.into()
 }
 
 fn afterwards() -> Markup {

@@ -100,6 +100,13 @@ fn user() -> UserId {
     "u".parse().unwrap()
 }
 
+fn too_early(seconds: u64) -> OwnRefusal {
+    OwnRefusal::RateLimited {
+        seconds,
+        interval: RotationInterval::HOUR,
+    }
+}
+
 #[test]
 fn i5_dashboard_and_api_share_one_hour() {
     let mut store = Store::new();
@@ -111,9 +118,9 @@ fn i5_dashboard_and_api_share_one_hour() {
     store.after(HOUR_MS);
     assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
     let wish = store.wish();
-    assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(3600)));
+    assert_eq!(store.rotate(&wish), Err(too_early(3600)));
     store.after(HOUR_MS - 1);
-    assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(1)));
+    assert_eq!(store.rotate(&wish), Err(too_early(1)));
     store.after(1);
     assert!(store.rotate(&wish).is_ok());
 }
@@ -172,7 +179,7 @@ fn an_emergency_is_no_way_around_the_hour() {
         store.after(1000);
         // It begins the hour anew, for both ways.
         let wish = store.wish();
-        assert_eq!(store.rotate(&wish), Err(OwnRefusal::RateLimited(3599)));
+        assert_eq!(store.rotate(&wish), Err(too_early(3599)));
         let limited = Rotated::Refused(Refusal::RateLimited(3599));
         assert_eq!(store.rotate_by_gateway(), limited);
     }

@@ -145,6 +145,26 @@ fn i5_the_hour_is_one_for_the_dashboard_and_the_api() {
     assert_eq!(home.count(ROTATED), 2);
 }
 
+#[test]
+fn another_interval_than_the_hour_is_called_by_its_name() {
+    let home = Home::new();
+    let store = home.start_as(serve(&home).args(["--rotation-interval", "10m"]));
+    add_user(&store, "ann");
+    let ann = logged_in(&store, "ann");
+    let form = ann.regeneration();
+    let new = shown(&ann.submit(&form));
+    let text =
+        "You can only regenerate your API key once every 10 minutes. Please try again later.";
+    for answer in [ann.get(REGENERATE), ann.submit(&forged(&ann, REGENERATE))] {
+        assert_eq!((answer.status, answer.error()), (429, text));
+        assert!(answer.text.contains("revoke it now"), "{}", answer.text);
+    }
+    // The gateways are told, for they say the same.
+    let by_api = store.rotate(&rotation(&new, &fresh_digest())).json();
+    assert_eq!(by_api["rotation_interval"], 600);
+    assert_eq!(store.resolve(&new).json()["rotation_interval"], 600);
+}
+
 /// All at once; the answers.
 fn race(person: &Person, forms: &[Form]) -> Vec<Answer> {
     let start = Barrier::new(forms.len());
