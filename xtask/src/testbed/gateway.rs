@@ -26,6 +26,21 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Any change of Envoy's configuration, done last.
 pub type Edit = Arc<dyn Fn(&mut Value) -> anyhow::Result<()> + Send + Sync>;
 
+/// What becomes of a gateway that is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Envoy is [`Gateway::process`] itself, and ends at once.
+    AtOnce,
+    /// The process is deploy/gateway.sh, as in the image, and Envoy is its
+    /// child: it drains. A second signal ends it at once.
+    Drain {
+        /// How long it goes on while its health path says 503.
+        notice: Duration,
+        /// How long what is open may take after that.
+        grace: Duration,
+    },
+}
+
 /// How a gateway is started.
 #[derive(Clone)]
 pub struct GatewayOptions {
@@ -39,6 +54,8 @@ pub struct GatewayOptions {
     pub component_log_level: Option<String>,
     /// More of Envoy's command line.
     pub envoy_args: Vec<String>,
+    /// How it ends when it is told to.
+    pub shutdown: Shutdown,
     /// The operator's file; the repository's `envoy.yaml` if none.
     pub config: Option<PathBuf>,
     /// A JSON merge patch of the filter's own configuration, such as
@@ -203,7 +220,7 @@ impl Spawn<'_> {
         let config = self.folder.join("envoy.json");
         self.configuration()?.write(&config)?;
         let options = self.options;
-        let mut command = Command::new(self.envoy);
+        let mut command = self.program();
         command.arg("--config-path").arg(&config);
         command.args(["--concurrency", &options.concurrency.to_string()]);
         // Several Envoys share this machine, and nobody restarts them hot.
@@ -221,6 +238,21 @@ impl Spawn<'_> {
                 && TcpStream::connect(self.listener.address()).is_ok()
         })?;
         Ok(process)
+    }
+
+    fn program(&self) -> Command {
+        match self.options.shutdown {
+            Shutdown::AtOnce => Command::new(self.envoy),
+            Shutdown::Drain { notice, grace } => {
+                let mut script = Command::new("bash");
+                script.arg(workspace::root().join("deploy/gateway.sh"));
+                script.arg(self.envoy);
+                script.env("REKEY_ENVOY_ADMIN", self.admin.address().to_string());
+                script.env("REKEY_DRAIN_NOTICE", notice.as_secs_f32().to_string());
+                script.env("REKEY_DRAIN_GRACE", grace.as_secs().to_string());
+                script
+            }
+        }
     }
 
     fn configuration(&self) -> anyhow::Result<EnvoyConfig> {

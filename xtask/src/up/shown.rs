@@ -130,6 +130,9 @@ The operator's side, with the admin token {whose}:
         writeln!(out, "{name}: {url}  (Envoy's admin: {admin})")?;
     }
     let logs = fleet.run_dir.path().display();
-    writeln!(out, "Logs: {logs}/*/*.log\nCtrl-C stops all of it.")?;
+    writeln!(
+        out,
+        "Logs: {logs}/*/*.log\nCtrl-C stops all of it, when open requests have ended."
+    )?;
     Ok(out.flush()?)
 }
