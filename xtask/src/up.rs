@@ -21,7 +21,7 @@ use signal_hook::{
 
 use crate::{
     random, shell,
-    testbed::{Account, Artifacts, Fleet, FleetOptions, Secrets, Shutdown, Signal},
+    testbed::{Account, Artifacts, Fleet, FleetOptions, Gateway, Secrets, Shutdown, Signal},
 };
 
 /// As in the image, but for the notice: no load balancer stands before it.
@@ -125,16 +125,15 @@ pub fn run(args: &UpArgs) -> anyhow::Result<()> {
 fn drain(fleet: &Fleet, queue: &Receiver<Event>) -> anyhow::Result<()> {
     shell::say("stopping when open requests have ended; Ctrl-C stops at once");
     tell_gateways(fleet)?;
-    let mut gateways = fleet.gateways.iter();
-    while gateways.any(|gateway| gateway.process.exit_status().is_none()) {
+    let runs = |gateway: &Gateway| gateway.process.exit_status().is_none();
+    while fleet.gateways.iter().any(runs) {
         match queue.recv_timeout(LOOK) {
             Ok(Event::ToldToStop) => tell_gateways(fleet)?,
-            // Of gateways it is what is waited for; without another part open
-            // requests may still end as they can.
+            // A gateway is what is waited for; without another part open
+            // requests end as they can.
             Ok(Event::Died(_)) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        gateways = fleet.gateways.iter();
     }
     Ok(())
 }

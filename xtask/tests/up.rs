@@ -55,7 +55,7 @@ impl Up {
 
     fn pids(&self) -> Vec<i32> {
         let pids = &self.ready["pids"];
-        let lists = [&pids["gateways"], &pids["stores"]].map(|list| list.as_array().unwrap());
+        let lists = ["gateways", "envoys", "stores"].map(|list| pids[list].as_array().unwrap());
         let all = lists.into_iter().flatten().chain([&pids["upstream"]]);
         all.map(|pid| i32::try_from(pid.as_i64().unwrap()).unwrap())
             .collect()
@@ -168,7 +168,7 @@ fn it_prints_one_line_serves_and_stops_all() {
     assert!(!profile.contains(key), "the key on a page");
 
     let pids = up.pids();
-    assert_eq!(pids.len(), 4);
+    assert_eq!(pids.len(), 6);
     up.signal(Signal::SIGTERM);
     let (status, said) = up.end();
     assert!(status.success(), "{status}: {said}");

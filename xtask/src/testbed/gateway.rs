@@ -77,6 +77,7 @@ pub struct Gateway {
     pub process: Process,
     /// What [`restart`](Self::restart) starts it with; may be changed before.
     pub options: GatewayOptions,
+    envoy_pid: u32,
     folder: PathBuf,
     listener: Port,
     admin: Port,
@@ -106,8 +107,10 @@ impl Gateway {
             envoy: &artifacts.envoy,
             filter: &artifacts.built.filter,
         };
+        let process = spawn.run()?;
         Ok(Self {
-            process: spawn.run()?,
+            envoy_pid: spawn.envoy_pid(&process)?,
+            process,
             envoy: artifacts.envoy,
             filter: artifacts.built.filter,
             folder,
@@ -117,7 +120,8 @@ impl Gateway {
         })
     }
 
-    /// Stops it (by SIGTERM if it still runs) and starts it again: the same
+    /// Stops it (by SIGTERM if it still runs, and after ten seconds by force) and
+    /// starts it again: the same
     /// ports, the same files, `options` as they are now but for the port.
     ///
     /// # Errors
@@ -132,8 +136,15 @@ impl Gateway {
             envoy: &self.envoy,
             filter: &self.filter,
         };
-        self.process = spawn.run()?;
+        let process = spawn.run()?;
+        self.envoy_pid = spawn.envoy_pid(&process)?;
+        self.process = process;
         Ok(())
+    }
+
+    /// Envoy's own process id, which is not the script's that drains it.
+    pub fn envoy_pid(&self) -> u32 {
+        self.envoy_pid
     }
 
     /// Where clients connect to: `http://127.0.0.1:port`.
@@ -253,6 +264,17 @@ impl Spawn<'_> {
                 script
             }
         }
+    }
+
+    /// Once it is ready: the script has started nothing after Envoy by then.
+    fn envoy_pid(&self, process: &Process) -> anyhow::Result<u32> {
+        let pid = process.pid();
+        if self.options.shutdown == Shutdown::AtOnce {
+            return Ok(pid);
+        }
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let last = children.split_whitespace().next_back();
+        Ok(last.context("the script has no Envoy")?.parse()?)
     }
 
     fn configuration(&self) -> anyhow::Result<EnvoyConfig> {
