@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use xtask::testbed::{FleetOptions, Shutdown};
 
 use super::{NOTICE, SOON, health};
-use crate::support::client::{SCRAPE, raw_request};
+use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, eventually};
 use crate::support::http1::{Head, Message};
 
 /// Clients, each with so many requests a second.
 const CLIENTS: u32 = 10;
 const PER_SECOND: u32 = 10;
+/// How long a request takes, so that some are always open.
+const UPLOAD: Duration = Duration::from_millis(50);
 /// How often a load balancer asks for the health.
 const CHECK: Duration = Duration::from_millis(50);
 /// Requests that each gateway serves before the restart, and the restarted one
@@ -57,7 +59,8 @@ impl Load {
     fn client(&self, number: u32, request: &str) {
         let mut kept = [None, None];
         let mut turn = number as usize;
-        let mut due = Instant::now();
+        // Not all at once: some request is open at any moment.
+        let mut due = Instant::now() + Duration::from_secs(1) / PER_SECOND / CLIENTS * number;
         while !self.over.load(Relaxed) {
             due += Duration::from_secs(1) / PER_SECOND;
             thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -116,8 +119,14 @@ fn is_open(stream: &TcpStream) -> bool {
 
 fn exchange(mut stream: &TcpStream, request: &str) -> Result<Head, String> {
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let sent = stream.write_all(request.as_bytes());
-    sent.map_err(|error| format!("sending: {error}"))?;
+    let (head, body) = request.split_at(request.len() - 1);
+    let mut send = |part: &str| {
+        let sent = stream.write_all(part.as_bytes());
+        sent.map_err(|error| format!("sending: {error}"))
+    };
+    send(head)?;
+    thread::sleep(UPLOAD);
+    send(body)?;
     let answer = Message::read(stream, &mut Vec::new(), Head::of_answer);
     let answer = answer.ok_or("no answer")?;
     match answer.head.status {
@@ -142,7 +151,11 @@ fn a_restart_of_one_of_two_gateways_loses_nothing() {
     let Some(mut fleet) = fleet::start(options) else {
         return;
     };
-    let request = raw_request("GET", SCRAPE, &fleet.user().api_key);
+    let key = fleet.user().api_key;
+    let request = format!(
+        "POST {SCRAPE} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\
+         content-length: 4\r\n\r\nbody"
+    );
     let backend = |number: usize| Backend {
         address: fleet.gateways[number].address(),
         healthy: AtomicBool::new(true),
