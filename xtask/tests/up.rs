@@ -179,6 +179,36 @@ fn it_prints_one_line_serves_and_stops_all() {
 }
 
 #[test]
+fn an_open_request_holds_it_up_until_a_second_signal() {
+    let up = Up::start(&[]);
+    let pids = up.pids();
+    let url = format!("{}/v1/events?every=10", up.text("/gateways/0"));
+    let bearer = format!("Bearer {}", up.text("/api_key"));
+    let mut events = ureq::get(url)
+        .header("authorization", bearer)
+        .call()
+        .unwrap();
+    let mut events = BufReader::new(events.body_mut().as_reader());
+    up.signal(Signal::SIGINT);
+    let admin = format!("{}/ready", up.text("/envoy_admin/0"));
+    until("the drain", Duration::from_secs(20), || {
+        let drains = matches!(ureq::get(&admin).call(), Err(ureq::Error::StatusCode(503)));
+        Ok(drains.then_some(()))
+    })
+    .unwrap();
+    // More than had been sent by then: store, upstream and gateway go on.
+    for _ in 0..100 {
+        assert!(events.read_line(&mut String::new()).unwrap() > 0);
+    }
+    assert!(!pids.iter().any(|pid| is_gone(*pid)));
+    up.signal(Signal::SIGINT);
+    let (status, said) = up.end();
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("when open requests have ended"), "{said}");
+    assert_gone(&pids);
+}
+
+#[test]
 fn it_says_which_part_died_and_stops_the_rest() {
     let up = Up::start(&[]);
     let pids = up.pids();
