@@ -17,6 +17,7 @@ mod configuration;
 mod contract;
 mod crash;
 mod dashboard;
+mod drain;
 mod fleet;
 mod floods;
 mod hostile;

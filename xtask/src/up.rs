@@ -8,8 +8,9 @@ mod shown;
 
 use std::{
     path::PathBuf,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -20,8 +21,16 @@ use signal_hook::{
 
 use crate::{
     random, shell,
-    testbed::{Account, Artifacts, Fleet, FleetOptions, Secrets},
+    testbed::{Account, Artifacts, Fleet, FleetOptions, Gateway, Secrets, Shutdown, Signal},
 };
+
+/// As in the image, but for the notice: no load balancer stands before it.
+const SHUTDOWN: Shutdown = Shutdown::Drain {
+    notice: Duration::ZERO,
+    grace: Duration::from_secs(40),
+};
+/// How often it is looked whether the gateways have ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Of the demo user's password: 20 letters and digits, to be typed if need be.
 const PASSWORD_BYTES: usize = 10;
@@ -78,7 +87,7 @@ enum Event {
 }
 
 /// Builds all, starts it, prints what to do with it, and stops it on SIGINT or
-/// SIGTERM.
+/// SIGTERM, the gateways first and when they have drained.
 ///
 /// # Errors
 /// Something cannot be built or started, or a part ends by itself.
@@ -102,9 +111,38 @@ pub fn run(args: &UpArgs) -> anyhow::Result<()> {
     }
     drop(demo);
     let ended = wait(&queue);
+    if ended.is_ok() {
+        drain(&fleet, &queue)?;
+    }
     shell::say("stopping");
     fleet.stop()?;
     ended
+}
+
+/// Ends the gateways, and returns when all have ended: what is open in them may
+/// end first, unless a second signal says otherwise. Store and upstream go on,
+/// because open requests need them.
+fn drain(fleet: &Fleet, queue: &Receiver<Event>) -> anyhow::Result<()> {
+    shell::say("stopping when open requests have ended; Ctrl-C stops at once");
+    tell_gateways(fleet)?;
+    let runs = |gateway: &Gateway| gateway.process.exit_status().is_none();
+    while fleet.gateways.iter().any(runs) {
+        match queue.recv_timeout(LOOK) {
+            Ok(Event::ToldToStop) => tell_gateways(fleet)?,
+            // A gateway is what is waited for; without another part open
+            // requests end as they can.
+            Ok(Event::Died(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Ok(())
+}
+
+fn tell_gateways(fleet: &Fleet) -> anyhow::Result<()> {
+    for gateway in &fleet.gateways {
+        gateway.process.signal(Signal::SIGTERM)?;
+    }
+    Ok(())
 }
 
 fn wait(queue: &Receiver<Event>) -> anyhow::Result<()> {
@@ -126,6 +164,7 @@ fn fleet_options(args: &UpArgs) -> anyhow::Result<FleetOptions> {
     Ok(FleetOptions {
         gateways: args.gateways as usize,
         concurrency: args.concurrency,
+        shutdown: SHUTDOWN,
         port: args.port,
         dashboard_port: args.dashboard_port,
         rotation_interval: args.rotation_interval.clone(),

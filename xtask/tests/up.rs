@@ -55,7 +55,7 @@ impl Up {
 
     fn pids(&self) -> Vec<i32> {
         let pids = &self.ready["pids"];
-        let lists = [&pids["gateways"], &pids["stores"]].map(|list| list.as_array().unwrap());
+        let lists = ["gateways", "envoys", "stores"].map(|list| pids[list].as_array().unwrap());
         let all = lists.into_iter().flatten().chain([&pids["upstream"]]);
         all.map(|pid| i32::try_from(pid.as_i64().unwrap()).unwrap())
             .collect()
@@ -168,13 +168,43 @@ fn it_prints_one_line_serves_and_stops_all() {
     assert!(!profile.contains(key), "the key on a page");
 
     let pids = up.pids();
-    assert_eq!(pids.len(), 4);
+    assert_eq!(pids.len(), 6);
     up.signal(Signal::SIGTERM);
     let (status, said) = up.end();
     assert!(status.success(), "{status}: {said}");
     for secret in &secrets {
         assert!(!said.contains(secret), "a secret among the messages");
     }
+    assert_gone(&pids);
+}
+
+#[test]
+fn an_open_request_holds_it_up_until_a_second_signal() {
+    let up = Up::start(&[]);
+    let pids = up.pids();
+    let url = format!("{}/v1/events?every=10", up.text("/gateways/0"));
+    let bearer = format!("Bearer {}", up.text("/api_key"));
+    let mut events = ureq::get(url)
+        .header("authorization", bearer)
+        .call()
+        .unwrap();
+    let mut events = BufReader::new(events.body_mut().as_reader());
+    up.signal(Signal::SIGINT);
+    let admin = format!("{}/ready", up.text("/envoy_admin/0"));
+    until("the drain", Duration::from_secs(20), || {
+        let drains = matches!(ureq::get(&admin).call(), Err(ureq::Error::StatusCode(503)));
+        Ok(drains.then_some(()))
+    })
+    .unwrap();
+    // More than had been sent by then: store, upstream and gateway go on.
+    for _ in 0..100 {
+        assert!(events.read_line(&mut String::new()).unwrap() > 0);
+    }
+    assert!(!pids.iter().any(|pid| is_gone(*pid)));
+    up.signal(Signal::SIGINT);
+    let (status, said) = up.end();
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("when open requests have ended"), "{said}");
     assert_gone(&pids);
 }
 

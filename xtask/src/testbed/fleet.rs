@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{
-    Edit, Gateway, GatewayOptions, HttpVersions, Process, RunDir, Secrets, Store, StoreBinary,
-    StoreOptions, Upstream,
+    Edit, Gateway, GatewayOptions, HttpVersions, Process, RunDir, Secrets, Shutdown, Store,
+    StoreBinary, StoreOptions, Upstream,
 };
 
 /// How a fleet is started. The defaults suit most tests.
@@ -24,6 +24,8 @@ pub struct FleetOptions {
     pub rotation_interval: String,
     /// See [`GatewayOptions::component_log_level`].
     pub component_log_level: Option<String>,
+    /// See [`GatewayOptions::shutdown`].
+    pub shutdown: Shutdown,
     /// See [`GatewayOptions::config`].
     pub envoy_config: Option<PathBuf>,
     /// See [`GatewayOptions::plugin`].
@@ -53,6 +55,7 @@ impl Default for FleetOptions {
             dashboard_port: 0,
             rotation_interval: "1h".to_owned(),
             component_log_level: None,
+            shutdown: Shutdown::AtOnce,
             envoy_config: None,
             plugin: json!({}),
             edit: None,
@@ -129,6 +132,7 @@ impl Fleet {
             concurrency: options.concurrency,
             component_log_level: options.component_log_level.clone(),
             envoy_args: Vec::new(),
+            shutdown: options.shutdown,
             config: options.envoy_config.clone(),
             plugin: options.plugin.clone(),
             edit: options.edit.clone(),

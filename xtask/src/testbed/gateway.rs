@@ -26,6 +26,21 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Any change of Envoy's configuration, done last.
 pub type Edit = Arc<dyn Fn(&mut Value) -> anyhow::Result<()> + Send + Sync>;
 
+/// What becomes of a gateway that is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Envoy is [`Gateway::process`] itself, and ends at once.
+    AtOnce,
+    /// The process is deploy/gateway.sh, as in the image, and Envoy is its
+    /// child: it drains. A second signal ends it at once.
+    Drain {
+        /// How long it goes on while its health path says 503.
+        notice: Duration,
+        /// How long what is open may take after that.
+        grace: Duration,
+    },
+}
+
 /// How a gateway is started.
 #[derive(Clone)]
 pub struct GatewayOptions {
@@ -39,6 +54,8 @@ pub struct GatewayOptions {
     pub component_log_level: Option<String>,
     /// More of Envoy's command line.
     pub envoy_args: Vec<String>,
+    /// How it ends when it is told to.
+    pub shutdown: Shutdown,
     /// The operator's file; the repository's `envoy.yaml` if none.
     pub config: Option<PathBuf>,
     /// A JSON merge patch of the filter's own configuration, such as
@@ -60,6 +77,7 @@ pub struct Gateway {
     pub process: Process,
     /// What [`restart`](Self::restart) starts it with; may be changed before.
     pub options: GatewayOptions,
+    envoy_pid: u32,
     folder: PathBuf,
     listener: Port,
     admin: Port,
@@ -89,8 +107,10 @@ impl Gateway {
             envoy: &artifacts.envoy,
             filter: &artifacts.built.filter,
         };
+        let process = spawn.run()?;
         Ok(Self {
-            process: spawn.run()?,
+            envoy_pid: spawn.envoy_pid(&process)?,
+            process,
             envoy: artifacts.envoy,
             filter: artifacts.built.filter,
             folder,
@@ -100,7 +120,8 @@ impl Gateway {
         })
     }
 
-    /// Stops it (by SIGTERM if it still runs) and starts it again: the same
+    /// Stops it (by SIGTERM if it still runs, and after ten seconds by force) and
+    /// starts it again: the same
     /// ports, the same files, `options` as they are now but for the port.
     ///
     /// # Errors
@@ -115,8 +136,15 @@ impl Gateway {
             envoy: &self.envoy,
             filter: &self.filter,
         };
-        self.process = spawn.run()?;
+        let process = spawn.run()?;
+        self.envoy_pid = spawn.envoy_pid(&process)?;
+        self.process = process;
         Ok(())
+    }
+
+    /// Envoy's own process id, which is not the script's that drains it.
+    pub fn envoy_pid(&self) -> u32 {
+        self.envoy_pid
     }
 
     /// Where clients connect to: `http://127.0.0.1:port`.
@@ -203,7 +231,7 @@ impl Spawn<'_> {
         let config = self.folder.join("envoy.json");
         self.configuration()?.write(&config)?;
         let options = self.options;
-        let mut command = Command::new(self.envoy);
+        let mut command = self.program();
         command.arg("--config-path").arg(&config);
         command.args(["--concurrency", &options.concurrency.to_string()]);
         // Several Envoys share this machine, and nobody restarts them hot.
@@ -221,6 +249,32 @@ impl Spawn<'_> {
                 && TcpStream::connect(self.listener.address()).is_ok()
         })?;
         Ok(process)
+    }
+
+    fn program(&self) -> Command {
+        match self.options.shutdown {
+            Shutdown::AtOnce => Command::new(self.envoy),
+            Shutdown::Drain { notice, grace } => {
+                let mut script = Command::new("bash");
+                script.arg(workspace::root().join("deploy/gateway.sh"));
+                script.arg(self.envoy);
+                script.env("REKEY_ENVOY_ADMIN", self.admin.address().to_string());
+                script.env("REKEY_DRAIN_NOTICE", notice.as_secs_f32().to_string());
+                script.env("REKEY_DRAIN_GRACE", grace.as_secs().to_string());
+                script
+            }
+        }
+    }
+
+    /// Once it is ready: the script has started nothing after Envoy by then.
+    fn envoy_pid(&self, process: &Process) -> anyhow::Result<u32> {
+        let pid = process.pid();
+        if self.options.shutdown == Shutdown::AtOnce {
+            return Ok(pid);
+        }
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let last = children.split_whitespace().next_back();
+        Ok(last.context("the script has no Envoy")?.parse()?)
     }
 
     fn configuration(&self) -> anyhow::Result<EnvoyConfig> {

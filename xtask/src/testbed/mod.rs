@@ -38,7 +38,7 @@ mod wait;
 pub use artifacts::{Artifacts, PREBUILT_VARIABLE};
 pub use envoy_config::{API_CLUSTER, EnvoyConfig, FEED_CLUSTER, LISTENER, STORE_CLUSTER};
 pub use fleet::{Fleet, FleetOptions};
-pub use gateway::{Edit, Gateway, GatewayOptions};
+pub use gateway::{Edit, Gateway, GatewayOptions, Shutdown};
 pub use port::Port;
 pub use process::{ExitWatch, Process};
 pub use run_dir::RunDir;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use nix::{
     sys::{
         prctl,
-        signal::{Signal, kill},
+        signal::{Signal, kill, killpg},
         wait::{Id, WaitPidFlag, waitid},
     },
     unistd::{Pid, getpid, getppid},
@@ -125,12 +125,13 @@ impl Process {
         Ok(())
     }
 
-    /// SIGKILL; returns when the process is gone.
+    /// SIGKILL, to what it has started as well; returns when the process is
+    /// gone.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn kill_9(&self) -> anyhow::Result<()> {
-        self.signal(Signal::SIGKILL)?;
+        self.kill_group()?;
         self.wait(PATIENCE).map(drop)
     }
 
@@ -144,8 +145,18 @@ impl Process {
         if let Some(status) = self.life.wait(PATIENCE) {
             return Ok(status);
         }
-        self.signal(Signal::SIGKILL)?;
+        self.kill_group()?;
         self.wait(PATIENCE)
+    }
+
+    /// A script that dies leaves its children, and they the script's ports.
+    fn kill_group(&self) -> anyhow::Result<()> {
+        let exit = self.life.lock();
+        if exit.is_none() {
+            let killed = killpg(self.life.pid, Signal::SIGKILL);
+            killed.with_context(|| format!("cannot kill {}", self.name))?;
+        }
+        Ok(())
     }
 
     /// SIGSTOP: it stands still until [`thaw`](Self::thaw).

@@ -29,7 +29,10 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Pids {
+    /// Whom one tells to stop.
     gateways: Vec<u32>,
+    /// The Envoys themselves, for SIGSTOP and worse.
+    envoys: Vec<u32>,
     stores: [u32; 1],
     upstream: u32,
 }
@@ -51,6 +54,7 @@ pub(super) fn print_json(fleet: &Fleet, demo: &Demo) -> anyhow::Result<()> {
         store_cli: fleet.store.cli_path().to_string_lossy().into_owned(),
         pids: Pids {
             gateways: gateways().map(|gateway| gateway.process.pid()).collect(),
+            envoys: gateways().map(|gateway| gateway.envoy_pid()).collect(),
             stores: [fleet.store.process.pid()],
             upstream: fleet.upstream.process.pid(),
         },
@@ -130,6 +134,9 @@ The operator's side, with the admin token {whose}:
         writeln!(out, "{name}: {url}  (Envoy's admin: {admin})")?;
     }
     let logs = fleet.run_dir.path().display();
-    writeln!(out, "Logs: {logs}/*/*.log\nCtrl-C stops all of it.")?;
+    writeln!(
+        out,
+        "Logs: {logs}/*/*.log\nCtrl-C stops all of it, when open requests have ended."
+    )?;
     Ok(out.flush()?)
 }
