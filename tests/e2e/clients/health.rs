@@ -41,7 +41,7 @@ fn the_gateway_tells_its_own_health() {
     let post = |path: &str| ureq::post(format!("{}{path}", gateway.admin_url())).send_empty();
     post("/healthcheck/fail").unwrap();
     assert_eq!(ask(&over_http_1_1), 503);
-    assert_eq!(ask(&format!("GET / HTTP/1.1\r\nhost: a\r\n\r\n")), 401);
+    assert_eq!(ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n"), 401);
     post("/healthcheck/ok").unwrap();
     assert_eq!(ask(&over_http_1_1), 200);
     fleet.assert_no_trap();
