@@ -24,7 +24,7 @@ impl Request {
 }
 
 impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let Some(worker) = &self.worker else {
             // The host sends no request to a root that refused its
             // configuration; if one did, it is not let through.
@@ -33,7 +33,8 @@ impl HttpContext for Request {
         };
         let id = self.id;
         let goes_on = worker.handle(Active::Headers(id), |engine, env| {
-            engine.on_request_headers(id, &Head, env)
+            let body_follows = !end_of_stream;
+            engine.on_request_headers(id, &Head { body_follows }, env)
         });
         // A request that was answered stays paused: not every host makes sure.
         if goes_on {
@@ -55,7 +56,9 @@ impl Context for Request {
 
 /// The headers of the request whose callback is running. Made in the header
 /// callback alone, for later they cannot be read.
-struct Head;
+struct Head {
+    body_follows: bool,
+}
 
 impl RequestHead for Head {
     fn path(&self) -> Vec<u8> {
@@ -68,6 +71,10 @@ impl RequestHead for Head {
 
     fn header(&self, name: &str) -> Option<Vec<u8>> {
         host::request_header(name)
+    }
+
+    fn body_follows(&self) -> bool {
+        self.body_follows
     }
 
     fn client_address(&self) -> Option<String> {

@@ -48,6 +48,9 @@ mod tests {
             let value = self.0.filter(|_| name == "connection");
             value.map(<[u8]>::to_vec)
         }
+        fn body_follows(&self) -> bool {
+            false
+        }
         fn client_address(&self) -> Option<String> {
             None
         }

@@ -16,6 +16,12 @@ pub fn is_grpc(head: &dyn RequestHead) -> bool {
     content_type.starts_with(b"application/grpc")
 }
 
+/// Whether a body is on its way that will end. What follows a GET is an upgraded
+/// connection, if anything, and so it is behind a CONNECT.
+pub fn sends_a_body(head: &dyn RequestHead) -> bool {
+    head.body_follows() && !matches!(&*head.method(), b"GET" | b"HEAD" | b"CONNECT")
+}
+
 /// What a request to the endpoint brings beside its key.
 pub struct Asked {
     /// Who asks.

@@ -19,6 +19,7 @@ use crate::endpoint;
 use crate::env::{Env, RequestHead};
 use crate::feeder::Feeder;
 use crate::health::Health;
+use crate::held::Held;
 use crate::lookups::{Lookups, Purpose};
 use crate::metrics::{self, Counter};
 use crate::namespace;
@@ -53,6 +54,7 @@ pub struct Engine {
     rotations: Vec<Rotation>,
     revocations: revocations::Log,
     streams: Streams,
+    held: Held,
     health: Health,
     out: Outbox,
 }
@@ -76,6 +78,7 @@ impl Engine {
             rotations: Vec::new(),
             revocations: revocations::Log::new(&namespace),
             streams: Streams::new(config.max_streams),
+            held: Held::default(),
             health: Health::of(format!("key store (cluster {})", config.store.cluster)),
             out: Outbox::default(),
             namespace,
@@ -90,7 +93,7 @@ impl Engine {
 
     /// Requests and rotations under way.
     pub fn under_way(&self) -> usize {
-        self.lookups.waiting() + self.rotations.len()
+        self.lookups.waiting() + self.rotations.len() + self.held.len()
     }
 
     /// Requests that were let through and are not over; none where they are not
@@ -105,13 +108,23 @@ impl Engine {
     }
 
     /// The headers of a request came. It is decided at once (a `Continue` or
-    /// `Reply` is among the effects) or waits for a call.
+    /// `Reply` is among the effects) or waits: for a call, or refused, for its body.
     pub fn on_request_headers(
         &mut self,
         request: RequestId,
         head: &dyn RequestHead,
         env: &mut Env<'_>,
     ) {
+        self.receive(request, head, env);
+        if endpoint::sends_a_body(head)
+            && self.held.has_room()
+            && let Some(reply) = self.out.take_reply(request)
+        {
+            self.held.hold(request, reply, env.now.monotonic);
+        }
+    }
+
+    fn receive(&mut self, request: RequestId, head: &dyn RequestHead, env: &mut Env<'_>) {
         if let Err(refusal) = connection::check(head) {
             return self.out.refuse(request, refusal);
         }
@@ -197,6 +210,7 @@ impl Engine {
     pub fn on_request_done(&mut self, request: RequestId) {
         self.streams.close(request);
         self.lookups.leave(request);
+        self.held.leave(request);
         let place = self
             .rotations
             .iter()
@@ -264,6 +278,7 @@ impl Engine {
     /// Time passed. To be called every 100 ms or so.
     pub fn on_tick(&mut self, env: &mut Env<'_>) {
         self.own_doorbell(env);
+        self.held.send_due(env.now.monotonic, &mut self.out);
         self.uses.hand_over(&self.untold, env.sources);
         if let Some(nonce) = self.nonce {
             self.feeder.tick(nonce, &self.control, env, &mut self.out);

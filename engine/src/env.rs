@@ -67,6 +67,8 @@ pub trait RequestHead {
     /// A header's value by its lower-case name; several of one name are merged
     /// with commas. `None` if the request has none.
     fn header(&self, name: &str) -> Option<Vec<u8>>;
+    /// Whether a body follows, or the end of an empty one.
+    fn body_follows(&self) -> bool;
     /// Address and port of the client.
     fn client_address(&self) -> Option<String>;
 }

@@ -41,6 +41,7 @@ mod feeder;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health;
+mod held;
 pub mod lookups;
 mod metrics;
 mod namespace;

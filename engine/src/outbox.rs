@@ -113,6 +113,17 @@ impl Outbox {
         self.push(Effect::Reply { request, reply });
     }
 
+    /// Takes back the answer to this request, if it has one.
+    pub fn take_reply(&mut self, request: RequestId) -> Option<Reply> {
+        let is_it =
+            |effect: &Effect| matches!(effect, Effect::Reply { request: of, .. } if *of == request);
+        let place = self.effects.iter().position(is_it)?;
+        match self.effects.remove(place) {
+            Some(Effect::Reply { reply, .. }) => Some(reply),
+            _ => None,
+        }
+    }
+
     pub fn count(&mut self, counter: Counter) {
         self.push(Effect::Count(counter));
     }

@@ -178,6 +178,9 @@ mod tests {
             let value = self.headers.get(name)?;
             Some(value.clone().into_bytes())
         }
+        fn body_follows(&self) -> bool {
+            false
+        }
         fn client_address(&self) -> Option<String> {
             None
         }

@@ -81,6 +81,9 @@ impl RequestHead for Head<'_> {
             _ => None,
         }
     }
+    fn body_follows(&self) -> bool {
+        false
+    }
     fn client_address(&self) -> Option<String> {
         Some("192.0.2.1:4711".into())
     }

@@ -54,6 +54,9 @@ impl RequestHead for Head {
     fn header(&self, name: &str) -> Option<Vec<u8>> {
         self.headers.get(name).cloned()
     }
+    fn body_follows(&self) -> bool {
+        self.headers.contains_key("content-type")
+    }
     fn client_address(&self) -> Option<String> {
         Some("192.0.2.1:4711".into())
     }
@@ -125,6 +128,16 @@ fn decided(json: &str, head: &Head) {
     }
     assert!(effects <= MOST_EFFECTS, "{effects} effects");
     assert_eq!(ends + engine.under_way(), 1, "decided once, or waits");
+    // A refusal that waits for the body is one all the same.
+    memory.now += 200;
+    engine.on_tick(&mut memory.env());
+    while let Some(effect) = engine.poll_effect() {
+        if let Effect::Reply { request: of, reply } = effect {
+            assert!(of == request && ends == 0 && head.body_follows());
+            assert!([401, 405, 400].contains(&reply.status));
+            check_reply(&reply);
+        }
+    }
 }
 
 impl Head {

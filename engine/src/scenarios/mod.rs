@@ -66,6 +66,9 @@ impl RequestHead for Head<'_> {
         let found = self.headers.iter().find(|(header, _)| *header == name);
         found.map(|(_, value)| value.clone().into_bytes())
     }
+    fn body_follows(&self) -> bool {
+        self.header("content-length").is_some()
+    }
     fn client_address(&self) -> Option<String> {
         Some("192.0.2.1:4711".into())
     }

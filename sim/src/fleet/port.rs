@@ -120,6 +120,9 @@ impl RequestHead for Head<'_> {
         Some(value.into_bytes())
     }
 
+    fn body_follows(&self) -> bool {
+        false
+    }
     fn client_address(&self) -> Option<String> {
         None
     }

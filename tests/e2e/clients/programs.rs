@@ -67,7 +67,20 @@ fn urllib_and_curl_get_whole_answers_and_readable_refusals_from_afar() {
         let found = curl(&[&authorized[..], &length, &slowly].concat());
         assert_eq!(found, "200 6000000", "{version}");
     }
-    // A large upload that is refused.
+    // Refused uploads. Over HTTP/2 this curl shows an answer only if it has sent all
+    // before: so the gateway waits for a small body.
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for body in ["{}", &"x".repeat(2_000), &"x".repeat(20_000)] {
+            let upload = [version, "--data-raw", body, &url("/v1/scrape")];
+            let refused = curl(&upload);
+            let length = body.len();
+            assert!(
+                refused.contains("missing_api_key"),
+                "{version}, {length}: {refused}"
+            );
+        }
+    }
+    // A large one.
     let upload = ["--data-binary", "@-", &url("/v1/scrape")];
     let mut curl_upload = Command::new("sh");
     let line = format!(
