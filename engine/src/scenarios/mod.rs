@@ -3,6 +3,7 @@
 
 mod contract;
 mod floods;
+mod held;
 mod lease;
 mod losses;
 mod replay;
