@@ -12,6 +12,8 @@
 #      longest wait of a rotation, 33 s;
 #   4. Envoy is ended, and this script ends with its status.
 #
+# Under systemd it needs KillMode=mixed: else Envoy is told to stop, too.
+#
 # A second signal ends Envoy at once. REKEY_ENVOY_ADMIN (127.0.0.1:9901) is where
 # Envoy's admin interface listens. (A Ctrl-C at the terminal of this script reaches
 # Envoy too, and no drain can follow.)
@@ -20,7 +22,19 @@ admin=${REKEY_ENVOY_ADMIN:-127.0.0.1:9901}
 notice=${REKEY_DRAIN_NOTICE:-5}
 grace=${REKEY_DRAIN_GRACE:-40}
 
+for name in REKEY_DRAIN_NOTICE=$notice REKEY_DRAIN_GRACE=$grace; do
+  if ! [[ ${name#*=} =~ ^[0-9]{1,5}$ ]]; then
+    echo "gateway: ${name%%=*} is '${name#*=}'; it takes whole seconds, such as 40" >&2
+    exit 2
+  fi
+done
+
 say() { echo "gateway: $*" >&2; }
+
+# An IPv6 address without its brackets.
+host=${admin%:*}
+host=${host#[}
+host=${host%]}
 
 # Waits without a process of its own, which would outlive a drain that is ended.
 exec {never}<> <(:)
@@ -32,7 +46,7 @@ ask() {
     printf '%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" "$2" >&3
     read -rt 2 -u 3 _ status _ && [ "$status" = 200 ] || return
     while read -rt 2 -u 3 line; do echo "${line%$'\r'}"; done
-  } 3<>"/dev/tcp/${admin%:*}/${admin##*:}"
+  } 3<>"/dev/tcp/$host/${admin##*:}"
 } 2>/dev/null
 
 # How much is open: requests, and bytes of answers that slow clients have not

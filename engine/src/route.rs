@@ -10,8 +10,8 @@
 //!
 //! 1. normalised as in RFC 3986, 6.2.2: escapes of unreserved characters are
 //!    decoded (6.2.2.2) and dot segments resolved (6.2.2.3, 5.2.4). As Envoy and
-//!    browsers do, `\` is read as `/`, and as Envoy and nginx do, slashes are
-//!    merged, after the dots (Envoy) or before them (nginx). Case stays: only
+//!    browsers do, `\` is read as `/`, or as nginx and Go do, as any other
+//!    character; and as Envoy and nginx do, slashes are merged, after the dots (Envoy) or before them (nginx). Case stays: only
 //!    scheme, host and the digits of escapes have none (6.2.2.1).
 //! 2. the same after all escapes have been decoded, `%2F` and `%5C` too. RFC 3986,
 //!    2.2 and 2.4, has those stay what they are, and many a server does not.
@@ -121,18 +121,22 @@ fn is_endpoint(path: &[u8]) -> bool {
     if is_plain {
         return path == REGENERATE_PATH.as_bytes();
     }
-    let unreserved_decoded = octets(path).map(|octet| match octet {
-        Octet::Plain(b'\\') => b'/',
-        // It stays an escape, and the endpoint has none.
-        Octet::Escaped(byte) if !is_unreserved(byte) => b'%',
-        octet => octet.byte(),
-    });
-    let all_decoded = octets(path).map(|octet| match octet.byte() {
-        b'\\' => b'/',
-        byte => byte,
-    });
-    resolves_to_endpoint(&unreserved_decoded.collect::<Vec<_>>())
-        || resolves_to_endpoint(&all_decoded.collect::<Vec<_>>())
+    let read = |is_decoded: fn(u8) -> bool, backslash: u8| -> Vec<u8> {
+        let byte = |octet| match octet {
+            // It stays an escape, and the endpoint has none.
+            Octet::Escaped(byte) if !is_decoded(byte) => b'%',
+            octet => match octet.byte() {
+                b'\\' => backslash,
+                byte => byte,
+            },
+        };
+        octets(path).map(byte).collect()
+    };
+    let decoded: [fn(u8) -> bool; 2] = [is_unreserved, |_| true];
+    decoded.into_iter().any(|is_decoded| {
+        resolves_to_endpoint(&read(is_decoded, b'/'))
+            || resolves_to_endpoint(&read(is_decoded, b'\\'))
+    })
 }
 
 /// RFC 3986, 2.3.
@@ -193,6 +197,7 @@ fn is_unambiguous(path: &[u8]) -> bool {
     };
     !text.contains(char::is_control)
         && !text.contains(is_look_alike)
+        && !text.contains(is_ignorable)
         && !text.contains("..")
         && !text.contains("//")
         && !text.split('/').any(|segment| segment == ".")
@@ -218,6 +223,30 @@ fn is_look_alike(character: char) -> bool {
     )
 }
 
+/// Whether some programs drop a character because it cannot be seen (Unicode's
+/// `Default_Ignorable_Code_Point`), so that two dots may meet.
+fn is_ignorable(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0xad | 0x34f
+            | 0x61c
+            | 0x115f..=0x1160
+            | 0x17b4..=0x17b5
+            | 0x180b..=0x180f
+            | 0x200b..=0x200f
+            | 0x202a..=0x202e
+            | 0x2060..=0x206f
+            | 0x3164
+            | 0xfe00..=0xfe0f
+            | 0xfeff
+            | 0xffa0
+            | 0xfff0..=0xfff8
+            | 0x1bca0..=0x1bca3
+            | 0x1d173..=0x1d17a
+            | 0xe0000..=0xe0fff
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +259,9 @@ mod tests {
     #[test]
     fn the_endpoint_is_found_in_every_usual_reading() {
         for path in [
+            "/a\\b/../v1/user/api-key/regenerate",
+            "/v1/user/x\\y/../api-key/regenerate",
+            "/a%5cb%2f../v1/user/api-key/regenerate",
             "/v1/user/api-key/regenerate",
             "/v1/user/api-key/regenerate?",
             "/v1/user/api-key/regenerate?x=/../b//;%2f",
@@ -399,12 +431,13 @@ mod tests {
     }
 
     #[test]
-    fn a_look_alike_of_a_dot_or_slash_is_never_public() {
+    fn a_look_alike_and_an_invisible_character_are_never_public() {
         let look_alikes = "\u{2024}\u{2025}\u{2026}\u{fe19}\u{fe30}\u{fe52}\u{ff0e}\
             \u{2044}\u{2215}\u{ff0f}\u{2100}\u{2101}\u{2105}\u{2106}\
             \u{2216}\u{29f5}\u{fe68}\u{ff3c}\u{fe6a}\u{ff05}\
-            \u{37e}\u{fe14}\u{fe54}\u{ff1b}";
-        assert_eq!(look_alikes.chars().count(), 24);
+            \u{37e}\u{fe14}\u{fe54}\u{ff1b}\
+            \u{200b}\u{34f}\u{feff}\u{ad}\u{202e}";
+        assert_eq!(look_alikes.chars().count(), 29);
         for character in look_alikes.chars() {
             let text = character.to_string();
             let escaped: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();

@@ -33,9 +33,6 @@ const SHARES: usize = 16;
 const MOST_ASKED: usize = 4;
 /// Keys that are looked up in one event.
 const MOST_LOOKED_UP: usize = 256;
-/// Streams that are ended in one event. The host ends each inside the end of the
-/// one before it, so their number is a depth of its stack.
-pub const MOST_RESETS: usize = 32;
 /// How long after a question that came to nothing the next is asked, in
 /// milliseconds.
 const PAUSE_MS: u64 = 1_000;
@@ -183,16 +180,9 @@ impl Streams {
         }
     }
 
-    /// Gives streams that are to be ended now; the rest, if there is any, is due
-    /// when the root is next rung.
-    pub fn take_dying(&mut self) -> Vec<RequestId> {
-        let now = MOST_RESETS.min(self.to_end.len());
-        (0..now).filter_map(|_| self.to_end.pop_first()).collect()
-    }
-
-    /// Whether some have still to be ended.
-    pub fn are_dying(&self) -> bool {
-        !self.to_end.is_empty()
+    /// Gives the streams that are to be ended.
+    pub fn take_dying(&mut self) -> BTreeSet<RequestId> {
+        std::mem::take(&mut self.to_end)
     }
 
     /// Whether keys have to be looked up in this generation.
@@ -266,10 +256,8 @@ mod tests {
         streams.revoked(vec![dead], 1);
         // One is over before it is ended.
         streams.close(RequestId(0));
-        assert_eq!(
-            streams.take_dying(),
-            [RequestId(1), RequestId(2), RequestId(3)]
-        );
+        let dying = streams.take_dying();
+        assert!(dying.into_iter().eq([1, 2, 3].map(RequestId)));
         assert_eq!((streams.entered(), streams.of_key[&dead]), (7, 3));
         // A place is given back once, and only by who has one.
         for number in [1, 2, 3, 3, 99] {
@@ -278,6 +266,6 @@ mod tests {
         assert_eq!(streams.of_key, BTreeMap::from([(alive, 4)]));
         (10..14).for_each(|number| streams.close(RequestId(number)));
         assert_eq!(streams.entered(), 0);
-        assert!(streams.of_key.is_empty() && !streams.are_dying());
+        assert!(streams.of_key.is_empty() && streams.to_end.is_empty());
     }
 }

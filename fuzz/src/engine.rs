@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{MOST_RESETS, REGENERATE_PATH};
+use rekey_engine::fuzzing::{MOST_TURNS, REGENERATE_PATH};
 use rekey_engine::{CallId, CallOutcome, Config, Effect, Engine, RequestId, StoreRequest};
 use rekey_protocol::{
     ApiKey, Digest, FEED_PATH, FeedRequest, KEY_PREFIX, RESOLVE_PATH, ResolveRequest,
@@ -276,8 +276,8 @@ impl Gateway {
                 break;
             }
         }
-        // A worker ends its streams a few at a time, and rings itself in between.
-        for _ in 0..=MOST_EVENTS / MOST_RESETS {
+        // A worker turns to a few requests at a time, and rings itself in between.
+        for _ in 0..=MOST_EVENTS / MOST_TURNS {
             (0..WORKERS).for_each(|at| self.root(at));
         }
         for worker in &self.workers {

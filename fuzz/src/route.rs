@@ -55,11 +55,11 @@ fn is_endpoint(path: &[u8]) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let orders: [[Step; 2]; 2] = [[resolve_dots, merge_slashes], [merge_slashes, resolve_dots]];
     let decoded = [decode_some(path, unreserved), decode(path)];
-    decoded.iter().any(|decoded| {
+    let turned = decoded.clone().map(|decoded| turn_backslashes(&decoded));
+    decoded.iter().chain(&turned).any(|read| {
         orders.iter().any(|steps| {
-            let read = turn_backslashes(decoded);
             let is_absolute = read.starts_with(b"/");
-            let read = steps.iter().fold(read, |read, step| step(&read));
+            let read = steps.iter().fold(read.clone(), |read, step| step(&read));
             is_absolute && read == REGENERATE_PATH.as_bytes()
         })
     })

@@ -3,6 +3,7 @@
 //! traps (I9).
 
 mod bodies;
+mod crowds;
 mod headers;
 mod http2;
 mod methods;

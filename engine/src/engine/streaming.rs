@@ -58,9 +58,6 @@ impl Engine {
             self.out.count(Counter::StreamEnded);
             self.out.push(Effect::Reset { request });
         }
-        if self.streams.are_dying() {
-            self.out.push(Effect::RingRoot);
-        }
     }
 
     /// What a ring that gets lost should have started is started by the next tick.

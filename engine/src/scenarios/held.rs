@@ -1,6 +1,7 @@
 //! Refusals of requests whose bodies are on their way.
 
 use super::*;
+use crate::outbox::MOST_TURNS;
 
 /// Answered at once, a client that is still sending might not read the answer.
 #[test]
@@ -48,6 +49,7 @@ fn a_refusal_waits_a_moment_for_the_body() {
 #[test]
 fn i8_only_so_many_refusals_wait() {
     let mut worker = Worker::new();
+    worker.bell_is_lost = true;
     let length = || ("content-length", "5".to_owned());
     for _ in 0..1_024 {
         worker.request("POST", "/v1/scrape", vec![length()]);
@@ -57,5 +59,37 @@ fn i8_only_so_many_refusals_wait() {
     assert_eq!(worker.refused(more).0, 401);
     worker.now += 200;
     worker.event(|engine, env| engine.on_tick(env));
+    // The host answers each inside the answer to the one before (I9).
+    assert_eq!(worker.ends.len(), 1 + MOST_TURNS);
+    for _ in 1..1_024 / MOST_TURNS {
+        worker.event(|engine, env| engine.on_root(env));
+    }
     assert_eq!(worker.ends.len(), 1_025);
+}
+
+/// Those who wait for one answer of the store are turned to a few at a time, too,
+/// whatever it is; and the end of a request turns to no other.
+#[test]
+fn i9_only_so_many_requests_are_turned_to_in_one_event() {
+    for outcome in [404, 200] {
+        let mut worker = Worker::new();
+        worker.bell_is_lost = true;
+        let waiting: Vec<_> = (0..100).map(|_| worker.get(&key(1))).collect();
+        worker.event(|engine, env| engine.on_root(env));
+        let (call, _) = worker.call();
+        let body = match outcome {
+            200 => active("u_1", 0),
+            _ => json!({"error": {"code": "unknown_key", "message": ""}}),
+        };
+        worker.end_call(call, outcome, &body);
+        assert_eq!(worker.ends.len(), MOST_TURNS);
+        let rings = worker.rings;
+        worker.event(|engine, _| engine.on_request_done(waiting[0]));
+        assert_eq!(worker.ends.len(), MOST_TURNS);
+        assert_eq!(worker.rings, rings + 1);
+        for _ in 0..3 {
+            worker.event(|engine, env| engine.on_root(env));
+        }
+        assert_eq!(worker.ends.len(), 100);
+    }
 }
