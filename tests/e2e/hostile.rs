@@ -6,6 +6,7 @@ mod bodies;
 mod crowds;
 mod headers;
 mod http2;
+mod malformed_http2;
 mod methods;
 mod paths;
 

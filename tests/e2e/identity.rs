@@ -29,6 +29,12 @@ const FORGERIES: &[&str] = &[
     "connection: x-rekey-user\r\nx-rekey-user: forged",
     "connection: keep-alive, x-rekey-user\r\nx-rekey-user: forged",
     "x-envoy-original-path: /v1/public\r\nx-rekey-user: forged",
+    // Some servers make one character of all that are no letters.
+    "x.rekey.user: forged",
+    "X~Rekey~User: forged",
+    "x-rekey.user: forged\r\nx-rekey-user: forged",
+    // Some frameworks take these for the path.
+    "x-original-url: /v1/forged\r\nx-rewrite-url: /v1/forged",
 ];
 
 /// Spellings that another server may take for the same header.
@@ -188,6 +194,7 @@ fn trailers_name_no_user_and_carry_no_key() {
         for (name, value) in [
             (USER_HEADER, "u_forged"),
             (USER_HEADER, "u_forged_again"),
+            ("x.rekey.user", "u_forged"),
             ("authorization", user.api_key.as_str()),
             ("x-checksum", "kept"),
         ] {
