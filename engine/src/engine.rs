@@ -23,7 +23,7 @@ use crate::held::Held;
 use crate::lookups::{Lookups, Purpose};
 use crate::metrics::{self, Counter};
 use crate::namespace;
-use crate::outbox::{Effect, MOST_TURNS, Outbox, RequestId};
+use crate::outbox::{Effect, MOST_TURNS, Outbox, RequestId, Turns};
 use crate::refusal::Refusal;
 use crate::revocations;
 use crate::rotation::{Progress, Rotation};
@@ -115,7 +115,7 @@ impl Engine {
         head: &dyn RequestHead,
         env: &mut Env<'_>,
     ) {
-        self.out.begin(MOST_TURNS);
+        self.out.begin(Turns::Only(request));
         self.receive(request, head, env);
         if endpoint::sends_a_body(head)
             && self.held.has_room()
@@ -210,7 +210,7 @@ impl Engine {
     /// The request is over, whoever ended it: perhaps the host, inside the end of
     /// another one. So this event turns to no request.
     pub fn on_request_done(&mut self, request: RequestId) {
-        self.out.begin(0);
+        self.out.begin(Turns::None);
         self.out.forget(request);
         self.streams.close(request);
         self.lookups.leave(request);
@@ -231,7 +231,7 @@ impl Engine {
     /// A call was answered, or is known to be lost or unsent. A call that
     /// nobody waits for any more is ignored.
     pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
-        self.out.begin(MOST_TURNS);
+        self.out.begin(Turns::Most(MOST_TURNS));
         if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
             let (control, table) = (&self.control, &self.table);
             self.feeder
@@ -254,7 +254,7 @@ impl Engine {
 
     /// The root was rung: sends what is due in the root's name.
     pub fn on_root(&mut self, env: &mut Env<'_>) {
-        self.out.begin(MOST_TURNS);
+        self.out.begin(Turns::Most(MOST_TURNS));
         self.end_streams(env);
         // G5: a call remembers the generation it was sent in.
         let control = self.control.read(env);
@@ -283,7 +283,7 @@ impl Engine {
 
     /// Time passed. To be called every 100 ms or so.
     pub fn on_tick(&mut self, env: &mut Env<'_>) {
-        self.out.begin(MOST_TURNS);
+        self.out.begin(Turns::Most(MOST_TURNS));
         self.own_doorbell(env);
         self.held.send_due(env.now.monotonic, &mut self.out);
         self.uses.hand_over(&self.untold, env.sources);

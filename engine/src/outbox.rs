@@ -84,40 +84,61 @@ pub enum LogLevel {
     Info,
 }
 
-/// How many requests are let go on, answered or ended in one event. The host ends
+/// How many requests are let go on, answered or ended in one event of the root. The host ends
 /// each inside the end of the one before it, so their number is a depth of its
 /// stack: in Envoy 1.40 that is used up, and the VM with it, by some 300 (I9).
 pub const MOST_TURNS: usize = 32;
+
+/// With which requests the host may go on in an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Turns {
+    /// With none: the host may be in the midst of the end of another one.
+    #[default]
+    None,
+    /// With this one, whose callback it is.
+    Only(RequestId),
+    /// With so many more.
+    Most(usize),
+}
 
 /// The effects that have not been carried out yet.
 #[derive(Default)]
 pub struct Outbox {
     effects: VecDeque<Effect>,
     last_call: u64,
-    /// How many requests the present event may still turn to.
-    turns: usize,
-    /// Whether the root was rung for what is left.
+    /// What the present event may still do.
+    turns: Turns,
+    /// Whether the root was rung in it for what is left.
     rung: bool,
 }
 
 impl Outbox {
-    /// An event begins, in which so many requests may be turned to.
-    pub fn begin(&mut self, turns: usize) {
+    /// An event begins.
+    pub fn begin(&mut self, turns: Turns) {
         self.turns = turns;
         self.rung = false;
     }
 
-    /// The next effect; none if there is none for this event. What is left then is
-    /// for the next events, for which the root is rung.
+    /// The next effect; none if there is none for this event. For what is left then
+    /// the root is rung.
     pub fn pop(&mut self) -> Option<Effect> {
-        if self.effects.front()?.turns_to().is_some() {
-            if self.turns == 0 {
-                let ring = !std::mem::replace(&mut self.rung, true);
-                return ring.then_some(Effect::RingRoot);
-            }
-            self.turns -= 1;
+        let turns = self.turns;
+        let is_due = |effect: &Effect| match (effect.turns_to(), turns) {
+            (None, _) => true,
+            (Some(_), Turns::None) => false,
+            (Some(request), Turns::Only(only)) => request == only,
+            (Some(_), Turns::Most(left)) => left > 0,
+        };
+        let Some(place) = self.effects.iter().position(is_due) else {
+            let is_root = matches!(turns, Turns::Most(_)) && !self.effects.is_empty();
+            let rings = is_root && !std::mem::replace(&mut self.rung, true);
+            return rings.then_some(Effect::RingRoot);
+        };
+        let effect = self.effects.remove(place)?;
+        if let (Some(_), Turns::Most(left)) = (effect.turns_to(), turns) {
+            self.turns = Turns::Most(left.saturating_sub(1));
         }
-        self.effects.pop_front()
+        Some(effect)
     }
 
     /// A request is over: nothing is to be done for it any more.

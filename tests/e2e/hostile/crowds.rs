@@ -2,16 +2,19 @@
 //! inside the end of the one before it, so too many at once would use up the stack
 //! of the VM, and cut every open request of the worker.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Bytes;
 use serde_json::json;
 use tokio::time::timeout;
-use xtask::testbed::FleetOptions;
+use xtask::testbed::{FleetOptions, Received};
 
-use super::super::support::client::SCRAPE;
+use super::super::support::client::{SCRAPE, raw_request};
 use super::super::support::fleet::{self, TestFleet};
+use super::super::support::raw_http::RawConnection;
 use super::super::support::streams::{Kind, Stream, Streams};
 use super::super::support::tcp_proxy::{Silence, TcpProxy};
 
@@ -22,8 +25,9 @@ const CROWD: usize = 900;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Requests over HTTP/2, all at one worker's hands at the same time; a method and
-/// a key for all. Returns their statuses, without those that were cut.
-fn crowd(fleet: &TestFleet, method: &'static str, key: &str) -> Vec<u16> {
+/// a key for all. Returns their statuses, without those that were cut. Who is
+/// served is this user.
+fn crowd(fleet: &TestFleet, method: &'static str, key: &str, user: &str) -> Vec<u16> {
     let address = fleet.gateways[0].address();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let key = format!("Bearer {key}");
@@ -48,7 +52,15 @@ fn crowd(fleet: &TestFleet, method: &'static str, key: &str) -> Vec<u16> {
         let mut statuses = Vec::new();
         for (answer, sending) in answers {
             let answer = timeout(PATIENCE, answer).await.expect("an answer in time");
-            statuses.extend(answer.map(|answer| answer.status().as_u16()));
+            let Ok(answer) = answer else { continue };
+            let status = answer.status().as_u16();
+            statuses.push(status);
+            if status == 200 {
+                let body = timeout(PATIENCE, answer.into_body().data()).await;
+                let body = body.expect("a body in time").unwrap().unwrap();
+                let received: Received = serde_json::from_slice(&body).unwrap();
+                assert_eq!(received.user, user);
+            }
             drop(sending);
         }
         statuses
@@ -71,7 +83,10 @@ fn many_refusals_that_waited_for_their_bodies_harm_nobody() {
     let client = Streams::new(200);
     let (address, other) = (fleet.gateways[0].address(), fleet.user().api_key);
     let open = client.open(address, Kind::Events, &other, 5);
-    assert_eq!(crowd(&fleet, "POST", "sb_live_x"), vec![401; CROWD]);
+    assert_eq!(
+        crowd(&fleet, "POST", "sb_live_x", "nobody"),
+        vec![401; CROWD]
+    );
     assert!(open.iter().all(Stream::is_open));
     fleet.assert_no_trap();
 }
@@ -96,12 +111,30 @@ fn many_that_waited_for_the_store_harm_nobody() {
 
     // The store does not answer in time.
     proxy.fall_silent(Silence::Both);
-    assert_eq!(crowd(&fleet, "GET", &key), vec![503; CROWD]);
+    assert_eq!(crowd(&fleet, "GET", &key, "nobody"), vec![503; CROWD]);
     // It does.
     proxy.fall_silent(Silence::None);
     fleet.until_it_trusts(&key);
-    let cold = fleet.user().api_key;
-    assert_eq!(crowd(&fleet, "GET", &cold), vec![200; CROWD]);
+    let (cold, busy) = (fleet.user(), fleet.user());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Others come in between, and are served as who they are.
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut connection = RawConnection::open(address);
+                let begun = Instant::now();
+                while !is_over.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
+                    let answer = connection.exchange(raw_request("GET", SCRAPE, &busy.api_key));
+                    let received: Received =
+                        serde_json::from_str(&answer.body).expect(&answer.body);
+                    assert_eq!(received.user, busy.user_id);
+                }
+            });
+        }
+        let found = crowd(&fleet, "GET", &cold.api_key, &cold.user_id);
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(found, vec![200; CROWD]);
+    });
     assert!(open.iter().all(Stream::is_open));
     fleet.assert_no_trap();
 }
