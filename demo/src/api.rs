@@ -106,8 +106,8 @@ impl FromRequestParts<Shared> for Charge {
     }
 }
 
-/// What `Connection` names is for the hop before, but for what the upgrade of the
-/// connection itself needs.
+/// Removes what `Connection` names, because that is for the hop before. What the
+/// upgrade of the connection itself needs stays.
 async fn remove_nominated(mut request: Request) -> Request {
     let headers = request.headers_mut();
     let values = headers.get_all(CONNECTION).iter();

@@ -207,8 +207,8 @@ impl Engine {
         self.ask(request, (digest, kind), purpose, arrival, env);
     }
 
-    /// The request is over, whoever ended it: perhaps the host, inside the end of
-    /// another one. So this event turns to no request.
+    /// The request is over. Perhaps the host has ended it inside the end of another
+    /// one, so this event turns to no request.
     pub fn on_request_done(&mut self, request: RequestId) {
         self.out.begin(Turns::None);
         self.out.forget(request);

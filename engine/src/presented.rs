@@ -54,7 +54,7 @@ pub enum Presented {
     Nothing,
     /// `Authorization` has this scheme.
     Scheme(&'static str),
-    /// `Authorization` has a scheme that is none of ours to name.
+    /// `Authorization` has a scheme that is not in the list.
     OtherScheme,
     /// `Authorization` has a key without a scheme.
     BareKey,

@@ -8,7 +8,7 @@
 //! is paid by revocations.
 //!
 //! No request is let through that could not be ended with its key: one that does
-//! not fit in here is refused. One key has a share only, or whoever holds a single
+//! not fit in here is refused. One key has a share only, or somebody with a single
 //! key could shut all others out.
 //!
 //! A request is *covered* in a generation of the gateway's cache if its key was

@@ -24,7 +24,7 @@ use crate::{
     testbed::{Account, Artifacts, Fleet, FleetOptions, Gateway, Secrets, Shutdown, Signal},
 };
 
-/// As in the image, but for the notice: no load balancer stands before it.
+/// As in the image, without the notice, because no load balancer stands before it.
 const SHUTDOWN: Shutdown = Shutdown::Drain {
     notice: Duration::ZERO,
     grace: Duration::from_secs(40),

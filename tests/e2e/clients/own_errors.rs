@@ -19,7 +19,7 @@ fn exchange(fleet: &TestFleet, request: impl AsRef<[u8]>) -> RawAnswer {
     RawConnection::open(fleet.gateways[0].address()).exchange(request)
 }
 
-/// The answer is one of ours, with this status and code, and nothing to store.
+/// The answer has the envelope, this status and code, and is not to be stored.
 fn is_enveloped(answer: &RawAnswer, status: u16, code: &str) {
     let outcome = (answer.status, answer.code());
     assert_eq!(outcome, (status, code.to_owned()), "{answer:?}");

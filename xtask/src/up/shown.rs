@@ -29,7 +29,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Pids {
-    /// Whom one tells to stop.
+    /// The processes to tell to stop.
     gateways: Vec<u32>,
     /// The Envoys themselves, for SIGSTOP and worse.
     envoys: Vec<u32>,

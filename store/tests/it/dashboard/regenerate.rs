@@ -159,7 +159,7 @@ fn another_interval_than_the_hour_is_called_by_its_name() {
         assert_eq!((answer.status, answer.error()), (429, text));
         assert!(answer.text.contains("revoke it now"), "{}", answer.text);
     }
-    // The gateways are told, for they say the same.
+    // The gateways are told, because they say the same.
     let by_api = store.rotate(&rotation(&new, &fresh_digest())).json();
     assert_eq!(by_api["rotation_interval"], 600);
     assert_eq!(store.resolve(&new).json()["rotation_interval"], 600);
