@@ -134,16 +134,11 @@ fn start(
     options: FleetOptions,
     script: impl FnMut(&Asked) -> Act + Send + 'static,
 ) -> Option<(TestFleet, ScriptedStore)> {
-    let options = FleetOptions {
-        gateways: 0,
-        ..options
-    };
-    let mut fleet = fleet::start(options.clone())?;
-    let store = ScriptedStore::start(script);
-    let mut gateway = fleet.gateway_options(&options);
-    gateway.store = store.address();
-    fleet.add_gateway(gateway).expect("a gateway");
-    Some((fleet, store))
+    fleet::start_with(options, |gateway| {
+        let store = ScriptedStore::start(script);
+        gateway.store = store.address();
+        store
+    })
 }
 
 /// Checks the 503 that says: nothing happened.

@@ -14,7 +14,7 @@ use crate::support::raw_http::RawConnection;
 /// Two requests of each of these methods, and silence of the worst length between.
 fn ask_twice(keep_alive: Duration) {
     let api = RawApi::start(keep_alive);
-    let Some(fleet) = before(&api, FleetOptions::default()) else {
+    let Some(fleet) = before(api.address(), FleetOptions::default()) else {
         return;
     };
     let address = fleet.gateways[0].address();

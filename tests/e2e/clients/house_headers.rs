@@ -6,11 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use xtask::testbed::FleetOptions;
 
+use super::manager;
 use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, TestFleet};
 use crate::support::raw_http::{RawAnswer, RawConnection};
-
-const HTTP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
 /// Each of the three ways that a house may have of its headers.
 fn house_headers() -> [Value; 2] {
@@ -31,7 +30,7 @@ fn house_headers() -> [Value; 2] {
 fn start(mutations: Value) -> Option<TestFleet> {
     fleet::start(FleetOptions {
         edit: Some(Arc::new(move |config| {
-            let filters = config.pointer_mut(HTTP).unwrap()["http_filters"].as_array_mut();
+            let filters = manager(config)["http_filters"].as_array_mut();
             let filters = filters.unwrap();
             let rekey = filters.iter().position(|filter| filter["name"] == "rekey");
             let house = json!({

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use xtask::testbed::{FleetOptions, Port};
 
-use super::{PATIENT, before};
-use crate::support::client::raw_request;
+use super::{PATIENT, before, route, routes};
+use crate::support::client::{OFFER_WEBSOCKET, raw_request, raw_request_with};
 use crate::support::fleet::{self, TestFleet};
 use crate::support::raw_api::RawApi;
 use crate::support::raw_http::{RawAnswer, RawConnection};
-
-const ROUTES: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/\
-                      route_config/virtual_hosts/0/routes";
 
 fn exchange(fleet: &TestFleet, request: impl AsRef<[u8]>) -> RawAnswer {
     RawConnection::open(fleet.gateways[0].address()).exchange(request)
@@ -81,14 +78,12 @@ fn apis_that_fail() {
     let api = RawApi::start(PATIENT);
     let options = FleetOptions {
         edit: Some(Arc::new(|config| {
-            let routes = config.pointer_mut(ROUTES).unwrap().as_array_mut().unwrap();
-            let api = routes.iter_mut().find(|route| route["name"] == "api");
-            api.unwrap()["route"]["timeout"] = json!("0.5s");
+            route(config, "api")["timeout"] = json!("0.5s");
             Ok(())
         })),
         ..FleetOptions::default()
     };
-    let Some(fleet) = before(&api, options) else {
+    let Some(fleet) = before(api.address(), options) else {
         return;
     };
     let key = fleet.user().api_key;
@@ -96,10 +91,8 @@ fn apis_that_fail() {
     is_enveloped(&get("/garbage"), 502, "bad_gateway");
     is_enveloped(&get("/hang-up"), 503, "api_connection_lost");
     is_enveloped(&get("/silent"), 504, "gateway_timeout");
-    let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                     sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    let request = raw_request("GET", "/plain", &key);
-    let answer = exchange(&fleet, request.trim_end().to_owned() + "\r\n" + websocket);
+    let request = raw_request_with("GET", "/plain", &key, OFFER_WEBSOCKET);
+    let answer = exchange(&fleet, request);
     is_enveloped(&answer, 502, "websocket_refused");
     fleet.assert_no_trap();
 }
@@ -107,16 +100,9 @@ fn apis_that_fail() {
 #[test]
 fn an_api_that_is_away() {
     let gone = Port::free().unwrap();
-    let none = FleetOptions {
-        gateways: 0,
-        ..FleetOptions::default()
-    };
-    let Some(mut fleet) = fleet::start(none) else {
+    let Some(fleet) = before(gone.address(), FleetOptions::default()) else {
         return;
     };
-    let mut gateway = fleet.gateway_options(&FleetOptions::default());
-    gateway.upstream = gone.address();
-    fleet.add_gateway(gateway).unwrap();
     let key = fleet.user().api_key;
     let answer = exchange(&fleet, raw_request("GET", "/v1/scrape", &key));
     is_enveloped(&answer, 503, "api_unavailable");
@@ -129,12 +115,11 @@ fn an_api_that_is_away() {
 fn answers_of_others_stay_as_they_are() {
     let options = FleetOptions {
         edit: Some(Arc::new(|config| {
-            let routes = config.pointer_mut(ROUTES).unwrap().as_array_mut().unwrap();
             let own = json!({
                 "match": { "path": "/closed" },
                 "direct_response": { "status": 503, "body": { "inline_string": "closed today" } },
             });
-            routes.insert(0, own);
+            routes(config).insert(0, own);
             Ok(())
         })),
         ..FleetOptions::default()

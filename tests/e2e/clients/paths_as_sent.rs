@@ -10,7 +10,7 @@ use crate::support::raw_http::RawConnection;
 #[test]
 fn paths_pass_byte_for_byte() {
     let api = RawApi::start(PATIENT);
-    let Some(fleet) = before(&api, FleetOptions::default()) else {
+    let Some(fleet) = before(api.address(), FleetOptions::default()) else {
         return;
     };
     let key = fleet.user().api_key;

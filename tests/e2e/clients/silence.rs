@@ -1,5 +1,5 @@
-//! Silence is no fault: a slow report arrives, and quiet streams live. Only the
-//! endpoint has a bound of its own.
+//! Silence is no fault: a slow report arrives, and quiet streams live. The endpoint
+//! alone is bounded more tightly.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 use xtask::testbed::FleetOptions;
 
-use crate::support::client::{SCRAPE, bearer, raw_request};
+use super::{manager, route};
+use crate::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request, raw_request_with};
 use crate::support::fleet::{self, stat};
 use crate::support::http1::Head;
 use crate::support::http2::{Body, Http2};
@@ -53,10 +54,7 @@ fn what_is_silent_for_longer_than_45_seconds_lives() {
     let report = format!("/v1/report?bytes=5&after={}", LONG.as_millis());
     let connect = || TcpStream::connect(address).unwrap();
     let events = raw_request("GET", "/v1/events?every=60000", key);
-    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                   sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    let websocket = raw_request("GET", "/v1/ws?every=60000", key);
-    let websocket = websocket.trim_end().to_owned() + "\r\n" + upgrade;
+    let websocket = raw_request_with("GET", "/v1/ws?every=60000", key, OFFER_WEBSOCKET);
     thread::scope(|scope| {
         let events = scope.spawn(|| stays_silent(connect(), &events));
         let websocket = scope.spawn(|| stays_silent(connect(), &websocket));
@@ -82,40 +80,20 @@ fn what_is_silent_for_longer_than_45_seconds_lives() {
     fleet.assert_no_trap();
 }
 
-/// The bound of the route of that name becomes this.
-fn bound(config: &mut Value, route: &str, idle_timeout: &str) {
-    let path = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/\
-                route_config/virtual_hosts/0/routes";
-    let routes = config.pointer_mut(path).and_then(Value::as_array_mut);
-    let found = routes
-        .unwrap()
-        .iter_mut()
-        .find(|found| found["name"] == route);
-    found.unwrap()["route"]["idle_timeout"] = json!(idle_timeout);
-}
-
 /// Requests that wait for the key store are under the bound of their own route.
 #[test]
 fn the_bound_of_the_endpoint_is_its_own() {
     let options = FleetOptions {
         edit: Some(Arc::new(|config| {
-            bound(config, "regenerate", "0.5s");
+            route(config, "regenerate")["idle_timeout"] = json!("0.5s");
             Ok(())
         })),
         plugin: json!({ "store": { "resolve_timeout_ms": 2000 } }),
         ..FleetOptions::default()
     };
-    let none = FleetOptions {
-        gateways: 0,
-        ..options.clone()
-    };
-    let Some(mut fleet) = fleet::start(none) else {
+    let Some((fleet, proxy)) = fleet::start_with(options, TcpProxy::before_store_of) else {
         return;
     };
-    let proxy = TcpProxy::start(fleet.store.address());
-    let mut gateway = fleet.gateway_options(&options);
-    gateway.store = proxy.address();
-    fleet.add_gateway(gateway).unwrap();
     let key = fleet.user().api_key;
     proxy.fall_silent(Silence::Both);
     let waiting = fleet.client().regenerate(&key);
@@ -133,8 +111,7 @@ fn the_bound_of_the_endpoint_is_its_own() {
 fn a_head_that_does_not_end_is_not_waited_for() {
     let options = FleetOptions {
         edit: Some(Arc::new(|config| {
-            let path = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-            config.pointer_mut(path).unwrap()["request_headers_timeout"] = json!("0.3s");
+            manager(config)["request_headers_timeout"] = json!("0.3s");
             Ok(())
         })),
         ..FleetOptions::default()

@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use serde_json::Value;
 use xtask::testbed::FleetOptions;
 
-use super::super::support::client::{SCRAPE, bearer};
+use super::super::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request_with};
 use super::super::support::fleet::{self, TestFleet, eventually, stat};
 
 /// Requests that are open at the gateway.
@@ -30,12 +30,7 @@ const LARGE: &str = "/v1/report?bytes=100000000";
 /// Method, path and header lines of requests over HTTP/1.1 that stay open.
 const HTTP_1: [(&str, &str, &str); 5] = [
     ("GET", "/v1/events?every=20", ""),
-    (
-        "GET",
-        "/v1/ws?every=20",
-        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-         sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
-    ),
+    ("GET", "/v1/ws?every=20", OFFER_WEBSOCKET),
     ("GET", "/v1/download?every=1", ""),
     ("POST", "/v1/upload", "transfer-encoding: chunked\r\n"),
     ("GET", LARGE, "connection: close\r\n"),
@@ -56,9 +51,7 @@ fn over_http1(
     (method, path, lines): (&str, &str, &str),
 ) -> TcpStream {
     let mut stream = TcpStream::connect(gateway).unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n{lines}\r\n"
-    );
+    let request = raw_request_with(method, path, key, lines);
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }

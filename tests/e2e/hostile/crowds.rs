@@ -93,17 +93,9 @@ fn many_refusals_that_waited_for_their_bodies_harm_nobody() {
 
 #[test]
 fn many_that_waited_for_the_store_harm_nobody() {
-    let none = FleetOptions {
-        gateways: 0,
-        ..one_worker()
-    };
-    let Some(mut fleet) = fleet::start(none) else {
+    let Some((fleet, proxy)) = fleet::start_with(one_worker(), TcpProxy::before_store_of) else {
         return;
     };
-    let proxy = TcpProxy::start(fleet.store.address());
-    let mut gateway = fleet.gateway_options(&one_worker());
-    gateway.store = proxy.address();
-    fleet.add_gateway(gateway).unwrap();
     let client = Streams::new(200);
     let (address, other) = (fleet.gateways[0].address(), fleet.user().api_key);
     let open = client.open(address, Kind::Events, &other, 5);

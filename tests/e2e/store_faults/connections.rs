@@ -18,16 +18,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// A gateway that reaches the real store through a proxy.
 fn start_with_proxy() -> Option<(TestFleet, TcpProxy)> {
-    let options = FleetOptions {
-        gateways: 0,
-        ..FleetOptions::default()
-    };
-    let mut fleet = fleet::start(options.clone())?;
-    let proxy = TcpProxy::start(fleet.store.address());
-    let mut gateway = fleet.gateway_options(&options);
-    gateway.store = proxy.address();
-    fleet.add_gateway(gateway).expect("a gateway");
-    Some((fleet, proxy))
+    fleet::start_with(FleetOptions::default(), TcpProxy::before_store_of)
 }
 
 /// Nothing of an outage is held against the store afterwards: no ejected host,

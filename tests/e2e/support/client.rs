@@ -15,6 +15,10 @@ pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
 /// A path of the demo upstream that needs a key.
 pub const SCRAPE: &str = "/v1/scrape";
 
+/// Header lines by which a request becomes one for a WebSocket.
+pub const OFFER_WEBSOCKET: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
 /// Longer than a gateway pursues a rotation.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -172,5 +176,12 @@ impl Answer {
 /// A request without a body as HTTP/1.1 bytes, for a connection that the test
 /// holds itself.
 pub fn raw_request(method: &str, path: &str, key: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\r\n")
+    raw_request_with(method, path, key, "")
+}
+
+/// The same with more header lines, each with its line end.
+pub fn raw_request_with(method: &str, path: &str, key: &str, lines: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n{lines}\r\n"
+    )
 }

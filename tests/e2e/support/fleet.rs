@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, thread};
 
 use xtask::envoy;
-use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway};
+use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
 
 use super::client::{Client, SCRAPE};
 
@@ -52,6 +52,26 @@ pub fn start(options: FleetOptions) -> Option<TestFleet> {
         fleet: Fleet::start(options).expect("a fleet"),
         users: AtomicU32::new(0),
     })
+}
+
+/// Starts a fleet of one gateway, whose own options are changed when the rest is
+/// there: to put something before its key store or its API, which is returned.
+///
+/// # Panics
+/// As [`start`].
+pub fn start_with<T>(
+    options: FleetOptions,
+    change: impl FnOnce(&mut GatewayOptions) -> T,
+) -> Option<(TestFleet, T)> {
+    let options = FleetOptions {
+        gateways: 0,
+        ..options
+    };
+    let mut fleet = start(options.clone())?;
+    let mut gateway = fleet.gateway_options(&options);
+    let changed = change(&mut gateway);
+    fleet.add_gateway(gateway).expect("a gateway");
+    Some((fleet, changed))
 }
 
 fn envoy_is_there() -> bool {

@@ -15,6 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
+use super::client::{OFFER_WEBSOCKET, raw_request_with};
 use super::http1::Head;
 
 /// No stream takes longer to open.
@@ -167,16 +168,11 @@ async fn over_http1(gateway: SocketAddr, stream: &Stream, key: &str, pause: u64)
     let kind = stream.kind;
     let (method, path) = kind.target(pause);
     let more = match kind {
-        Kind::WebSocket => {
-            "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        }
+        Kind::WebSocket => OFFER_WEBSOCKET,
         Kind::Upload => "transfer-encoding: chunked\r\n",
         _ => "",
     };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n{more}\r\n"
-    );
+    let request = raw_request_with(method, &path, key, more);
     let connection = TcpStream::connect(gateway).await.unwrap();
     let (mut reading, mut writing) = connection.into_split();
     writing.write_all(request.as_bytes()).await.unwrap();

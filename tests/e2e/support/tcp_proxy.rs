@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use xtask::testbed::Port;
+use xtask::testbed::{GatewayOptions, Port};
 
 use super::cuts::{Cuts, End};
 use super::http1::{Head, Message};
@@ -101,6 +101,13 @@ impl TcpProxy {
             shared: Shared::new(target),
         };
         proxy.accept_from(listener);
+        proxy
+    }
+
+    /// Puts one between a gateway and its key store.
+    pub fn before_store_of(gateway: &mut GatewayOptions) -> Self {
+        let proxy = Self::start(gateway.store);
+        gateway.store = proxy.address();
         proxy
     }
 
