@@ -19,6 +19,7 @@ pub const POINTS: &[&str] = &[
     "rotate.after_keep",
     "rotate.before_commit",
     "rotate.after_commit",
+    "rotate.after_mark",
     "rotate.before_barrier",
     "rotate.before_answer",
 ];

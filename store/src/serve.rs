@@ -220,9 +220,12 @@ async fn until_end(
     listeners: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut listeners = pin!(listeners);
+    let lost = owner.lost();
     let name = tokio::select! {
         name = signals.next() => name,
         result = &mut listeners => return result.and_then(|()| bail!("the listeners ended")),
+        // S10: nothing more is answered, and the files are left to the next owner.
+        lost = lost => return Err(lost.into()),
         () = owner.writer.ended() => bail!("the writing thread failed; the log says where"),
     };
     tracing::info!("{name}: finishing what is under way; a second signal ends at once");

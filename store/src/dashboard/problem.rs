@@ -119,7 +119,10 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Busy => Self::Busy,
-            WriteError::Stopping | WriteError::RolledBack => Self::Unavailable,
+            WriteError::Stopping | WriteError::RolledBack | WriteError::NotOwner => {
+                Self::Unavailable
+            }
+            WriteError::NotServed => Self::Restored,
             WriteError::Unknown => Self::Unknown,
         }
     }

@@ -7,10 +7,11 @@
 use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::lock::{Memo, Past, Record};
+use super::open::Begin;
+use super::record::{Memo, Past, Record};
 use super::replays::Replays;
 use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
-use super::{keys, open, own_key, rotate, schema, users};
+use super::{keys, open, own_key, rotate, schema, users, writer};
 use crate::api::RevokeResponse;
 use crate::clock::UnixMillis;
 use crate::feed::core::Start;
@@ -36,7 +37,7 @@ pub struct Ledger {
     published: u64,
     /// What is on disk beside the database, which no backup carries.
     beside: Past,
-    memo: Option<Memo>,
+    memo: Memo,
     /// Beside the database as well, with its wrapping keys.
     replays: Replays,
 }
@@ -53,7 +54,7 @@ impl Ledger {
             interval,
             published: 0,
             beside: Past::Nothing,
-            memo: None,
+            memo: Memo::found(Past::Nothing),
             replays: Replays::in_memory()?,
         })
     }
@@ -65,13 +66,17 @@ impl Ledger {
         wall: UnixMillis,
         accept_restore: bool,
     ) -> Result<Start, super::OpenError> {
-        let (revision, _) =
-            open::begin_incarnation(&mut self.connection, id, wall, accept_restore)?;
-        self.published = revision;
-        let start = open::feed_start(&self.connection, self.beside, accept_restore)?;
-        self.memo = Some(Memo::new(&start));
-        self.note(|memo| memo.record());
-        Ok(start)
+        let begin = Begin {
+            id,
+            wall,
+            past: self.beside,
+            accept_restore,
+        };
+        let begun = open::begin_incarnation(&mut self.connection, &begin)?;
+        self.published = begun.mark.revision;
+        self.memo = Memo::found(self.beside);
+        self.note(|memo| memo.begin(&begun.feed, begun.mark));
+        Ok(begun.feed)
     }
 
     /// All leases of former lives are over.
@@ -80,7 +85,7 @@ impl Ledger {
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Memo) -> Option<Record>) {
-        if let Some(record) = self.memo.as_mut().and_then(change) {
+        if let Some(record) = change(&mut self.memo) {
             self.beside = Past::Known(record);
         }
     }
@@ -231,7 +236,7 @@ impl Ledger {
 
     /// As [`crate::feed::Records::record_lease`].
     pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
-        super::record_lease(&self.connection, lease_ms)?;
+        self.change(|transaction, _| super::record_lease(transaction, lease_ms))?;
         self.note(|memo| memo.grant(lease_ms));
         Ok(())
     }
@@ -254,14 +259,20 @@ impl Ledger {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = transaction.total_changes();
         let result = work(&transaction, &mut self.replays)?;
-        let revision = keys::head(&transaction)?.revision;
+        let is_changed = transaction.total_changes() != before;
+        let mark = writer::count_commit(&transaction, is_changed)?;
+        let revision = mark.revision;
         let revoked = keys::revoked_after(&transaction, self.published, PAGE)?;
         self.replays.flush()?;
         transaction.commit()?;
         self.replays.forget(&revoked)?;
         self.replays.flush()?;
         self.published = revision;
+        if is_changed {
+            self.note(|memo| memo.committed(mark));
+        }
         Ok(Committed {
             result,
             revision,

@@ -31,6 +31,10 @@ pub enum Imported {
 impl Database {
     /// The right to be the one import.
     pub fn import_permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
+        // Before anybody sends millions of rows.
+        if self.feed.is_restored() {
+            return Err(WriteError::NotServed.into());
+        }
         let permit = self.imports.clone().try_acquire_owned();
         permit.map_err(|_| ImportError::Running)
     }

@@ -1,121 +1,66 @@
 //! The lock file beside the database: who owns the database (PROTOCOL S10), and
-//! which life was served from it last (S9).
+//! what is on record of the life that was served last (S8, S9; see
+//! [`super::record`]).
 //!
 //! A backup of the database does not carry this file. So what it says and the
 //! database does not know is a history that was lost.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rekey_protocol::{Digest, Incarnation};
+use tokio::sync::watch;
 
+use super::anchor::beside;
 use super::open::{OpenError, unwritable};
+use super::record::{Anchor, Mark, Memo, Numbered, OLD_RECORD_LEN, Past, RECORD_LEN, Record};
 use crate::feed::core::Start;
 
 /// The owner's process id, padded with spaces, and a line's end. It is written
-/// at other bytes than the record, so that it cannot harm it.
+/// at other bytes than the records, so that it cannot harm them.
 const PID_LEN: usize = 11;
-/// Incarnation (32 hexadecimal digits), lease in milliseconds (10 digits),
-/// check (16 hexadecimal digits): two spaces and a line's end.
-const RECORD_LEN: usize = 32 + 1 + 10 + 1 + 16 + 1;
+/// Where the records are, in turn: the one before is whole while one is written.
+/// Each is within a sector of the disk.
+const PLACES: [u64; 2] = [512, 1024];
 
-/// The last life that was served, and the longest lease that it or a life
-/// before it may have granted and that may still be trusted.
+/// A file's identity, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    /// The life.
-    pub incarnation: Incarnation,
-    /// In milliseconds.
-    pub longest_lease_ms: u32,
+struct FileId {
+    device: u64,
+    inode: u64,
 }
 
-/// What is found beside a database at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    /// The file was not there.
-    Nothing,
-    /// The file has no record, or a torn one: nobody knows.
-    Unknown,
-    /// A whole record.
-    Known(Record),
-}
-
-impl Record {
-    fn text(&self) -> String {
-        let Self {
-            incarnation,
-            longest_lease_ms,
-        } = self;
-        let content = format!("{} {longest_lease_ms:010}", hex::encode(incarnation.0));
-        let check = check(&content);
-        format!("{content} {check}\n")
+impl FileId {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        Ok(Self::from(&std::fs::metadata(path)?))
     }
 
-    /// `None` for anything that [`Self::text`] does not write.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        let mut incarnation = [0; 16];
-        hex::decode_to_slice(words.next()?, &mut incarnation).ok()?;
-        let record = Self {
-            incarnation: Incarnation(incarnation),
-            longest_lease_ms: words.next()?.parse().ok()?,
-        };
-        (record.text() == text).then_some(record)
-    }
-}
-
-/// Tells a whole record from a torn one.
-fn check(content: &str) -> String {
-    let mut text = Digest::of(content.as_bytes()).to_hex();
-    text.truncate(16);
-    text
-}
-
-/// What the record has to say during one life.
-#[derive(Debug, Clone, Copy)]
-pub struct Memo {
-    /// None in a life that serves nothing: what was served last stays on record.
-    record: Option<Record>,
-    /// The longest lease of this life and of those that the database knows.
-    granted_ms: u32,
-}
-
-impl Memo {
-    /// Of a life that begins.
-    pub fn new(start: &Start) -> Self {
-        let record = Record {
-            incarnation: start.history.head().incarnation,
-            longest_lease_ms: start.held_lease_ms,
-        };
+    fn from(found: &std::fs::Metadata) -> Self {
         Self {
-            record: (!start.restored).then_some(record),
-            granted_ms: start.longest_lease_ms,
+            device: found.dev(),
+            inode: found.ino(),
         }
     }
+}
 
-    /// The present one.
-    pub fn record(&self) -> Option<Record> {
-        self.record
-    }
+/// A file that has to stay where it is while the store runs.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    id: FileId,
+}
 
-    /// A lease is about to be granted; returns what has to be written first.
-    pub fn grant(&mut self, lease_ms: u32) -> Option<Record> {
-        self.granted_ms = self.granted_ms.max(lease_ms);
-        let record = self.record.as_mut()?;
-        record.longest_lease_ms = record.longest_lease_ms.max(lease_ms);
-        Some(*record)
-    }
-
-    /// All leases of former lives are over: what was only supposed of them is
-    /// forgotten. Returns what is to be written.
-    pub fn settle(&mut self) -> Option<Record> {
-        let record = self.record.as_mut()?;
-        record.longest_lease_ms = self.granted_ms;
-        Some(*record)
-    }
+/// The database is not surely ours any more (S10).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} was removed or replaced while this store ran: another rekey-store may own the database \
+     now. This one stops; start one again, and leave the database's files to it", .file.display()
+)]
+pub struct Lost {
+    /// Which file.
+    pub file: PathBuf,
 }
 
 /// The exclusive lock on `<database>.lock` (S10). The file stays when the
@@ -125,26 +70,32 @@ pub struct Lock {
     file: File,
     path: PathBuf,
     past: Past,
-    memo: Mutex<Option<Memo>>,
+    written: Mutex<Written>,
+    /// The lock file, the database and its log.
+    watched: OnceLock<Vec<Watched>>,
+    lost: watch::Sender<Option<Lost>>,
+}
+
+struct Written {
+    memo: Memo,
+    /// Of the last record.
+    sequence: u64,
 }
 
 impl Lock {
     /// Takes the lock on the database at this true path.
     pub fn take(database: &Path) -> Result<Self, OpenError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = beside(database, ".lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         // Who can open it can hold it, and keep the store from starting.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.mode(0o600);
         let mut file = options
             .open(&path)
             .map_err(|error| unwritable(&path, error))?;
         let locked = file.try_lock();
         let mut found = Vec::new();
-        let limit = (PID_LEN + RECORD_LEN) as u64;
+        let limit = PLACES[1] + RECORD_LEN as u64;
         let read = (&mut file).take(limit).read_to_end(&mut found);
         match locked {
             Ok(()) => {}
@@ -157,7 +108,8 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(unwritable(&path, error)),
         }
         read.map_err(|error| unwritable(&path, error))?;
-        let past = match found.get(PID_LEN..).and_then(Record::parse) {
+        let last = last_record(&found);
+        let past = match last.map(|last| last.record).or_else(|| old_record(&found)) {
             Some(record) => Past::Known(record),
             None if found.is_empty() => Past::Nothing,
             None => Past::Unknown,
@@ -166,7 +118,12 @@ impl Lock {
             file,
             path,
             past,
-            memo: Mutex::new(None),
+            written: Mutex::new(Written {
+                memo: Memo::found(past),
+                sequence: last.map_or(0, |last| last.sequence),
+            }),
+            watched: OnceLock::new(),
+            lost: watch::Sender::new(None),
         };
         let pid = format!("{:<1$}\n", std::process::id(), PID_LEN - 1);
         lock.write(0, &pid)
@@ -179,22 +136,99 @@ impl Lock {
         self.past
     }
 
-    /// A life begins: on disk in the database already, and here when this
-    /// returns.
-    pub fn begin(&self, memo: Memo) -> Result<(), OpenError> {
-        let known = &mut *self.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(memo);
-        let written = self.put(memo.record()).and_then(|()| match self.past {
-            // A new file is there after a power cut if its folder says so.
-            Past::Nothing => self.sync_folder(),
-            _ => Ok(()),
-        });
-        written.map_err(|error| unwritable(&self.path, error))
+    /// The lock file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Puts a lease on record, durably, before it is granted.
+    /// A life begins: on disk in the database already, and here when this
+    /// returns. From now on [`Self::check`] means something.
+    pub fn begin(&self, database: &Path, start: &Start, mark: Mark) -> Result<(), OpenError> {
+        let old = " ".repeat(OLD_RECORD_LEN);
+        let begun = self
+            .update(|memo| memo.begin(start, mark))
+            // An older version must not believe what it wrote itself.
+            .and_then(|()| self.write(PID_LEN as u64, &old))
+            .and_then(|()| match self.past {
+                // A new file is there after a power cut if its folder says so.
+                Past::Nothing => self.sync_folder(),
+                _ => Ok(()),
+            });
+        begun.map_err(|error| unwritable(&self.path, error))?;
+        let lock_file = FileId::from(
+            &self
+                .file
+                .metadata()
+                .map_err(|error| unwritable(&self.path, error))?,
+        );
+        let mut watched = vec![Watched {
+            path: self.path.clone(),
+            id: lock_file,
+        }];
+        for path in [database.to_owned(), beside(database, "-wal")] {
+            let id = FileId::of(&path).map_err(|error| unwritable(&path, error))?;
+            watched.push(Watched { path, id });
+        }
+        let _ = self.watched.set(watched);
+        Ok(())
+    }
+
+    /// S10: whether the files that this process holds are still the ones that
+    /// another process would find. Two calls of the system for each.
+    pub fn check(&self) -> Result<(), Lost> {
+        let mut watched = self.watched.get().into_iter().flatten();
+        let gone = watched.find(|file| !FileId::of(&file.path).is_ok_and(|id| id == file.id));
+        match gone {
+            None => Ok(()),
+            Some(file) => Err(self.lose(&file.path)),
+        }
+    }
+
+    /// The database is another process's; `file` shows it.
+    pub fn lose(&self, file: &Path) -> Lost {
+        let lost = Lost {
+            file: file.to_owned(),
+        };
+        self.lost.send_if_modified(|known| {
+            let is_news = known.is_none();
+            known.get_or_insert_with(|| lost.clone());
+            is_news
+        });
+        lost
+    }
+
+    /// Returns when the database was lost.
+    pub async fn lost(&self) -> Lost {
+        let mut lost = self.lost.subscribe();
+        // The sender lives as long as this lock.
+        match lost
+            .wait_for(Option::is_some)
+            .await
+            .map(|lost| lost.clone())
+        {
+            Ok(Some(lost)) => lost,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Puts a lease on record, durably, before it is granted (S9).
     pub fn grant(&self, lease_ms: u32) -> std::io::Result<()> {
         self.update(|memo| memo.grant(lease_ms))
+    }
+
+    /// Puts on record, durably, how far the database is (S8).
+    pub fn set_mark(&self, mark: Mark) -> std::io::Result<()> {
+        self.update(|memo| memo.committed(mark))
+    }
+
+    /// Puts on record, durably, which file the log continues (S8).
+    pub fn set_anchor(&self, anchor: Anchor) -> std::io::Result<()> {
+        self.update(|memo| memo.anchored(anchor))
+    }
+
+    /// See [`Memo::anchor`].
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.lock().memo.anchor()
     }
 
     /// See [`Memo::settle`].
@@ -202,20 +236,20 @@ impl Lock {
         self.update(Memo::settle)
     }
 
-    fn update(&self, change: impl FnOnce(&mut Memo) -> Option<Record>) -> std::io::Result<()> {
-        let mut known = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = known.as_mut().and_then(change);
-        self.put(record)
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, record: Option<Record>) -> std::io::Result<()> {
-        match record {
-            Some(record) => {
-                self.write(PID_LEN as u64, &record.text())?;
-                self.file.sync_data()
-            }
-            None => Ok(()),
-        }
+    fn update(&self, change: impl FnOnce(&mut Memo) -> Option<Record>) -> std::io::Result<()> {
+        let mut written = self.lock();
+        let Some(record) = change(&mut written.memo) else {
+            return Ok(());
+        };
+        let sequence = written.sequence + 1;
+        self.write(place(sequence), &record.text(sequence))?;
+        self.file.sync_data()?;
+        written.sequence = sequence;
+        Ok(())
     }
 
     fn write(&self, at: u64, text: &str) -> std::io::Result<()> {
@@ -232,72 +266,150 @@ impl Lock {
     }
 }
 
+fn place(sequence: u64) -> u64 {
+    PLACES[usize::from(sequence % 2 == 1)]
+}
+
+/// The later of the two records that are whole.
+fn last_record(found: &[u8]) -> Option<Numbered> {
+    let records = PLACES.into_iter().filter_map(|at| {
+        let at = usize::try_from(at).ok()?;
+        Record::parse(found.get(at..at + RECORD_LEN)?)
+    });
+    records.max_by_key(|numbered| numbered.sequence)
+}
+
+fn old_record(found: &[u8]) -> Option<Record> {
+    Record::parse_old(found.get(PID_LEN..PID_LEN + OLD_RECORD_LEN)?)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rekey_protocol::{Head, Incarnation};
 
-    const RECORD: Record = Record {
-        incarnation: Incarnation([7; 16]),
-        longest_lease_ms: 30_000,
+    use super::*;
+    use crate::feed::history::History;
+
+    const LIFE: Incarnation = Incarnation([7; 16]);
+    const MARK: Mark = Mark {
+        commits: 5,
+        revision: 50,
     };
 
-    fn served() -> Memo {
-        Memo {
-            record: Some(RECORD),
-            granted_ms: 500,
+    fn start(restored: bool) -> Start {
+        let head = Head {
+            incarnation: LIFE,
+            revision: 50,
+        };
+        Start {
+            history: History::new(Vec::new(), head),
+            longest_lease_ms: 500,
+            held_lease_ms: 30_000,
+            accepted_before: 0,
+            restored,
         }
     }
 
-    fn past(path: &Path) -> Past {
-        Lock::take(path).unwrap().past()
+    struct Home(tempfile::TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["rekey.db", "rekey.db-wal"] {
+                std::fs::write(folder.path().join(name), "").unwrap();
+            }
+            Self(folder)
+        }
+
+        fn database(&self) -> PathBuf {
+            self.0.path().join("rekey.db")
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.path().join("rekey.db.lock")
+        }
+
+        fn take(&self) -> Lock {
+            Lock::take(&self.database()).unwrap()
+        }
+
+        fn serve(&self) -> Lock {
+            let lock = self.take();
+            lock.begin(&self.database(), &start(false), MARK).unwrap();
+            lock
+        }
+
+        fn record(&self) -> Record {
+            match self.take().past() {
+                Past::Known(record) => record,
+                past => panic!("{past:?}"),
+            }
+        }
     }
 
     #[test]
     fn s9_the_record_outlives_the_lock_and_who_only_looked() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rekey.db");
-        let lock = Lock::take(&path).unwrap();
+        let home = Home::new();
+        let lock = home.take();
         assert_eq!(lock.past(), Past::Nothing);
-        lock.begin(served()).unwrap();
+        lock.begin(&home.database(), &start(false), MARK).unwrap();
         drop(lock);
         // A start that fails early leaves it as it was.
-        assert_eq!(past(&path), Past::Known(RECORD));
-        assert_eq!(past(&path), Past::Known(RECORD));
+        let (first, second) = (home.record(), home.record());
+        assert_eq!(first, second);
+        assert_eq!((first.incarnation, first.mark), (LIFE, Some(MARK)));
+        assert_eq!(first.longest_lease_ms, 30_000);
     }
 
     #[test]
-    fn s9_a_torn_record_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rekey.db");
-        Lock::take(&path).unwrap().begin(served()).unwrap();
-        let file = folder.path().join("rekey.db.lock");
-        let whole = std::fs::read(&file).unwrap();
-        assert_eq!(whole.len(), PID_LEN + RECORD_LEN);
-        for at in PID_LEN..whole.len() {
+    fn s8_a_record_that_is_torn_leaves_the_one_before() {
+        let home = Home::new();
+        let lock = home.serve();
+        let further = Mark {
+            commits: 6,
+            revision: 51,
+        };
+        lock.set_mark(further).unwrap();
+        drop(lock);
+        let whole = std::fs::read(home.file()).unwrap();
+        assert_eq!(home.record().mark, Some(further));
+        for at in [0, 40, 100, RECORD_LEN - 1] {
             let mut torn = whole.clone();
-            torn[at] ^= 1;
-            std::fs::write(&file, &torn).unwrap();
-            assert_eq!(past(&path), Past::Unknown, "byte {at}");
-            std::fs::write(&file, &whole[..at]).unwrap();
-            assert_eq!(past(&path), Past::Unknown, "cut at {at}");
+            torn[place(2) as usize + at] ^= 1;
+            std::fs::write(home.file(), &torn).unwrap();
+            assert_eq!(home.record().mark, Some(MARK), "byte {at}");
+            // The next one takes the place of the torn one.
+            let lock = home.serve();
+            lock.set_mark(further).unwrap();
+            drop(lock);
+            assert_eq!(home.record().mark, Some(further));
         }
-        // As a version without the record left it.
-        std::fs::write(&file, "1234567\n").unwrap();
-        assert_eq!(past(&path), Past::Unknown);
-        std::fs::write(&file, &whole).unwrap();
-        assert_eq!(past(&path), Past::Known(RECORD));
+        std::fs::write(home.file(), &whole[..PID_LEN]).unwrap();
+        assert_eq!(home.take().past(), Past::Unknown);
+    }
+
+    #[test]
+    fn s9_what_an_older_version_wrote_is_read_and_not_left() {
+        let home = Home::new();
+        let old = format!("{} {:010}", hex::encode(LIFE.0), 3_000);
+        let check = &rekey_protocol::Digest::of(old.as_bytes()).to_hex()[..16];
+        std::fs::write(home.file(), format!("4711      \n{old} {check}\n")).unwrap();
+        let record = home.record();
+        assert_eq!((record.longest_lease_ms, record.mark), (3_000, None));
+        drop(home.serve());
+        let found = std::fs::read(home.file()).unwrap();
+        assert_eq!(old_record(&found), None);
+        assert_eq!(home.record().mark, Some(MARK));
     }
 
     #[test]
     fn s9_what_is_granted_is_on_record_and_what_was_supposed_is_settled() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rekey.db");
+        let home = Home::new();
         let on_record = || {
-            let bytes = std::fs::read(folder.path().join("rekey.db.lock")).unwrap();
-            Record::parse(&bytes[PID_LEN..]).unwrap().longest_lease_ms
+            let found = std::fs::read(home.file()).unwrap();
+            last_record(&found).unwrap().record.longest_lease_ms
         };
-        let lock = Lock::take(&path).unwrap();
-        lock.begin(served()).unwrap();
+        let lock = home.serve();
         lock.grant(3_000).unwrap();
         assert_eq!(on_record(), 30_000, "former lives may have granted it");
         lock.settle().unwrap();
@@ -309,18 +421,34 @@ mod tests {
 
     #[test]
     fn s8_a_life_that_serves_nothing_is_not_on_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rekey.db");
-        Lock::take(&path).unwrap().begin(served()).unwrap();
-        let lock = Lock::take(&path).unwrap();
-        let refused = Memo {
-            record: None,
-            granted_ms: 0,
-        };
-        lock.begin(refused).unwrap();
+        let home = Home::new();
+        drop(home.serve());
+        let before = home.record();
+        let lock = home.take();
+        lock.begin(&home.database(), &start(true), Mark::default())
+            .unwrap();
         lock.grant(1_000).unwrap();
         lock.settle().unwrap();
         drop(lock);
-        assert_eq!(past(&path), Past::Known(RECORD));
+        assert_eq!(home.record(), before);
+    }
+
+    #[test]
+    fn s10_a_file_that_is_removed_or_replaced_is_missed() {
+        for name in ["rekey.db.lock", "rekey.db", "rekey.db-wal"] {
+            for replaced in [false, true] {
+                let home = Home::new();
+                let lock = home.serve();
+                assert_eq!(lock.check(), Ok(()));
+                let file = home.0.path().join(name);
+                // Kept, or the new one may get its number.
+                let aside = home.0.path().join("aside");
+                std::fs::rename(&file, &aside).unwrap();
+                if replaced {
+                    std::fs::copy(&aside, &file).unwrap();
+                }
+                assert_eq!(lock.check(), Err(Lost { file }));
+            }
+        }
     }
 }

@@ -4,11 +4,13 @@
 //! `Err` is always the store's own fault.
 
 mod accounts;
+mod anchor;
 mod audit;
 mod columns;
 pub mod direct;
 mod import;
 mod importing;
+mod keeper;
 mod keys;
 mod lock;
 mod old_keys;
@@ -16,6 +18,7 @@ mod open;
 mod own_key;
 mod passwords;
 mod reader;
+mod record;
 mod replays;
 mod rotate;
 mod schema;
@@ -42,6 +45,7 @@ use crate::rotation::RotationInterval;
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
+pub use lock::Lost;
 pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
@@ -52,17 +56,20 @@ pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimit
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
+use keeper::Owned;
 use lock::Lock;
 use old_keys::OldKeys;
 use reader::Readers;
 use replays::{Awaited, Replays};
-use writer::{Kind, OnCommit, Writer};
+use writer::{Kind, Writer};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
 /// Between two turns of deleting what is of no use any more.
 const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
 
+/// Between two looks at the files of an idle store.
+const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
 /// Old keys that the operator is shown.
 const OLD_KEYS_SHOWN: u32 = 10;
 
@@ -96,6 +103,22 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Waits until the database may be another process's (S10). Nothing is to be
+    /// answered from then on.
+    pub fn lost(&self) -> impl Future<Output = Lost> + use<> {
+        let lock = self.lock.clone();
+        async move {
+            let mut turns = tokio::time::interval(CHECK_OWNERSHIP_EVERY);
+            loop {
+                tokio::select! {
+                    lost = lock.lost() => return lost,
+                    // Also where nobody asks for anything.
+                    _ = turns.tick() => drop(lock.check()),
+                }
+            }
+        }
+    }
+
     /// After [`Database::stop`]: waits for the last commit, then gives up the
     /// file. Whether all went well. Blocks.
     pub fn release(self) -> bool {
@@ -119,14 +142,18 @@ impl Database {
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
         let clock = Arc::new(Clock::not_before(opened.time));
-        metrics.set_revision(opened.revision);
+        metrics.set_revision(opened.mark.revision);
         // S9: until then it is only supposed what former lives have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
             .then(|| lease_over(opened.feed.held_lease_ms));
+        let life = opened.feed.history.head().incarnation;
         let feed = Feed::new(opened.feed, metrics.clone());
-        let told = feed.clone();
-        let on_commit: OnCommit =
-            Box::new(move |revision, revoked| told.committed(revision, revoked));
+        let lock = Arc::new(opened.lock);
+        let keeper = Box::new(Owned {
+            feed: feed.clone(),
+            lock: lock.clone(),
+            life,
+        });
         let replays = Replays::open(&opened.path, replays)?;
         let awaited = Awaited::default();
         for digest in replays.awaited()? {
@@ -139,13 +166,12 @@ impl Database {
             clock.clone(),
             metrics.clone(),
             replays.clone(),
-            (opened.revision, on_commit),
+            (opened.mark.revision, keeper),
         )
         .map_err(|error| OpenError::Unwritable {
             path: opened.path.clone(),
             error,
         })?;
-        let lock = Arc::new(opened.lock);
         if let Some(after) = settled {
             tokio::spawn(settle(after, writer.clone(), lock.clone()));
         }
@@ -360,6 +386,10 @@ impl Records for Database {
             Ok((keys::revoked_after(&snapshot, revision, PAGE + 1)?, head))
         });
         Ok(read.await?)
+    }
+
+    fn is_owned(&self) -> bool {
+        self.lock.check().is_ok()
     }
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {

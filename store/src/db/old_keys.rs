@@ -248,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::db::audit::Event;
+    use crate::db::record::Past;
     use crate::db::{next_revision, open, schema, users};
 
     const DAY: i64 = TOLD_EVERY_MS;
@@ -266,7 +267,13 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
         let now = UnixMillis(0);
-        open::begin_incarnation(&mut connection, Incarnation([1; 16]), now, false).unwrap();
+        let begin = open::Begin {
+            id: Incarnation([1; 16]),
+            wall: now,
+            past: Past::Nothing,
+            accept_restore: false,
+        };
+        open::begin_incarnation(&mut connection, &begin).unwrap();
         for (name, first) in [("ann", 1), ("bob", 11)] {
             let new = users::NewUser {
                 id: user(name),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rekey_protocol::{Incarnation, LEASE_CAP_MS};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::lock::{Lock, Memo, Past};
+use super::anchor::{self, Fold, FoldError};
+use super::lock::Lock;
+use super::record::{Mark, Past};
 use super::schema;
 use crate::clock::UnixMillis;
 use crate::feed::core::Start;
@@ -17,6 +19,8 @@ use crate::feed::history::{History, Life};
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is kept of the write-ahead log's file when it is used again, in bytes.
+const LOG_KEPT: u32 = 16 << 20;
 
 /// Why a database was not opened. The operator's or the machine's fault; each
 /// text says what to do.
@@ -67,6 +71,22 @@ pub enum OpenError {
         /// The newest here.
         known: i32,
     },
+    /// The write-ahead log is of another database than the one that it lies
+    /// beside (S8).
+    #[error(
+        "{} belongs to another state of the database than {}: a backup was put in its place, and the log was left. \
+         Together they would revive replaced keys unnoticed. Nothing was changed. To use the backup, remove {} and {} \
+         and start with --accept-restore; or put the database back that was there",
+        .log.display(), .database.display(), .log.display(), .index.display()
+    )]
+    LeftoverLog {
+        /// The database.
+        database: PathBuf,
+        /// Its write-ahead log.
+        log: PathBuf,
+        /// The index of the log.
+        index: PathBuf,
+    },
     /// Locked within SQLite, by some other tool.
     #[error("another program holds a lock on the database; close it and try again")]
     Busy,
@@ -98,8 +118,8 @@ pub struct Opened {
     pub path: PathBuf,
     /// The latest time on record.
     pub time: UnixMillis,
-    /// Where the history stands.
-    pub revision: u64,
+    /// How far the history is.
+    pub mark: Mark,
 }
 
 /// Opens or creates the database at `path` and begins a new incarnation.
@@ -111,24 +131,37 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     let path = absolute(path)?;
     one_name(&path)?;
     let lock = Lock::take(&path)?;
+    anchor::check(&path, lock.past())?;
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // S8: by the writer alone, and the anchor goes first.
+    writer.pragma_update(None, "wal_autocheckpoint", 0)?;
+    writer.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
     schema::check(&writer)?;
     quick_check(&writer)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
     schema::migrate(&mut writer)?;
-    let (id, wall) = (random_incarnation()?, UnixMillis::wall());
+    // S8: the log is empty before this life writes into it.
+    anchor::fold(&writer, &lock, Fold::Empty).map_err(|error| match error {
+        FoldError::Sqlite(error) => error.into(),
+        FoldError::Lock(error) => unwritable(&anchor::beside(&path, ".lock"), error),
+    })?;
+    let begin = Begin {
+        id: random_incarnation()?,
+        wall: UnixMillis::wall(),
+        past: lock.past(),
+        accept_restore,
+    };
     // S9: on disk in the database before it is in the lock file: the other way
     // round, a crash in between would look like a restore.
-    let (revision, time) = begin_incarnation(&mut writer, id, wall, accept_restore)?;
-    let feed = feed_start(&writer, lock.past(), accept_restore)?;
-    lock.begin(Memo::new(&feed))?;
+    let begun = begin_incarnation(&mut writer, &begin)?;
+    lock.begin(&path, &begun.feed, begun.mark)?;
     Ok(Opened {
-        feed,
+        feed: begun.feed,
         writer,
         lock,
         path,
-        time,
-        revision,
+        time: begun.time,
+        mark: begun.mark,
     })
 }
 
@@ -210,45 +243,89 @@ fn random_incarnation() -> Result<Incarnation, OpenError> {
     Ok(Incarnation(id))
 }
 
+/// What a life begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    /// Its id.
+    pub id: Incarnation,
+    /// What the wall clock says.
+    pub wall: UnixMillis,
+    /// What was found beside the database.
+    pub past: Past,
+    /// The operator knows that the database is an older backup.
+    pub accept_restore: bool,
+}
+
+/// A life that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// What the change feed begins with.
+    pub feed: Start,
+    /// How far the history is.
+    pub mark: Mark,
+    /// The latest time on record.
+    pub time: UnixMillis,
+}
+
 /// S8: a new id, and a first revision past anything used before, even
 /// by a history that a restored backup does not remember.
-pub fn begin_incarnation(
-    connection: &mut Connection,
-    id: Incarnation,
-    wall: UnixMillis,
-    accept_restore: bool,
-) -> Result<(u64, UnixMillis), OpenError> {
+pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<Begun, OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_restored = is_restored(&transaction, begin.past)? && !begin.accept_restore;
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta)
          WHERE last_revision IS NULL",
         [],
     )?;
-    let (revision, time) = transaction.query_row(
-        "UPDATE meta SET revision = max(revision + 1, ?1) RETURNING revision, time_ms",
-        [wall.0.saturating_mul(1000)],
-        |row| Ok((row.get::<_, u64>(0)?, UnixMillis(row.get(1)?))),
+    let served_last = match begin.past {
+        Past::Known(record) => record.mark.map_or(0, |mark| mark.revision),
+        Past::Nothing | Past::Unknown => 0,
+    };
+    let (mark, time) = transaction.query_row(
+        "UPDATE meta SET revision = max(revision + 1, ?1, ?2 + 1), commits = commits + ?3,
+                         anchor = (SELECT value FROM anchor)
+         RETURNING revision, commits, time_ms",
+        // S8: a database that is behind must not catch up by being looked at.
+        (begin.wall.0.saturating_mul(1000), served_last, !is_restored),
+        |row| {
+            let (revision, commits) = (row.get(0)?, row.get(1)?);
+            Ok((Mark { commits, revision }, UnixMillis(row.get(2)?)))
+        },
     )?;
     transaction.execute(
         "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
-        (revision, id.0, wall.0),
+        (mark.revision, begin.id.0, begin.wall.0),
     )?;
-    if accept_restore {
+    if begin.accept_restore {
         transaction.execute("UPDATE meta SET accepted_before = revision", [])?;
         // Who logged out since the backup stays out.
         transaction.execute("DELETE FROM sessions", [])?;
         transaction.execute("DELETE FROM devices", [])?;
     }
+    let feed = feed_start(&transaction, begin, is_restored)?;
     transaction.commit()?;
-    Ok((revision, time))
+    Ok(Begun { feed, mark, time })
+}
+
+/// S8: whether more was served last than the database knows: another life, or more
+/// of it.
+fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
+    let Past::Known(last) = past else {
+        return Ok(false);
+    };
+    let is_known = connection
+        .prepare_cached("SELECT 1 FROM incarnations WHERE id = ?1")?
+        .exists([last.incarnation.0])?;
+    let commits: u64 = connection.query_row("SELECT commits FROM meta", [], |row| row.get(0))?;
+    Ok(!is_known || last.mark.is_some_and(|mark| commits < mark.commits))
 }
 
 /// What the change feed needs to know of the past: of the database, in which
 /// the present life has begun already, and of what was found beside it.
-pub fn feed_start(
+fn feed_start(
     connection: &Connection,
-    past: Past,
-    accept_restore: bool,
+    begin: &Begin,
+    is_restored: bool,
 ) -> Result<Start, OpenError> {
     let lives: Vec<_> = connection
         .prepare("SELECT id, first_revision, last_revision FROM incarnations")?
@@ -268,30 +345,22 @@ pub fn feed_start(
     )?;
     // S9: a lease of a history that was lost, or of which nothing is known,
     // may be as long as there are.
-    let (restored, held_lease_ms) = match past {
-        Past::Known(last) => {
-            let known = |life: &Life| life.incarnation == last.incarnation;
-            match lives.iter().any(known) {
-                true => (false, last.longest_lease_ms.max(longest_lease_ms)),
-                false => (true, LEASE_CAP_MS),
-            }
-        }
-        Past::Nothing if lives.len() == 1 => (false, longest_lease_ms),
-        Past::Nothing | Past::Unknown => (false, LEASE_CAP_MS),
+    let held_lease_ms = match begin.past {
+        _ if is_restored || begin.accept_restore => LEASE_CAP_MS,
+        Past::Known(last) => last.longest_lease_ms.max(longest_lease_ms),
+        Past::Nothing if lives.len() == 1 => longest_lease_ms,
+        Past::Nothing | Past::Unknown => LEASE_CAP_MS,
     };
     Ok(Start {
         history: History::new(lives, super::keys::head(connection)?),
         longest_lease_ms,
-        held_lease_ms: match accept_restore {
-            true => LEASE_CAP_MS,
-            false => held_lease_ms,
-        },
+        held_lease_ms,
         // As long as this life lasts, so that the flag always helps.
-        accepted_before: match accept_restore {
+        accepted_before: match begin.accept_restore {
             true => u64::MAX,
             false => accepted_before,
         },
-        restored: restored && !accept_restore,
+        restored: is_restored,
     })
 }
 
@@ -309,16 +378,16 @@ mod tests {
         let path = folder.path().join("rekey.db");
         let before = UnixMillis::wall().0 * 1000;
         let first = open(&path, false).unwrap();
-        assert!(first.revision >= before as u64 && first.revision < 1 << 53);
+        assert!(first.mark.revision >= before as u64 && first.mark.revision < 1 << 53);
         // As if more changes had been made than microseconds passed.
-        let ahead = first.revision + 1_000_000_000_000;
+        let ahead = first.mark.revision + 1_000_000_000_000;
         first
             .writer
             .execute("UPDATE meta SET revision = ?1", [ahead])
             .unwrap();
         drop(first);
         let second = open(&path, false).unwrap();
-        assert_eq!(second.revision, ahead + 1);
+        assert_eq!(second.mark.revision, ahead + 1);
         let count: i64 = second
             .writer
             .query_row("SELECT count(DISTINCT id) FROM incarnations", [], |row| {

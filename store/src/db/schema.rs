@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4];
+const STEPS: &[&str] = &[V1, V2, V3, V4, V5];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -154,6 +154,21 @@ CREATE TABLE old_key_uses (
 CREATE INDEX old_key_uses_by_user ON old_key_uses (user_id, last_ms);
 -- How often by then, in a row about the uses of an old key.
 ALTER TABLE audit ADD COLUMN uses INTEGER;
+";
+
+const V5: &str = "
+-- How many transactions ever changed the database: the lock file has it, too,
+-- so that an older copy is noticed (S8).
+ALTER TABLE meta ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
+-- The anchor as of the last change; see below.
+ALTER TABLE meta ADD COLUMN anchor INTEGER NOT NULL DEFAULT 0;
+-- Changed before each checkpoint, on a page of its own: it says which file the
+-- write-ahead log continues.
+CREATE TABLE anchor (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    value INTEGER NOT NULL
+) STRICT;
+INSERT INTO anchor (one, value) VALUES (1, 0);
 ";
 
 /// Refuses what is no database of ours, or of a newer version; reads only.

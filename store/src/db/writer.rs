@@ -12,7 +12,10 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::anchor::{Fold, FoldError};
+use super::record::Mark;
 use super::replays::Replays;
+use crate::answers::RESTORED;
 use crate::clock::{Clock, UnixMillis};
 use crate::crash;
 use crate::metrics::Metrics;
@@ -24,6 +27,9 @@ const MAX_REVOCATIONS: usize = MAX_BATCH;
 /// Changes in one transaction at most, so that the first need not wait for an
 /// endless rest.
 const MAX_BATCH: usize = 256;
+/// Pages of the write-ahead log after which it is folded into the database: what
+/// SQLite itself takes.
+const LOG_PAGES: u64 = 1000;
 /// How often what nobody can ask for any more is deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -39,6 +45,14 @@ pub enum WriteError {
     /// A statement failed and all was rolled back: nothing was changed.
     #[error("the database refused to write; nothing was changed; the store's log says why")]
     RolledBack,
+    /// Nothing may be changed: this database is older than what was served (S8).
+    #[error("{}; nothing was changed", RESTORED.message)]
+    NotServed,
+    /// Nothing may be changed: the database may be another process's (S10).
+    #[error(
+        "another rekey-store may own the database now, and this one stops; nothing was changed"
+    )]
+    NotOwner,
     /// The commit failed: on disk it may be there or not.
     #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
     Unknown,
@@ -93,9 +107,22 @@ where
     }
 }
 
-/// Told of every transaction that is on disk, before anyone is answered (S2):
-/// the revision that it left, and the keys that it revoked.
-pub type OnCommit = Box<dyn Fn(u64, Vec<Revocation>) + Send>;
+/// What stands around every transaction: what allows it, and is told of it.
+pub trait Keeper: Send {
+    /// Whether anything may be changed now. Asked before a transaction begins.
+    fn allows(&self) -> Result<(), WriteError>;
+    /// Whether the database is still this process's (S10). Asked within the
+    /// transaction, right before its commit.
+    fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>>;
+    /// A transaction is on disk (S2): the revision that it left, and the keys that
+    /// it revoked.
+    fn committed(&self, revision: u64, revocations: Vec<Revocation>);
+    /// Puts on record, durably, how far the database is (S8). Called before anyone
+    /// is answered.
+    fn mark(&self, mark: Mark) -> std::io::Result<()>;
+    /// The log has become long, or the writer ends.
+    fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError>;
+}
 
 enum Task {
     Change(Box<dyn Change>),
@@ -124,7 +151,7 @@ impl Writer {
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
         replays: Arc<Mutex<Replays>>,
-        (published, on_commit): (u64, OnCommit),
+        (published, keeper): (u64, Box<dyn Keeper>),
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel();
@@ -136,7 +163,8 @@ impl Writer {
             replays,
             pruned: None,
             published,
-            on_commit,
+            keeper,
+            folded_at: 0,
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())
@@ -224,9 +252,19 @@ struct State {
     /// What is kept for replays, in its own file.
     replays: Arc<Mutex<Replays>>,
     pruned: Option<Instant>,
-    /// The revision up to which revocations were told to `on_commit`.
+    /// The revision up to which revocations were told to the keeper.
     published: u64,
-    on_commit: OnCommit,
+    keeper: Box<dyn Keeper>,
+    /// The log's pages when it was last folded into the database.
+    folded_at: u64,
+}
+
+/// A transaction that is on disk.
+struct Committed {
+    revision: u64,
+    revocations: Vec<Revocation>,
+    /// None where it changed nothing.
+    mark: Option<Mark>,
 }
 
 impl State {
@@ -252,11 +290,28 @@ impl State {
             }
         }
         // So that a copy of the one file is a whole backup after a stop.
-        if let Err(error) = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        {
+        if self.keeper.allows() != Err(WriteError::NotOwner) {
+            self.fold(Fold::Empty);
+        }
+    }
+
+    fn fold(&self, how: Fold) {
+        if let Err(error) = self.keeper.fold(&self.connection, how) {
             tracing::warn!(%error, "the write-ahead log was not folded into the database");
+        }
+    }
+
+    /// Keeps the log short. In this thread, for the anchor's sake: nothing is
+    /// committed between its change and the checkpoint.
+    fn fold_if_long(&mut self) {
+        let pages = super::anchor::pages_in_log(&self.connection).unwrap_or_default();
+        // It has begun from the start.
+        if pages < self.folded_at {
+            self.folded_at = 0;
+        }
+        if pages >= self.folded_at + LOG_PAGES {
+            self.fold(Fold::Reuse);
+            self.folded_at = pages;
         }
     }
 
@@ -270,29 +325,46 @@ impl State {
             }
         };
         point("rotate.before_begin");
-        let fate = self.transaction(batch, point);
-        if let Err((fate, error)) = &fate {
-            tracing::error!(%error, %fate, "a transaction failed");
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "rollback failed");
-            }
-        }
-        point("rotate.after_commit");
-        let fate = fate.map_err(|(fate, _)| fate);
-        let mut revoked = Vec::new();
-        let fate = fate.map(|(revision, revocations)| {
-            self.published = revision;
-            revoked.clone_from(&revocations);
-            (self.on_commit)(revision, revocations);
-            revision
+        let done = self.keeper.allows().and_then(|()| {
+            let done = self.transaction(batch, point);
+            done.map_err(|failed| self.undo(failed))
         });
+        point("rotate.after_commit");
+        let mut revoked = Vec::new();
+        let fate = done.and_then(|done| {
+            self.published = done.revision;
+            revoked.clone_from(&done.revocations);
+            // Gateways may be told while the mark is written; nobody is answered
+            // before it is.
+            self.keeper.committed(done.revision, done.revocations);
+            match done.mark.map(|mark| self.keeper.mark(mark)) {
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the lock file could not be written");
+                    Err(WriteError::Unknown)
+                }
+                Some(Ok(())) | None => Ok(done.revision),
+            }
+        });
+        point("rotate.after_mark");
         self.metrics.committed(size, started.elapsed(), fate.ok());
         for change in batch.drain(..) {
             change.answer(fate.map(drop));
         }
         self.clear_up(&revoked);
+        self.fold_if_long();
+    }
+
+    fn undo(&self, Failed { fate, cause }: Failed) -> WriteError {
+        match cause {
+            Some(error) => tracing::error!(%error, %fate, "a transaction failed"),
+            None => tracing::error!(%fate, "a transaction was not committed"),
+        }
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "rollback failed");
+        }
+        fate
     }
 
     /// Deletes what is of no use any more from what is kept for replays: that
@@ -320,10 +392,14 @@ impl State {
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<(u64, Vec<Revocation>), (WriteError, rusqlite::Error)> {
+    ) -> Result<Committed, Failed> {
         let connection = &self.connection;
+        let changes_before = connection.total_changes();
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-        let undone = |error| (WriteError::RolledBack, error);
+        let undone = |error| Failed {
+            fate: WriteError::RolledBack,
+            cause: Some(error),
+        };
         run("BEGIN IMMEDIATE").map_err(undone)?;
         point("rotate.after_begin");
         for change in batch.iter_mut() {
@@ -340,18 +416,49 @@ impl State {
             super::rotate::prune(connection, now).map_err(undone)?;
             super::sessions::prune(connection, now).map_err(undone)?;
         }
-        let revision = connection
-            .prepare_cached("SELECT revision FROM meta")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)))
-            .map_err(undone)?;
+        let is_changed = connection.total_changes() != changes_before;
+        let mark = count_commit(connection, is_changed).map_err(undone)?;
+        let revision = mark.revision;
+        let mark = is_changed.then_some(mark);
         let revocations = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
             .map_err(undone)?;
         // X6: on disk before the rotations are that it is of.
         lock(&self.replays).flush().map_err(undone)?;
+        let owned = self.keeper.owns(connection).map_err(undone)?;
+        owned.map_err(|fate| Failed { fate, cause: None })?;
         point("rotate.before_commit");
-        run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
-        Ok((revision, revocations))
+        run("COMMIT").map_err(|error| Failed {
+            fate: WriteError::Unknown,
+            cause: Some(error),
+        })?;
+        Ok(Committed {
+            revision,
+            revocations,
+            mark,
+        })
     }
+}
+
+/// A transaction that was not committed, or not surely.
+struct Failed {
+    fate: WriteError,
+    /// SQLite's word, where it was SQLite.
+    cause: Option<rusqlite::Error>,
+}
+
+/// How far the database is when this transaction is committed (S8).
+pub(super) fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
+    let count = match is_changed {
+        true => {
+            "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
+             RETURNING revision, commits"
+        }
+        false => "SELECT revision, commits FROM meta",
+    };
+    transaction.prepare_cached(count)?.query_row([], |row| {
+        let (revision, commits) = (row.get(0)?, row.get(1)?);
+        Ok(Mark { commits, revision })
+    })
 }
 
 pub(super) fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {

@@ -51,6 +51,8 @@ pub trait Records: Sync {
         &self,
         revision: u64,
     ) -> impl Future<Output = Result<(Vec<Change>, Head), Self::Error>> + Send;
+    /// Whether this process still owns the database (S10).
+    fn is_owned(&self) -> bool;
     /// Puts a longer lease on record, durably.
     fn record_lease(&self, lease_ms: u32) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
@@ -62,6 +64,8 @@ pub enum PollError<E> {
     BadLease(BadLease),
     /// This database is older than what was served from it (S8).
     Restored,
+    /// This process may not own the database any more (S10).
+    NotOwner,
     /// The database failed.
     Records(E),
 }
@@ -159,6 +163,9 @@ impl Feed {
                     let (changes, head) = read.map_err(PollError::Records)?;
                     poll.read(changes, head);
                 }
+                // S10: a lease is granted only by who owns the database after the poll
+                // arrived. So the next owner begins later, and waits it out (S9).
+                Step::Answer(_) if !records.is_owned() => return Err(PollError::NotOwner),
                 Step::Answer(answer) => return Ok(answer),
                 Step::Restored => return Err(PollError::Restored),
             }

@@ -52,9 +52,11 @@ impl From<Fault> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let code = match error {
-            WriteError::Busy | WriteError::Stopping | WriteError::RolledBack => {
-                ErrorCode::Unavailable
-            }
+            WriteError::Busy
+            | WriteError::Stopping
+            | WriteError::RolledBack
+            | WriteError::NotServed
+            | WriteError::NotOwner => ErrorCode::Unavailable,
             WriteError::Unknown => ErrorCode::Internal,
         };
         Self::new(code, error.to_string())

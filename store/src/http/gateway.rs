@@ -57,6 +57,7 @@ pub async fn feed(
         PollError::BadLease(error) => ApiError::bad_request(error.to_string()),
         PollError::Records(error) => ApiError::new(ErrorCode::Unavailable, error.to_string()),
         PollError::Restored => answers::RESTORED.into(),
+        PollError::NotOwner => WriteError::NotOwner.into(),
     })
 }
 

@@ -89,6 +89,7 @@ fn i3_a_death_at_any_step_leaves_all_or_nothing() {
         // S2: nobody was told, but what was committed stays committed.
         let after = [
             "rotate.after_commit",
+            "rotate.after_mark",
             "rotate.before_barrier",
             "rotate.before_answer",
         ];

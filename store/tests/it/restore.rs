@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::feed::{EXPIRY, Gateway, LEASE};
-use crate::process::{Home, Store, User, await_some, fresh_digest, rotation};
+use crate::feed::{Gateway, LEASE};
+use crate::process::{Home, Store, User, fresh_digest, rotation};
 
 /// Longer than any start and any lease of these tests, shorter than the cap.
 const LONG: Duration = Duration::from_secs(6);
@@ -48,14 +48,6 @@ fn is_refused(store: &Store, gateway: &mut Gateway, request: &Value) {
         let text = &refused.text;
         assert!(text.contains("--accept-restore"), "{text}");
     }
-}
-
-/// The longest lease that the next start has to wait for, in milliseconds.
-fn lease_on_record(home: &Home) -> u32 {
-    let text = fs::read_to_string(lock_file(home)).unwrap();
-    let record = text.lines().nth(1).unwrap();
-    let mut words = record.split(' ');
-    words.nth(1).unwrap().parse().unwrap()
 }
 
 /// Whether a rotation is held for longer than all that these tests granted. It
@@ -158,7 +150,9 @@ fn s9_without_a_whole_record_the_cap_is_waited_out() {
         let (backup, user, _) = served_on(&home, &mut gateway);
         if torn {
             let mut bytes = fs::read(lock_file(&home)).unwrap();
-            bytes[20] ^= 1;
+            for place in [512, 1024] {
+                bytes[place + 20] ^= 1;
+            }
             fs::write(lock_file(&home), bytes).unwrap();
         } else {
             fs::remove_file(lock_file(&home)).unwrap();
@@ -187,29 +181,97 @@ fn s9_without_a_whole_record_the_cap_is_waited_out() {
     }
 }
 
-#[test]
-fn s8_a_backup_of_the_last_life_itself_is_noticed_by_a_poll() {
-    let home = Home::new();
-    let store = home.start();
-    let user = store.add_user("alice");
+/// A copy of the database as it is now, while the store runs.
+fn backup(home: &Home) -> PathBuf {
     let backup = home.path("backup.db");
     let copy = format!("VACUUM INTO '{}'", backup.display());
     home.sql().execute_batch(&copy).unwrap();
+    backup
+}
+
+fn remove_log(home: &Home) {
+    for companion in ["rekey.db-wal", "rekey.db-shm"] {
+        let _ = fs::remove_file(home.path(companion));
+    }
+}
+
+/// What a user or the operator may have done since a backup, and been told.
+const CHANGES: [fn(&Store, &User); 5] = [
+    |store, user| {
+        let request = rotation(&user.digest, &fresh_digest());
+        assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+    },
+    |store, _| {
+        store.cli(&["keys", "revoke", "--user", "alice"]);
+    },
+    |store, _| {
+        store.add_user("bob");
+    },
+    |store, _| {
+        let body = json!({"user_id": "alice", "password": "correct horse battery"});
+        let set = store.admin("POST", "/v1/users/password", Some(&body.to_string()));
+        assert_eq!(set.status, 200);
+    },
+    |store, user| {
+        // A lease that is longer than those before.
+        Gateway::new(LEASE).follow(store);
+        let _ = user;
+    },
+];
+
+#[test]
+fn s8_a_backup_of_the_last_life_itself_is_noticed_at_the_start() {
+    for (number, change) in CHANGES.iter().enumerate() {
+        let home = Home::new();
+        let store = home.start();
+        let user = store.add_user("alice");
+        let backup = backup(&home);
+        change(&store, &user);
+        // Within a moment of the answer.
+        store.kill();
+        remove_log(&home);
+        fs::copy(&backup, home.database()).unwrap();
+        // All gateways were restarted, too: none knows a cursor.
+        let mut gateway = Gateway::new(100);
+        let request = rotation(&user.digest, &fresh_digest());
+        for _ in 0..2 {
+            let store = home.start();
+            is_refused(&store, &mut gateway, &request);
+            stop(store);
+        }
+        let log = home.log();
+        assert!(log.contains("nothing is served"), "change {number}: {log}");
+        let store = home.start_as(home.serve().arg("--accept-restore"));
+        assert_eq!(gateway.follow(&store)["granted_ms"], 100);
+        assert!(holds_long(&store), "S9");
+        stop(store);
+        // Accepted for good.
+        assert_eq!(gateway.follow(&home.start())["reset"], true);
+    }
+}
+
+#[test]
+fn s8_without_a_lock_file_a_backup_of_the_last_life_is_noticed_by_a_poll() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    let backup = backup(&home);
     store.add_user("bob");
     let (mut gateway, mut other) = (Gateway::new(100), Gateway::new(100));
     gateway.follow(&store);
     store.kill();
-    for companion in ["rekey.db-wal", "rekey.db-shm"] {
-        let _ = fs::remove_file(home.path(companion));
-    }
+    remove_log(&home);
+    fs::remove_file(lock_file(&home)).unwrap();
     fs::copy(&backup, home.database()).unwrap();
     let store = home.start();
-    // The lock file names a life that the backup knows.
     other.follow(&store);
     assert_eq!(gateway.poll(&store).status, 503, "it is proved");
     let request = rotation(&user.digest, &fresh_digest());
     is_refused(&store, &mut gateway, &request);
     is_refused(&store, &mut other, &request);
+    let change = json!({ "user_id": "alice" }).to_string();
+    let refused = store.admin("POST", "/v1/keys/revoke", Some(&change));
+    assert_eq!(refused.status, 503, "{refused:?}");
     stop(store);
     let store = home.start_as(home.serve().arg("--accept-restore"));
     assert_eq!(gateway.follow(&store)["reset"], true);
@@ -217,31 +279,50 @@ fn s8_a_backup_of_the_last_life_itself_is_noticed_by_a_poll() {
 }
 
 #[test]
-fn s9_a_backup_of_the_last_life_itself_waits_for_leases_granted_after_it() {
+fn s8_while_nothing_is_served_the_operator_reads_and_changes_nothing() {
     let home = Home::new();
+    let mut gateway = Gateway::new(100);
+    let (backup, _, _) = served_on(&home, &mut gateway);
+    let right = fs::read(home.database()).unwrap();
+    fs::write(home.database(), &backup).unwrap();
     let store = home.start();
-    let user = store.add_user("alice");
-    let backup = home.path("backup.db");
-    let copy = format!("VACUUM INTO '{}'", backup.display());
-    home.sql().execute_batch(&copy).unwrap();
-    Gateway::new(LEASE).follow(&store);
-    assert_eq!(
-        lease_on_record(&home),
-        LEASE,
-        "on record before it is granted"
-    );
-    store.kill();
-    for companion in ["rekey.db-wal", "rekey.db-shm"] {
-        let _ = fs::remove_file(home.path(companion));
+    let digest = fresh_digest().to_hex();
+    for (path, body) in [
+        ("/v1/keys/revoke", json!({ "user_id": "alice" }).to_string()),
+        ("/v1/keys/issue", json!({ "user_id": "alice" }).to_string()),
+        ("/v1/users", json!({ "email": "b@example.com" }).to_string()),
+        (
+            "/v1/users/password",
+            json!({"user_id": "alice", "password": "correct horse battery"}).to_string(),
+        ),
+        (
+            "/v1/import",
+            json!({"line": 1, "user": "carol", "digest": digest}).to_string(),
+        ),
+    ] {
+        let refused = store.admin("POST", path, Some(&body));
+        assert_eq!(
+            (refused.status, refused.code()),
+            (503, "unavailable".into())
+        );
+        let text = &refused.text;
+        assert!(text.contains("--accept-restore"), "{path}: {text}");
+        assert!(text.contains("nothing was changed"), "{path}: {text}");
     }
-    fs::copy(&backup, home.database()).unwrap();
-    let before = Instant::now();
-    let store = home.start();
-    let request = rotation(&user.digest, &fresh_digest());
-    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
-    assert!(before.elapsed() >= EXPIRY, "{:?}", before.elapsed());
-    // They are over now, and no later start waits for them.
-    await_some(|| (lease_on_record(&home) == 0).then_some(()));
+    let revoke = store.cli(&["keys", "revoke", "--user", "alice"]);
+    assert_eq!(revoke.status.code(), Some(1));
+    let text = crate::process::stderr(&revoke);
+    assert!(text.contains("--accept-restore"), "{text}");
+    // Reading goes on.
+    let users = store.admin("GET", "/v1/users", None).json();
+    assert_eq!(users["users"][0]["user_id"], "alice");
+    let audit = store.admin("GET", "/v1/audit?user=alice", None);
+    assert_eq!(audit.status, 200);
+    assert_eq!(home.count("SELECT count(*) FROM users"), 1);
+    stop(store);
+    // Nothing of this life is on the right file.
+    fs::write(home.database(), &right).unwrap();
+    gateway.follow(&home.start());
 }
 
 #[test]

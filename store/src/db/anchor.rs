@@ -1,0 +1,169 @@
+//! Ties the write-ahead log to the database file that it continues (PROTOCOL
+//! S8).
+//!
+//! SQLite lays a log over whatever file has the right name. If a backup is
+//! copied over the database and the log is left, the newest pages of a few tables
+//! are laid over the old pages of all others. The result is sound, and wrong.
+//!
+//! So a number in the file, the *anchor*, is changed right before each
+//! checkpoint, in the writer's turn. A file with the same anchor differs from the
+//! one that the log began with only by pages that the log holds. The lock file
+//! says which values the file may have. They are compared at the start, before
+//! SQLite reads the log. A second copy of the number, in `meta`, is in the log
+//! with nearly every change; so a mixture is mostly found without a lock file, too.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::OpenError;
+use super::lock::Lock;
+use super::record::{Anchor, Past};
+use crate::clock::UnixMillis;
+
+/// What becomes of the log's file at a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// It is used again, and nobody waits.
+    Reuse,
+    /// It is emptied, if nobody reads.
+    Empty,
+}
+
+/// Why the log was not folded into the database.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// SQLite's word.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The lock file's.
+    #[error("the lock file could not be written: {0}")]
+    Lock(#[from] std::io::Error),
+}
+
+/// The database's file of this ending, such as `-wal`.
+pub fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(database);
+    path.push(ending);
+    path.into()
+}
+
+/// Refuses a log that continues another file than the one that is there. Changes
+/// nothing.
+pub fn check(database: &Path, past: Past) -> Result<(), OpenError> {
+    let log = beside(database, "-wal");
+    if std::fs::metadata(&log).map_or(0, |found| found.len()) == 0 {
+        return Ok(());
+    }
+    let is_known = match past {
+        Past::Known(record) => record.anchor,
+        Past::Nothing | Past::Unknown => None,
+    };
+    let fits = match is_known {
+        Some(anchor) => in_file(database)?.is_some_and(|value| anchor.includes(value)),
+        None => true,
+    };
+    match fits && is_one(database)? {
+        true => Ok(()),
+        false => Err(OpenError::LeftoverLog {
+            database: database.to_owned(),
+            index: beside(database, "-shm"),
+            log,
+        }),
+    }
+}
+
+/// The anchor in the file itself, without its log; none in a file without one.
+fn in_file(database: &Path) -> Result<Option<u64>, OpenError> {
+    // https://www.sqlite.org/uri.html: an immutable file is read without a lock
+    // and without a log.
+    let mut uri = String::from("file:");
+    for byte in database.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let file = Connection::open_with_flags(uri, access)?;
+    if !has_anchor(&file)? {
+        return Ok(None);
+    }
+    let value = file.query_row("SELECT value FROM anchor", [], |row| row.get(0));
+    Ok(value.optional()?)
+}
+
+fn has_anchor(connection: &Connection) -> rusqlite::Result<bool> {
+    let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'anchor'";
+    connection.prepare(table)?.exists([])
+}
+
+/// Whether file and log together are of one history, by the second copy of the
+/// anchor: it is never ahead of the first one.
+fn is_one(database: &Path) -> Result<bool, OpenError> {
+    let both = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    // What is only looked at is not written into the file.
+    both.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    if !has_anchor(&both)? {
+        return Ok(true);
+    }
+    let in_order = "SELECT meta.anchor <= anchor.value FROM meta, anchor";
+    Ok(both.query_row(in_order, [], |row| row.get(0))?)
+}
+
+/// Changes the anchor and writes the log into the database file. Only in the
+/// writer's turn: a commit between the two would be in the file, and a backup from
+/// before it would bear the same anchor. Returns whether all of the log is in the
+/// file; a reader may be in the way.
+pub fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
+    let before: u64 = connection
+        .prepare_cached("SELECT value FROM anchor")?
+        .query_row([], |row| row.get(0))?;
+    let known = lock.anchor().unwrap_or(Anchor {
+        low: before,
+        high: before,
+    });
+    // By the wall clock, so that two histories hardly have the same one.
+    let wall = u64::try_from(UnixMillis::wall().0).unwrap_or_default();
+    let next = wall
+        .saturating_mul(1000)
+        .min(i64::MAX as u64 / 2)
+        .max(known.high.max(before).saturating_add(1));
+    lock.set_anchor(Anchor {
+        low: known.low,
+        high: next,
+    })?;
+    connection
+        .prepare_cached("UPDATE anchor SET value = ?1")?
+        .execute([next])?;
+    let checkpoint = match how {
+        Fold::Reuse => "PRAGMA wal_checkpoint(PASSIVE)",
+        Fold::Empty => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    let is_whole = connection.query_row(checkpoint, [], |row| {
+        let (is_busy, log, done): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        // Nothing is known of the log where another program is at it.
+        Ok(log == done && !(is_busy && log < 0))
+    })?;
+    if is_whole {
+        lock.set_anchor(Anchor {
+            low: next,
+            high: next,
+        })?;
+    }
+    Ok(is_whole)
+}
+
+/// How many pages the log holds, those that are in the file already included.
+pub fn pages_in_log(connection: &Connection) -> rusqlite::Result<u64> {
+    let count = "PRAGMA wal_checkpoint(NOOP)";
+    let pages: i64 = connection
+        .prepare_cached(count)?
+        .query_row([], |row| row.get(1))?;
+    Ok(u64::try_from(pages).unwrap_or_default())
+}

@@ -1,0 +1,59 @@
+//! What stands around every transaction of the server: whether anything may be
+//! changed (PROTOCOL S8, S10), who is told of it (S2), and what is put on record
+//! beside the database (S8).
+
+use std::sync::Arc;
+
+use rekey_protocol::{Change, Incarnation};
+use rusqlite::Connection;
+
+use super::WriteError;
+use super::anchor::{self, Fold, FoldError};
+use super::lock::Lock;
+use super::record::Mark;
+use super::writer::Keeper;
+use crate::feed::Feed;
+
+/// The keeper of the database that this process owns.
+pub struct Owned {
+    /// Learns of every commit.
+    pub feed: Feed,
+    /// Says whether the database is still ours.
+    pub lock: Arc<Lock>,
+    /// The present life.
+    pub life: Incarnation,
+}
+
+impl Keeper for Owned {
+    fn allows(&self) -> Result<(), WriteError> {
+        // S8: a change of an older database is gone when the right one is back.
+        if self.feed.is_restored() {
+            return Err(WriteError::NotServed);
+        }
+        self.lock.check().map_err(|_| WriteError::NotOwner)
+    }
+
+    fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>> {
+        // S10: the lock file may have been removed just now. Another owner begins
+        // a life in the database before it serves, and this read is of the same
+        // snapshot as the commit.
+        let life = super::keys::head(transaction)?.incarnation;
+        if life != self.life {
+            self.lock.lose(self.lock.path());
+            return Ok(Err(WriteError::NotOwner));
+        }
+        Ok(self.lock.check().map_err(|_| WriteError::NotOwner))
+    }
+
+    fn committed(&self, revision: u64, revocations: Vec<Change>) {
+        self.feed.committed(revision, revocations);
+    }
+
+    fn mark(&self, mark: Mark) -> std::io::Result<()> {
+        self.lock.set_mark(mark)
+    }
+
+    fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError> {
+        anchor::fold(connection, &self.lock, how).map(drop)
+    }
+}

@@ -1,0 +1,289 @@
+//! What is on record beside the database, in its lock file: which life was served
+//! last (PROTOCOL S9), how far the database was then (S8), and which file the
+//! write-ahead log continues. Sans-IO: the server and the simulator share it.
+
+use rekey_protocol::{Digest, Incarnation};
+
+use crate::feed::core::Start;
+
+/// How far a database is. A database that is less far than its record is an
+/// older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The transactions that ever changed it.
+    pub commits: u64,
+    /// Its counter of changes.
+    pub revision: u64,
+}
+
+/// The values that `anchor` may have in the database file, without its log: one,
+/// or a range while a checkpoint is under way. See [`super::anchor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// The least.
+    pub low: u64,
+    /// The greatest.
+    pub high: u64,
+}
+
+impl Anchor {
+    /// Whether the write-ahead log continues a file with this value.
+    pub fn includes(&self, value: u64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+}
+
+/// The last life that was served, and what it had promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// The life.
+    pub incarnation: Incarnation,
+    /// The longest lease that it or a life before it may have granted and that
+    /// may still be trusted, in milliseconds.
+    pub longest_lease_ms: u32,
+    /// How far the database was; none where an older version wrote the record.
+    pub mark: Option<Mark>,
+    /// None where an older version wrote the record.
+    pub anchor: Option<Anchor>,
+}
+
+/// What is found beside a database at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// The file was not there.
+    Nothing,
+    /// The file has no record, or a torn one: nobody knows.
+    Unknown,
+    /// A whole record.
+    Known(Record),
+}
+
+/// The length of [`Record::text`]: two times 16 bytes in hexadecimal digits and
+/// six numbers, with a space or a line's end behind each.
+pub const RECORD_LEN: usize = 32 + 1 + 10 + 1 + 5 * (20 + 1) + 16 + 1;
+/// Incarnation, lease and check: what versions before the mark wrote.
+pub const OLD_RECORD_LEN: usize = 32 + 1 + 10 + 1 + 16 + 1;
+
+impl Record {
+    /// One line. `sequence` tells the later of two records.
+    pub fn text(&self, sequence: u64) -> String {
+        let Self {
+            incarnation,
+            longest_lease_ms,
+            mark,
+            anchor,
+        } = self;
+        let Mark { commits, revision } = mark.unwrap_or_default();
+        let Anchor { low, high } = anchor.unwrap_or(Anchor { low: 0, high: 0 });
+        let incarnation = hex::encode(incarnation.0);
+        sealed(&format!(
+            "{incarnation} {longest_lease_ms:010} {commits:020} {revision:020} \
+             {low:020} {high:020} {sequence:020}"
+        ))
+    }
+
+    /// The record and its sequence; `None` for anything that [`Self::text`] does
+    /// not write.
+    pub fn parse(bytes: &[u8]) -> Option<Numbered> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let record = Self {
+            incarnation: incarnation(words.next()?)?,
+            longest_lease_ms: words.next()?.parse().ok()?,
+            mark: Some(Mark {
+                commits: words.next()?.parse().ok()?,
+                revision: words.next()?.parse().ok()?,
+            }),
+            anchor: Some(Anchor {
+                low: words.next()?.parse().ok()?,
+                high: words.next()?.parse().ok()?,
+            }),
+        };
+        let sequence = words.next()?.parse().ok()?;
+        let numbered = Numbered { sequence, record };
+        (record.text(sequence) == text).then_some(numbered)
+    }
+
+    /// A record of a version that knew no mark.
+    pub fn parse_old(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let (life, lease) = (words.next()?, words.next()?);
+        let record = Self {
+            incarnation: incarnation(life)?,
+            longest_lease_ms: lease.parse().ok()?,
+            mark: None,
+            anchor: None,
+        };
+        (sealed(&format!("{life} {lease}")) == text).then_some(record)
+    }
+}
+
+/// A record and its place in the order of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Grows with each record.
+    pub sequence: u64,
+    /// The record.
+    pub record: Record,
+}
+
+fn incarnation(text: &str) -> Option<Incarnation> {
+    let mut id = [0; 16];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    Some(Incarnation(id))
+}
+
+/// With a check that tells a whole line from a torn one.
+fn sealed(content: &str) -> String {
+    let mut check = Digest::of(content.as_bytes()).to_hex();
+    check.truncate(16);
+    format!("{content} {check}\n")
+}
+
+/// What the record has to say, before and during one life. Each change returns
+/// what is to be written, if anything is.
+#[derive(Debug, Clone, Copy)]
+pub struct Memo {
+    record: Option<Record>,
+    anchor: Option<Anchor>,
+    /// Not in a life that serves nothing: what was served last stays on record.
+    is_served: bool,
+    /// The longest lease of this life and of those that the database knows.
+    granted_ms: u32,
+}
+
+impl Memo {
+    /// Before a life begins.
+    pub fn found(past: Past) -> Self {
+        let record = match past {
+            Past::Known(record) => Some(record),
+            Past::Nothing | Past::Unknown => None,
+        };
+        Self {
+            record,
+            anchor: record.and_then(|record| record.anchor),
+            is_served: false,
+            granted_ms: 0,
+        }
+    }
+
+    /// A life begins, in the database already, which is so far.
+    pub fn begin(&mut self, start: &Start, mark: Mark) -> Option<Record> {
+        if start.restored {
+            return None;
+        }
+        self.is_served = true;
+        self.granted_ms = start.longest_lease_ms;
+        self.record = Some(Record {
+            incarnation: start.history.head().incarnation,
+            longest_lease_ms: start.held_lease_ms,
+            mark: Some(mark),
+            anchor: self.anchor,
+        });
+        self.record
+    }
+
+    /// The values that the file's anchor may have from now on. In a life that
+    /// serves nothing, too: its log must not be laid over another file.
+    pub fn anchored(&mut self, anchor: Anchor) -> Option<Record> {
+        self.anchor = Some(anchor);
+        let record = self.record.as_mut()?;
+        record.anchor = Some(anchor);
+        Some(*record)
+    }
+
+    /// See [`Self::anchored`].
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
+    /// A transaction is on disk (S8).
+    pub fn committed(&mut self, mark: Mark) -> Option<Record> {
+        let record = self.served()?;
+        record.mark = Some(mark);
+        Some(*record)
+    }
+
+    /// A lease is about to be granted (S9).
+    pub fn grant(&mut self, lease_ms: u32) -> Option<Record> {
+        self.granted_ms = self.granted_ms.max(lease_ms);
+        let record = self.served()?;
+        record.longest_lease_ms = record.longest_lease_ms.max(lease_ms);
+        Some(*record)
+    }
+
+    /// All leases of former lives are over: what was only supposed of them is
+    /// forgotten.
+    pub fn settle(&mut self) -> Option<Record> {
+        let granted_ms = self.granted_ms;
+        let record = self.served()?;
+        record.longest_lease_ms = granted_ms;
+        Some(*record)
+    }
+
+    fn served(&mut self) -> Option<&mut Record> {
+        self.record.as_mut().filter(|_| self.is_served)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: Record = Record {
+        incarnation: Incarnation([7; 16]),
+        longest_lease_ms: 30_000,
+        mark: Some(Mark {
+            commits: 12,
+            revision: 1 << 52,
+        }),
+        anchor: Some(Anchor { low: 3, high: 4 }),
+    };
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_not_otherwise() {
+        let text = RECORD.text(9);
+        assert_eq!(text.len(), RECORD_LEN);
+        let read = Record::parse(text.as_bytes()).unwrap();
+        let numbered = Numbered {
+            sequence: 9,
+            record: RECORD,
+        };
+        assert_eq!(read, numbered);
+        for at in 0..text.len() {
+            let mut torn = text.clone().into_bytes();
+            torn[at] ^= 1;
+            assert_eq!(Record::parse(&torn), None, "byte {at}");
+            assert_eq!(Record::parse(&torn[..at]), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_has_no_mark() {
+        let text = sealed(&format!("{} {:010}", hex::encode([7; 16]), 30_000));
+        assert_eq!(text.len(), OLD_RECORD_LEN);
+        let old = Record::parse_old(text.as_bytes()).unwrap();
+        let (mark, anchor) = (None, None);
+        assert_eq!(
+            old,
+            Record {
+                mark,
+                anchor,
+                ..RECORD
+            }
+        );
+        assert_eq!(Record::parse_old(RECORD.text(1).as_bytes()), None);
+    }
+
+    #[test]
+    fn s8_a_life_that_serves_nothing_changes_the_anchor_only() {
+        let mut memo = Memo::found(Past::Known(RECORD));
+        assert_eq!(memo.committed(Mark::default()), None);
+        assert_eq!(memo.grant(1_000), None);
+        assert_eq!(memo.settle(), None);
+        let anchor = Some(Anchor { low: 4, high: 9 });
+        let written = memo.anchored(Anchor { low: 4, high: 9 });
+        assert_eq!(written, Some(Record { anchor, ..RECORD }));
+    }
+}
