@@ -112,6 +112,21 @@ fn s9_a_restart_that_does_not_wait_is_found() {
 }
 
 #[test]
+fn s8_a_start_that_does_not_look_how_far_the_database_was_is_found() {
+    is_found(Sabotage::IgnoreMark, &["S8:"], 100);
+}
+
+#[test]
+fn s8_a_log_that_is_laid_over_a_backup_is_found() {
+    is_found(Sabotage::IgnoreAnchor, &["S8:"], 200);
+}
+
+#[test]
+fn s10_an_owner_without_its_lock_file_is_found() {
+    is_found(Sabotage::GoOnWithoutLock, OLD_KEYS, 200);
+}
+
+#[test]
 fn g1_a_clock_out_of_bounds_is_found() {
     is_found(Sabotage::SlowClock, OLD_KEYS, 200);
 }

@@ -1,5 +1,4 @@
-//! The store's lives: it dies, starts on what is in its database, and is given
-//! an older one.
+//! The store's lives: it dies, and starts on what is in its database.
 
 use rekey_protocol::{Incarnation, lease_margin_ms};
 use rekey_store::feed::core::Core;
@@ -40,6 +39,10 @@ impl World {
         let ledger = &mut self.store.ledger;
         match ledger.start(Incarnation(id), millis(moment.wall), accept_restore) {
             Ok(mut start) => {
+                if self.plan.sabotage == Some(Sabotage::IgnoreMark) {
+                    start.restored = false;
+                }
+                self.history_begins(start.restored, accept_restore);
                 if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
                     start.held_lease_ms = 0;
                 }
@@ -58,24 +61,5 @@ impl World {
             }
             Err(error) => self.violate(format!("the store does not start: {error}")),
         }
-    }
-
-    /// An older history takes the place of this one.
-    pub fn restore(&mut self, span: u64) {
-        let Some(backup) = self.store.backup.take() else {
-            return;
-        };
-        self.store_dies(span, false);
-        self.restores += 1;
-        let before = self.known_states();
-        if let Err(error) = self.store.ledger.restore(&backup) {
-            return self.violate(format!("a restore: {error}"));
-        }
-        // Some do not know what the lock file is for. (Not drawn anew: which
-        // fault there is was decided beforehand.)
-        if span.is_multiple_of(4) {
-            self.store.ledger.lose_beside();
-        }
-        self.after_restore(&before);
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
-//! workers share, and its engines), [`store`] and its [`lives`], [`network`],
+//! workers share, and its engines), [`store`], its [`lives`] and its [`restores`], [`network`],
 //! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`] and the
 //! [`operator`], [`oracle`] (what must never happen), and here the course of one
 //! schedule.
@@ -26,6 +26,7 @@ pub mod operator;
 pub mod oracle;
 pub mod plan;
 pub mod port;
+pub mod restores;
 pub mod store;
 pub mod streams;
 pub mod world;
@@ -113,7 +114,8 @@ fn settle(world: &mut World) {
         let at_rest = users
             .clone()
             .all(|user| user.certain && user.regenerating == 0);
-        if at_rest && world.requests.is_empty() {
+        let is_settled = world.lost.is_none() && world.store.life.is_some();
+        if at_rest && is_settled && world.requests.is_empty() {
             break;
         }
         if world.now > until {

@@ -36,6 +36,9 @@ pub struct Oracle {
     last_rotation: BTreeMap<UserId, UnixMillis>,
 }
 
+/// The states of keys; none where a key is not known.
+pub type States = BTreeMap<Digest, Option<ResolvedState>>;
+
 impl World {
     /// A request's headers were read: what is dead by now has to be refused.
     pub fn request_arrives(&mut self, id: u32, at: super::gateway::WorkerRef) {
@@ -75,7 +78,11 @@ impl World {
             Ok(found) => found,
             Err(error) => return self.violate(format!("the store's database: {error}")),
         };
-        let state = found.ok().map(|(resolved, _)| resolved.state);
+        let mut state = found.ok().map(|(resolved, _)| resolved.state);
+        // Until somebody accepts the older history, the lost one is what counts.
+        if let Some(lost) = &self.lost {
+            state = lost.get(&key).copied().flatten();
+        }
         if state == Some(ResolvedState::Active) && !self.oracle.torn.contains(&key) {
             return self.violate(format!("I7: an active key got {code}: {request:?}"));
         }
@@ -99,6 +106,7 @@ impl World {
             && user.regenerating == 1
             && user.group == 1
             && !user.operating
+            && self.lost.is_none()
             && request.restores == self.restores;
         let is_new = request.errand.as_ref().is_some_and(Errand::is_new);
         if is_new && code == "key_store_unavailable" && alone {
@@ -151,7 +159,7 @@ impl World {
     }
 
     /// The keys that anybody knows and their states.
-    pub fn known_states(&mut self) -> BTreeMap<Digest, Option<ResolvedState>> {
+    pub fn known_states(&mut self) -> States {
         let keys: Vec<_> = self.oracle.owners.keys().copied().collect();
         let mut states = BTreeMap::new();
         for key in keys {
@@ -167,7 +175,7 @@ impl World {
 
     /// I1 and I2 hold within one history of the store: what another one says
     /// of a key is forgotten, and its user needs a new one.
-    pub fn after_restore(&mut self, before: &BTreeMap<Digest, Option<ResolvedState>>) {
+    pub fn after_restore(&mut self, before: &States) {
         let after = self.known_states();
         for (key, state) in &after {
             if before.get(key) != Some(state) {

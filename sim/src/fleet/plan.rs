@@ -31,6 +31,12 @@ pub enum Sabotage {
     WallSuspended,
     /// The store does not find a valid key now and then (I7).
     RefuseValid,
+    /// A start does not look at the mark in the lock file (S8).
+    IgnoreMark,
+    /// A start lays whatever log there is over the database (S8).
+    IgnoreAnchor,
+    /// An owner whose lock file was removed goes on (S10).
+    GoOnWithoutLock,
 }
 
 /// How calls between gateway and store fare.
@@ -73,10 +79,30 @@ pub enum Fault {
     StoreFreeze(u64),
     /// A backup is made.
     Backup,
-    /// The last backup is put in the place of the database.
-    Restore(u64),
+    /// A backup is put in the place of the database.
+    Restore(Restoration),
+    /// The lock file is removed while the store runs, and another one starts; how
+    /// long the first one can still be reached.
+    LoseLock(u64),
+    /// The log is folded into the database file.
+    Fold,
     /// The operator revokes somebody's key.
     Revoke,
+}
+
+/// How a backup is restored.
+#[derive(Debug, Clone, Copy)]
+pub struct Restoration {
+    /// How long the store is down.
+    pub span: u64,
+    /// Which of the backups; of each age.
+    pub which: usize,
+    /// Whether the log of the present state is left beside it.
+    pub log_is_left: bool,
+    /// Whether the lock file is lost.
+    pub lock_is_lost: bool,
+    /// Whether the gateways start again, too, and none knows a cursor.
+    pub gateways_start: bool,
 }
 
 /// The settings of one configuration.
@@ -237,6 +263,14 @@ impl Plan {
                 often(|gateway, span| Fault::Partition(gateway, span, false));
                 (self.repeats, self.impatience, self.gateways) = (1.0, 0.5, 3);
             }
+            Some(Sabotage::GoOnWithoutLock) => {
+                // The next owner holds its answers for the cap. What the former one
+                // does harms those that come after.
+                (self.gateways, self.users, self.chaos) = (3, 5, 45 * SECOND);
+                (self.regenerate, self.thieves) = (0.02, 1.0);
+                self.network = CLEAN;
+                self.faults = vec![(SECOND, Fault::LoseLock(SECOND))];
+            }
             Some(Sabotage::WallSuspended) => often(Fault::Suspend),
             Some(Sabotage::SlowClock) => {
                 often(|gateway, span| Fault::Partition(gateway, span, false));
@@ -287,7 +321,11 @@ fn faults(
     // A machine whose clock is set while another one's stands still is beyond
     // what both deadlines of G1 can catch.
     let suspends = rng.bool() || sabotage == Some(Sabotage::WallSuspended);
-    let restores = rng.f64() < 0.12;
+    let breaks_store = matches!(
+        sabotage,
+        Some(Sabotage::IgnoreMark | Sabotage::IgnoreAnchor | Sabotage::GoOnWithoutLock)
+    );
+    let restores = rng.f64() < 0.2 || breaks_store;
     for _ in 0..rng.u64(0..chaos / SECOND * 2 + 1) {
         let at = rng.u64(0..chaos);
         let gateway = rng.usize(0..gateways);
@@ -304,16 +342,38 @@ fn faults(
             8 => Fault::StoreCrash(span),
             9 => Fault::StoreFreeze(span),
             10 if restores => Fault::Backup,
+            11 if restores && rng.bool() => match rng.u32(0..3) {
+                0 => Fault::LoseLock(span),
+                1 => Fault::Restore(restoration(rng, sabotage)),
+                _ => Fault::Fold,
+            },
             _ => Fault::Revoke,
         };
         faults.push((at, fault));
     }
     if restores {
         faults.push((rng.u64(0..chaos / 2), Fault::Backup));
-        faults.push((
-            rng.u64(chaos / 2..chaos),
-            Fault::Restore(rng.u64(1_000..SECOND)),
-        ));
+        let restore = Fault::Restore(restoration(rng, sabotage));
+        faults.push((rng.u64(chaos / 2..chaos), restore));
+        // A log that is left is of another file only after a fold.
+        faults.push((rng.u64(chaos / 4..chaos), Fault::Fold));
+        if rng.f64() < 0.3 {
+            faults.push((rng.u64(0..chaos), Fault::LoseLock(2 * SECOND)));
+        }
     }
     faults
+}
+
+fn restoration(rng: &mut Rng, sabotage: Option<Sabotage>) -> Restoration {
+    let is_watched = matches!(
+        sabotage,
+        Some(Sabotage::IgnoreMark | Sabotage::IgnoreAnchor)
+    );
+    Restoration {
+        span: rng.u64(1_000..SECOND),
+        which: rng.usize(0..8),
+        log_is_left: rng.bool() || sabotage == Some(Sabotage::IgnoreAnchor),
+        lock_is_lost: rng.f64() < 0.25 && !is_watched,
+        gateways_start: rng.bool(),
+    }
 }

@@ -91,6 +91,14 @@ pub enum Say {
     Issued(usize, u64, bool),
 }
 
+/// A former owner: what it remembers.
+pub struct Ghost {
+    /// Its feed.
+    pub core: Core,
+    /// In world time.
+    pub until: u64,
+}
+
 /// The store.
 pub struct Store {
     /// The database.
@@ -102,8 +110,11 @@ pub struct Store {
     pub life: Option<u64>,
     /// Until when it stands still.
     pub frozen_until: u64,
-    /// The last backup.
-    pub backup: Option<Vec<u8>>,
+    /// Backups, the oldest first.
+    pub backups: Vec<Vec<u8>>,
+    /// A former owner whose lock file was removed, and until when gateways may
+    /// reach it.
+    pub ghost: Option<Ghost>,
     /// Keys that were asked for: none while the caches are warm.
     pub resolves: u64,
     pub(super) polls: BTreeMap<u64, (Poll, Return)>,
@@ -125,7 +136,8 @@ impl Store {
             clock,
             life: Some(0),
             frozen_until: 0,
-            backup: None,
+            backups: Vec::new(),
+            ghost: None,
             resolves: 0,
             polls: BTreeMap::new(),
             barriers: Vec::new(),
@@ -172,6 +184,9 @@ impl World {
 
     /// A call arrives.
     pub fn store_asked(&mut self, asked: Asked) {
+        if self.reaches_ghost(&asked) {
+            return;
+        }
         if self.store.life.is_none() {
             return self.broken(asked.back);
         }
@@ -358,6 +373,8 @@ impl World {
                 self.tell_feed(done.revision, done.revoked, Waiter { revision, say });
             }
             Task::Form(number) => self.form_arrives(number, time)?,
+            // Refused, and begun again in the next life.
+            Task::Revoke(..) | Task::Issue(..) if self.store.is_restored() => {}
             // What was begun anew is not done twice.
             Task::Revoke(user, operation, _) | Task::Issue(user, operation, ..)
                 if !self.users[user].is_in(operation) => {}

@@ -10,7 +10,7 @@ use super::clients::{Request, User};
 use super::clock::Clock;
 use super::dashboard::Form;
 use super::gateway::{Process, WorkerRef};
-use super::oracle::Oracle;
+use super::oracle::{Oracle, States};
 use super::plan::{Fault, Plan, Rng, Sabotage};
 use super::port::Happening;
 use super::store::{Asked, Store, Task};
@@ -116,6 +116,9 @@ pub struct World {
     pub healed: bool,
     /// How often an older history was put in place.
     pub restores: u32,
+    /// What the keys were before an older history was put in place whose loss
+    /// nobody has accepted yet.
+    pub lost: Option<States>,
     /// Until when a restarted store may hold rotations.
     pub held_until: u64,
     /// Lives handed out.
@@ -166,6 +169,7 @@ impl World {
             applying_feed: false,
             healed: false,
             restores: 0,
+            lost: None,
             held_until: 0,
             lives: 0,
             stats: Stats::default(),
@@ -302,11 +306,10 @@ impl World {
                 let until = self.now + span;
                 self.store.frozen_until = self.store.frozen_until.max(until);
             }
-            Fault::Backup => match self.store.ledger.backup() {
-                Ok(backup) => self.store.backup = Some(backup),
-                Err(error) => self.violate(format!("a backup: {error}")),
-            },
-            Fault::Restore(span) => self.restore(span),
+            Fault::Backup => self.back_up(),
+            Fault::Restore(how) => self.restore(how),
+            Fault::LoseLock(span) => self.lose_lock(span),
+            Fault::Fold => self.fold(),
             Fault::Revoke => {
                 let user = self.rng.usize(0..self.users.len());
                 self.operate(user);

@@ -56,6 +56,8 @@ pub const NEEDED: &[Mutant] = &[
     needs(&["s6_acknowledged"], "one-way", "the barrier has a bound"),
     needs(&["s7_first"], "fills", "I2"),
     needs(&["s7_repeat"], "fills", "I2"),
+    needs(&["s8_mark"], "unaccepted-restore", "I2"),
+    needs(&["s8_marked_first"], "unaccepted-restore", "I2"),
     needs(&["s9_hold"], "store-restart", "I2"),
     needs(&["s9_on_record"], "two-leases", "I2"),
     needs(&["s9_cap"], "restore", "I2"),

@@ -40,6 +40,9 @@ impl World {
         if store.head < store.disk.revision {
             actions.push(Action::Publish);
         }
+        if store.mark < store.disk.revision && !store.is_behind {
+            actions.push(Action::Mark);
+        }
         if state.budget.store_crashes > 0 {
             actions.push(Action::RestartStore);
         }

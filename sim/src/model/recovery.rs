@@ -95,6 +95,9 @@ impl World {
         if state.store.head < state.store.disk.revision {
             return Some(Action::Publish);
         }
+        if state.store.mark < state.store.disk.revision && !state.store.is_behind {
+            return Some(Action::Mark);
+        }
         let poll = state.polls.iter().enumerate().next();
         if let Some((number, poll)) = poll {
             let number = index(number);

@@ -16,6 +16,8 @@ rules! {
     s7_repeat: "A repeated answer waits for the barrier.",
     s8_incarnation: "A cursor counts only within a known incarnation.",
     s8_jump: "Every start jumps past all revisions used before.",
+    s8_mark: "A start refuses a file that is less far than the lock file says.",
+    s8_marked_first: "The lock file says how far a change is before its 200 leaves.",
     s9_hold: "After a start every 200 waits out the leases of the earlier life.",
     s9_on_record: "A longer lease is on record before it is granted.",
     s9_cap: "After a restore the cap is waited out.",

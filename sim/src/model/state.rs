@@ -56,6 +56,10 @@ pub struct Store {
     pub early: Option<Key>,
     /// Whether a gateway was seen to know more than the file (S8).
     pub is_restored: bool,
+    /// How far the file was, by the lock file, which no backup carries (S8).
+    pub mark: Revision,
+    /// Whether the file is less far than that, and nobody has accepted it.
+    pub is_behind: bool,
     /// Leases and barrier: the store's own code.
     pub leases: Leases,
     /// Lives begun so far, by any file.

@@ -22,6 +22,8 @@ pub enum Action {
     PublishEarly(Key),
     /// The feed learns of what is on disk.
     Publish,
+    /// The lock file says how far the disk is.
+    Mark,
     /// The first call is answered with the 200.
     Answer(Key),
     /// A repeated call is.
@@ -160,6 +162,7 @@ impl World {
                 state.store.highest = state.store.highest.max(state.store.head);
             }
             Action::Publish => state.store.head = state.store.disk.revision,
+            Action::Mark => state.store.mark = state.store.disk.revision,
             Action::Answer(key) | Action::AnswerRepeat(key) => {
                 state.rotations[place(key)] = Rotation {
                     waits: false,

@@ -97,6 +97,8 @@ impl Store {
             head: FIRST.revision,
             early: None,
             is_restored: false,
+            mark: FIRST.revision,
+            is_behind: false,
             leases,
             lives: FIRST.life,
             highest: FIRST.revision,
@@ -112,6 +114,7 @@ impl Store {
         store.disk.lives = [past, Some((life, revision, None)), None, None];
         store.disk.revision = revision;
         (store.lives, store.head, store.highest) = (life, revision, revision);
+        store.mark = revision;
         store
     }
 
@@ -139,6 +142,10 @@ impl World {
         store.highest = store.highest.max(store.disk.revision);
         store.disk.revoked[usize::from(key)] = store.disk.revision;
         store.early = None;
+        // A step of its own only where it matters when it comes.
+        if !self.unaccepted {
+            store.mark = store.disk.revision;
+        }
         state.rotations[usize::from(key)] = Rotation {
             waits: true,
             since: self.prompt.then_some(state.now),
@@ -288,7 +295,8 @@ impl World {
     pub fn is_open(&self, state: &State, key: Key) -> bool {
         let revision = state.store.disk.revoked[usize::from(key)];
         let is_published = state.store.head >= revision || !self.rules.s2_published;
-        is_published && self.floor(state) >= revision.into()
+        let is_marked = state.store.mark >= revision || !self.rules.s8_marked_first;
+        is_published && is_marked && self.floor(state) >= revision.into()
     }
 
     /// Up to which revision no gateway accepts what was revoked.
@@ -324,9 +332,13 @@ impl World {
             store.ghost = Some(store.head);
         }
         store.early = None;
-        store.is_restored = false;
-        // S8: a new life, past everything.
         let last = store.disk.revision;
+        if restored && self.lock_is_lost {
+            store.mark = 0;
+        }
+        store.is_behind = !accepts && (store.is_behind || restored && last < store.mark);
+        store.is_restored = rules.s8_mark && store.is_behind;
+        // S8: a new life, past everything.
         if rules.s8_jump {
             store.disk.revision = store.highest + 1;
         }
@@ -338,6 +350,9 @@ impl World {
         }
         store.disk.lives[count] = Some((store.lives, store.disk.revision, None));
         store.head = store.disk.revision;
+        if !store.is_behind {
+            store.mark = store.disk.revision;
+        }
         if accepts {
             store.disk.accepted_before = store.disk.revision;
             if rules.s9_cap && rules.s9_cap_on_record {
@@ -351,9 +366,11 @@ impl World {
             (true, false) => store.disk.longest,
         };
         store.leases = Leases::new(millis(state.now), lease_ms(longest));
+        // What nobody has accepted the loss of is owed all the same.
+        let is_accepted = accepts || self.lock_is_lost;
         for key in 0..MOST {
             state.rotations[key].waits = false;
-            if state.store.disk.revoked[key] == 0 {
+            if state.store.disk.revoked[key] == 0 && (is_accepted || !state.store.is_behind) {
                 self.forget_what_was_owed(state, key);
             }
         }

@@ -51,6 +51,8 @@ pub struct World {
     pub backup_lease: Tick,
     /// Whether a restored backup may be started without being accepted.
     pub unaccepted: bool,
+    /// Whether the lock file does not survive a restore.
+    pub lock_is_lost: bool,
     /// Whether answers are given at once, so that the barrier has a bound.
     pub prompt: bool,
     /// Whether recovery is tried from every state.
@@ -90,6 +92,7 @@ pub const BASE: World = World {
     },
     backup_lease: 1,
     unaccepted: false,
+    lock_is_lost: false,
     prompt: false,
     recovers: false,
 };

@@ -204,6 +204,23 @@ impl World {
                 ..BASE
             },
             Self {
+                name: "unaccepted-restore",
+                about: "a backup is started without --accept-restore, and gateways start, too",
+                revocable: &[true, true],
+                until: 2,
+                budget: Budget {
+                    polls: 1,
+                    calls: 1,
+                    gateway_crashes: 1,
+                    restores: 1,
+                    store_crashes: 1,
+                    ..BASE.budget
+                },
+                backup_lease: 0,
+                unaccepted: true,
+                ..BASE
+            },
+            Self {
                 name: "lease-lengths",
                 about: "polls that ask for leases of different length",
                 leases: &[1, 3],
@@ -309,8 +326,8 @@ impl World {
             },
             Self {
                 name: "unnoticed-restore",
-                about: "a backup from before the first lease on record is started without \
-                        --accept-restore, and no gateway polls in time to show it (I2)",
+                about: "a backup is started without its lock file and without --accept-restore, \
+                        and no gateway polls in time to show it (I2)",
                 revocable: &[true, true],
                 budget: Budget {
                     polls: 1,
@@ -320,6 +337,7 @@ impl World {
                 },
                 backup_lease: 0,
                 unaccepted: true,
+                lock_is_lost: true,
                 ..BASE
             },
         ]

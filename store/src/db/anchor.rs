@@ -121,26 +121,11 @@ fn is_one(database: &Path) -> Result<bool, OpenError> {
 /// before it would bear the same anchor. Returns whether all of the log is in the
 /// file; a reader may be in the way.
 pub fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
-    let before: u64 = connection
-        .prepare_cached("SELECT value FROM anchor")?
-        .query_row([], |row| row.get(0))?;
-    let known = lock.anchor().unwrap_or(Anchor {
-        low: before,
-        high: before,
-    });
-    // By the wall clock, so that two histories hardly have the same one.
-    let wall = u64::try_from(UnixMillis::wall().0).unwrap_or_default();
-    let next = wall
-        .saturating_mul(1000)
-        .min(i64::MAX as u64 / 2)
-        .max(known.high.max(before).saturating_add(1));
-    lock.set_anchor(Anchor {
-        low: known.low,
-        high: next,
-    })?;
+    let steps = Steps::new(lock.anchor(), anchor_of(connection)?, UnixMillis::wall());
+    lock.set_anchor(steps.under_way)?;
     connection
         .prepare_cached("UPDATE anchor SET value = ?1")?
-        .execute([next])?;
+        .execute([steps.next])?;
     let checkpoint = match how {
         Fold::Reuse => "PRAGMA wal_checkpoint(PASSIVE)",
         Fold::Empty => "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -151,12 +136,54 @@ pub fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, Fol
         Ok(log == done && !(is_busy && log < 0))
     })?;
     if is_whole {
-        lock.set_anchor(Anchor {
-            low: next,
-            high: next,
-        })?;
+        lock.set_anchor(steps.done)?;
     }
     Ok(is_whole)
+}
+
+/// The values of the anchor around one checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    /// The new one.
+    pub next: u64,
+    /// What the file may have until the checkpoint is whole.
+    pub under_way: Anchor,
+    /// What it has then.
+    pub done: Anchor,
+}
+
+impl Steps {
+    /// After `before`, where the lock file says what the file may have.
+    pub fn new(known: Option<Anchor>, before: u64, wall: UnixMillis) -> Self {
+        let known = known.unwrap_or(Anchor {
+            low: before,
+            high: before,
+        });
+        // By the wall clock, so that two histories hardly have the same one.
+        let wall = u64::try_from(wall.0).unwrap_or_default();
+        let next = wall
+            .saturating_mul(1000)
+            .min(i64::MAX as u64 / 2)
+            .max(known.high.max(before).saturating_add(1));
+        Self {
+            next,
+            under_way: Anchor {
+                low: known.low,
+                high: next,
+            },
+            done: Anchor {
+                low: next,
+                high: next,
+            },
+        }
+    }
+}
+
+/// The anchor in a database.
+pub fn anchor_of(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT value FROM anchor")?
+        .query_row([], |row| row.get(0))
 }
 
 /// How many pages the log holds, those that are in the file already included.

@@ -7,6 +7,7 @@
 use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::anchor::{Steps, anchor_of};
 use super::open::Begin;
 use super::record::{Memo, Past, Record};
 use super::replays::Replays;
@@ -66,6 +67,8 @@ impl Ledger {
         wall: UnixMillis,
         accept_restore: bool,
     ) -> Result<Start, super::OpenError> {
+        self.memo = Memo::found(self.beside);
+        self.fold(wall)?;
         let begin = Begin {
             id,
             wall,
@@ -74,7 +77,6 @@ impl Ledger {
         };
         let begun = open::begin_incarnation(&mut self.connection, &begin)?;
         self.published = begun.mark.revision;
-        self.memo = Memo::found(self.beside);
         self.note(|memo| memo.begin(&begun.feed, begun.mark));
         Ok(begun.feed)
     }
@@ -99,6 +101,63 @@ impl Ledger {
     pub fn restore(&mut self, backup: &[u8]) -> rusqlite::Result<()> {
         self.connection
             .deserialize_read_exact("main", backup, backup.len(), false)
+    }
+
+    /// The log is folded into the file, as [`super::anchor`] has it done.
+    pub fn fold(&mut self, wall: UnixMillis) -> rusqlite::Result<()> {
+        let before = anchor_of(&self.connection)?;
+        let steps = Steps::new(self.memo.anchor(), before, wall);
+        self.note(|memo| memo.anchored(steps.under_way));
+        self.connection
+            .execute("UPDATE anchor SET value = ?1", [steps.next])?;
+        self.note(|memo| memo.anchored(steps.done));
+        Ok(())
+    }
+
+    /// What SQLite makes of this backup and the log of the present state, which is
+    /// left beside it: the present state, if the log continues the backup.
+    pub fn continues(&self, backup: &[u8]) -> rusqlite::Result<bool> {
+        let mut file = Connection::open_in_memory()?;
+        file.deserialize_read_exact("main", backup, backup.len(), true)?;
+        let in_file = anchor_of(&file)?;
+        let by_lock_file = match self.beside {
+            Past::Known(record) => record.anchor,
+            Past::Nothing | Past::Unknown => None,
+        };
+        let in_log: u64 = self
+            .connection
+            .query_row("SELECT anchor FROM meta", [], |row| row.get(0))?;
+        Ok(by_lock_file.is_none_or(|anchor| anchor.includes(in_file)) && in_log <= in_file)
+    }
+
+    /// Lays the newest pages of the two tables that every commit changes over a
+    /// backup, as SQLite would if the log were not looked at before.
+    pub fn mix(&mut self, backup: &[u8]) -> rusqlite::Result<()> {
+        let newest = self.backup()?;
+        self.restore(backup)?;
+        let mut log = Connection::open_in_memory()?;
+        log.deserialize_read_exact("main", newest.as_slice(), newest.len(), true)?;
+        self.connection.execute("DELETE FROM incarnations", [])?;
+        let mut lives =
+            log.prepare("SELECT first_revision, id, started_ms, last_revision FROM incarnations")?;
+        let mut lives = lives.query([])?;
+        while let Some(row) = lives.next()? {
+            let life: (u64, [u8; 16], i64, Option<u64>) = row.try_into()?;
+            self.connection
+                .execute("INSERT INTO incarnations VALUES (?1, ?2, ?3, ?4)", life)?;
+        }
+        let meta: (u64, i64, u32, u64, u64, u64) = log.query_row(
+            "SELECT revision, time_ms, longest_lease_ms, accepted_before, commits, anchor FROM meta",
+            [],
+            |row| row.try_into(),
+        )?;
+        self.connection
+            .execute(
+                "UPDATE meta SET revision = ?1, time_ms = ?2, longest_lease_ms = ?3,
+                                 accepted_before = ?4, commits = ?5, anchor = ?6",
+                meta,
+            )
+            .map(drop)
     }
 
     /// What is beside the database is lost, as after a move.
