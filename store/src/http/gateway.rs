@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use rekey_protocol::{
     ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
-    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
+    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse, SECRETS_MOST,
 };
 
 use super::App;
@@ -46,6 +46,11 @@ pub async fn feed(
 ) -> Result<Json<FeedResponse>, ApiError> {
     if request.refused.len() > REFUSED_MOST {
         let most = format!("refused takes {REFUSED_MOST} keys at most");
+        return Err(ApiError::bad_request(most));
+    }
+    let told = request.secrets.as_ref();
+    if told.is_some_and(|secrets| secrets.prints.len() > SECRETS_MOST) {
+        let most = format!("secrets.prints takes {SECRETS_MOST} at most");
         return Err(ApiError::bad_request(most));
     }
     let answer = app.database.feed().poll(&request, &app.database).await;

@@ -23,7 +23,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{ChecksumSecrets, ErrorCode, MARKER_HEADER, MARKER_VALUE};
+use rekey_protocol::{ErrorCode, MARKER_HEADER, MARKER_VALUE};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -31,6 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::db::Database;
+use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
@@ -46,7 +47,7 @@ use error::ApiError;
 pub struct App {
     database: Database,
     metrics: Arc<Metrics>,
-    checksum: Arc<ChecksumSecrets>,
+    issuer: Issuer,
     passwords: Passwords,
     document: Bytes,
 }
@@ -100,7 +101,7 @@ impl Modify for SecuritySchemes {
 pub fn routers(
     database: Database,
     metrics: Arc<Metrics>,
-    (checksum, passwords): (Arc<ChecksumSecrets>, Passwords),
+    (issuer, passwords): (Issuer, Passwords),
     tokens: Tokens,
 ) -> Result<Routers, serde_json::Error> {
     let guarded =
@@ -128,7 +129,7 @@ pub fn routers(
     let app = App {
         database,
         metrics,
-        checksum,
+        issuer,
         passwords,
         document: serde_json::to_vec_pretty(&document)?.into(),
     };
@@ -210,7 +211,7 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
-    use rekey_protocol::ErrorBody;
+    use rekey_protocol::{ChecksumSecrets, ErrorBody};
     use tower::ServiceExt;
 
     use super::*;
@@ -232,11 +233,13 @@ mod tests {
             metrics.clone(),
         )
         .unwrap();
+        let secrets = ChecksumSecrets::parse("0123456789abcdef").unwrap();
+        let issuer = Issuer::new(secrets, database.feed().clone());
         let app = App {
             database,
             passwords: Passwords::new(metrics.clone()).unwrap(),
             metrics,
-            checksum: Arc::new(ChecksumSecrets::parse("0123456789abcdef").unwrap()),
+            issuer,
             document: Bytes::new(),
         };
         let router = finish(Router::new().route("/fault", get(fault)), &app, "gateway");
