@@ -44,16 +44,11 @@ struct Shared {
     warn_at: AtomicU64,
     /// How many times gateways have told of other secrets, for polls that wait.
     secrets: watch::Sender<u64>,
-    compared: Mutex<Compared>,
+    /// When to look again at how they stand, also without news.
+    compare_at: AtomicU64,
+    /// What the operator was told of them; none as long as there was nothing to tell.
+    said: Mutex<Option<Standing>>,
     metrics: Arc<Metrics>,
-}
-
-/// What was last found of the checksum secrets.
-#[derive(Default)]
-struct Compared {
-    due: u64,
-    /// What the operator was told; none as long as there was nothing to tell.
-    said: Option<Standing>,
 }
 
 /// Where the changes of long ago and the leases of an earlier life are kept.
@@ -95,7 +90,8 @@ impl Feed {
             started: Instant::now(),
             warn_at: AtomicU64::new(0),
             secrets: watch::Sender::new(0),
-            compared: Mutex::default(),
+            compare_at: AtomicU64::new(0),
+            said: Mutex::default(),
             metrics,
         };
         Self(Arc::new(shared))
@@ -254,10 +250,13 @@ impl Shared {
             // Once: every gateway goes on polling.
             log_restored();
         }
-        if core.take_secrets_news() {
+        let has_news = core.take_secrets_news();
+        if has_news {
             self.secrets.send_modify(|times| *times += 1);
         }
-        self.compare_secrets(&core, now);
+        if has_news || now >= self.compare_at.load(Ordering::Relaxed) {
+            self.compare_secrets(&core, now);
+        }
         let floor = core.floor(now);
         self.metrics.set_gateways(core.following());
         // Told under the lock: an older floor must not be told after a newer.
@@ -274,23 +273,21 @@ impl Shared {
     /// Looks now and then at how the checksum secrets stand, and tells the operator
     /// of each change.
     fn compare_secrets(&self, core: &Core, now: u64) {
-        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        if now < compared.due {
-            return;
-        }
         let Some(standing) = core.secrets_standing(now) else {
             return;
         };
-        compared.due = now + COMPARE_EVERY_MS;
+        self.compare_at
+            .store(now + COMPARE_EVERY_MS, Ordering::Relaxed);
         self.metrics
             .set_secrets(standing.place, standing.refusing.count);
-        let is_news = match &compared.said {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = match &*said {
             Some(said) => *said != standing,
             None => !standing.is_fine(),
         };
         if is_news {
             log_secrets(&standing);
-            compared.said = Some(standing);
+            *said = Some(standing);
         }
     }
 }

@@ -24,6 +24,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorCode, MARKER_HEADER, MARKER_VALUE};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -49,6 +50,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
+    /// A place for each rotation that is under way.
+    rotations: Arc<Semaphore>,
     document: Bytes,
 }
 
@@ -131,6 +134,7 @@ pub fn routers(
         metrics,
         issuer,
         passwords,
+        rotations: Arc::new(Semaphore::new(gateway::most_rotations())),
         document: serde_json::to_vec_pretty(&document)?.into(),
     };
     Ok(Routers {
@@ -238,6 +242,7 @@ mod tests {
         let app = App {
             database,
             passwords: Passwords::new(metrics.clone()).unwrap(),
+            rotations: Arc::new(Semaphore::new(1)),
             metrics,
             issuer,
             document: Bytes::new(),
