@@ -308,20 +308,24 @@ fn log_secrets(standing: &Standing) {
         Some(place) => tracing::warn!(
             gateways = refusing.count,
             named = names(refusing),
-            "REKEY_CHECKSUM_SECRET: some gateways refuse keys made with the newest secret here, so              keys are made with secret {} of {own} until they know it: let all of them have it at              the end of their lists first",
+            "REKEY_CHECKSUM_SECRET: some gateways refuse keys made with the newest secret here, so \
+             keys are made with secret {} of {own} until they know it: let all of them have it at \
+             the end of their lists first",
             place + 1
         ),
         None => tracing::error!(
             gateways = refusing.count,
             named = names(refusing),
-            "REKEY_CHECKSUM_SECRET: each of the {own} secrets here is refused by some gateway, so              no keys are made: give all gateways and this store one secret in common"
+            "REKEY_CHECKSUM_SECRET: each of the {own} secrets here is refused by some gateway, so \
+             no keys are made: give all gateways and this store one secret in common"
         ),
     }
     if ahead.count > 0 {
         tracing::warn!(
             gateways = ahead.count,
             named = names(ahead),
-            "REKEY_CHECKSUM_SECRET: some gateways make keys with a secret that this store does not              have: give it to the store, too, before they drop the older one"
+            "REKEY_CHECKSUM_SECRET: some gateways make keys with a secret that this store does not \
+             have: give it to the store, too, before they drop the older one"
         );
     }
 }
