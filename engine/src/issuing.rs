@@ -49,9 +49,9 @@ impl Issuing {
         let prints = config.secrets.prints();
         Self {
             name: format!("{namespace}issuing"),
-            // The store has not spoken: with the oldest, which all knew first.
+            // Before the store has spoken nobody knows which of several all accept.
             seen: Advice {
-                place: prints.len().checked_sub(1),
+                place: (prints.len() == 1).then_some(0),
                 is_behind: false,
             },
             prints,
@@ -59,7 +59,7 @@ impl Issuing {
     }
 
     /// Which of our secrets to make a key with, counted from 0, the newest; none if
-    /// some gateway would refuse it whichever it were.
+    /// some gateway would refuse it whichever it were, or nobody knows yet.
     pub fn place(&mut self, shared: &mut dyn SharedData) -> Option<usize> {
         self.look(shared);
         self.seen.place

@@ -6,6 +6,7 @@ use rekey_protocol::{ApiKey, ChecksumSecrets, RANDOM_BYTES, UserId};
 use zeroize::Zeroizing;
 
 use crate::feed::Feed;
+use crate::feed::secrets::Usable;
 
 /// Crockford's base 32 in lower case: 32 letters, so five bits each, no bias.
 const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -24,6 +25,13 @@ pub enum NoKey {
     /// The system gave no randomness.
     #[error("no randomness: {0}")]
     Random(#[from] getrandom::Error),
+    /// Nobody knows yet which secret all gateways accept.
+    #[error(
+        "no key was made, and nothing was changed: the store has just started and has not heard \
+         of a gateway yet, so it does not know which of its checksum secrets they accept. Repeat \
+         it in a moment"
+    )]
+    NotYet,
     /// Some gateway would refuse it, whichever secret it were made with.
     #[error(
         "no key was made, and nothing was changed: each secret of REKEY_CHECKSUM_SECRET here is \
@@ -44,8 +52,11 @@ impl Issuer {
 
     /// A new key.
     pub fn key(&self) -> Result<ApiKey, NoKey> {
-        let place = self.feed.secret_place().ok_or(NoKey::Refused)?;
-        Ok(key(&self.secrets, place)?)
+        match self.feed.usable_secret() {
+            Usable::Secret(place) => Ok(key(&self.secrets, place)?),
+            Usable::NotYet => Err(NoKey::NotYet),
+            Usable::Nothing => Err(NoKey::Refused),
+        }
     }
 }
 

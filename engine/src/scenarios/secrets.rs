@@ -94,9 +94,9 @@ fn each_poll_tells_what_is_accepted() {
 #[test]
 fn keys_are_made_with_what_the_store_advises() {
     let mut worker = Worker::with_secrets(&format!("{NEW},{OLD}"));
-    assert_eq!(worker.makes_keys_with(1), Some(OLD), "before any word");
+    assert_eq!(worker.makes_keys_with(1), None, "before any word");
     worker.advised(json!({}));
-    assert_eq!(worker.makes_keys_with(2), Some(OLD), "not settled");
+    assert_eq!(worker.makes_keys_with(2), None, "not settled");
     worker.advised(advice(Some(OLD), false));
     assert_eq!(worker.makes_keys_with(3), Some(OLD));
     assert!(worker.said(LogLevel::Warn, "keys are made with secret 2 of 2"));
@@ -109,6 +109,12 @@ fn keys_are_made_with_what_the_store_advises() {
     assert_eq!(worker.makes_keys_with(5), Some(NEW));
     let log = format!("{:?}", worker.log);
     assert!(!log.contains(NEW) && !log.contains(OLD), "{log}");
+}
+
+#[test]
+fn with_one_secret_there_is_nothing_to_wait_for() {
+    let mut worker = Worker::with_secrets(OLD);
+    assert_eq!(worker.makes_keys_with(1), Some(OLD));
 }
 
 #[test]

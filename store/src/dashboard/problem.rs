@@ -140,6 +140,7 @@ impl From<NoKey> for Problem {
     fn from(error: NoKey) -> Self {
         match error {
             NoKey::Random(error) => error.into(),
+            NoKey::NotYet => Self::Busy,
             NoKey::Refused => Self::Restored,
         }
     }

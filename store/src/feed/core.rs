@@ -14,7 +14,7 @@ use rekey_protocol::{
 
 use super::history::{self, History, Page, Place};
 use super::leases::{Leases, Registered};
-use super::secrets::{Secrets, Standing};
+use super::secrets::{Secrets, Standing, Usable};
 
 /// How often gateways that are gone are forgotten, in milliseconds.
 const PRUNE_EVERY_MS: u64 = 30_000;
@@ -170,10 +170,10 @@ impl Core {
         self.secrets.use_own(own);
     }
 
-    /// Which of the store's secrets a key made now may bear, counted from 0, the
-    /// newest; none if each of them is refused by some gateway.
-    pub fn secret_place(&self, now: u64) -> Option<usize> {
-        self.secrets.place(now, self.leases.is_settled(now))
+    /// Which of the store's secrets a key made now may bear.
+    pub fn usable_secret(&self, now: u64) -> Usable {
+        let is_known = self.leases.is_settled(now) || self.leases.following() > 0;
+        self.secrets.usable(now, is_known)
     }
 
     /// How the store's secrets stand; none where it has none, or where not all

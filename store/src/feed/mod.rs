@@ -18,7 +18,7 @@ use rekey_protocol::{Change, ChecksumSecrets, FeedRequest, FeedResponse, Gateway
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
-use self::secrets::{Gateways, Standing};
+use self::secrets::{Gateways, Standing, Usable};
 use crate::answers;
 use crate::metrics::Metrics;
 
@@ -119,10 +119,10 @@ impl Feed {
         self.0.lock().use_secrets(secrets.prints());
     }
 
-    /// See [`Core::secret_place`].
-    pub fn secret_place(&self) -> Option<usize> {
+    /// See [`Core::usable_secret`].
+    pub fn usable_secret(&self) -> Usable {
         let now = self.0.now();
-        self.0.lock().secret_place(now)
+        self.0.lock().usable_secret(now)
     }
 
     /// Whether no gateway can accept what was revoked up to `revision`.

@@ -53,6 +53,17 @@ pub struct Standing {
     pub ahead: Gateways,
 }
 
+/// Which of the store's secrets keys may be made with now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usable {
+    /// The one at this place, counted from 0, the newest.
+    Secret(usize),
+    /// No gateway has been heard of since the start.
+    NotYet,
+    /// Each of them is refused by some gateway.
+    Nothing,
+}
+
 /// Some gateways, the first few by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gateways {
@@ -193,13 +204,17 @@ impl Secrets {
         !is_settled || known.advised == Some(self.advice(now, gateway, is_settled))
     }
 
-    /// Which of the store's own secrets to make a key with, counted from 0, the
-    /// newest; none if each of them is refused by some gateway. Before all gateways
-    /// are known the oldest, because everybody knew that one first.
-    pub fn place(&self, now: u64, is_settled: bool) -> Option<usize> {
-        if !is_settled {
-            return self.own.len().checked_sub(1);
+    /// Which of the store's own secrets to make a key with; `is_known` once any
+    /// gateway has been heard of that may be there.
+    pub fn usable(&self, now: u64, is_known: bool) -> Usable {
+        // Of several nobody knows yet which one all accept.
+        if !is_known && self.own.len() > 1 {
+            return Usable::NotYet;
         }
+        self.place(now).map_or(Usable::Nothing, Usable::Secret)
+    }
+
+    fn place(&self, now: u64) -> Option<usize> {
         let mut own = self.own.iter();
         own.position(|print| self.is_accepted(now, print))
     }
@@ -220,7 +235,7 @@ impl Secrets {
             }
         }
         Some(Standing {
-            place: self.place(now, true),
+            place: self.place(now),
             own: self.own.len(),
             refusing,
             ahead,

@@ -74,7 +74,7 @@ impl From<NoKey> for ApiError {
         // Before anything is changed.
         let code = match error {
             NoKey::Random(_) => ErrorCode::Internal,
-            NoKey::Refused => ErrorCode::Unavailable,
+            NoKey::NotYet | NoKey::Refused => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())
     }

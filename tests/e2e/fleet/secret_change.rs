@@ -74,6 +74,10 @@ fn change(fleet: &mut TestFleet, process: Process, secrets: &str, expected: &str
         Process::Store => {
             fleet.store.options.secrets.checksum_secret = secrets.to_owned();
             fleet.store.restart().unwrap();
+            // It makes no key before it has heard of a gateway.
+            let email = format!("{}@example.com", load.all().len());
+            let add = || fleet.store.try_add_user(&email).ok();
+            eventually("the store to have heard of a gateway", add);
         }
         Process::Gateway(number) => {
             let gateway = &mut fleet.gateways[number];

@@ -27,7 +27,7 @@ fn fleet(own: &[SecretPrint], a: &[SecretPrint], b: &[SecretPrint]) -> Secrets {
 
 /// What everybody makes keys with: A, B, the store.
 fn issuing(secrets: &Secrets) -> [Option<SecretPrint>; 3] {
-    let own = secrets.place(0, true).map(|place| secrets.own[place]);
+    let own = secrets.place(0).map(|place| secrets.own[place]);
     let [a, b] = [A, B].map(|gateway| secrets.advice(0, gateway, true).issue_with);
     [a, b, own]
 }
@@ -92,7 +92,7 @@ fn without_a_common_secret_nobody_makes_keys() {
     assert_eq!(behind(&secrets), [true, true]);
     assert_eq!(secrets.standing(0).unwrap().place, None);
     // When the other one is gone, there is one.
-    assert_eq!(secrets.place(GONE, true), Some(0));
+    assert_eq!(secrets.place(GONE), Some(0));
     secrets.heard(0, A, None, 2 * GONE);
     let advice = secrets.advice(GONE, A, true);
     assert_eq!((advice.issue_with, advice.behind), (Some(NEW), false));
@@ -140,9 +140,15 @@ fn who_tells_nothing_is_advised_nothing() {
 }
 
 #[test]
-fn until_all_are_known_the_oldest_is_used_and_nothing_advised() {
-    let secrets = fleet(&[NEW, OLD], &[NEW, OLD], &[NEW, OLD]);
-    assert_eq!(secrets.place(0, false), Some(1));
+fn until_any_gateway_is_known_one_of_several_is_not_guessed() {
+    let mut secrets = Secrets::default();
+    secrets.use_own(vec![NEW, OLD]);
+    assert_eq!(secrets.usable(0, false), Usable::NotYet);
+    assert_eq!(secrets.usable(0, true), Usable::Secret(0));
+    secrets.use_own(vec![NEW]);
+    assert_eq!(secrets.usable(0, false), Usable::Secret(0));
+    let secrets = fleet(&[NEW], &[OLD], &[OLD]);
+    assert_eq!(secrets.usable(0, true), Usable::Nothing);
     assert_eq!(secrets.advice(0, A, false), SecretsAdvice::default());
 }
 
