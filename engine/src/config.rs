@@ -45,6 +45,10 @@ pub struct Config {
 pub struct StoreConfig {
     /// Name of the gateway's cluster.
     pub cluster: String,
+    /// Name of the cluster for rotations, which may each hold a connection for as
+    /// long as a lease lasts; the same one if there is none.
+    #[serde(default)]
+    pub rotation_cluster: Option<String>,
     /// Clusters to poll for changes, in order of preference; the cluster
     /// itself if there are none.
     #[serde(default)]
@@ -55,6 +59,13 @@ pub struct StoreConfig {
     /// How long a request may wait for the store to say whose key it bears.
     #[serde(default = "default_resolve_timeout_ms")]
     pub resolve_timeout_ms: u32,
+}
+
+impl StoreConfig {
+    /// Name of the cluster that rotations go to.
+    pub fn for_rotations(&self) -> &str {
+        self.rotation_cluster.as_ref().unwrap_or(&self.cluster)
+    }
 }
 
 /// Whether a key must bear a valid checksum.
@@ -197,6 +208,9 @@ fn parse(json: &[u8]) -> Result<Written, ConfigError> {
 fn check(written: &Written) -> Result<(), ConfigError> {
     let store = &written.store;
     name("store.cluster", &store.cluster)?;
+    if let Some(cluster) = &store.rotation_cluster {
+        name("store.rotation_cluster", cluster)?;
+    }
     name("store.authority", &store.authority)?;
     for (index, cluster) in store.feed_clusters.iter().enumerate() {
         name(&format!("store.feed_clusters[{index}]"), cluster)?;
@@ -255,7 +269,7 @@ mod tests {
     use super::*;
 
     const SECRET: Option<&str> = Some("0123456789abcdef");
-    const DOCUMENTED: &str = r#"{"store":{"cluster":"rekey_store","feed_clusters":["rekey_store"],
+    const DOCUMENTED: &str = r#"{"store":{"cluster":"rekey_store","rotation_cluster":"rekey_store","feed_clusters":["rekey_store"],
         "authority":"rekey-store","resolve_timeout_ms":1000},"checksum":"required",
         "public_paths":[],"lease_ms":3000,"cache_slots":4096,"max_streams":65536,
         "unknown_keys_per_second":100}"#;
@@ -272,7 +286,18 @@ mod tests {
     fn the_documented_configuration_is_the_default() {
         let documented = load(DOCUMENTED).unwrap();
         let short = load(r#"{"store":{"cluster":"rekey_store"}}"#).unwrap();
-        assert_eq!(documented.store, short.store);
+        assert_eq!(documented.store.feed_clusters, short.store.feed_clusters);
+        assert_eq!(
+            documented.store.for_rotations(),
+            short.store.for_rotations()
+        );
+        assert_eq!(
+            (
+                documented.store.authority,
+                documented.store.resolve_timeout_ms
+            ),
+            (short.store.authority, short.store.resolve_timeout_ms)
+        );
         assert_eq!(documented.checksum, short.checksum);
         assert_eq!(documented.public_paths, short.public_paths);
         assert_eq!(
@@ -329,6 +354,14 @@ mod tests {
                 "unknown_keys_per_second: takes 1 to 100000",
             ),
             (r#"{"store":{"cluster":""}}"#, "store.cluster: takes"),
+            (
+                r#"{"store":{"cluster":"c","rotation_cluster":""}}"#,
+                "store.rotation_cluster: takes",
+            ),
+            (
+                r#"{"store":{"cluster":"c","rotation_cluster":["d"]}}"#,
+                "store.rotation_cluster: invalid type",
+            ),
             (
                 r#"{"store":{"cluster":"c","feed_clusters":["a b"]}}"#,
                 "store.feed_clusters[0]",

@@ -20,10 +20,12 @@ use crate::env::{Env, RequestHead};
 use crate::feeder::Feeder;
 use crate::health::Health;
 use crate::held::Held;
-use crate::lookups::{Lookups, Purpose};
+use crate::issuing::Issuing;
+use crate::lookups::{Lookups, Purpose, Way};
 use crate::metrics::{self, Counter};
 use crate::namespace;
 use crate::outbox::{Effect, MOST_TURNS, Outbox, RequestId, Turns};
+use crate::queue::Queue;
 use crate::refusal::Refusal;
 use crate::revocations;
 use crate::rotation::{Progress, Rotation};
@@ -52,10 +54,14 @@ pub struct Engine {
     uses: Uses,
     untold: Ledger,
     rotations: Vec<Rotation>,
+    queue: Queue,
+    issuing: Issuing,
     revocations: revocations::Log,
     streams: Streams,
     held: Held,
     health: Health,
+    /// Where rotations go another way than lookups.
+    rotation_health: Option<Health>,
     out: Outbox,
 }
 
@@ -76,10 +82,17 @@ impl Engine {
             uses: Uses::default(),
             untold: Ledger::new(&namespace),
             rotations: Vec::new(),
+            queue: Queue::default(),
+            issuing: Issuing::new(&namespace, &config),
             revocations: revocations::Log::new(&namespace),
             streams: Streams::new(config.max_streams),
             held: Held::default(),
             health: Health::of(format!("key store (cluster {})", config.store.cluster)),
+            rotation_health: config
+                .store
+                .rotation_cluster
+                .as_ref()
+                .map(|cluster| Health::of(format!("key store for rotations (cluster {cluster})"))),
             out: Outbox::default(),
             namespace,
             config,
@@ -93,7 +106,7 @@ impl Engine {
 
     /// Requests and rotations under way.
     pub fn under_way(&self) -> usize {
-        self.lookups.waiting() + self.rotations.len() + self.held.len()
+        self.lookups.waiting() + self.rotations.len() + self.queue.len() + self.held.len()
     }
 
     /// Requests that were let through and are not over; none where they are not
@@ -138,9 +151,14 @@ impl Engine {
             },
         };
         let authorization = head.header("authorization").map(Zeroizing::new);
+        // There may be good keys with a checksum of another secret: the store knows.
+        let policy = match self.issuing.is_behind() {
+            true => ChecksumPolicy::Off,
+            false => self.config.checksum,
+        };
         let key = match credentials::read_key(
             authorization.as_ref().map(|value| value.as_slice()),
-            self.config.checksum,
+            policy,
             &self.config.secrets,
         ) {
             Ok(key) => key,
@@ -155,8 +173,7 @@ impl Engine {
         if asked.is_some() && endpoint::is_grpc(head) {
             return self.out.refuse(request, Refusal::MethodNotAllowed);
         }
-        let is_checked =
-            self.config.checksum == ChecksumPolicy::Required || self.config.secrets.verify(&key);
+        let is_checked = policy == ChecksumPolicy::Required || self.config.secrets.verify(&key);
         let digest = key.digest();
         let purpose = match asked {
             None => Purpose::Authenticate,
@@ -215,6 +232,7 @@ impl Engine {
         self.streams.close(request);
         self.lookups.leave(request);
         self.held.leave(request);
+        self.queue.leave(request);
         let place = self
             .rotations
             .iter()
@@ -234,8 +252,9 @@ impl Engine {
         self.out.begin(Turns::Most(MOST_TURNS));
         if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
             let (control, table) = (&self.control, &self.table);
+            let shared = (control, table, &mut self.issuing);
             self.feeder
-                .answered(outcome, nonce, control, table, env, &mut self.out);
+                .answered(outcome, nonce, shared, env, &mut self.out);
             return self.tell_revoked(env);
         }
         if let Some(answered) = self.lookups.answered(call) {
@@ -256,15 +275,21 @@ impl Engine {
     pub fn on_root(&mut self, env: &mut Env<'_>) {
         self.out.begin(Turns::Most(MOST_TURNS));
         self.end_streams(env);
+        self.take_turns(env);
         // G5: a call remembers the generation it was sent in.
         let control = self.control.read(env);
         let now = env.now.monotonic;
         let store = &self.config.store;
         let timeout = store.resolve_timeout_ms;
         let lost_at = store_call::lost_at(now, timeout);
-        for (call, digest) in self.lookups.send_due(control.as_ref(), lost_at) {
+        for due in self.lookups.send_due(control.as_ref(), lost_at) {
+            // So that a crowd of other lookups is not in a rotation's way.
+            let cluster = match due.way {
+                Way::Lookup => &store.cluster,
+                Way::Rotation => store.for_rotations(),
+            };
             self.out
-                .call(call, store_call::resolve(&store.cluster, digest, timeout));
+                .call(due.call, store_call::resolve(cluster, due.digest, timeout));
         }
         for mut rotation in std::mem::take(&mut self.rotations) {
             let call = self.out.new_call();
@@ -272,7 +297,7 @@ impl Engine {
                 if rotation.attempts() > 1 {
                     self.out.count(Counter::RotationRetried);
                 }
-                let cluster = &self.config.store.cluster;
+                let cluster = self.config.store.for_rotations();
                 self.out
                     .call(call, store_call::rotate(cluster, &attempt, timeout));
             }
@@ -287,6 +312,7 @@ impl Engine {
         self.own_doorbell(env);
         self.held.send_due(env.now.monotonic, &mut self.out);
         self.uses.hand_over(&self.untold, env.sources);
+        self.issuing.tick(env.sources, &mut self.out);
         if let Some(nonce) = self.nonce {
             self.feeder.tick(nonce, &self.control, env, &mut self.out);
         }
@@ -361,12 +387,29 @@ impl Engine {
         env: &mut Env<'_>,
     ) -> Result<T, StoreFault> {
         let fault = answer.as_ref().err().copied();
+        self.count_call(fault);
+        self.health.note(fault, env.now.monotonic, &mut self.out);
+        answer
+    }
+
+    /// The same of a rotation's call.
+    fn note_rotation<T>(
+        &mut self,
+        answer: Result<T, StoreFault>,
+        env: &mut Env<'_>,
+    ) -> Result<T, StoreFault> {
+        let fault = answer.as_ref().err().copied();
+        self.count_call(fault);
+        let health = self.rotation_health.as_mut().unwrap_or(&mut self.health);
+        health.note(fault, env.now.monotonic, &mut self.out);
+        answer
+    }
+
+    fn count_call(&mut self, fault: Option<StoreFault>) {
         self.out.count(match fault {
             None => Counter::StoreAnswered,
             Some(StoreFault::NotSent) => Counter::StoreNotSent,
             Some(_) => Counter::StoreFailed,
         });
-        self.health.note(fault, env.now.monotonic, &mut self.out);
-        answer
     }
 }

@@ -6,13 +6,17 @@
 //! at once, where one was stalled, do no harm: all that counts is in the control
 //! record (G2).
 
-use rekey_protocol::{FeedRequest, FeedResponse, RefusedUse, lease_margin_ms, poll_hold_ms};
+use rekey_protocol::{
+    AcceptedSecrets, ErrorCode, FeedRequest, FeedResponse, RefusedUse, lease_margin_ms,
+    poll_hold_ms,
+};
 
 use crate::claims::{Claimed, Nonce};
 use crate::config::Config;
 use crate::control::{Cell, Control, Poll};
 use crate::env::Env;
 use crate::health::Health;
+use crate::issuing::{self, Issuing};
 use crate::metrics::Counter;
 use crate::outbox::Outbox;
 use crate::revocations::Log;
@@ -42,6 +46,10 @@ pub struct Feeder {
     due: u64,
     health: Health,
     uses: Ledger,
+    /// Whether the store takes what it is told of our secrets: one of an earlier
+    /// version refuses the whole poll.
+    tells_secrets: bool,
+    accepted: AcceptedSecrets,
 }
 
 struct UnderWay {
@@ -50,6 +58,8 @@ struct UnderWay {
     number: u64,
     /// Uses of revoked keys that it tells.
     refused: Vec<RefusedUse>,
+    /// Whether it tells our secrets.
+    tells_secrets: bool,
     /// When it is believed to be lost.
     lost_at: u64,
 }
@@ -80,6 +90,8 @@ impl Feeder {
             failures: 0,
             due: 0,
             uses: Ledger::new(namespace),
+            tells_secrets: true,
+            accepted: issuing::accepted(config),
         }
     }
 
@@ -111,8 +123,7 @@ impl Feeder {
         &mut self,
         outcome: CallOutcome<'_>,
         nonce: Nonce,
-        control: &Cell,
-        table: &Table,
+        (control, table, issuing): (&Cell, &Table, &mut Issuing),
         env: &mut Env<'_>,
         out: &mut Outbox,
     ) {
@@ -125,6 +136,13 @@ impl Feeder {
             is_its_own.then_some(answer).ok_or(StoreFault::Unreadable)
         });
         let now = env.now.monotonic;
+        let is_bad = answer == Err(StoreFault::Refused(ErrorCode::BadRequest));
+        if is_bad && asked.tells_secrets {
+            // A store of an earlier version: it is not ill, only not to be told.
+            self.tells_secrets = false;
+            self.due = now;
+            return out.count(Counter::FeedFailed);
+        }
         self.health.note(answer.as_ref().err().copied(), now, out);
         let Ok(answer) = answer else {
             out.count(Counter::FeedFailed);
@@ -133,6 +151,8 @@ impl Feeder {
         };
         out.count(Counter::FeedAnswered);
         self.uses.told(env.sources, &asked.refused);
+        self.tells_secrets = answer.secrets.is_some();
+        issuing.advised(answer.secrets, env.sources, out);
         match self.apply(&asked.poll, &answer, (control, table), env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
@@ -179,6 +199,7 @@ impl Feeder {
             lease_ms: poll.lease_ms,
             poll: self.last_poll,
             refused: refused.clone(),
+            secrets: self.tells_secrets.then(|| self.accepted.clone()),
         };
         let timeout_ms = self.timeout_ms();
         let call = out.new_call();
@@ -187,6 +208,7 @@ impl Feeder {
             poll,
             number: self.last_poll,
             refused,
+            tells_secrets: self.tells_secrets,
             lost_at: store_call::lost_at(env.now.monotonic, timeout_ms),
         });
         let clusters = self.clusters.len().max(1);

@@ -14,7 +14,8 @@
 //! the client brought), [`control`] (what may be trusted, and until when),
 //! [`slots`] (the keys that are known), [`lookups`] (who waits for the store),
 //! `store_call` (what the store's answer means), `rotation` (one replacement of
-//! a key, over all its attempts), `refusal` and `reply` (what the client reads).
+//! a key, over all its attempts), `queue` (who waits for another one's end), `issuing`
+//! (which secret new keys are made with), `refusal` and `reply` (what the client reads).
 //! Beside the requests `feeder` follows the store's change feed, and `streams` with
 //! `revocations` ends those that are open when their key is revoked.
 //! A flood of keys that nobody has is held by `budget`, `acquaintances` and
@@ -42,11 +43,13 @@ mod feeder;
 pub mod fuzzing;
 mod health;
 mod held;
+mod issuing;
 pub mod lookups;
 mod metrics;
 mod namespace;
 mod outbox;
 mod presented;
+mod queue;
 mod refusal;
 mod replay;
 mod reply;

@@ -79,6 +79,26 @@ pub struct Waiter {
     tries: u8,
 }
 
+/// Which way to the store a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// With the lookups of all requests.
+    Lookup,
+    /// With rotations: one waits for it.
+    Rotation,
+}
+
+/// A call that is to be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Its name.
+    pub call: CallId,
+    /// Of which key.
+    pub digest: Digest,
+    /// By which way.
+    pub way: Way,
+}
+
 /// A call that was answered, and who waited for it.
 pub struct Answered {
     /// Of which key.
@@ -98,6 +118,16 @@ struct Lookup {
     /// None until the root has sent it.
     sent: Option<Sent>,
     waiters: Vec<Waiter>,
+}
+
+impl Lookup {
+    fn way(&self) -> Way {
+        let mut purposes = self.waiters.iter().map(|waiter| &waiter.purpose);
+        match purposes.any(|purpose| matches!(purpose, Purpose::Regenerate(_))) {
+            true => Way::Rotation,
+            false => Way::Lookup,
+        }
+    }
 }
 
 /// All lookups of one worker.
@@ -197,7 +227,7 @@ impl Lookups {
 
     /// Gives the calls that are to be sent now, by a root that sees this control
     /// record; they count as sent, and as lost at `lost_at`.
-    pub fn send_due(&mut self, control: Option<&Control>, lost_at: u64) -> Vec<(CallId, Digest)> {
+    pub fn send_due(&mut self, control: Option<&Control>, lost_at: u64) -> Vec<Due> {
         let generation = control
             .filter(|control| control.applied.is_some())
             .map(|control| control.generation.number);
@@ -210,7 +240,11 @@ impl Lookups {
                     lost_at,
                     generation,
                 });
-                due.push((*call, lookup.digest));
+                due.push(Due {
+                    call: *call,
+                    digest: lookup.digest,
+                    way: lookup.way(),
+                });
             }
         }
         due

@@ -68,6 +68,8 @@ metrics! {
     StoreNotSent = "rekey.store_calls.outcome.not_sent",
     /// A rotation was asked for again under the same id.
     RotationRetried = "rekey.rotations.event.retried",
+    /// A request waits for the end of another rotation of its key.
+    RotationQueued = "rekey.rotations.event.queued",
     /// A rotation's client left before its answer.
     RotationAbandoned = "rekey.rotations.event.abandoned",
     /// A revoked key was refused without a call.
@@ -129,6 +131,12 @@ metrics! {
     /// Milliseconds since the poll was sent that last extended the lease: how
     /// old the gateway's view of the store is at most. Stays when there is none.
     FeedLag = "rekey.feed_lag_ms",
+    /// Which secret of REKEY_CHECKSUM_SECRET keys are made with; 1: the newest, 0:
+    /// none, because each is refused by some gateway.
+    ChecksumSecretInUse = "rekey.checksum_secret_in_use",
+    /// 1 while the store or another gateway has a secret first that this gateway does
+    /// not have, else 0.
+    ChecksumSecretsBehind = "rekey.checksum_secrets_behind",
     }
 }
 

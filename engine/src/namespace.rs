@@ -9,7 +9,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ChecksumPolicy, Config};
-use crate::{acquaintances, budget, control, revocations, slots, uses};
+use crate::{acquaintances, budget, control, issuing, revocations, slots, uses};
 
 /// The prefix of all names of a configuration in this build.
 pub fn of(config: &Config) -> String {
@@ -20,7 +20,12 @@ pub fn of(config: &Config) -> String {
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
     field(&[control::SCHEMA, slots::SCHEMA, revocations::SCHEMA]);
-    field(&[budget::SCHEMA, acquaintances::SCHEMA, uses::SCHEMA]);
+    field(&[
+        budget::SCHEMA,
+        acquaintances::SCHEMA,
+        uses::SCHEMA,
+        issuing::SCHEMA,
+    ]);
     field(match config.checksum {
         ChecksumPolicy::Required => b"required",
         ChecksumPolicy::Off => b"off",
@@ -28,9 +33,14 @@ pub fn of(config: &Config) -> String {
     field(&config.cache_slots.to_be_bytes());
     field(&config.lease_ms.to_be_bytes());
     field(config.store.cluster.as_bytes());
+    field(config.store.for_rotations().as_bytes());
     field(config.store.authority.as_bytes());
     for cluster in &config.store.feed_clusters {
         field(cluster.as_bytes());
+    }
+    // Each tells the store what it accepts, under a gateway id of its own.
+    for print in config.secrets.prints() {
+        field(&print.0);
     }
     let hash = hash.finalize();
     // No `/`: other hosts split names there.
@@ -54,6 +64,7 @@ mod tests {
             r#"{"store":{"cluster":"a"}}"#,
             r#"{"store":{"cluster":"b"}}"#,
             r#"{"store":{"cluster":"a","authority":"b"}}"#,
+            r#"{"store":{"cluster":"a","rotation_cluster":"b"}}"#,
             r#"{"store":{"cluster":"a","feed_clusters":["b"]}}"#,
             r#"{"store":{"cluster":"a"},"cache_slots":4095}"#,
             r#"{"store":{"cluster":"a"},"lease_ms":2999}"#,
@@ -62,6 +73,20 @@ mod tests {
         let names: std::collections::BTreeSet<_> =
             configurations.iter().map(|json| namespace(json)).collect();
         assert_eq!(names.len(), configurations.len());
+    }
+
+    #[test]
+    fn other_secrets_are_told_under_another_gateway_id() {
+        let named = |secrets| {
+            let json = br#"{"store":{"cluster":"a"}}"#;
+            of(&Config::load(json, Some(secrets), None).unwrap())
+        };
+        let names = [
+            named("0123456789abcdef"),
+            named("0123456789abcdef,fedcba9876543210"),
+            named("fedcba9876543210,0123456789abcdef"),
+        ];
+        assert!(names[0] != names[1] && names[1] != names[2]);
     }
 
     #[test]

@@ -34,6 +34,16 @@ pub struct Wish {
     pub pair: Option<Pair>,
 }
 
+/// The key that a rotation is to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldKey {
+    /// By which the store knows it.
+    pub digest: Digest,
+    /// Whether it was known to be dead when the request came: then only an earlier
+    /// rotation's answer is asked for.
+    pub was_dead: bool,
+}
+
 /// What is drawn at random for a rotation.
 pub struct Drawn {
     /// Its name over all attempts.
@@ -96,27 +106,27 @@ pub enum Progress {
 }
 
 impl Rotation {
-    /// A rotation that is due at once.
+    /// A rotation that is due at once, for a request that came at `began`.
     pub fn new(
         request: RequestId,
-        (old, was_dead): (Digest, bool),
+        OldKey { digest, was_dead }: OldKey,
         wish: Box<Wish>,
         drawn: Drawn,
-        now: u64,
+        began: u64,
     ) -> Self {
         let Drawn { id, new, salt } = drawn;
         let replay = wish.pair.as_ref();
         let replay = replay.and_then(|pair| pair.replay(&new, id, salt));
-        let phase = Phase::Due(now);
+        let phase = Phase::Due(began);
         Self {
             request: Some(request),
             id,
-            old,
+            old: digest,
             new,
             wish,
             replay: replay.map(Box::new),
             course: Course::new(was_dead),
-            began: now,
+            began,
             attempts: 0,
             phase,
         }
@@ -303,8 +313,11 @@ mod tests {
             new: key(),
             salt: [0; SALT_BYTES],
         };
-        let old = Digest::of(b"old");
-        Rotation::new(REQUEST, (old, was_dead), Box::new(wish), drawn, 1_000)
+        let old = OldKey {
+            digest: Digest::of(b"old"),
+            was_dead,
+        };
+        Rotation::new(REQUEST, old, Box::new(wish), drawn, 1_000)
     }
 
     fn rotation() -> Rotation {

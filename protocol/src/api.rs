@@ -92,6 +92,12 @@ hex_bytes! {
 }
 
 hex_bytes! {
+    /// Stands for one of the checksum's secrets where settings are compared: a
+    /// one-way value of it ([`ChecksumSecrets::prints`](crate::ChecksumSecrets::prints)).
+    SecretPrint, 8, "a secret's print is 16 hexadecimal digits"
+}
+
+hex_bytes! {
     /// Names one rotation over all its attempts. 128 random bits.
     RotationId, 16, "a rotation id is 32 hexadecimal digits"
 }

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::Digest;
+use crate::{Digest, SECRETS_MOST, SecretPrint};
 
 /// What every key begins with.
 pub const KEY_PREFIX: &str = "sb_live_";
@@ -76,6 +76,10 @@ impl ApiKey {
     }
 }
 
+/// What a secret's print is the HMAC of. No key begins like it, so a print is no
+/// checksum of anything.
+const PRINT: &[u8] = b"rekey checksum secret v1";
+
 /// The secrets of the checksum, newest first: the first makes new keys, all of
 /// them are accepted, so that the secret itself can change.
 #[derive(Clone, ZeroizeOnDrop)]
@@ -112,12 +116,26 @@ impl ChecksumSecrets {
         }
     }
 
-    /// Makes a new key from random bytes, without bias: a byte of 248 or more
+    /// A one-way value of each secret, in their order, so that two processes can
+    /// compare what they accept without telling it. Of the first 16.
+    pub fn prints(&self) -> Vec<SecretPrint> {
+        let told = self.0.iter().take(SECRETS_MOST);
+        told.filter_map(|secret| print(secret)).collect()
+    }
+
+    /// Makes a new key with the newest secret; see [`Self::issue_with`].
+    pub fn issue(&self, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
+        self.issue_with(0, random)
+    }
+
+    /// Makes a new key with the secret at this place, counted from 0, the newest.
+    ///
+    /// From random bytes, without bias: a byte of 248 or more
     /// is skipped, for 256 is no multiple of 62.
     ///
-    /// `None` where too few bytes were left (once in some 10^35 calls with
-    /// uniform bytes); the caller draws again.
-    pub fn issue(&self, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
+    /// `None` where there is no such secret, or too few bytes were left (once in some
+    /// 10^35 calls with uniform bytes); the caller draws again.
+    pub fn issue_with(&self, place: usize, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
         const UNBIASED: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
         let mut key = ApiKey(Box::new([0; KEY_LEN]));
         let mut letters = random
@@ -129,7 +147,7 @@ impl ChecksumSecrets {
         for place in rest.iter_mut().take(RANDOM_LEN) {
             *place = *letters.next()?;
         }
-        let right = checksum(self.0.first()?, &key.0)?;
+        let right = checksum(self.0.get(place)?, &key.0)?;
         let (_, tail) = key.0.split_at_mut(KEY_LEN - CHECKSUM_LEN);
         tail.copy_from_slice(&right);
         Some(key)
@@ -144,6 +162,14 @@ impl ChecksumSecrets {
             found | right.is_some_and(|right| bool::from(right.ct_eq(tail)))
         })
     }
+}
+
+/// The first 64 bits of an HMAC-SHA-256: two secrets do not share them by chance.
+fn print(secret: &[u8]) -> Option<SecretPrint> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    mac.update(PRINT);
+    let tag = mac.finalize().into_bytes();
+    tag.first_chunk::<8>().copied().map(SecretPrint)
 }
 
 /// HMAC-SHA-256 (RFC 2104) over prefix and random part, truncated to its first
@@ -211,6 +237,33 @@ mod tests {
         let both = secrets("new-secret-16-bytes, old-secret-16-bytes");
         assert!(both.verify(&old.issue(&bytes(2)).unwrap()));
         assert!(!old.verify(&both.issue(&bytes(2)).unwrap()));
+    }
+
+    #[test]
+    fn prints_tell_secrets_apart_and_keep_their_order() {
+        let both = secrets("new-secret-16-bytes, old-secret-16-bytes").prints();
+        let swapped = secrets("old-secret-16-bytes,new-secret-16-bytes").prints();
+        assert_eq!(both, [swapped[1], swapped[0]]);
+        assert_ne!(both[0], both[1]);
+        assert_eq!(secrets("old-secret-16-bytes").prints(), [both[1]]);
+        let many = vec!["0123456789abcdef"; SECRETS_MOST + 1].join(",");
+        assert_eq!(secrets(&many).prints().len(), SECRETS_MOST);
+        // Two versions must agree on it: this is no secret of anyone.
+        let told = secrets("0123456789abcdef").prints();
+        assert_eq!(
+            told,
+            [SecretPrint([
+                0x76, 0xa7, 0xf9, 0x87, 0xa2, 0xc4, 0x03, 0xcc
+            ])]
+        );
+    }
+
+    #[test]
+    fn any_of_the_secrets_can_issue() {
+        let both = secrets("new-secret-16-bytes, old-secret-16-bytes");
+        let old = secrets("old-secret-16-bytes");
+        assert!(old.verify(&both.issue_with(1, &bytes(2)).unwrap()));
+        assert!(both.issue_with(2, &bytes(2)).is_none());
     }
 
     #[test]

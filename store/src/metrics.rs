@@ -39,6 +39,8 @@ pub struct Metrics {
     barrier_seconds: Histogram,
     gateways: Gauge<u64, AtomicU64>,
     foreign_cursors: Counter,
+    secret_in_use: Gauge<u64, AtomicU64>,
+    secret_refused: Gauge<u64, AtomicU64>,
     logins: Family<OutcomeLabels, Counter>,
     password_hashes: Counter,
     old_key_uses: Family<OutcomeLabels, Counter>,
@@ -66,6 +68,8 @@ impl Metrics {
             barrier_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 20)),
             gateways: Gauge::default(),
             foreign_cursors: Counter::default(),
+            secret_in_use: Gauge::default(),
+            secret_refused: Gauge::default(),
             logins: Family::default(),
             password_hashes: Counter::default(),
             old_key_uses: Family::default(),
@@ -125,6 +129,16 @@ impl Metrics {
             metrics.foreign_cursors.clone(),
         );
         registry.register(
+            "checksum_secret_in_use",
+            "Which secret of REKEY_CHECKSUM_SECRET keys are made with; 1: the newest, 0: none, as each is refused by some gateway",
+            metrics.secret_in_use.clone(),
+        );
+        registry.register(
+            "gateways_refusing_checksum_secret",
+            "Gateways that refuse keys made with the newest secret here",
+            metrics.secret_refused.clone(),
+        );
+        registry.register(
             "logins",
             "Tries to log in to the dashboard, by outcome",
             metrics.logins.clone(),
@@ -155,6 +169,14 @@ impl Metrics {
     /// A gateway came from a history that is not known here.
     pub fn foreign_cursor(&self) {
         self.foreign_cursors.inc();
+    }
+
+    /// Which secret keys are made with, counted from 0, and how many gateways refuse
+    /// the newest.
+    pub fn set_secrets(&self, place: Option<usize>, refusing: usize) {
+        self.secret_in_use
+            .set(place.map_or(0, |place| place as u64 + 1));
+        self.secret_refused.set(refusing as u64);
     }
 
     /// Somebody tried to log in.

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::config::{Secrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
 use crate::db::{Database, Owner};
+use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::{crash, dashboard, http, log, strangers};
@@ -75,13 +76,14 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     )
     .with_context(|| args.database.display().to_string())?;
     let passwords = Passwords::new(metrics.clone())?;
-    let shared = (Arc::new(secrets.checksum), passwords);
+    let issuer = Issuer::new(secrets.checksum, database.feed().clone());
+    let shared = (issuer, passwords);
     let (stop, stopped) = watch::channel(false);
     let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
     let dashboard = dashboard.map(|dashboard| {
-        let (database, (checksum, passwords)) = (database.clone(), shared.clone());
+        let (database, (issuer, passwords)) = (database.clone(), shared.clone());
         let settings = (dashboard.settings, stopped.clone());
-        let router = dashboard::router(database, metrics.clone(), checksum, passwords, settings);
+        let router = dashboard::router(database, metrics.clone(), issuer, passwords, settings);
         in_background(strangers::serve(
             dashboard.listener,
             router,

@@ -44,7 +44,7 @@ fn the_shortest_configuration_serves() {
     gateway.plugin = json!({
         "checksum": absent, "public_paths": absent, "lease_ms": absent,
         "cache_slots": absent, "max_streams": absent,
-        "store": { "feed_clusters": absent, "authority": absent, "resolve_timeout_ms": absent },
+        "store": { "rotation_cluster": absent, "feed_clusters": absent, "authority": absent, "resolve_timeout_ms": absent },
     });
     fleet.add_gateway(gateway).expect("a gateway");
     let served = fleet.client().get(SCRAPE, &user.api_key);

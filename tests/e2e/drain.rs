@@ -25,8 +25,8 @@ const HEALTH: &str = "/gateway/healthz";
 const NOTICE: Duration = Duration::from_secs(1);
 /// No test waits for it.
 const FOR_EVER: Duration = Duration::from_secs(600);
-/// Envoy's gauge of calls to the store that wait for an answer.
-const CALLS_ACTIVE: &str = "cluster.rekey_store.upstream_rq_active";
+/// Envoy's gauge of rotations at the store that wait for an answer.
+const CALLS_ACTIVE: &str = "cluster.rekey_store_rotations.upstream_rq_active";
 
 fn start(notice: Duration, grace: Duration) -> Option<TestFleet> {
     fleet::start(FleetOptions {

@@ -14,5 +14,7 @@ mod metrics;
 mod operator;
 mod restore;
 pub mod run;
+mod secret_change;
+mod starve;
 mod under_load;
 mod update;

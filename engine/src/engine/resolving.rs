@@ -11,6 +11,7 @@ use crate::lookups::{Answered, Purpose, Sent, Waiter};
 use crate::metrics::Counter;
 use crate::outbox::RequestId;
 use crate::refusal::Refusal;
+use crate::rotation::OldKey;
 use crate::slots::{Active, Merged, Tombstone, View};
 use crate::store_call::{Resolved, StoreFault};
 
@@ -165,7 +166,10 @@ impl Engine {
                 };
                 self.out.refuse(request, too_early);
             }
-            Purpose::Regenerate(wish) => self.begin_rotation(request, (digest, false), wish, env),
+            Purpose::Regenerate(wish) => {
+                let was_dead = false;
+                self.begin_rotation(request, OldKey { digest, was_dead }, wish, env);
+            }
         }
     }
 

@@ -11,17 +11,29 @@ use crate::env::{EntropyError, Env};
 use crate::lookups::Purpose;
 use crate::metrics::Counter;
 use crate::outbox::{Effect, LogLevel, RequestId};
+use crate::queue::Queued;
 use crate::refusal::Refusal;
 use crate::replay::{Pair, SALT_BYTES};
 use crate::reply::Reply;
-use crate::rotation::{Drawn, Progress, Rotation, Wish};
-use crate::slots::Tombstone;
+use crate::rotation::{Drawn, OldKey, Progress, Rotation, Wish};
+use crate::slots::{Tombstone, View};
 use crate::store_call::{self, CallOutcome};
 
 /// Rotations under way in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
 /// Draws of random bytes for one key; even the second is never needed.
 const KEY_DRAWS: usize = 4;
+
+/// Why no key was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum NoKey {
+    /// The host gave no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// Some gateway would refuse it, whichever secret it were made with.
+    #[error("each checksum secret is refused by some gateway")]
+    Refused,
+}
 
 impl Engine {
     /// What a request to the endpoint is after. For a key without a checksum,
@@ -51,7 +63,10 @@ impl Engine {
                 // Within a budget of its own (X5): a flood of made-up keys cannot
                 // use it up, and who has one old key not that of most others.
                 match self.take(Kind::revoked(&digest), env) {
-                    Ok(_spent) => self.begin_rotation(request, (digest, true), wish, env),
+                    Ok(_spent) => {
+                        let was_dead = true;
+                        self.begin_rotation(request, OldKey { digest, was_dead }, wish, env)
+                    }
                     // Not "nothing was changed": an earlier request has changed it.
                     Err(_) => self.out.refuse(request, Refusal::RotationUnconfirmed),
                 }
@@ -69,41 +84,142 @@ impl Engine {
         outcome: CallOutcome<'_>,
         env: &mut Env<'_>,
     ) {
-        let progress = match self.note(store_call::read_decided(outcome), env) {
+        let decided = self.note_rotation(store_call::read_decided(outcome), env);
+        let progress = match decided {
             Ok(decided) => rotation.decided(decided),
             Err(fault) => rotation.failed(fault, env.now.monotonic),
         };
         self.advance(rotation, progress, env);
     }
 
+    /// Has the key replaced, or its earlier replacement's answer asked for: now, or
+    /// when other requests with the same key have had their turn.
     pub(super) fn begin_rotation(
         &mut self,
         request: RequestId,
-        old: (Digest, bool),
+        old: OldKey,
         wish: Box<Wish>,
         env: &mut Env<'_>,
     ) {
+        let since = env.now.monotonic;
+        let queued = Queued {
+            request,
+            old,
+            wish,
+            since,
+        };
+        if !self.is_rotating(&old.digest) && !self.queue.has(&old.digest) {
+            return self.begin(queued, env);
+        }
+        match self.queue.join(queued) {
+            Ok(()) => self.out.count(Counter::RotationQueued),
+            Err(refusal) => self.out.refuse(request, refusal),
+        }
+    }
+
+    fn begin(&mut self, queued: Queued, env: &mut Env<'_>) {
+        let Queued {
+            request,
+            old,
+            wish,
+            since,
+        } = queued;
         // Of a key that is dead, nobody says that nothing was changed (X1).
-        let unbegun = Course::new(old.1).out_of_time();
-        if self.rotations.len() >= MOST_ROTATIONS {
+        let unbegun = Course::new(old.was_dead).out_of_time();
+        if !self.has_room(old) {
             return self.out.refuse(request, unbegun);
         }
-        match self.draw(env) {
+        match self.draw(old, env) {
             Ok(drawn) => {
-                let now = env.now.monotonic;
                 self.rotations
-                    .push(Rotation::new(request, old, wish, drawn, now));
+                    .push(Rotation::new(request, old, wish, drawn, since));
                 self.ring(env);
             }
-            Err(error) => {
-                self.out
-                    .log(LogLevel::Error, format!("cannot make a key: {error}"));
+            Err(no_key) => {
+                // The other reason has been told with the store's advice.
+                if let NoKey::Entropy(error) = no_key {
+                    self.out
+                        .log(LogLevel::Error, format!("cannot make a key: {error}"));
+                }
                 self.out.refuse(request, unbegun);
             }
         }
     }
 
-    fn draw(&self, env: &mut Env<'_>) -> Result<Drawn, EntropyError> {
+    fn is_rotating(&self, old: &Digest) -> bool {
+        let mut rotations = self.rotations.iter();
+        rotations.any(|rotation| rotation.old_digest() == *old)
+    }
+
+    /// Whether one more may be under way. Asking for earlier answers takes half of
+    /// the places at most, so that there is always one for a key that is good.
+    fn has_room(&self, old: OldKey) -> bool {
+        let replays = self.rotations.iter().filter(|rotation| rotation.was_dead());
+        let all_taken = self.rotations.len() >= MOST_ROTATIONS;
+        let is_over_share = old.was_dead && replays.count() >= MOST_ROTATIONS / 2;
+        !all_taken && !is_over_share
+    }
+
+    /// Gives those their turn that waited for a rotation which has ended, and an
+    /// answer to those that need not wait any longer.
+    pub(super) fn take_turns(&mut self, env: &mut Env<'_>) {
+        for queued in self.queue.take_late(env.now.monotonic) {
+            // The rotation that it waited for may have done anything.
+            let refusal = Refusal::RotationUnconfirmed;
+            self.out.refuse(queued.request, refusal);
+        }
+        for key in self.queue.keys() {
+            let control = self.control.read(env);
+            let known = control.map_or(View::Absent, |control| {
+                self.table.look(env.sources, control.generation, &key)
+            });
+            if let View::Revoked(_) = known {
+                for queued in self.queue.take_plain(&key) {
+                    self.turn(queued, &known, env);
+                }
+            }
+            let was_dead = matches!(known, View::Revoked(_));
+            let old = OldKey {
+                digest: key,
+                was_dead,
+            };
+            while !self.is_rotating(&key)
+                && self.has_room(old)
+                && let Some(queued) = self.queue.next(&key)
+            {
+                self.turn(queued, &known, env);
+            }
+        }
+    }
+
+    /// It is this request's turn.
+    fn turn(&mut self, queued: Queued, known: &View, env: &mut Env<'_>) {
+        let View::Revoked(tombstone) = *known else {
+            return self.begin(queued, env);
+        };
+        let is_final = env.now.monotonic >= tombstone.replay_until;
+        let digest = queued.old.digest;
+        if queued.wish.pair.is_none() || is_final {
+            // Who lost a race has used a key that was good.
+            if queued.old.was_dead {
+                self.note_use(digest);
+            }
+            return self.out.refuse(queued.request, Refusal::ApiKeyRevoked);
+        }
+        // It has paid if the key was dead when it came.
+        if !queued.old.was_dead && self.take(Kind::revoked(&digest), env).is_err() {
+            let refusal = Refusal::RotationUnconfirmed;
+            return self.out.refuse(queued.request, refusal);
+        }
+        let was_dead = true;
+        let old = OldKey { digest, was_dead };
+        self.begin(Queued { old, ..queued }, env);
+    }
+
+    fn draw(&mut self, old: OldKey, env: &mut Env<'_>) -> Result<Drawn, NoKey> {
+        // The key that a replay draws is shown to nobody.
+        let place = self.issuing.place(env.sources);
+        let place = place.or(old.was_dead.then_some(0)).ok_or(NoKey::Refused)?;
         let mut id = [0; 16];
         env.sources.fill_random(&mut id)?;
         let mut salt = [0; SALT_BYTES];
@@ -111,16 +227,20 @@ impl Engine {
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
         for _ in 0..KEY_DRAWS {
             env.sources.fill_random(random.as_mut_slice())?;
-            if let Some(new) = self.config.secrets.issue(&random) {
+            if let Some(new) = self.config.secrets.issue_with(place, &random) {
                 let id = RotationId(id);
                 return Ok(Drawn { id, new, salt });
             }
         }
-        Err(EntropyError)
+        Err(EntropyError.into())
     }
 
     /// Carries out what became of a rotation.
     pub(super) fn advance(&mut self, rotation: Rotation, progress: Progress, env: &mut Env<'_>) {
+        let is_over = !matches!(progress, Progress::Pending);
+        if is_over && self.queue.has(&rotation.old_digest()) {
+            self.out.push(Effect::RingRoot);
+        }
         match progress {
             Progress::Pending => self.rotations.push(rotation),
             Progress::Dropped => {}

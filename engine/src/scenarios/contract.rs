@@ -441,11 +441,11 @@ fn without_entropy_no_key_is_made() {
 #[test]
 fn i8_rotations_under_way_are_bounded() {
     let mut worker = Worker::new();
-    for _ in 0..1024 {
-        worker.rotating(&key(1));
+    for number in 0..1024 {
+        worker.rotating(&numbered_key(number));
         worker.calls.clear();
     }
-    let request = worker.regenerate(&key(1));
+    let request = worker.regenerate(&numbered_key(1024));
     worker.answer(200, active("u_1", 0));
     assert_eq!(
         worker.refused(request),

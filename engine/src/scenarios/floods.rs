@@ -384,7 +384,9 @@ fn x5_replays_are_asked_for_within_a_budget_of_their_own() {
     worker.answer_all(200, &dead);
     let mut ask = || worker.request("POST", REGENERATE, vec![bearer(&key(1)), uuid()]);
     let requests: Vec<_> = (0..=BURST).map(|_| ask()).collect();
-    assert_eq!(worker.calls.len(), BURST);
+    // One after the other, each of them paid for.
+    assert_eq!(worker.calls.len(), 1);
+    assert_eq!(worker.engine.under_way(), BURST);
     assert_eq!(
         worker.refused(requests[BURST]),
         (503, "rotation_unconfirmed".into())

@@ -7,7 +7,9 @@ mod held;
 mod lease;
 mod losses;
 mod replay;
+mod secrets;
 mod streams;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -256,6 +258,15 @@ fn bearer(key: &str) -> (&'static str, String) {
 fn key(seed: u8) -> String {
     let secrets = ChecksumSecrets::parse(SECRET).unwrap();
     secrets.issue(&[seed; 64]).unwrap().expose().to_owned()
+}
+
+/// One of more keys than there are seeds.
+fn numbered_key(number: u16) -> String {
+    let mut random = [7; 64];
+    let [high, low] = number.to_be_bytes();
+    random[..4].copy_from_slice(&[high / 16, high % 16, low / 16, low % 16]);
+    let secrets = ChecksumSecrets::parse(SECRET).unwrap();
+    secrets.issue(&random).unwrap().expose().to_owned()
 }
 
 fn active(user: &str, rotation_allowed_in: u64) -> Value {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use super::FEED_PATH;
-use super::{GatewayId, Head};
+use super::{GatewayId, Head, SecretPrint};
 use crate::Digest;
 
 /// The longest lease that is granted, in milliseconds (DESIGN section 7).
@@ -36,6 +36,9 @@ pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
 /// The most keys that one poll tells uses of: some ten kilobytes.
 pub const REFUSED_MOST: usize = 100;
 
+/// The most checksum secrets that a gateway tells of.
+pub const SECRETS_MOST: usize = 16;
+
 /// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a
 /// cursor acknowledges everything up to it (PROTOCOL S3, S6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,31 @@ pub struct FeedRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub refused: Vec<RefusedUse>,
+    /// Which checksums the gateway accepts. None: as it told before, or it is of a
+    /// version that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<AcceptedSecrets>,
+}
+
+/// The checksum secrets of a gateway, without the secrets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AcceptedSecrets {
+    /// The print of each, newest first, of 16 at most. The first is the one that
+    /// the gateway would make keys with.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, max_items = 16))]
+    pub prints: Vec<SecretPrint>,
+    /// Whether it accepts keys with any checksum.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any: bool,
+}
+
+impl AcceptedSecrets {
+    /// Whether keys that were made with this secret are accepted.
+    pub fn accept(&self, print: &SecretPrint) -> bool {
+        self.any || self.prints.contains(print)
+    }
 }
 
 /// How often a revoked key was presented.
@@ -94,6 +122,30 @@ pub struct FeedResponse {
     /// or a gateway has, so nobody can have asked for it before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_imported_at: u64,
+    /// What the gateway's checksum secrets are good for. None: the store is of a
+    /// version that does not compare them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsAdvice>,
+}
+
+/// What follows for one gateway from the checksum secrets of the whole fleet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SecretsAdvice {
+    /// Whether the rest means anything: the gateway told its secrets, and the store
+    /// has been up for long enough to have heard of the others. If not, what was
+    /// advised before still holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+    /// The newest of the gateway's secrets whose keys every gateway accepts. None:
+    /// there is no such secret, so it must make no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub issue_with: Option<SecretPrint>,
+    /// Whether the store or another gateway has a secret first that this gateway
+    /// does not accept: there may be good keys that it takes for made up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
 }
 
 fn is_zero(revision: &u64) -> bool {
@@ -126,6 +178,7 @@ mod tests {
             lease_ms: 3000,
             poll: 7,
             refused: vec![],
+            secrets: None,
         };
         let gateway = "01".repeat(16);
         assert_eq!(
@@ -139,5 +192,22 @@ mod tests {
         );
         let answer: FeedResponse = serde_json::from_str(&answer).unwrap();
         assert_eq!((answer.changes[0].revision, answer.reset), (8, false));
+        assert_eq!(answer.secrets, None, "of a store that does not tell");
+    }
+
+    #[test]
+    fn secrets_are_told_by_their_prints() {
+        let told = AcceptedSecrets {
+            prints: vec![SecretPrint([1; 8]), SecretPrint([2; 8])],
+            any: false,
+        };
+        let text = r#"{"prints":["0101010101010101","0202020202020202"]}"#;
+        assert_eq!(serde_json::to_string(&told).unwrap(), text);
+        assert_eq!(serde_json::from_str::<AcceptedSecrets>(text).unwrap(), told);
+        assert!(told.accept(&SecretPrint([2; 8])) && !told.accept(&SecretPrint([3; 8])));
+        let any = AcceptedSecrets { any: true, ..told };
+        assert!(any.accept(&SecretPrint([3; 8])));
+        let advice: SecretsAdvice = serde_json::from_str("{}").unwrap();
+        assert_eq!(advice, SecretsAdvice::default());
     }
 }

@@ -179,6 +179,7 @@ impl Page {
             granted_ms: self.granted.into(),
             reset: self.is_reset,
             keys_imported_at: 0,
+            secrets: None,
         }
     }
 }

@@ -24,7 +24,8 @@ Environment:
   REKEY_STORE_TOKEN      the gateways' bearer token (required, but for --no-gateway-token)
   REKEY_ADMIN_TOKEN      the operator's bearer token (required; another one)
   REKEY_CHECKSUM_SECRET  keys the checksum of API keys; several, newest first, comma-separated
-                         (required; the same on all gateways)
+                         (required; the same on all gateways). To change it: old,new everywhere,
+                         then new,old everywhere, then new
   RUST_LOG               what is logged, such as info or rekey_store=debug [default: info]
 
 On the gateway listener /healthz, /metrics and /openapi.json want no token; they hold no secret.

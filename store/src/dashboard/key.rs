@@ -12,7 +12,6 @@ use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
 use crate::db::{Made, Overview, OwnRefusal, Resolved, Wish, WriteError};
-use crate::issue;
 
 /// Events on the profile.
 const EVENTS: u32 = 20;
@@ -155,7 +154,7 @@ async fn overview(dashboard: &Dashboard, session: &Session) -> Result<Overview, 
 }
 
 fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
-    Ok(issue::key(&dashboard.checksum)?)
+    Ok(dashboard.issuer.key()?)
 }
 
 /// What a new key comes after.

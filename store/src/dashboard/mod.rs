@@ -33,11 +33,11 @@ use axum::Router;
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::{get, post};
-use rekey_protocol::ChecksumSecrets;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::db::Database;
+use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
@@ -57,7 +57,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub struct Dashboard {
     database: Database,
     metrics: Arc<Metrics>,
-    checksum: Arc<ChecksumSecrets>,
+    issuer: Issuer,
     passwords: Passwords,
     settings: Arc<Settings>,
     throttle: Arc<Throttle>,
@@ -94,14 +94,14 @@ impl Dashboard {
 pub fn router(
     database: Database,
     metrics: Arc<Metrics>,
-    checksum: Arc<ChecksumSecrets>,
+    issuer: Issuer,
     passwords: Passwords,
     (settings, stopping): (Settings, watch::Receiver<bool>),
 ) -> Router {
     let dashboard = Dashboard {
         database,
         metrics,
-        checksum,
+        issuer,
         passwords,
         settings: Arc::new(settings),
         throttle: Arc::new(Throttle::new()),

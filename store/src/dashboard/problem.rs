@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::pages;
 use crate::db::{ReadError, WriteError};
+use crate::issue::NoKey;
 use crate::password::HashError;
 
 /// Why there is no page, or not the one that was asked for.
@@ -23,7 +24,8 @@ pub enum Problem {
     OtherHost(String),
     /// Too much to do at the moment.
     Busy,
-    /// The database is older than what was served from it (S8).
+    /// The operator has something to mend first: the database is older than what was
+    /// served from it (S8), or some gateway would refuse each key that can be made.
     Restored,
     /// Nothing was changed.
     Unavailable,
@@ -133,6 +135,16 @@ impl From<HashError> for Problem {
         match error {
             HashError::Busy => Self::Busy,
             HashError::Failed => Self::Fault,
+        }
+    }
+}
+
+impl From<NoKey> for Problem {
+    fn from(error: NoKey) -> Self {
+        match error {
+            NoKey::Random(error) => error.into(),
+            NoKey::NotYet => Self::Busy,
+            NoKey::Refused => Self::Restored,
         }
     }
 }

@@ -177,6 +177,7 @@ mod tests {
             lease_ms: LEASE_LEAST_MS,
             poll: 1,
             refused: vec![],
+            secrets: None,
         };
         let answer = database.feed().poll(&request, database).await;
         answer.unwrap().cursor

@@ -8,11 +8,13 @@
 //! time.
 
 use rekey_protocol::{
-    Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS, poll_hold_ms,
+    AcceptedSecrets, Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS,
+    LEASE_LEAST_MS, SecretPrint, lease_margin_ms, poll_hold_ms,
 };
 
 use super::history::{self, History, Page, Place};
 use super::leases::{Leases, Registered};
+use super::secrets::{Secrets, Standing, Usable};
 
 /// How often gateways that are gone are forgotten, in milliseconds.
 const PRUNE_EVERY_MS: u64 = 30_000;
@@ -47,6 +49,9 @@ pub struct Core {
     /// that this is meant.
     restored: bool,
     pruned: u64,
+    secrets: Secrets,
+    /// Whether a gateway told of other secrets than before, and nobody has asked.
+    has_secrets_news: bool,
 }
 
 /// Why a poll was refused: the gateway's fault.
@@ -62,6 +67,7 @@ pub struct Poll {
     number: u64,
     phase: Phase,
     foreign: Option<Head>,
+    secrets: Option<AcceptedSecrets>,
 }
 
 #[derive(Debug, Clone)]
@@ -126,6 +132,7 @@ impl Poll {
             number: request.poll,
             phase: Phase::Arrived(request.cursor),
             foreign: None,
+            secrets: request.secrets.clone(),
         })
     }
 
@@ -153,7 +160,33 @@ impl Core {
             accepted_before: start.accepted_before,
             restored: start.restored,
             pruned: now,
+            secrets: Secrets::default(),
+            has_secrets_news: false,
         }
+    }
+
+    /// The store makes keys, with these checksum secrets, the newest first.
+    pub fn use_secrets(&mut self, own: Vec<SecretPrint>) {
+        self.secrets.use_own(own);
+    }
+
+    /// Which of the store's secrets a key made now may bear.
+    pub fn usable_secret(&self, now: u64) -> Usable {
+        let is_known = self.leases.is_settled(now) || self.leases.following() > 0;
+        self.secrets.usable(now, is_known)
+    }
+
+    /// How the store's secrets stand; none where it has none, or where not all
+    /// gateways are known yet.
+    pub fn secrets_standing(&self, now: u64) -> Option<Standing> {
+        let is_settled = self.leases.is_settled(now);
+        is_settled.then(|| self.secrets.standing(now)).flatten()
+    }
+
+    /// Whether a gateway told of other secrets than before, once: polls that wait
+    /// are to be stepped again.
+    pub fn take_secrets_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_secrets_news)
     }
 
     /// Where the history stands.
@@ -210,7 +243,7 @@ impl Core {
                 let revision = read.revision.min(self.head().revision);
                 changes.retain(|change| change.revision <= revision);
                 let page = history::page(&mut changes, Head { revision, ..read });
-                self.page(poll, registered, page)
+                self.page((now, poll), registered, page)
             }
             // Only a caller who asks for a second answer gets here.
             Phase::Over => Step::Hold {
@@ -253,6 +286,13 @@ impl Core {
         let registered = self
             .leases
             .register(now, poll.gateway, poll.lease_ms, acked);
+        // Before the lease is over that this poll may be granted, as above.
+        let lasts = u64::from(poll.lease_ms) + u64::from(lease_margin_ms(poll.lease_ms));
+        let told = poll.secrets.take();
+        let is_new = self
+            .secrets
+            .heard(now, poll.gateway, told.as_ref(), now + lasts);
+        self.has_secrets_news |= is_new;
         // S8: only what is of this life is gone on from. A page of an earlier
         // life's changes could not be followed: the point it ends at is of no
         // life at all. Nothing is lost by it: a gateway begins a generation
@@ -263,7 +303,10 @@ impl Core {
                 self.held(now, poll, (registered, cursor, until))
             }
             // A new generation begins at the head, with nothing to forget.
-            None => self.answer(poll, registered, (Vec::new(), self.head(), true), true),
+            None => {
+                let page = (Vec::new(), self.head(), true);
+                self.answer((now, poll), registered, page, true)
+            }
         }
     }
 
@@ -273,7 +316,9 @@ impl Core {
         poll: &mut Poll,
         (registered, cursor, until): (Registered, Head, u64),
     ) -> Step {
-        if now < until && self.head().revision <= cursor.revision {
+        let is_settled = self.leases.is_settled(now);
+        let is_advised = self.secrets.is_advised(now, poll.gateway, is_settled);
+        if now < until && self.head().revision <= cursor.revision && is_advised {
             poll.phase = Phase::Held(registered, cursor, until);
             return Step::Hold {
                 newer_than: cursor.revision,
@@ -285,25 +330,27 @@ impl Core {
                 poll.phase = Phase::Reading(registered, cursor);
                 Step::ReadAfter(cursor.revision)
             }
-            page => self.page(poll, registered, page),
+            page => self.page((now, poll), registered, page),
         }
     }
 
-    fn page(&mut self, poll: &Poll, registered: Registered, page: Page) -> Step {
+    fn page(&mut self, at: (u64, &Poll), registered: Registered, page: Page) -> Step {
         let page = match page {
             Page::Changes(changes, upto, is_head) => (changes, upto, is_head),
             Page::OnDisk => (Vec::new(), self.head(), false),
         };
-        self.answer(poll, registered, page, false)
+        self.answer(at, registered, page, false)
     }
 
     fn answer(
         &mut self,
-        poll: &Poll,
+        (now, poll): (u64, &Poll),
         registered: Registered,
         (changes, cursor, is_head): (Vec<Change>, Head, bool),
         reset: bool,
     ) -> Step {
+        let is_settled = self.leases.is_settled(now);
+        let advice = self.secrets.advise(now, poll.gateway, is_settled);
         let granted_ms = self.leases.answer(registered, cursor.revision, is_head);
         Step::Answer(FeedResponse {
             poll: poll.number,
@@ -312,6 +359,7 @@ impl Core {
             granted_ms,
             reset,
             keys_imported_at: self.history.keys_imported_at(),
+            secrets: Some(advice),
         })
     }
 
@@ -334,6 +382,7 @@ impl Core {
         if now >= self.pruned + PRUNE_EVERY_MS {
             self.pruned = now;
             self.leases.prune(now);
+            self.secrets.prune(now);
         }
         self.leases.floor(now).revision
     }

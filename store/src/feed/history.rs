@@ -151,7 +151,7 @@ pub fn page(changes: &mut Vec<Change>, head: Head) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekey_protocol::{Digest, FeedResponse, LEASE_CAP_MS};
+    use rekey_protocol::{Digest, FeedResponse, LEASE_CAP_MS, SecretPrint, SecretsAdvice};
 
     const PAST: Incarnation = Incarnation([1; 16]);
     const NOW: Incarnation = Incarnation([2; 16]);
@@ -256,6 +256,11 @@ mod tests {
             granted_ms: LEASE_CAP_MS,
             reset: true,
             keys_imported_at: u64::MAX,
+            secrets: Some(SecretsAdvice {
+                settled: true,
+                issue_with: Some(SecretPrint([0xff; 8])),
+                behind: true,
+            }),
         };
         let size = serde_json::to_vec(&answer).unwrap().len();
         assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");

@@ -114,6 +114,12 @@ impl Leases {
         }
     }
 
+    /// Whether every gateway that an earlier life may have granted a lease is known
+    /// by now, or has lost it (S9).
+    pub fn is_settled(&self, now: u64) -> bool {
+        now >= self.held_until
+    }
+
     /// How far the fleet is at `now`. The barrier of R is open when the floor
     /// has reached R.
     pub fn floor(&mut self, now: u64) -> Floor {

@@ -8,15 +8,17 @@
 pub mod core;
 pub mod history;
 pub mod leases;
+pub mod secrets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rekey_protocol::{Change, FeedRequest, FeedResponse, GatewayId, Head};
+use rekey_protocol::{Change, ChecksumSecrets, FeedRequest, FeedResponse, GatewayId, Head};
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
+use self::secrets::{Gateways, Standing, Usable};
 use crate::answers;
 use crate::metrics::Metrics;
 
@@ -24,6 +26,8 @@ use crate::metrics::Metrics;
 const FAR: Duration = Duration::from_secs(3600);
 /// Between two warnings of foreign cursors.
 const WARN_EVERY_MS: u64 = 60_000;
+/// Between two looks at how the checksum secrets of all gateways stand.
+const COMPARE_EVERY_MS: u64 = 1_000;
 
 /// The feed. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +42,12 @@ struct Shared {
     started: Instant,
     /// When a foreign cursor is worth a line in the log again.
     warn_at: AtomicU64,
+    /// How many times gateways have told of other secrets, for polls that wait.
+    secrets: watch::Sender<u64>,
+    /// When to look again at how they stand, also without news.
+    compare_at: AtomicU64,
+    /// What the operator was told of them; none as long as there was nothing to tell.
+    said: Mutex<Option<Standing>>,
     metrics: Arc<Metrics>,
 }
 
@@ -83,6 +93,9 @@ impl Feed {
             floor: watch::Sender::new(0),
             started: Instant::now(),
             warn_at: AtomicU64::new(0),
+            secrets: watch::Sender::new(0),
+            compare_at: AtomicU64::new(0),
+            said: Mutex::default(),
             metrics,
         };
         Self(Arc::new(shared))
@@ -103,6 +116,17 @@ impl Feed {
     /// See [`Core::is_restored`].
     pub fn is_restored(&self) -> bool {
         self.0.lock().is_restored()
+    }
+
+    /// The store makes keys, with these checksum secrets.
+    pub fn use_secrets(&self, secrets: &ChecksumSecrets) {
+        self.0.lock().use_secrets(secrets.prints());
+    }
+
+    /// See [`Core::usable_secret`].
+    pub fn usable_secret(&self) -> Usable {
+        let now = self.0.now();
+        self.0.lock().usable_secret(now)
     }
 
     /// Whether no gateway can accept what was revoked up to `revision`.
@@ -143,6 +167,7 @@ impl Feed {
     ) -> Result<FeedResponse, PollError<R::Error>> {
         let mut poll = Poll::new(request).map_err(PollError::BadLease)?;
         let mut heads = self.0.head.subscribe();
+        let mut secrets = self.0.secrets.subscribe();
         loop {
             let step = self.0.step(&mut poll);
             if let Some(cursor) = poll.take_foreign() {
@@ -155,8 +180,11 @@ impl Feed {
                     self.0.lock().lease_recorded(lease_ms);
                 }
                 Step::Hold { newer_than, until } => {
-                    let newer = heads.wait_for(|head| *head > newer_than);
-                    let _ = tokio::time::timeout_at(self.0.at(until), newer).await;
+                    tokio::select! {
+                        _ = heads.wait_for(|head| *head > newer_than) => {}
+                        _ = secrets.changed() => {}
+                        () = tokio::time::sleep_until(self.0.at(until)) => {}
+                    }
                 }
                 Step::ReadAfter(revision) => {
                     let read = records.changes_after(revision).await;
@@ -229,6 +257,13 @@ impl Shared {
             // Once: every gateway goes on polling.
             log_restored();
         }
+        let has_news = core.take_secrets_news();
+        if has_news {
+            self.secrets.send_modify(|times| *times += 1);
+        }
+        if has_news || now >= self.compare_at.load(Ordering::Relaxed) {
+            self.compare_secrets(&core, now);
+        }
         let floor = core.floor(now);
         self.metrics.set_gateways(core.following());
         // Told under the lock: an older floor must not be told after a newer.
@@ -238,6 +273,67 @@ impl Shared {
             changed
         });
         step
+    }
+}
+
+impl Shared {
+    /// Looks now and then at how the checksum secrets stand, and tells the operator
+    /// of each change.
+    fn compare_secrets(&self, core: &Core, now: u64) {
+        let Some(standing) = core.secrets_standing(now) else {
+            return;
+        };
+        self.compare_at
+            .store(now + COMPARE_EVERY_MS, Ordering::Relaxed);
+        self.metrics
+            .set_secrets(standing.place, standing.refusing.count);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = match &*said {
+            Some(said) => *said != standing,
+            None => !standing.is_fine(),
+        };
+        if is_news {
+            log_secrets(&standing);
+            *said = Some(standing);
+        }
+    }
+}
+
+/// Names secrets by their places, never by what they are.
+fn log_secrets(standing: &Standing) {
+    let own = standing.own;
+    let names = |gateways: &Gateways| {
+        let named: Vec<_> = gateways.named.iter().map(|id| hex::encode(id.0)).collect();
+        named.join(" ")
+    };
+    let (refusing, ahead) = (&standing.refusing, &standing.ahead);
+    match standing.place {
+        Some(0) if ahead.count == 0 => {
+            tracing::info!("REKEY_CHECKSUM_SECRET: all gateways accept the newest secret");
+        }
+        Some(0) => {}
+        Some(place) => tracing::warn!(
+            gateways = refusing.count,
+            named = names(refusing),
+            "REKEY_CHECKSUM_SECRET: some gateways refuse keys made with the newest secret here, so \
+             keys are made with secret {} of {own} until they know it: let all of them have it at \
+             the end of their lists first",
+            place + 1
+        ),
+        None => tracing::error!(
+            gateways = refusing.count,
+            named = names(refusing),
+            "REKEY_CHECKSUM_SECRET: each of the {own} secrets here is refused by some gateway, so \
+             no keys are made: give all gateways and this store one secret in common"
+        ),
+    }
+    if ahead.count > 0 {
+        tracing::warn!(
+            gateways = ahead.count,
+            named = names(ahead),
+            "REKEY_CHECKSUM_SECRET: some gateways make keys with a secret that this store does not \
+             have: give it to the store, too, before they drop the older one"
+        );
     }
 }
 

@@ -48,7 +48,7 @@ pub async fn add_user(
     State(app): State<App>,
     JsonBody(request): JsonBody<AddUserRequest>,
 ) -> Result<Response, ApiError> {
-    let key = issue::key(&app.checksum).map_err(no_randomness)?;
+    let key = app.issuer.key()?;
     let phc = match request.password {
         Some(password) => Some(app.passwords.hash(password, For::Operator).await?),
         None => None,
@@ -156,7 +156,7 @@ pub async fn issue(
     State(app): State<App>,
     JsonBody(request): JsonBody<IssueRequest>,
 ) -> Result<Response, ApiError> {
-    let key = issue::key(&app.checksum).map_err(no_randomness)?;
+    let key = app.issuer.key()?;
     let (user, digest) = (request.user_id, key.digest());
     let hint = key.hint().to_owned();
     let issued = app.database.issue(user.clone(), digest, hint).await?;

@@ -9,6 +9,7 @@ use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
 use crate::db::{ImportError, ReadError, WriteError};
+use crate::issue::NoKey;
 use crate::password::HashError;
 
 /// An error as it is answered. The message never holds a key or a token.
@@ -67,6 +68,17 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         // A read changes nothing.
         Self::new(ErrorCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<NoKey> for ApiError {
+    fn from(error: NoKey) -> Self {
+        // Before anything is changed.
+        let code = match error {
+            NoKey::Random(_) => ErrorCode::Internal,
+            NoKey::NotYet | NoKey::Refused => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use rekey_protocol::{
     ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
-    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
+    ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse, SECRETS_MOST,
 };
+use rustix::process::{Resource, getrlimit};
 
 use super::App;
 use super::body::JsonBody;
@@ -15,6 +16,18 @@ use crate::crash;
 use crate::db::{Rotated, WriteError};
 use crate::feed::PollError;
 use crate::rotation::Refusal;
+
+/// The most rotations under way, however many files may be open.
+const MOST_ROTATIONS: usize = 65_536;
+
+/// How many rotations may be under way at a time. Each may hold its connection, an
+/// open file, for as long as a lease. They get half of all that may be open, so
+/// that connections of resolves and polls are always accepted.
+pub fn most_rotations() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok());
+    files.map_or(MOST_ROTATIONS, |files| (files / 2).clamp(1, MOST_ROTATIONS))
+}
 
 /// S8: what this database says may be older than what gateways know already.
 fn not_restored(app: &App) -> Result<(), ApiError> {
@@ -46,6 +59,11 @@ pub async fn feed(
 ) -> Result<Json<FeedResponse>, ApiError> {
     if request.refused.len() > REFUSED_MOST {
         let most = format!("refused takes {REFUSED_MOST} keys at most");
+        return Err(ApiError::bad_request(most));
+    }
+    let told = request.secrets.as_ref();
+    if told.is_some_and(|secrets| secrets.prints.len() > SECRETS_MOST) {
+        let most = format!("secrets.prints takes {SECRETS_MOST} at most");
         return Err(ApiError::bad_request(most));
     }
     let answer = app.database.feed().poll(&request, &app.database).await;
@@ -117,6 +135,11 @@ pub async fn rotate(
 ) -> Result<Json<RotateResponse>, ApiError> {
     answers::check_rotate(&request)?;
     not_restored(&app)?;
+    let Ok(_place) = app.rotations.try_acquire() else {
+        let busy = "as many rotations wait for gateways that are away as this store can hold; \
+                    nothing was changed";
+        return Err(ApiError::new(ErrorCode::Unavailable, busy));
+    };
     crash::point("rotate.received");
     let new_digest = request.new_digest;
     let result = app.database.rotate(request).await;

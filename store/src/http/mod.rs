@@ -23,7 +23,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{ChecksumSecrets, ErrorCode, MARKER_HEADER, MARKER_VALUE};
+use rekey_protocol::{ErrorCode, MARKER_HEADER, MARKER_VALUE};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -31,6 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::db::Database;
+use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
@@ -46,8 +48,10 @@ use error::ApiError;
 pub struct App {
     database: Database,
     metrics: Arc<Metrics>,
-    checksum: Arc<ChecksumSecrets>,
+    issuer: Issuer,
     passwords: Passwords,
+    /// A place for each rotation that is under way.
+    rotations: Arc<Semaphore>,
     document: Bytes,
 }
 
@@ -100,7 +104,7 @@ impl Modify for SecuritySchemes {
 pub fn routers(
     database: Database,
     metrics: Arc<Metrics>,
-    (checksum, passwords): (Arc<ChecksumSecrets>, Passwords),
+    (issuer, passwords): (Issuer, Passwords),
     tokens: Tokens,
 ) -> Result<Routers, serde_json::Error> {
     let guarded =
@@ -128,8 +132,9 @@ pub fn routers(
     let app = App {
         database,
         metrics,
-        checksum,
+        issuer,
         passwords,
+        rotations: Arc::new(Semaphore::new(gateway::most_rotations())),
         document: serde_json::to_vec_pretty(&document)?.into(),
     };
     Ok(Routers {
@@ -210,7 +215,7 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
-    use rekey_protocol::ErrorBody;
+    use rekey_protocol::{ChecksumSecrets, ErrorBody};
     use tower::ServiceExt;
 
     use super::*;
@@ -232,11 +237,14 @@ mod tests {
             metrics.clone(),
         )
         .unwrap();
+        let secrets = ChecksumSecrets::parse("0123456789abcdef").unwrap();
+        let issuer = Issuer::new(secrets, database.feed().clone());
         let app = App {
             database,
             passwords: Passwords::new(metrics.clone()).unwrap(),
+            rotations: Arc::new(Semaphore::new(1)),
             metrics,
-            checksum: Arc::new(ChecksumSecrets::parse("0123456789abcdef").unwrap()),
+            issuer,
             document: Bytes::new(),
         };
         let router = finish(Router::new().route("/fault", get(fault)), &app, "gateway");

@@ -9,10 +9,12 @@ use crate::process::{Answer, Home, Store, again, await_some, fresh_digest, rotat
 
 /// A gateway as the store sees it.
 pub struct Gateway {
-    id: String,
+    pub id: String,
     lease_ms: u32,
     polls: u64,
     pub cursor: Option<Value>,
+    /// What it tells of its checksum secrets.
+    pub secrets: Option<Value>,
 }
 
 impl Gateway {
@@ -24,6 +26,7 @@ impl Gateway {
             lease_ms,
             polls,
             cursor,
+            secrets: None,
         }
     }
 
@@ -33,6 +36,9 @@ impl Gateway {
         let mut body = json!({"gateway": self.id, "lease_ms": self.lease_ms, "poll": self.polls});
         if let Some(cursor) = &self.cursor {
             body["cursor"] = cursor.clone();
+        }
+        if let Some(secrets) = &self.secrets {
+            body["secrets"] = secrets.clone();
         }
         store.post("/v1/feed", &body)
     }

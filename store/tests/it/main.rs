@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod checksum;
 mod crash;
 mod dashboard;
 mod feed;
@@ -24,3 +25,4 @@ mod replay;
 mod restore;
 mod rotation;
 mod secrets;
+mod ways;

@@ -1,13 +1,18 @@
-//! The checksum's settings: keys from before Rekey, and a secret that changes.
+//! The checksum's settings: keys from before Rekey, and processes that differ in
+//! their secrets. How a secret is changed is in `fleet/secret_change`.
 
 use std::fs;
 
+use rekey_protocol::{ApiKey, ChecksumSecrets};
 use serde_json::json;
 use xtask::testbed::{FleetOptions, GatewayOptions};
 
 use super::super::support::client::{Client, SCRAPE};
-use super::super::support::fleet::TestFleet;
+use super::super::support::fleet::{TestFleet, eventually, stat};
 use super::start;
+
+const IN_USE: &str = "wasmcustom.rekey.checksum_secret_in_use";
+const BEHIND: &str = "wasmcustom.rekey.checksum_secrets_behind";
 
 /// As such keys were issued before there was a checksum.
 const LEGACY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ01";
@@ -22,6 +27,20 @@ fn add(
     change(&mut gateway);
     let gateway = fleet.add_gateway(gateway).expect("a gateway");
     Client::new(&gateway.url())
+}
+
+/// Waits until the gateway has said so.
+fn says(fleet: &TestFleet, gateway: usize, text: &str) {
+    eventually(text, || {
+        let log = fleet.gateways[gateway].process.log();
+        log.contains(text).then_some(())
+    });
+}
+
+/// Whether the key's checksum is of this secret.
+fn made_with(secret: &str, key: &str) -> bool {
+    let key = ApiKey::parse(key.as_bytes()).unwrap();
+    ChecksumSecrets::parse(secret).unwrap().verify(&key)
 }
 
 #[test]
@@ -57,33 +76,53 @@ fn keys_without_a_checksum_are_accepted_only_where_that_is_configured() {
     fleet.assert_no_trap();
 }
 
-/// First all gateways learn the new secret beside the old one; when no key of
-/// the old one is left it goes.
+/// A secret that another gateway dropped, or does not have yet: no key is made that
+/// it would refuse, and no good key is refused for its checksum.
 #[test]
-fn the_checksums_secret_can_change() {
+fn gateways_with_different_secrets_harm_nobody() {
     let Some((mut fleet, options)) = start() else {
         return;
     };
     let old_secret = fleet.secrets.checksum_secret.clone();
     let new_secret = "another-secret-of-32-characters!";
-    let before = add(&mut fleet, &options, |_| {});
-    let both = add(&mut fleet, &options, |gateway| {
-        gateway.secrets.checksum_secret = format!("{new_secret}, {old_secret}");
-    });
-    let after = add(&mut fleet, &options, |gateway| {
+    let old = add(&mut fleet, &options, |_| {});
+    let old_key = fleet.user().api_key;
+    assert_eq!(old.get(SCRAPE, &old_key).status, 200);
+    let new = add(&mut fleet, &options, |gateway| {
         gateway.secrets.checksum_secret = new_secret.to_owned();
     });
-    let old_key = fleet.user().api_key;
-    assert_eq!(before.get(SCRAPE, &old_key).status, 200);
-    assert_eq!(both.get(SCRAPE, &old_key).status, 200);
-    let invalid = (401, "invalid_api_key".to_owned());
-    assert_eq!(after.get(SCRAPE, &old_key).outcome(), invalid);
+    says(&fleet, 0, "no keys are made (503)");
+    says(&fleet, 1, "no keys are made (503)");
+    says(&fleet, 1, "give this gateway the same secrets");
+    let stats = [IN_USE, BEHIND].map(|name| stat(&fleet.gateways[1], name));
+    assert_eq!(stats, [0, 1]);
+    for client in [&old, &new] {
+        assert_eq!(client.get(SCRAPE, &old_key).status, 200);
+        let refused = (503, "key_store_unavailable".to_owned());
+        assert_eq!(client.regenerate(&old_key).outcome(), refused);
+    }
+    let error = fleet.store.add_user("nobody@example.com").err().unwrap();
+    let error = error.to_string();
+    assert!(
+        error.contains("503") && error.contains("one secret in common"),
+        "{error}"
+    );
 
-    let new_key = both.regenerate(&old_key).new_key();
-    assert_eq!(before.get(SCRAPE, &new_key).outcome(), invalid);
-    assert_eq!(both.get(SCRAPE, &new_key).status, 200);
-    assert_eq!(after.get(SCRAPE, &new_key).status, 200);
-    let revoked = (401, "api_key_revoked".to_owned());
-    assert_eq!(both.get(SCRAPE, &old_key).outcome(), revoked);
+    // The one that dropped the old secret too early takes it back.
+    fleet.gateways[1].options.secrets.checksum_secret = format!("{new_secret},{old_secret}");
+    fleet.gateways[1].restart().unwrap();
+    let new_key = eventually("keys to be made again", || {
+        let answer = new.regenerate(&old_key);
+        (answer.status == 200).then(|| answer.new_key())
+    });
+    // The store still waits for what the former gateway was granted, perhaps.
+    says(&fleet, 1, "keys are made with secret 2 of 2");
+    assert!(made_with(&old_secret, &new_key));
+    assert_eq!(old.get(SCRAPE, &new_key).status, 200);
+    assert_eq!(new.get(SCRAPE, &new_key).status, 200);
+    for gateway in &fleet.gateways {
+        let log = gateway.process.log();
+        assert!(!log.contains(new_secret) && !log.contains(&old_secret));
+    }
     fleet.assert_no_trap();
 }

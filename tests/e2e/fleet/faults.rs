@@ -176,8 +176,8 @@ fn a_store_that_is_killed_and_restarted_costs_answers_and_nothing_else() {
     run.fleet.assert_no_trap();
 }
 
-/// Envoy's gauge of calls to the store that wait for an answer.
-const CALLS_ACTIVE: &str = "cluster.rekey_store.upstream_rq_active";
+/// Envoy's gauge of rotations at the store that wait for an answer.
+const CALLS_ACTIVE: &str = "cluster.rekey_store_rotations.upstream_rq_active";
 
 impl Run {
     /// Rotates as soon as the store can be asked; until then every answer says

@@ -133,6 +133,7 @@ fn add_cluster(gateway: &mut GatewayOptions, address: std::net::SocketAddr) {
 
 fn use_other_cluster(plugin: &mut Value) {
     plugin["store"]["cluster"] = OTHER_CLUSTER.into();
+    plugin["store"]["rotation_cluster"] = OTHER_CLUSTER.into();
     plugin["store"]["feed_clusters"] = json!([OTHER_CLUSTER]);
 }
 

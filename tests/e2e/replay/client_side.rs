@@ -182,7 +182,8 @@ fn leave_a_store_that_stands_still(fleet: &TestFleet, is_known: bool) -> Vec<Tol
     fleet.store.process.freeze().unwrap();
     let connections = waiting(fleet, &owners);
     eventually("all of them to wait for the store", || {
-        let waiting = stat(&fleet.gateways[0], "cluster.rekey_store.upstream_rq_active");
+        let active = "cluster.rekey_store_rotations.upstream_rq_active";
+        let waiting = stat(&fleet.gateways[0], active);
         (waiting == LEAVING as u64).then_some(())
     });
     drop(connections);

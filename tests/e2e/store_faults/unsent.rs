@@ -33,8 +33,10 @@ fn store_cluster(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Option<
     }))
 }
 
+/// With one way to the store, which the tests shut.
 fn patient() -> Value {
-    json!({ "store": { "resolve_timeout_ms": RESOLVE_TIMEOUT_MS } })
+    let one_way = Value::Null;
+    json!({ "store": { "rotation_cluster": one_way, "resolve_timeout_ms": RESOLVE_TIMEOUT_MS } })
 }
 
 fn assert_unsent(options: FleetOptions) {
@@ -55,7 +57,11 @@ fn assert_unsent(options: FleetOptions) {
 #[test]
 fn a_cluster_that_is_not_there() {
     assert_unsent(FleetOptions {
-        plugin: json!({ "store": { "cluster": "nowhere", "resolve_timeout_ms": RESOLVE_TIMEOUT_MS } }),
+        plugin: {
+            let mut plugin = patient();
+            plugin["store"]["cluster"] = "nowhere".into();
+            plugin
+        },
         ..FleetOptions::default()
     });
 }

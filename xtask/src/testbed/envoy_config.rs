@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 pub const LISTENER: &str = "edge";
 /// The cluster of the key store.
 pub const STORE_CLUSTER: &str = "rekey_store";
+/// The cluster of the key store for rotations, where a file has one of its own.
+pub const ROTATION_CLUSTER: &str = "rekey_store_rotations";
 /// The cluster of the key store's change feed, where a file has one of its own.
 pub const FEED_CLUSTER: &str = "rekey_store_feed";
 /// The cluster of the API behind the gateway.
@@ -257,11 +259,12 @@ mod tests {
         config.set_cluster(STORE_CLUSTER, address(3)).unwrap();
         config.set_cluster(API_CLUSTER, address(4)).unwrap();
         config.set_cluster(FEED_CLUSTER, address(5)).unwrap();
+        config.set_cluster(ROTATION_CLUSTER, address(7)).unwrap();
         config.set_cluster(GRPC_CLUSTER, address(6)).unwrap();
         config.set_filter(Path::new("/there/rekey.wasm")).unwrap();
         config.set_access_log(Path::new("/there/access.log"));
         let text = config.root.to_string();
-        for port in 1..=6 {
+        for port in 1..=7 {
             let expected = json!({ "address": "127.0.0.1", "port_value": port }).to_string();
             assert_eq!(text.matches(&expected).count(), 1, "{expected}");
         }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Artifacts, EnvoyConfig, Port, Process, Secrets,
-    envoy_config::{API_CLUSTER, FEED_CLUSTER, GRPC_CLUSTER, STORE_CLUSTER},
+    envoy_config::{API_CLUSTER, FEED_CLUSTER, GRPC_CLUSTER, ROTATION_CLUSTER, STORE_CLUSTER},
     http,
 };
 use crate::workspace;
@@ -286,6 +286,7 @@ impl Spawn<'_> {
             config.set_listener(self.listener.address())?;
             config.set_cluster(STORE_CLUSTER, self.options.store)?;
             config.set_cluster_if_any(FEED_CLUSTER, self.options.store)?;
+            config.set_cluster_if_any(ROTATION_CLUSTER, self.options.store)?;
             config.set_cluster(API_CLUSTER, self.options.upstream)?;
             config.set_cluster_if_any(GRPC_CLUSTER, self.options.upstream)?;
             config.set_access_log(&self.folder.join("access.log"));

@@ -36,7 +36,9 @@ mod upstream;
 mod wait;
 
 pub use artifacts::{Artifacts, PREBUILT_VARIABLE};
-pub use envoy_config::{API_CLUSTER, EnvoyConfig, FEED_CLUSTER, LISTENER, STORE_CLUSTER};
+pub use envoy_config::{
+    API_CLUSTER, EnvoyConfig, FEED_CLUSTER, LISTENER, ROTATION_CLUSTER, STORE_CLUSTER,
+};
 pub use fleet::{Fleet, FleetOptions};
 pub use gateway::{Edit, Gateway, GatewayOptions, Shutdown};
 pub use port::Port;
