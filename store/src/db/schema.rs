@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4];
+const STEPS: &[&str] = &[V1, V2, V3, V4, V5_IMPORTS];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -156,6 +156,39 @@ CREATE INDEX old_key_uses_by_user ON old_key_uses (user_id, last_ms);
 ALTER TABLE audit ADD COLUMN uses INTEGER;
 ";
 
+const V5_IMPORTS: &str = "
+-- Imports go in by many small changes. Their rows count from one change on, the
+-- cut-over, which gives the import its revision.
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY,
+    begun_ms INTEGER NOT NULL,
+    -- NULL: its rows do not count. It is under way, or its rows are being removed.
+    revision INTEGER UNIQUE,
+    counts_since_ms INTEGER,
+    -- Whether the audit log has all of its rows.
+    is_told INTEGER NOT NULL DEFAULT 0,
+    CHECK ((revision IS NULL) = (counts_since_ms IS NULL))
+) STRICT;
+-- The import that brought the row; NULL: none did, or one of an earlier version.
+ALTER TABLE users ADD COLUMN import INTEGER;
+ALTER TABLE keys ADD COLUMN import INTEGER;
+-- What counts. All that is read or refused by users and keys goes by these two.
+CREATE VIEW live_users AS
+    SELECT u.* FROM users u WHERE u.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = u.import AND i.revision IS NOT NULL);
+CREATE VIEW live_keys AS
+    SELECT k.digest, k.user_id, k.state, k.hint, k.created_ms, k.revoked_ms,
+        k.replay_until_ms, k.import,
+        -- An imported key has that of its import until it is changed.
+        max(k.revision, ifnull(
+            (SELECT i.revision FROM imports i WHERE i.id = k.import), 0)) AS revision
+    FROM keys k WHERE k.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = k.import AND i.revision IS NOT NULL);
+-- The feed asks for revocations only, and must not pass over imported keys.
+DROP INDEX keys_by_revision;
+CREATE INDEX keys_revoked ON keys (revision) WHERE state = 'revoked';
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -209,7 +242,7 @@ mod tests {
     fn i3_the_database_itself_refuses_a_second_active_key() {
         let connection = database();
         connection
-            .execute("INSERT INTO users VALUES ('u', NULL, 1, NULL)", [])
+            .execute("INSERT INTO users (user_id, created_ms) VALUES ('u', 1)", [])
             .unwrap();
         let insert = "INSERT INTO keys (digest, user_id, state, created_ms, revision)
                       VALUES (?1, 'u', 'active', 1, 1)";

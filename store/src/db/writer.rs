@@ -4,6 +4,10 @@
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 
+mod pending;
+
+pub use self::pending::Patience;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,9 +16,11 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::pending::{Change, Pending};
 use super::replays::Replays;
 use crate::clock::{Clock, UnixMillis};
 use crate::crash;
+use crate::feed::Committed;
 use crate::metrics::Metrics;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
@@ -24,7 +30,12 @@ const MAX_REVOCATIONS: usize = MAX_BATCH;
 /// Changes in one transaction at most, so that the first need not wait for an
 /// endless rest.
 const MAX_BATCH: usize = 256;
-/// How often what nobody can ask for any more is deleted.
+/// Rows of what nobody can ask for any more that a transaction deletes at least,
+/// if there are any: some hundred microseconds.
+const PRUNED_LEAST: usize = 64;
+/// As many where nothing else waits: some milliseconds.
+const PRUNED_IDLE: usize = 512;
+/// How often the records for replays that are over are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a change has no result. The store's fault, never the client's.
@@ -39,6 +50,12 @@ pub enum WriteError {
     /// A statement failed and all was rolled back: nothing was changed.
     #[error("the database refused to write; nothing was changed; the store's log says why")]
     RolledBack,
+    /// Its asker had left, or had no more time, before its turn came: nothing was
+    /// changed.
+    #[error(
+        "the change had to wait for too long and was not begun; nothing was changed, try again"
+    )]
+    NotBegun,
     /// The commit failed: on disk it may be there or not.
     #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
     Unknown,
@@ -51,51 +68,20 @@ pub enum Kind {
     Rotation,
     /// From the admin listener.
     Admin,
+    /// Takes out rows that nothing refers to any more, in a transaction of its own.
+    /// SQLite does not look for what refers to them: for each user it would have to
+    /// read all keys.
+    Removal,
 }
 
-trait Change: Send {
-    fn kind(&self) -> Kind;
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()>;
-    fn answer(self: Box<Self>, fate: Result<(), WriteError>);
+/// Told of every transaction that is on disk, before anyone is answered (S2).
+pub type OnCommit = Box<dyn Fn(Committed) + Send>;
+
+/// What the writer does after a batch, apart from it.
+enum Alone {
+    Work(Box<dyn FnOnce() + Send>),
+    Removal(Box<dyn Change>),
 }
-
-struct Pending<F, T> {
-    kind: Kind,
-    work: Option<F>,
-    result: Option<T>,
-    reply: oneshot::Sender<Result<T, WriteError>>,
-}
-
-impl<F, T> Change for Pending<F, T>
-where
-    F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send,
-    T: Send,
-{
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
-        if let Some(work) = self.work.take() {
-            self.result = Some(work(transaction, now)?);
-        }
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, fate: Result<(), WriteError>) {
-        let answer = match (fate, self.result) {
-            (Ok(()), Some(result)) => Ok(result),
-            (Ok(()), None) => Err(WriteError::RolledBack),
-            (Err(error), _) => Err(error),
-        };
-        // Nobody may be waiting any more; the change stands all the same.
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// Told of every transaction that is on disk, before anyone is answered (S2):
-/// the revision that it left, and the keys that it revoked.
-pub type OnCommit = Box<dyn Fn(u64, Vec<Revocation>) + Send>;
 
 enum Task {
     Change(Box<dyn Change>),
@@ -108,6 +94,7 @@ enum Task {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Task>,
+    metrics: Arc<Metrics>,
 }
 
 /// The thread itself.
@@ -131,11 +118,13 @@ impl Writer {
         let state = State {
             connection,
             clock,
-            metrics,
+            metrics: metrics.clone(),
             tasks,
             replays,
             pruned: None,
+            is_behind: false,
             published,
+            imported: 0,
             on_commit,
         };
         let thread = std::thread::Builder::new()
@@ -145,27 +134,48 @@ impl Writer {
                 state.run();
             })?;
         let ended = Some(ended);
-        Ok((Self { queue }, WriterThread { thread, ended }))
+        Ok((Self { queue, metrics }, WriterThread { thread, ended }))
     }
 
     /// Makes a change and waits until it is on disk. A refusal by the change
     /// itself is part of `T`; an error of SQLite rolls this change back.
     ///
-    /// Dropping the future does not take the change back.
+    /// If the future is dropped before the change's turn comes, it is not begun. A
+    /// change that has begun is not taken back by it.
     pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let change = Pending {
-            kind,
-            work: Some(work),
-            result: None,
-            reply,
-        };
+        self.change_in(kind, Patience::WhileAwaited, work).await
+    }
+
+    /// As [`Self::change`], for as long as this patience lasts.
+    pub async fn change_in<T, F>(
+        &self,
+        kind: Kind,
+        patience: Patience,
+        work: F,
+    ) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (change, asker, mut answer) =
+            Pending::new(kind, &patience, work, self.metrics.clone());
         self.enqueue(Task::Change(Box::new(change)))?;
-        // Dropped unanswered: the thread died, wherever it was.
+        self.metrics.change_waits();
+        if let Patience::Until(end) = patience {
+            tokio::select! {
+                biased;
+                // Dropped unanswered: the thread died, wherever it was.
+                answer = &mut answer => return answer.unwrap_or(Err(WriteError::Unknown)),
+                () = tokio::time::sleep_until(end.into()) => {}
+            }
+            if asker.leave() {
+                return Err(WriteError::NotBegun);
+            }
+        }
         answer.await.unwrap_or(Err(WriteError::Unknown))
     }
 
@@ -182,10 +192,12 @@ impl Writer {
         answer.await.map_err(|_| WriteError::Unknown)
     }
 
-    /// How many tasks nobody has begun yet.
+    /// Returns when so many tasks wait that nobody has begun yet.
     #[cfg(test)]
-    pub fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+    pub async fn await_waiting(&self, count: usize) {
+        while self.queue.max_capacity() - self.queue.capacity() < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn enqueue(&self, task: Task) -> Result<(), WriteError> {
@@ -224,21 +236,32 @@ struct State {
     /// What is kept for replays, in its own file.
     replays: Arc<Mutex<Replays>>,
     pruned: Option<Instant>,
+    /// Whether there is more to be deleted than the last transaction did.
+    is_behind: bool,
     /// The revision up to which revocations were told to `on_commit`.
     published: u64,
+    /// The revision of the last import that `on_commit` need not be told of.
+    imported: u64,
     on_commit: OnCommit,
 }
 
 impl State {
     fn run(mut self) {
+        match super::imports::latest(&self.connection) {
+            Ok(imported) => self.imported = imported,
+            Err(error) => tracing::error!(%error, "the last import could not be read"),
+        }
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while let Some(task) = self.tasks.blocking_recv() {
+        while let Some(task) = self.next_task() {
             let mut next = Some(task);
             let mut alone = None;
             while let Some(task) = next {
                 match task {
+                    Task::Change(change) if change.kind() == Kind::Removal => {
+                        alone = Some(Alone::Removal(change));
+                    }
                     Task::Change(change) => batch.push(change),
-                    Task::Alone(work) => alone = Some(work),
+                    Task::Alone(work) => alone = Some(Alone::Work(work)),
                     Task::Stop => self.tasks.close(),
                 }
                 let more = alone.is_none() && batch.len() < MAX_BATCH;
@@ -247,8 +270,10 @@ impl State {
             if !batch.is_empty() {
                 self.commit(&mut batch);
             }
-            if let Some(work) = alone {
-                work();
+            match alone {
+                Some(Alone::Work(work)) => work(),
+                Some(Alone::Removal(change)) => self.remove(change),
+                None => {}
             }
         }
         // So that a copy of the one file is a whole backup after a stop.
@@ -258,6 +283,30 @@ impl State {
         {
             tracing::warn!(%error, "the write-ahead log was not folded into the database");
         }
+    }
+
+    /// The next task. As long as none waits, what nobody can ask for any more is
+    /// deleted, by small steps.
+    fn next_task(&mut self) -> Option<Task> {
+        while self.is_behind {
+            match self.tasks.try_recv() {
+                Ok(task) => return Some(task),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => self.commit(&mut Vec::new()),
+            }
+        }
+        self.tasks.blocking_recv()
+    }
+
+    fn remove(&mut self, change: Box<dyn Change>) {
+        let guard = |connection: &Connection, is_on: bool| {
+            if let Err(error) = connection.pragma_update(None, "foreign_keys", is_on) {
+                tracing::error!(%error, is_on, "foreign keys");
+            }
+        };
+        guard(&self.connection, false);
+        self.commit(&mut vec![change]);
+        guard(&self.connection, true);
     }
 
     fn commit(&mut self, batch: &mut Vec<Box<dyn Change>>) {
@@ -272,6 +321,8 @@ impl State {
         point("rotate.before_begin");
         let fate = self.transaction(batch, point);
         if let Err((fate, error)) = &fate {
+            // Not again and again while nothing can be written.
+            self.is_behind = false;
             tracing::error!(%error, %fate, "a transaction failed");
             if !self.connection.is_autocommit()
                 && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -282,10 +333,12 @@ impl State {
         point("rotate.after_commit");
         let fate = fate.map_err(|(fate, _)| fate);
         let mut revoked = Vec::new();
-        let fate = fate.map(|(revision, revocations)| {
+        let fate = fate.map(|committed| {
+            let revision = committed.revision;
             self.published = revision;
-            revoked.clone_from(&revocations);
-            (self.on_commit)(revision, revocations);
+            self.imported = committed.imported.unwrap_or(self.imported);
+            revoked.clone_from(&committed.revoked);
+            (self.on_commit)(committed);
             revision
         });
         self.metrics.committed(size, started.elapsed(), fate.ok());
@@ -314,19 +367,23 @@ impl State {
         }
     }
 
-    /// All changes of the batch in one transaction; returns the revision that
-    /// it left and what it revoked.
+    /// All changes of the batch in one transaction; returns what that left.
     fn transaction(
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<(u64, Vec<Revocation>), (WriteError, rusqlite::Error)> {
+    ) -> Result<Committed, (WriteError, rusqlite::Error)> {
         let connection = &self.connection;
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
         let undone = |error| (WriteError::RolledBack, error);
         run("BEGIN IMMEDIATE").map_err(undone)?;
         point("rotate.after_begin");
         for change in batch.iter_mut() {
+            // Right before it, and not when it was taken from the queue: the ones
+            // before it in this batch took their time.
+            if !change.begin() {
+                continue;
+            }
             run("SAVEPOINT one").map_err(undone)?;
             if let Err(error) = change.apply(connection, self.clock.now()) {
                 tracing::error!(%error, "a change failed and is rolled back");
@@ -335,22 +392,33 @@ impl State {
             }
             run("RELEASE one").map_err(undone)?;
         }
-        if self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
-            let now = self.clock.now();
-            super::rotate::prune(connection, now).map_err(undone)?;
-            super::sessions::prune(connection, now).map_err(undone)?;
-        }
+        // More than one batch adds, so they do not pile up however fast they are made.
+        let now = self.clock.now();
+        let limit = match batch.len() {
+            0 => PRUNED_IDLE,
+            some => PRUNED_LEAST.max(2 * some),
+        };
+        let deleted = [
+            super::rotate::prune(connection, now, limit).map_err(undone)?,
+            super::sessions::prune(connection, now, limit).map_err(undone)?,
+        ];
+        self.is_behind = deleted.contains(&limit);
         let revision = connection
             .prepare_cached("SELECT revision FROM meta")
             .and_then(|mut select| select.query_row([], |row| row.get(0)))
             .map_err(undone)?;
-        let revocations = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
+        let revoked = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
             .map_err(undone)?;
+        let imported = super::imports::latest(connection).map_err(undone)?;
         // X6: on disk before the rotations are that it is of.
         lock(&self.replays).flush().map_err(undone)?;
         point("rotate.before_commit");
         run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
-        Ok((revision, revocations))
+        Ok(Committed {
+            revision,
+            revoked,
+            imported: (imported > self.imported).then_some(imported),
+        })
     }
 }
 

@@ -52,9 +52,10 @@ impl From<Fault> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let code = match error {
-            WriteError::Busy | WriteError::Stopping | WriteError::RolledBack => {
-                ErrorCode::Unavailable
-            }
+            WriteError::Busy
+            | WriteError::Stopping
+            | WriteError::RolledBack
+            | WriteError::NotBegun => ErrorCode::Unavailable,
             WriteError::Unknown => ErrorCode::Internal,
         };
         Self::new(code, error.to_string())
@@ -79,7 +80,10 @@ impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Write(error) => error.into(),
-            ImportError::Running | ImportError::Failed => {
+            ImportError::Running
+            | ImportError::Failed
+            | ImportError::Changed
+            | ImportError::Read(_) => {
                 Self::new(ErrorCode::Unavailable, error.to_string())
             }
         }

@@ -1,13 +1,13 @@
 //! The gateway listener's own endpoints: resolve and rotate.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use rekey_protocol::{
     ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
     ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
 };
 
-use super::App;
+use super::{App, Arrived};
 use super::body::JsonBody;
 use super::error::ApiError;
 use crate::answers;
@@ -94,7 +94,8 @@ pub async fn resolve(
 ///
 /// Idempotent by `rotation_id`. The answer is sent after the change is on disk.
 /// A 503 vouches that this attempt changed nothing; after a 500 repeat the
-/// request with the same `rotation_id`.
+/// request with the same `rotation_id`. An attempt is not begun when its
+/// `patience_ms` is over, or when its connection is closed.
 #[utoipa::path(
     post, path = ROTATE_PATH, tag = "gateway", security(("gateway" = [])),
     request_body = RotateRequest,
@@ -112,13 +113,14 @@ pub async fn resolve(
 )]
 pub async fn rotate(
     State(app): State<App>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
     JsonBody(request): JsonBody<RotateRequest>,
 ) -> Result<Json<RotateResponse>, ApiError> {
     answers::check_rotate(&request)?;
     not_restored(&app)?;
     crash::point("rotate.received");
     let new_digest = request.new_digest;
-    let result = app.database.rotate(request).await;
+    let result = app.database.rotate(request, arrived).await;
     app.metrics.rotated(outcome(&result));
     if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");
