@@ -98,12 +98,7 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
     /// Makes a key for this form by `make`, unless that is under way already,
     /// and waits for it. `make` is told whether anybody still does. `fault` is what
     /// is told if it panics.
-    pub async fn give<F>(
-        &self,
-        form: Form,
-        make: impl FnOnce(IsAwaited) -> F,
-        fault: E,
-    ) -> Given<E>
+    pub async fn give<F>(&self, form: Form, make: impl FnOnce(IsAwaited) -> F, fault: E) -> Given<E>
     where
         F: Future<Output = Result<ApiKey, E>> + Send + 'static,
     {

@@ -190,12 +190,15 @@ impl Database {
         + Send
         + 'static,
     ) -> Result<Result<T, OwnRefusal>, WriteError> {
-        let change = self.writer.change_in(kind, patience, move |transaction, now| {
-            match sessions::exists(transaction, &session)? {
-                true => change(transaction, now),
-                false => Ok(Err(OwnRefusal::LoggedOut)),
-            }
-        });
+        let change =
+            self.writer.change_in(
+                kind,
+                patience,
+                move |transaction, now| match sessions::exists(transaction, &session)? {
+                    true => change(transaction, now),
+                    false => Ok(Err(OwnRefusal::LoggedOut)),
+                },
+            );
         change.await
     }
 }

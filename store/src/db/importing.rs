@@ -281,7 +281,9 @@ impl Database {
     /// it does. Ends early only with the store.
     pub(super) async fn finish(self, id: ImportId, _permit: Permit) -> Option<u64> {
         loop {
-            let stage = self.readers.read(move |connection| imports::stage(connection, id));
+            let stage = self
+                .readers
+                .read(move |connection| imports::stage(connection, id));
             let (revision, left) = match stage.await {
                 Ok(Stage::Over) => return None,
                 Ok(Stage::Staged) => (None, self.remove(id).await),
@@ -321,9 +323,9 @@ impl Database {
         let (mut last, mut pace) = (String::new(), Pace(ROWS_LEAST));
         loop {
             let after = last;
-            let page = self.readers.read(move |connection| {
-                imports::users_after(connection, id, &after, PAGE)
-            });
+            let page = self
+                .readers
+                .read(move |connection| imports::users_after(connection, id, &after, PAGE));
             let page = page.await?;
             let Some(user) = page.last() else { break };
             last = user.clone();
@@ -335,9 +337,11 @@ impl Database {
                 let users: Vec<_> = users.iter().map(|(_, user)| user.clone()).collect();
                 imports::remove_users(transaction, *id, &users)
             };
-            self.in_steps(Kind::Removal, users, &mut pace, remove).await?;
+            self.in_steps(Kind::Removal, users, &mut pace, remove)
+                .await?;
         }
-        let forget = move |transaction: &Connection, _: UnixMillis| imports::forget(transaction, id);
+        let forget =
+            move |transaction: &Connection, _: UnixMillis| imports::forget(transaction, id);
         self.writer.change(Kind::Admin, forget).await?;
         tracing::info!("the rows of an import that was given up are removed");
         Ok(())
@@ -352,9 +356,9 @@ impl Database {
     ) -> Result<(), ImportError> {
         let (mut last, mut pace) = (None, Pace(ROWS_LEAST));
         loop {
-            let page = self.readers.read(move |connection| {
-                imports::keys_after(connection, id, last, PAGE)
-            });
+            let page = self
+                .readers
+                .read(move |connection| imports::keys_after(connection, id, last, PAGE));
             let page = page.await?;
             let Some(digest) = page.last() else {
                 return Ok(());

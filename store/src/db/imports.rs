@@ -106,11 +106,7 @@ pub fn load(
 }
 
 /// From now on all rows of the import count; returns its revision.
-pub fn cut_over(
-    transaction: &Connection,
-    now: UnixMillis,
-    id: ImportId,
-) -> rusqlite::Result<u64> {
+pub fn cut_over(transaction: &Connection, now: UnixMillis, id: ImportId) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     let changed = transaction
         .prepare_cached(
@@ -147,7 +143,9 @@ pub fn stage(connection: &Connection, id: ImportId) -> rusqlite::Result<Stage> {
 /// Those that an earlier life of the store has left unfinished.
 pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
     let mut select = connection.prepare("SELECT id FROM imports WHERE is_told = 0")?;
-    select.query_map([], |row| row.get(0).map(ImportId))?.collect()
+    select
+        .query_map([], |row| row.get(0).map(ImportId))?
+        .collect()
 }
 
 /// At most `limit` keys of an import after this one, in their order. For a

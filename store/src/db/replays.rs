@@ -359,7 +359,10 @@ impl Replays {
 
 fn is_busy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// The new keys whose first use is still to come, for those who resolve keys.
@@ -457,7 +460,8 @@ mod tests {
         let (gone, until_gone) = std::sync::mpsc::channel::<()>();
         let writer = database.writer.clone();
         let last = tokio::spawn(async move {
-            let work = move |_: &Connection, _| Ok((made.send(()).is_ok(), until_gone.recv().is_err()));
+            let work =
+                move |_: &Connection, _| Ok((made.send(()).is_ok(), until_gone.recv().is_err()));
             writer.change(writer::Kind::Admin, work).await
         });
         database.writer.await_waiting(2).await;

@@ -242,7 +242,10 @@ mod tests {
     fn i3_the_database_itself_refuses_a_second_active_key() {
         let connection = database();
         connection
-            .execute("INSERT INTO users (user_id, created_ms) VALUES ('u', 1)", [])
+            .execute(
+                "INSERT INTO users (user_id, created_ms) VALUES ('u', 1)",
+                [],
+            )
             .unwrap();
         let insert = "INSERT INTO keys (digest, user_id, state, created_ms, revision)
                       VALUES (?1, 'u', 'active', 1, 1)";

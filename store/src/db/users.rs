@@ -42,10 +42,16 @@ pub fn add(
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
     let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
-    if taken("SELECT 1 FROM live_users WHERE user_id = ?1", new.id.as_str())? {
+    if taken(
+        "SELECT 1 FROM live_users WHERE user_id = ?1",
+        new.id.as_str(),
+    )? {
         return Ok(Err(AddRefusal::UserExists));
     }
-    if taken("SELECT 1 FROM live_users WHERE email = ?1", new.email.as_str())? {
+    if taken(
+        "SELECT 1 FROM live_users WHERE email = ?1",
+        new.email.as_str(),
+    )? {
         return Ok(Err(AddRefusal::EmailExists));
     }
     if imports::reserves(transaction, new.id.as_str(), Some(new.email.as_str()))? {

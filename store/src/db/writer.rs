@@ -161,8 +161,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (change, asker, mut answer) =
-            Pending::new(kind, &patience, work, self.metrics.clone());
+        let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
         self.enqueue(Task::Change(Box::new(change)))?;
         self.metrics.change_waits();
         if let Patience::Until(end) = patience {

@@ -83,9 +83,7 @@ impl From<ImportError> for ApiError {
             ImportError::Running
             | ImportError::Failed
             | ImportError::Changed
-            | ImportError::Read(_) => {
-                Self::new(ErrorCode::Unavailable, error.to_string())
-            }
+            | ImportError::Read(_) => Self::new(ErrorCode::Unavailable, error.to_string()),
         }
     }
 }

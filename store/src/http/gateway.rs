@@ -7,9 +7,9 @@ use rekey_protocol::{
     ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse,
 };
 
-use super::{App, Arrived};
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::{App, Arrived};
 use crate::answers;
 use crate::crash;
 use crate::db::{Rotated, WriteError};

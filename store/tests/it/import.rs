@@ -86,7 +86,10 @@ fn keys_and_digests_are_imported_and_work() {
         );
     }
     // Each import is a change of its own, and each key has an audit row of its own.
-    assert_eq!(home.count("SELECT count(DISTINCT revision) FROM live_keys"), 2);
+    assert_eq!(
+        home.count("SELECT count(DISTINCT revision) FROM live_keys"),
+        2
+    );
     let agree = "SELECT count(*) FROM live_keys k JOIN audit a
                  ON a.new_digest = k.digest AND a.revision = k.revision AND a.action = 'imported'";
     assert_eq!(home.count(agree), 3);

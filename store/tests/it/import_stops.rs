@@ -163,7 +163,14 @@ fn others_go_on_while_an_import_goes_in() {
     let users: Vec<User> = (0..40).map(|n| store.add_user(&format!("u-{n}"))).collect();
     let command = begin(&home, &store);
     await_half_way(&home);
-    let taken = store.cli(&["users", "add", "--email", "x@example.com", "--user-id", "user-0"]);
+    let taken = store.cli(&[
+        "users",
+        "add",
+        "--email",
+        "x@example.com",
+        "--user-id",
+        "user-0",
+    ]);
     assert!(stderr(&taken).contains("an import"), "{taken:?}");
     let mut longest = Duration::ZERO;
     for user in &users {

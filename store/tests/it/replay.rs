@@ -196,7 +196,10 @@ fn a_lock_on_the_file_of_records_slows_nobody_down() {
         let is_kept = !how.contains("IMM") && !how.contains("EXC");
         assert_eq!(lost[0].is_replayed(&store), is_kept, "{how}");
     }
-    let warned = home.log().matches("holds a lock on the file of replays").count();
+    let warned = home
+        .log()
+        .matches("holds a lock on the file of replays")
+        .count();
     assert_eq!(warned, 2, "once for each lock: {}", home.log());
     let late = store.add_user("late");
     assert!(Lost::make(&store, &late).is_replayed(&store));

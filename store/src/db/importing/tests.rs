@@ -185,10 +185,7 @@ fn staged() -> (Connection, ImportId) {
         email: email.map(str::to_owned),
         hint: None,
     };
-    let rows = [
-        row("ann", 1, Some("ann@example.com")),
-        row("old", 2, None),
-    ];
+    let rows = [row("ann", 1, Some("ann@example.com")), row("old", 2, None)];
     let loaded = imports::load(&connection, NOW, id, &rows).unwrap();
     assert_eq!(loaded, Loaded::Rows(2));
     (connection, id)
@@ -253,7 +250,9 @@ fn the_audit_log_tells_of_an_import_before_what_happens_to_its_keys() {
     assert_eq!(actions, ["imported", "revoked"]);
     assert_eq!(keys::last_change(&connection, &ann).unwrap(), last);
     let imported = "SELECT count(*) FROM audit WHERE action = 'imported'";
-    let count: i64 = connection.query_row(imported, [], |row| row.get(0)).unwrap();
+    let count: i64 = connection
+        .query_row(imported, [], |row| row.get(0))
+        .unwrap();
     assert_eq!(count, 2);
 }
 
@@ -269,7 +268,11 @@ fn what_counts_is_not_removed_and_what_does_not_is_removed_in_any_order_of_crash
     imports::remove_keys(&connection, id, &all).unwrap();
     imports::remove_users(&connection, id, &users).unwrap();
     imports::forget(&connection, id).unwrap();
-    assert_eq!(number("SELECT count(*) FROM keys"), 1, "that of the user before");
+    assert_eq!(
+        number("SELECT count(*) FROM keys"),
+        1,
+        "that of the user before"
+    );
     assert_eq!(number("SELECT count(*) FROM users"), 1);
     assert!(imports::unfinished(&connection).unwrap().is_empty());
 
@@ -279,5 +282,8 @@ fn what_counts_is_not_removed_and_what_does_not_is_removed_in_any_order_of_crash
     imports::remove_users(&connection, id, &users).unwrap();
     imports::forget(&connection, id).unwrap();
     assert!(keys::resolve(&connection, &digest(1)).unwrap().is_ok());
-    assert!(matches!(imports::stage(&connection, id).unwrap(), Stage::Counts(_)));
+    assert!(matches!(
+        imports::stage(&connection, id).unwrap(),
+        Stage::Counts(_)
+    ));
 }
