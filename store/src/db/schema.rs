@@ -267,6 +267,43 @@ mod tests {
     }
 
     #[test]
+    fn v5_keeps_what_counted_before_and_finds_its_revocations() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..4] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 4).unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES ('u', 'u@example.com', 1, 2), ('v', NULL, 1, NULL);
+                 INSERT INTO keys VALUES
+                    (x'01' || zeroblob(31), 'u', 'revoked', NULL, 1, 5, 7, 9000),
+                    (x'02' || zeroblob(31), 'u', 'active', 'wxyz', 5, NULL, 7, NULL),
+                    (x'03' || zeroblob(31), 'v', 'revoked', NULL, 1, 6, 8, NULL);
+                 UPDATE meta SET revision = 8;",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let number = |sql| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(number("SELECT count(*) FROM live_users"), 2);
+        assert_eq!(number("SELECT count(*) FROM live_keys"), 3);
+        let revisions = "SELECT count(*) FROM live_keys JOIN keys USING (digest, revision)";
+        assert_eq!(number(revisions), 3);
+        let revoked = super::super::keys::revoked_after(&connection, 6, 9).unwrap();
+        let at: Vec<_> = revoked.iter().map(|change| change.revision).collect();
+        assert_eq!(at, [7, 8]);
+        assert!(revoked[0].replayable && !revoked[1].replayable);
+        // And not by passing over all keys.
+        let plan = "EXPLAIN QUERY PLAN SELECT digest FROM keys
+                    WHERE revision > 6 AND state = 'revoked' ORDER BY revision LIMIT 9";
+        let plan: String = connection.query_row(plan, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains("USING INDEX keys_revoked"), "{plan}");
+    }
+
+    #[test]
     fn a_newer_or_foreign_database_is_refused() {
         let connection = database();
         connection.pragma_update(None, "user_version", 99).unwrap();

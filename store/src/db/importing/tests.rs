@@ -132,7 +132,7 @@ async fn an_import_whose_client_has_gone_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported() {
     for (rival, reason) in [
-        (new_user("bob", "new@example.com", 9), "active key"),
+        (new_user("bob", "bob@example.com", 9), "active key"),
         (new_user("eve", "bob@example.com", 9), "another user has"),
         (new_user("eve", "eve@example.com", 2), "knows this key"),
     ] {
