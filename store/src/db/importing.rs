@@ -65,6 +65,9 @@ impl Pace {
     }
 }
 
+/// Some rows in their order, or why they cannot be read.
+type Page = Result<Vec<Row>, ImportError>;
+
 /// Why the rows of an import are not in.
 enum NotIn {
     Conflict,
@@ -228,28 +231,35 @@ impl Database {
         Ok(())
     }
 
-    /// Tells the audit log of an import that counts, in the order of its users.
-    async fn tell_staged(&self, id: ImportId, mut import: Import, mut pace: Pace) {
+    /// Tells the audit log of an import that counts, in the order of its users, which
+    /// is the quickest. What fails is left to [`Self::finish`].
+    async fn tell_staged(&self, id: ImportId, import: Import, pace: Pace) {
+        let permit = import.permit.clone();
+        if let Err(error) = self.try_tell_staged(id, import, pace).await {
+            tracing::warn!(%error, "the audit log hears of an import later");
+            tokio::spawn(self.clone().finish(id, permit));
+        }
+    }
+
+    async fn try_tell_staged(
+        &self,
+        id: ImportId,
+        mut import: Import,
+        mut pace: Pace,
+    ) -> Result<(), ImportError> {
         let mut last = String::new();
         loop {
             let page;
             (import, page) = rows_after(import, last).await;
-            // What is missing is found among the keys.
-            let Ok(page) = page else { break };
+            let page = page?;
             let Some(row) = page.last() else { break };
             last = row.user.clone();
             let keys = page.iter().map(|row| row.digest).collect();
-            let told = self.in_steps(Kind::Admin, keys, &mut pace, |transaction, keys| {
-                imports::tell(transaction, keys)
-            });
-            if told.await.is_err() {
-                break;
-            }
+            self.in_steps(Kind::Admin, keys, &mut pace, imports::tell)
+                .await?;
         }
         let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
-        if self.writer.change(Kind::Admin, told).await.is_err() {
-            tokio::spawn(self.clone().finish(id, import.permit.clone()));
-        }
+        Ok(self.writer.change(Kind::Admin, told).await?)
     }
 
     /// Does with all the items what `step` does with as many as it has time for.
@@ -258,12 +268,13 @@ impl Database {
         kind: Kind,
         items: Vec<T>,
         pace: &mut Pace,
-        step: fn(&Connection, &[T]) -> rusqlite::Result<usize>,
+        step: impl Fn(&Connection, &[T]) -> rusqlite::Result<usize> + Clone + Send + 'static,
     ) -> Result<(), WriteError> {
         let items = Arc::new(items);
         let mut done = 0;
         while done < items.len() {
             let (some, end) = (items.clone(), items.len().min(done + pace.0));
+            let step = step.clone();
             let change = move |transaction: &Connection, _: UnixMillis| {
                 let began = Instant::now();
                 let some = some.get(done..end).unwrap_or_default();
@@ -302,24 +313,16 @@ impl Database {
     }
 
     async fn tell_all(&self, id: ImportId) -> Result<(), ImportError> {
-        self.each_key(id, Kind::Admin, |transaction, keys| {
-            let keys: Vec<_> = keys.iter().map(|(_, digest)| *digest).collect();
-            imports::tell(transaction, &keys)
-        })
-        .await?;
+        self.each_key(id, Kind::Admin, imports::tell).await?;
         let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
         Ok(self.writer.change(Kind::Admin, told).await?)
     }
 
     async fn remove(&self, id: ImportId) -> Result<(), ImportError> {
-        self.each_key(id, Kind::Removal, |transaction, keys| {
-            let Some((id, _)) = keys.first() else {
-                return Ok(0);
-            };
-            let digests: Vec<_> = keys.iter().map(|(_, digest)| *digest).collect();
-            imports::remove_keys(transaction, *id, &digests)
-        })
-        .await?;
+        let keys = move |transaction: &Connection, keys: &[Digest]| {
+            imports::remove_keys(transaction, id, keys)
+        };
+        self.each_key(id, Kind::Removal, keys).await?;
         let (mut last, mut pace) = (String::new(), Pace(ROWS_LEAST));
         loop {
             let after = last;
@@ -329,15 +332,10 @@ impl Database {
             let page = page.await?;
             let Some(user) = page.last() else { break };
             last = user.clone();
-            let users = page.into_iter().map(|user| (id, user)).collect();
-            let remove = |transaction: &Connection, users: &[(ImportId, String)]| {
-                let Some((id, _)) = users.first() else {
-                    return Ok(0);
-                };
-                let users: Vec<_> = users.iter().map(|(_, user)| user.clone()).collect();
-                imports::remove_users(transaction, *id, &users)
+            let remove = move |transaction: &Connection, users: &[String]| {
+                imports::remove_users(transaction, id, users)
             };
-            self.in_steps(Kind::Removal, users, &mut pace, remove)
+            self.in_steps(Kind::Removal, page, &mut pace, remove)
                 .await?;
         }
         let forget =
@@ -352,7 +350,7 @@ impl Database {
         &self,
         id: ImportId,
         kind: Kind,
-        step: fn(&Connection, &[(ImportId, Digest)]) -> rusqlite::Result<usize>,
+        step: impl Fn(&Connection, &[Digest]) -> rusqlite::Result<usize> + Clone + Send + 'static,
     ) -> Result<(), ImportError> {
         let (mut last, mut pace) = (None, Pace(ROWS_LEAST));
         loop {
@@ -364,8 +362,7 @@ impl Database {
                 return Ok(());
             };
             last = Some(*digest);
-            let keys = page.into_iter().map(|digest| (id, digest)).collect();
-            self.in_steps(kind, keys, &mut pace, step).await?;
+            self.in_steps(kind, page, &mut pace, step.clone()).await?;
         }
     }
 }
@@ -379,15 +376,20 @@ async fn check(mut import: Import) -> Result<(Import, u64), ImportError> {
     Ok((import, bad_rows?))
 }
 
-async fn rows_after(import: Import, last: String) -> (Import, Result<Vec<Row>, ImportError>) {
+/// Some of its rows, read aside; the import comes back with them.
+async fn rows_after(import: Import, last: String) -> (Import, Page) {
     let read = tokio::task::spawn_blocking(move || {
         let page = import.staging.rows_after(&last, PAGE);
         (import, page)
     });
     match read.await {
         Ok((import, page)) => (import, page.map_err(ImportError::from)),
-        // A panic; the thread took the rows along.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            // The thread took the rows along.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The store is ending, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 
