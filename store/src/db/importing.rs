@@ -218,7 +218,7 @@ impl Database {
                 let rows = rows.get(done..end).unwrap_or_default();
                 Ok((began, imports::load(transaction, now, id, rows)?))
             };
-            let loaded = self.writer.change_in(Kind::Admin, patience(), load);
+            let loaded = self.writer.change_in(Kind::Import, patience(), load);
             let (turn, loaded) = loaded.await?;
             match loaded {
                 Loaded::Rows(rows) => {
@@ -255,7 +255,7 @@ impl Database {
             let Some(row) = page.last() else { break };
             last = row.user.clone();
             let keys = page.iter().map(|row| row.digest).collect();
-            self.in_steps(Kind::Admin, keys, &mut pace, imports::tell)
+            self.in_steps(Kind::Import, keys, &mut pace, imports::tell)
                 .await?;
         }
         let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
@@ -313,7 +313,7 @@ impl Database {
     }
 
     async fn tell_all(&self, id: ImportId) -> Result<(), ImportError> {
-        self.each_key(id, Kind::Admin, imports::tell).await?;
+        self.each_key(id, Kind::Import, imports::tell).await?;
         let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
         Ok(self.writer.change(Kind::Admin, told).await?)
     }

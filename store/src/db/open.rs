@@ -115,6 +115,8 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     schema::check(&writer)?;
     quick_check(&writer)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
+    // In KiB. A change of an import touches some thousand pages, all over the indexes.
+    writer.pragma_update(None, "cache_size", -16384)?;
     schema::migrate(&mut writer)?;
     let (id, wall) = (random_incarnation()?, UnixMillis::wall());
     // S9: on disk in the database before it is in the lock file: the other way

@@ -280,9 +280,9 @@ mod tests {
             .execute_batch(
                 "INSERT INTO users VALUES ('u', 'u@example.com', 1, 2), ('v', NULL, 1, NULL);
                  INSERT INTO keys VALUES
-                    (x'01' || zeroblob(31), 'u', 'revoked', NULL, 1, 5, 7, 9000),
-                    (x'02' || zeroblob(31), 'u', 'active', 'wxyz', 5, NULL, 7, NULL),
-                    (x'03' || zeroblob(31), 'v', 'revoked', NULL, 1, 6, 8, NULL);
+                    (x'0101010101010101010101010101010101010101010101010101010101010101', 'u', 'revoked', NULL, 1, 5, 7, 9000),
+                    (x'0202020202020202020202020202020202020202020202020202020202020202', 'u', 'active', 'wxyz', 5, NULL, 7, NULL),
+                    (x'0303030303030303030303030303030303030303030303030303030303030303', 'v', 'revoked', NULL, 1, 6, 8, NULL);
                  UPDATE meta SET revision = 8;",
             )
             .unwrap();

@@ -68,8 +68,10 @@ pub enum Kind {
     Rotation,
     /// From the admin listener.
     Admin,
-    /// Takes out rows that nothing refers to any more, in a transaction of its own.
-    /// SQLite does not look for what refers to them: for each user it would have to
+    /// Some rows of an import, in a transaction of its own after all that waits: so
+    /// others wait for what is under way when they come, and not for the next.
+    Import,
+    /// As that; takes out rows that nothing refers to any more. SQLite does not look for what refers to them: for each user it would have to
     /// read all keys.
     Removal,
 }
@@ -80,7 +82,7 @@ pub type OnCommit = Box<dyn Fn(Committed) + Send>;
 /// What the writer does after a batch, apart from it.
 enum Alone {
     Work(Box<dyn FnOnce() + Send>),
-    Removal(Box<dyn Change>),
+    Change(Box<dyn Change>),
 }
 
 enum Task {
@@ -256,10 +258,10 @@ impl State {
             let mut alone = None;
             while let Some(task) = next {
                 match task {
-                    Task::Change(change) if change.kind() == Kind::Removal => {
-                        alone = Some(Alone::Removal(change));
-                    }
-                    Task::Change(change) => batch.push(change),
+                    Task::Change(change) => match change.kind() {
+                        Kind::Import | Kind::Removal => alone = Some(Alone::Change(change)),
+                        Kind::Rotation | Kind::Admin => batch.push(change),
+                    },
                     Task::Alone(work) => alone = Some(Alone::Work(work)),
                     Task::Stop => self.tasks.close(),
                 }
@@ -271,7 +273,7 @@ impl State {
             }
             match alone {
                 Some(Alone::Work(work)) => work(),
-                Some(Alone::Removal(change)) => self.remove(change),
+                Some(Alone::Change(change)) => self.commit_alone(change),
                 None => {}
             }
         }
@@ -297,15 +299,22 @@ impl State {
         self.tasks.blocking_recv()
     }
 
-    fn remove(&mut self, change: Box<dyn Change>) {
-        let guard = |connection: &Connection, is_on: bool| {
-            if let Err(error) = connection.pragma_update(None, "foreign_keys", is_on) {
-                tracing::error!(%error, is_on, "foreign keys");
+    fn commit_alone(&mut self, change: Box<dyn Change>) {
+        let is_removal = change.kind() == Kind::Removal;
+        // Without effect within a transaction.
+        let foreign_keys = |connection: &Connection, are_on: bool| {
+            let set = connection.pragma_update(None, "foreign_keys", are_on);
+            if let Err(error) = set {
+                tracing::error!(%error, are_on, "foreign keys");
             }
         };
-        guard(&self.connection, false);
+        if is_removal {
+            foreign_keys(&self.connection, false);
+        }
         self.commit(&mut vec![change]);
-        guard(&self.connection, true);
+        if is_removal {
+            foreign_keys(&self.connection, true);
+        }
     }
 
     fn commit(&mut self, batch: &mut Vec<Box<dyn Change>>) {
