@@ -173,6 +173,7 @@ impl Rotation {
             hint: self.new.hint().to_owned(),
             replay: self.replay.clone(),
             client: self.wish.client.clone(),
+            patience_ms: Some(store_call::patience_ms(timeout)),
         };
         Some((request, timeout))
     }
@@ -403,6 +404,24 @@ mod tests {
             "backs off: {}",
             rotation.attempts()
         );
+    }
+
+    #[test]
+    fn x1_every_attempt_says_how_long_it_is_worth_beginning() {
+        let mut rotation = rotation();
+        let mut now = 1_000;
+        let mut seen = Vec::new();
+        while now < 1_000 + PATIENCE_MS {
+            if let Some((request, timeout)) = rotation.next_attempt(CallId(1), now) {
+                let patience = request.patience_ms.unwrap();
+                // Time is left for the answer, and the more the longer the call.
+                assert!(patience < timeout && patience >= timeout / 2, "{timeout}");
+                seen.push(patience);
+                let _ = rotation.failed(StoreFault::NoAnswer, now);
+            }
+            now += 10;
+        }
+        assert!(seen.first() > seen.last() && seen.len() > 2, "{seen:?}");
     }
 
     #[test]

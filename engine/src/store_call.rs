@@ -6,13 +6,20 @@
 
 use rekey_protocol::{
     CreatedAt, Digest, ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, Head,
-    LEASE_CAP_MS, RESOLVE_PATH, ROTATE_PATH, Replayed, ResolveRequest, ResolveResponse,
-    ResolvedState, RotateRequest, RotateResponse, RotationInterval, UserId, lease_margin_ms,
+    RESOLVE_PATH, ROTATE_PATH, ROTATE_PATIENCE_MOST_MS, Replayed, ResolveRequest, ResolveResponse,
+    ResolvedState, RotateRequest, RotateResponse, RotationInterval, UserId,
 };
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
 /// answer for the longest lease of any gateway, with margin (DESIGN section 7).
-pub const ROTATE_TIMEOUT_MS: u32 = LEASE_CAP_MS + lease_margin_ms(LEASE_CAP_MS) + 2_000;
+pub const ROTATE_TIMEOUT_MS: u32 = ROTATE_PATIENCE_MOST_MS;
+
+/// How long a rotation is worth beginning whose call ends after `timeout_ms`. An
+/// eighth is left for its answer: what begins in the last moment would end the
+/// old key, and its new one would reach nobody.
+pub fn patience_ms(timeout_ms: u32) -> u32 {
+    timeout_ms - timeout_ms / 8
+}
 
 /// How long past its timeout the host's word on a call is waited for, in
 /// milliseconds. The host reports every call; if it ever does not, nobody must

@@ -1,7 +1,7 @@
 //! The store's own metrics, in Prometheus' text format. No label ever holds
 //! what a client sent.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -35,6 +35,8 @@ pub struct Metrics {
     commit_size: Histogram,
     commit_seconds: Histogram,
     failed_commits: Counter,
+    left_changes: Counter,
+    waiting_changes: Gauge<i64, AtomicI64>,
     revision: Gauge<u64, AtomicU64>,
     barrier_seconds: Histogram,
     gateways: Gauge<u64, AtomicU64>,
@@ -63,6 +65,8 @@ impl Metrics {
             commit_size: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             commit_seconds: seconds(),
             failed_commits: Counter::default(),
+            left_changes: Counter::default(),
+            waiting_changes: Gauge::default(),
             revision: Gauge::default(),
             // 100 µs to some 50 s.
             barrier_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 20)),
@@ -106,6 +110,16 @@ impl Metrics {
             "failed_commits",
             "Transactions that were rolled back or whose outcome is unknown",
             metrics.failed_commits.clone(),
+        );
+        registry.register(
+            "left_changes",
+            "Changes that were not begun because nobody waited for them any more",
+            metrics.left_changes.clone(),
+        );
+        registry.register(
+            "waiting_changes",
+            "Changes that wait for their turn or for the disk",
+            metrics.waiting_changes.clone(),
         );
         registry.register(
             "revision",
@@ -223,6 +237,21 @@ impl Metrics {
             Some(revision) => self.set_revision(revision),
             None => drop(self.failed_commits.inc()),
         }
+    }
+
+    /// A change is not begun: nobody waits for it any more.
+    pub fn change_left(&self) {
+        self.left_changes.inc();
+    }
+
+    /// A change waits for its turn.
+    pub fn change_waits(&self) {
+        self.waiting_changes.inc();
+    }
+
+    /// What became of a waiting change has been told.
+    pub fn change_answered(&self) {
+        self.waiting_changes.dec();
     }
 
     /// The history stands here.

@@ -1,10 +1,12 @@
 //! Messages about one key: whose is it, and replace it by another one.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use super::{ErrorCode, RESOLVE_PATH, ROTATE_PATH};
-use super::{Head, ReplayProof, RotationId, SealedKey};
+use super::{Head, LEASE_CAP_MS, ReplayProof, RotationId, SealedKey, lease_margin_ms};
 use crate::{CreatedAt, Digest, RotationInterval, UserId};
 
 /// Body of [`RESOLVE_PATH`].
@@ -95,6 +97,24 @@ pub struct RotateRequest {
     /// Who asked.
     #[serde(default)]
     pub client: Client,
+    /// How long this attempt is worth beginning, in milliseconds from its arrival:
+    /// its asker waits little longer. See [`Self::patience`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_ms: Option<u32>,
+}
+
+/// The longest that an attempt at a rotation is waited for, in milliseconds: the
+/// store may hold its answer for the longest lease of any gateway, with margin.
+pub const ROTATE_PATIENCE_MOST_MS: u32 = LEASE_CAP_MS + lease_margin_ms(LEASE_CAP_MS) + 2_000;
+
+impl RotateRequest {
+    /// How long this attempt is worth beginning, counted from its arrival. Bounded,
+    /// also for gateways of an earlier version, which do not say it.
+    pub fn patience(&self) -> Duration {
+        let most = ROTATE_PATIENCE_MOST_MS;
+        let patience = self.patience_ms.map_or(most, |patience| patience.min(most));
+        Duration::from_millis(patience.into())
+    }
 }
 
 /// For how long after a rotation its answer may be repeated, in milliseconds
@@ -200,12 +220,13 @@ mod tests {
                 address: Some("192.0.2.1:5".into()),
                 request_id: None,
             },
+            patience_ms: Some(900),
         };
         let text = serde_json::to_string(&rotate).unwrap();
         assert_eq!(
             text,
             format!(
-                r#"{{"rotation_id":"{}","attempt":1,"old_digest":"{}","new_digest":"{}","hint":"wxyz","replay":{{"proof":"{}","sealed":"{}"}},"client":{{"address":"192.0.2.1:5"}}}}"#,
+                r#"{{"rotation_id":"{}","attempt":1,"old_digest":"{}","new_digest":"{}","hint":"wxyz","replay":{{"proof":"{}","sealed":"{}"}},"client":{{"address":"192.0.2.1:5"}},"patience_ms":900}}"#,
                 "ab".repeat(16),
                 "01".repeat(32),
                 "02".repeat(32),
@@ -225,6 +246,27 @@ mod tests {
             serde_json::to_string(&limited).unwrap(),
             r#"{"outcome":"rate_limited","retry_after":9,"rotation_interval":600}"#
         );
+    }
+
+    #[test]
+    fn patience_is_bounded_whatever_a_gateway_says() {
+        let request = |patience: &str| {
+            let digests = ["01".repeat(32), "02".repeat(32)];
+            let text = format!(
+                r#"{{"rotation_id":"{}","attempt":1,"old_digest":"{}","new_digest":"{}","hint":"wxyz"{patience}}}"#,
+                "ab".repeat(16),
+                digests[0],
+                digests[1],
+            );
+            let request: RotateRequest = serde_json::from_str(&text).unwrap();
+            request.patience().as_millis()
+        };
+        assert_eq!(request(r#","patience_ms":900"#), 900);
+        assert_eq!(request(r#","patience_ms":0"#), 0);
+        // One of an earlier version, and one that would wait for ever.
+        let most = u128::from(ROTATE_PATIENCE_MOST_MS);
+        assert_eq!(request(""), most);
+        assert_eq!(request(r#","patience_ms":4294967295"#), most);
     }
 
     #[test]

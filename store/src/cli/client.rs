@@ -26,6 +26,10 @@ pub struct Client {
     authorization: Zeroizing<String>,
 }
 
+/// What a command changes, for the case that its end is not known: what is in
+/// doubt, and how to find out without doing harm.
+pub type InDoubt = &'static str;
+
 /// What became of an import.
 pub enum Sent {
     /// The answer's text.
@@ -66,22 +70,36 @@ impl Client {
     /// `GET`; `path` with its query.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let request = self.patient(self.agent.get(format!("{}{path}", self.url)));
-        let mut response = self.accepted(request.call())?;
+        let mut response = self.accepted(request.call(), None)?;
         self.parsed(&read(&mut response)?)
     }
 
-    /// `POST` of a small message; the answer's text may hold a key.
-    pub fn post(&self, path: &str, message: &impl Serialize) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    /// `POST` of a small message; the answer's text may hold a key. Where it is not
+    /// known whether the store has done it, the error says so and `in_doubt`.
+    pub fn post(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+        in_doubt: InDoubt,
+    ) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         let body = serde_json::to_vec(message)?;
         let request = self.patient(self.agent.post(format!("{}{path}", self.url)));
-        let mut response = self.accepted(request.send(&body))?;
-        read(&mut response)
+        let mut response = self.accepted(request.send(&body), Some(in_doubt))?;
+        read(&mut response).map_err(|error| anyhow!("{error:#}; {in_doubt}"))
     }
 
     /// Sends the rows of an import, as fast as the store takes them.
-    pub fn import(&self, dry_run: bool, rows: impl Read) -> anyhow::Result<Sent> {
+    pub fn import(
+        &self,
+        dry_run: bool,
+        rows: impl Read,
+        in_doubt: InDoubt,
+    ) -> anyhow::Result<Sent> {
         let url = format!("{}{IMPORT_PATH}?dry_run={dry_run}", self.url);
-        let mut rows = rows;
+        let mut rows = Whole {
+            rows,
+            is_read: false,
+        };
         let result = self
             .agent
             .post(url)
@@ -90,11 +108,20 @@ impl Client {
             // So that a refusal (wrong token) comes before the body is sent.
             .header("expect", "100-continue")
             .send(SendBody::from_reader(&mut rows));
+        // The store begins when it has the whole body.
+        let in_doubt = match rows.is_read && !dry_run {
+            true => in_doubt,
+            false => "nothing was imported",
+        };
         match result {
             Ok(answer) if answer.status() == StatusCode::UNPROCESSABLE_ENTITY => Ok(Sent::Refused(
                 BufReader::new(answer.into_body().into_reader()),
             )),
-            result => read(&mut self.accepted(result)?).map(Sent::Accepted),
+            result => {
+                let mut answer = self.accepted(result, Some(in_doubt))?;
+                let text = read(&mut answer).map_err(|error| anyhow!("{error:#}; {in_doubt}"));
+                text.map(Sent::Accepted)
+            }
         }
     }
 
@@ -120,20 +147,60 @@ impl Client {
     fn accepted(
         &self,
         result: Result<Response<Body>, ureq::Error>,
+        in_doubt: Option<InDoubt>,
     ) -> anyhow::Result<Response<Body>> {
         let url = &self.url;
-        let mut response = result.map_err(|error| {
-            anyhow!("cannot reach the key store at {url}: {error}; is `rekey-store serve` running there? {ADMIN_URL} names its admin listener")
+        let doubt = in_doubt.map_or_else(String::new, |in_doubt| format!("; {in_doubt}"));
+        let mut response = result.map_err(|error| match never_connected(&error) {
+            true => anyhow!("cannot reach the key store at {url}: {error}; is `rekey-store serve` running there? {ADMIN_URL} names its admin listener; nothing was changed"),
+            false => anyhow!("no answer from the key store at {url}: {error}{doubt}"),
         })?;
+        let status = response.status();
+        let failed = if status.is_server_error() { &doubt } else { "" };
         if !response.headers().contains_key(MARKER_HEADER) {
-            bail!("what answers at {url} is no rekey-store; set {ADMIN_URL} to its admin listener");
+            bail!(
+                "what answers at {url} is no rekey-store; set {ADMIN_URL} to its admin listener{failed}"
+            );
         }
-        if response.status().is_success() {
+        if status.is_success() {
             return Ok(response);
         }
-        let status = response.status();
         let body: ErrorBody = self.parsed(&read(&mut response)?)?;
-        Err(refusal(url, status, &body))
+        Err(match body.error.code.nothing_changed() {
+            true => refusal(url, status, &body),
+            false => anyhow!("{}{doubt}", refusal(url, status, &body)),
+        })
+    }
+}
+
+/// Whether it is certain that no request has left.
+fn never_connected(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    use ureq::Timeout;
+    match error {
+        ureq::Error::BadUri(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable
+        ),
+        _ => false,
+    }
+}
+
+/// The rows, and whether all of them were taken.
+struct Whole<R> {
+    rows: R,
+    is_read: bool,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.rows.read(buffer)?;
+        self.is_read |= read == 0 && !buffer.is_empty();
+        Ok(read)
     }
 }
 

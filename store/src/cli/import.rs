@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use rekey_protocol::{ApiKey, Digest};
 
-use super::client::{Client, Sent};
+use super::client::{Client, InDoubt, Sent};
 use super::csv::{CsvReader, Row};
 use super::{CLIENT_HELP, print};
 use crate::api::{BadRow, ImportDone, ImportRefused, ImportRow};
@@ -29,6 +29,8 @@ pub struct ImportArgs {
     dry_run: bool,
 }
 
+const IN_DOUBT: InDoubt = "whether the rows were imported is not known: all of them were, or none. Repeat the command: if they were, it says of every row that the store knows the key, and imports none twice";
+
 pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
     let (rows, bad_here) = first_pass(&args.file)?;
@@ -39,7 +41,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     // that one run names every bad row.
     let dry_run = args.dry_run || bad_here > 0;
     let lines = Lines::open(&args.file, bad_here > 0)?;
-    let bad_there = match client.import(dry_run, lines)? {
+    let bad_there = match client.import(dry_run, lines, IN_DOUBT)? {
         Sent::Accepted(text) => {
             let done: ImportDone = client.parsed(&text)?;
             if bad_here == 0 {

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use rekey_protocol::{ApiKey, Digest, KEY_LEN, UserId};
 use zeroize::Zeroizing;
 
-use super::{CLIENT_HELP, client::Client, print, print_key};
+use super::client::{Client, InDoubt};
+use super::{CLIENT_HELP, print, print_key};
 use crate::api::{ISSUE_PATH, IssueRequest, KeyIssued, REVOKE_PATH, RevokeRequest, RevokeResponse};
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +43,11 @@ pub struct Which {
     key_stdin: bool,
 }
 
+const REVOKE_IN_DOUBT: InDoubt =
+    "whether the key was revoked is not known: repeat the command, which changes nothing if it was";
+
+const ISSUE_IN_DOUBT: InDoubt = "whether a key was issued is not known: repeat the command; if it says that the user has an active key, it was, and nobody has seen it: `rekey-store keys revoke --user ID` ends that key, and then the command gives another";
+
 fn digest(text: &str) -> Result<Digest, &'static str> {
     Digest::from_hex(text).ok_or("a digest is 64 hexadecimal digits")
 }
@@ -58,7 +64,7 @@ fn issue(user: &UserId, json: bool) -> anyhow::Result<()> {
     let request = IssueRequest {
         user_id: user.clone(),
     };
-    let text = client.post(ISSUE_PATH, &request)?;
+    let text = client.post(ISSUE_PATH, &request, ISSUE_IN_DOUBT)?;
     let issued: KeyIssued<'_> = client.parsed(&text)?;
     print_key(&text, issued.user_id, issued.api_key, json)
 }
@@ -73,7 +79,7 @@ fn revoke(which: &Which) -> anyhow::Result<()> {
         user_id: which.user.clone(),
         digest,
     };
-    let text = client.post(REVOKE_PATH, &request)?;
+    let text = client.post(REVOKE_PATH, &request, REVOKE_IN_DOUBT)?;
     let revoked: RevokeResponse = client.parsed(&text)?;
     print(|out| {
         let user = &revoked.user_id;

@@ -44,9 +44,12 @@ Import users and their keys from a CSV file: all rows, or none if any is bad.
 Every bad row is named by its line. Bad is: no user id, digest, key or address; a user, key or
 address that is there twice; a key that the store knows; a user with an active key.
 
-The store checks the rows beside its other work. Then it moves them in one transaction, during
-which rotations wait and key checks go on: some 15 seconds for a million rows. Its temporary
-files are in SQLITE_TMPDIR, if that is set, or /var/tmp or /tmp: some 200 MB for a million rows.
+The store checks the rows and puts them in beside its other work, by short changes: rotations and
+revocations go in between. None of the rows counts before all of them do. Until then their ids and
+addresses are taken. If the command, the store or its machine ends before that, no row is imported,
+and the store removes them: another import has to wait for that. The command returns when all
+gateways accept the keys and the audit log has a line for each. Temporary files are in
+SQLITE_TMPDIR, if that is set, or /var/tmp or /tmp: some 250 MB for a million rows.
 
 Keys not issued by Rekey have no checksum: gateways take them only with \"checksum\": \"off\".";
 

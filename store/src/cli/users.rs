@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use rekey_protocol::UserId;
 
-use super::{CLIENT_HELP, client::Client, print, print_key};
+use super::client::{Client, InDoubt};
+use super::{CLIENT_HELP, print, print_key};
 use crate::api::{
     AddUserRequest, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
     UserAdded, UserEntry, UserPage,
@@ -17,6 +18,11 @@ use crate::password::Password;
 /// More than the longest password and a line's end take: 128 characters of four
 /// bytes each.
 const PASSWORD_BYTES_MAX: usize = 1024;
+
+const ADD_IN_DOUBT: InDoubt = "whether the user was added is not known: repeat the command; if it says that the user exists already, it was, and nobody has seen the key: `rekey-store users list` tells the id, `rekey-store keys revoke --user ID` ends that key, and `rekey-store keys issue --user ID` gives another";
+
+const PASSWORD_IN_DOUBT: InDoubt =
+    "whether the password was set is not known: repeat the command, which does no harm if it was";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -82,7 +88,7 @@ fn add(
         user_id: user_id.cloned(),
         password,
     };
-    let text = client.post(USERS_PATH, &request)?;
+    let text = client.post(USERS_PATH, &request, ADD_IN_DOUBT)?;
     let added: UserAdded<'_> = client.parsed(&text)?;
     print_key(&text, added.user_id, added.api_key, json)
 }
@@ -94,7 +100,7 @@ fn set_password(user: &UserId) -> anyhow::Result<()> {
         user_id: user.clone(),
         password,
     };
-    let text = client.post(PASSWORD_PATH, &request)?;
+    let text = client.post(PASSWORD_PATH, &request, PASSWORD_IN_DOUBT)?;
     let set: PasswordSet = client.parsed(&text)?;
     print(|out| {
         writeln!(

@@ -5,7 +5,9 @@
 //! whose answer a browser shows, and whose connection is surely alive.
 //!
 //! A key that nobody took is wiped after a while. Then only "Revoke now" helps,
-//! and the page that says so says it.
+//! and the page that says so says it. So none is made for a form that nobody waits
+//! for when the database gets to it: then nothing happens, and the form is as
+//! good as before.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,25 +37,32 @@ struct Delivery<E> {
 }
 
 /// A request that waits, for as long as its connection lives.
-struct Waiting<'a>(&'a Mutex<Vec<u64>>, u64);
+struct Waiting<E> {
+    delivery: Arc<Delivery<E>>,
+    number: u64,
+}
 
-impl<'a> Waiting<'a> {
-    fn new<E>(delivery: &'a Delivery<E>) -> Self {
+impl<E> Waiting<E> {
+    fn new(delivery: Arc<Delivery<E>>) -> Self {
         let number = delivery.arrivals.fetch_add(1, Ordering::Relaxed);
         lock(&delivery.waiting).push(number);
-        Self(&delivery.waiting, number)
+        Self { delivery, number }
     }
 
     fn is_last(&self) -> bool {
-        lock(self.0).iter().all(|number| *number <= self.1)
+        let waiting = lock(&self.delivery.waiting);
+        waiting.iter().all(|number| *number <= self.number)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl<E> Drop for Waiting<E> {
     fn drop(&mut self) {
-        lock(self.0).retain(|number| *number != self.1);
+        lock(&self.delivery.waiting).retain(|number| *number != self.number);
     }
 }
+
+/// Whether any request waits for a key.
+pub type IsAwaited = Arc<dyn Fn() -> bool + Send + Sync>;
 
 enum Outcome<E> {
     Pending,
@@ -87,15 +96,16 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
     }
 
     /// Makes a key for this form by `make`, unless that is under way already,
-    /// and waits for it. `fault` is what is told if `make` panics.
-    pub async fn give<F>(&self, form: Form, make: F, fault: E) -> Given<E>
+    /// and waits for it. `make` is told whether anybody still does. `fault` is what
+    /// is told if it panics.
+    pub async fn give<F>(&self, form: Form, make: impl FnOnce(IsAwaited) -> F, fault: E) -> Given<E>
     where
         F: Future<Output = Result<ApiKey, E>> + Send + 'static,
     {
-        let Some(delivery) = self.begin(form, make, fault) else {
+        let Some(waiting) = self.begin(form, make, fault) else {
             return Given::Busy;
         };
-        let waiting = Waiting::new(&delivery);
+        let delivery = &waiting.delivery;
         let mut is_made = delivery.is_made.subscribe();
         let _ = is_made.wait_for(|is_made| *is_made).await;
         let mut outcome = lock(&delivery.outcome);
@@ -111,13 +121,18 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
         }
     }
 
-    fn begin<F>(&self, form: Form, make: F, fault: E) -> Option<Arc<Delivery<E>>>
+    fn begin<F>(
+        &self,
+        form: Form,
+        make: impl FnOnce(IsAwaited) -> F,
+        fault: E,
+    ) -> Option<Waiting<E>>
     where
         F: Future<Output = Result<ApiKey, E>> + Send + 'static,
     {
         let mut under_way = lock(&self.0);
         if let Some(delivery) = under_way.get(&form) {
-            return Some(delivery.clone());
+            return Some(Waiting::new(delivery.clone()));
         }
         if under_way.len() >= MAX {
             return None;
@@ -129,7 +144,11 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
             arrivals: AtomicU64::new(0),
         });
         under_way.insert(form.clone(), delivery.clone());
-        let (all, made) = (self.clone(), delivery.clone());
+        // It waits before the work begins, which looks for it.
+        let waiting = Waiting::new(delivery.clone());
+        let awaited = delivery.clone();
+        let make = make(Arc::new(move || !lock(&awaited.waiting).is_empty()));
+        let (all, made) = (self.clone(), delivery);
         tokio::spawn(async move {
             // A task within, so that its panic is told to whoever waits.
             let result = tokio::spawn(make).await.unwrap_or(Err(fault));
@@ -142,7 +161,7 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
             }
             lock(&all.0).remove(&form);
         });
-        Some(delivery)
+        Some(waiting)
     }
 }
 
@@ -188,7 +207,7 @@ mod tests {
                 made.fetch_add(1, Ordering::Relaxed);
                 key()
             };
-            deliveries.give(form(1), make, "fault")
+            deliveries.give(form(1), |_| make, "fault")
         };
         let (one, other) = tokio::join!(ask(), ask());
         assert_eq!([told(one), told(other)], ["taken", "key"]);
@@ -206,22 +225,53 @@ mod tests {
                 let _ = wait.await;
                 key()
             };
-            tokio::spawn(async move { told(deliveries.give(form(1), make, "fault").await) })
+            tokio::spawn(async move { told(deliveries.give(form(1), |_| make, "fault").await) })
         };
         while lock(&deliveries.0).is_empty() {
             tokio::task::yield_now().await;
         }
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        let second = deliveries.give(form(1), async { Err("made twice") }, "fault");
+        let second = deliveries.give(form(1), |_| async { Err("made twice") }, "fault");
         go.send(()).unwrap();
         assert_eq!(told(second.await), "key");
+    }
+
+    #[tokio::test]
+    async fn the_work_knows_whether_anybody_waits_for_it() {
+        let deliveries = Deliveries::new();
+        let (looked, looks) = std::sync::mpsc::channel();
+        let (go, wait) = oneshot::channel::<()>();
+        let begun = deliveries.begin(
+            form(1),
+            |is_awaited| async move {
+                looked.send(is_awaited()).unwrap();
+                let _ = wait.await;
+                looked.send(is_awaited()).unwrap();
+                Err("not begun")
+            },
+            "fault",
+        );
+        let first = begun.unwrap();
+        let second = deliveries.begin(form(1), |_| async { key() }, "fault");
+        tokio::task::yield_now().await;
+        assert!(first.delivery.waiting.lock().unwrap().len() == 2);
+        drop((first, second));
+        go.send(()).unwrap();
+        // The form is as good as before.
+        while !lock(&deliveries.0).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(looks.iter().collect::<Vec<_>>(), [true, false]);
+        let again = deliveries.give(form(1), |_| async { key() }, "fault");
+        assert_eq!(told(again.await), "key");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_that_nobody_takes_is_wiped() {
         let deliveries = Deliveries::<&str>::new();
-        let delivery = deliveries.begin(form(1), async { key() }, "fault").unwrap();
+        let begun = deliveries.begin(form(1), |_| async { key() }, "fault");
+        let delivery = begun.unwrap().delivery.clone();
         tokio::time::sleep(KEPT * 2).await;
         assert!(lock(&deliveries.0).is_empty());
         assert!(matches!(*lock(&delivery.outcome), Outcome::Taken));
@@ -230,15 +280,15 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_or_a_fault_is_told_and_forgotten() {
         let deliveries = Deliveries::new();
-        let refuse = || deliveries.give(form(1), async { Err("too early") }, "fault");
+        let refuse = || deliveries.give(form(1), |_| async { Err("too early") }, "fault");
         let (one, other) = tokio::join!(refuse(), refuse());
         assert_eq!([told(one), told(other)], ["too early"; 2]);
-        let fault = deliveries.give(form(2), async { panic!("on purpose") }, "fault");
+        let fault = deliveries.give(form(2), |_| async { panic!("on purpose") }, "fault");
         assert_eq!(told(fault.await), "fault");
         while !lock(&deliveries.0).is_empty() {
             tokio::task::yield_now().await;
         }
-        let again = deliveries.give(form(1), async { key() }, "fault");
+        let again = deliveries.give(form(1), |_| async { key() }, "fault");
         assert_eq!(told(again.await), "key");
     }
 
@@ -249,9 +299,10 @@ mod tests {
             let mut ticket = [0; 16];
             ticket[..8].copy_from_slice(&number.to_be_bytes());
             let form = ("u".parse().unwrap(), RotationId(ticket));
-            assert!(deliveries.begin(form, std::future::pending(), "").is_some());
+            let begun = deliveries.begin(form, |_| std::future::pending(), "");
+            assert!(begun.is_some());
         }
-        let one_more = deliveries.give(form(0xff), async { key() }, "fault");
+        let one_more = deliveries.give(form(0xff), |_| async { key() }, "fault");
         assert_eq!(told(one_more.await), "busy");
     }
 }

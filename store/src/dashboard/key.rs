@@ -11,7 +11,7 @@ use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
-use crate::db::{Made, Overview, OwnRefusal, Resolved, Wish, WriteError};
+use crate::db::{BySession, Made, Overview, OwnRefusal, Patience, Resolved, Wish, WriteError};
 
 /// Events on the profile.
 const EVENTS: u32 = 20;
@@ -128,6 +128,10 @@ pub async fn revoke(
     let database = dashboard.database.clone();
     let (user, by) = (session.user.clone(), session.digest);
     let revoking = async move {
+        let by = BySession {
+            session: by,
+            patience: Patience::WhileAwaited,
+        };
         let revoked = database.revoke_own(by, (user, form.key), client).await?;
         if let Ok((revision, _)) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
@@ -135,7 +139,8 @@ pub async fn revoke(
         }
         Ok::<_, WriteError>(revoked)
     };
-    // A task of its own: who pressed the button and left has pressed it.
+    // A task of its own, so there is always somebody who waits: who pressed the
+    // button and left has pressed it, and is not worse off by it.
     let revoked = dashboard.outcome(async { tokio::spawn(revoking).await });
     match revoked.await?.map_err(|_| Problem::Unknown)?? {
         Ok((_, is_new)) => {
@@ -179,8 +184,8 @@ async fn make(
     let ticket = form.ticket.0;
     let work = {
         let (dashboard, user) = (dashboard.clone(), session.user.clone());
-        let by = session.digest;
-        async move {
+        let session = session.digest;
+        move |is_awaited| async move {
             let key = draw(&dashboard)?;
             let digest = key.digest();
             let wish = Wish {
@@ -191,6 +196,9 @@ async fn make(
                 client,
             };
             let database = &dashboard.database;
+            // A key that nobody waits for would be shown to nobody.
+            let patience = Patience::While(is_awaited);
+            let by = BySession { session, patience };
             let made = match way {
                 Way::Replace => {
                     let made = database.rotate_own(by, (wish, form.key)).await;

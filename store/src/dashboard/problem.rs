@@ -120,7 +120,7 @@ impl From<ReadError> for Problem {
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Busy => Self::Busy,
+            WriteError::Busy | WriteError::NotBegun => Self::Busy,
             WriteError::Stopping | WriteError::RolledBack | WriteError::NotOwner => {
                 Self::Unavailable
             }

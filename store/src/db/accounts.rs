@@ -7,9 +7,17 @@ use rusqlite::Connection;
 use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
 use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
-use super::writer::Kind;
+use super::writer::{Kind, Patience};
 use super::{Database, ReadError, WriteError, audit};
 use crate::clock::UnixMillis;
+
+/// Who asks for a change in the dashboard.
+pub struct BySession {
+    /// Of the session's token.
+    pub session: Digest,
+    /// How long it is worth beginning.
+    pub patience: Patience,
+}
 
 impl Database {
     /// Whom an address belongs to, and whether they have logged in in this
@@ -136,11 +144,11 @@ impl Database {
     /// See [`own_key::rotate`].
     pub async fn rotate_own(
         &self,
-        session: Digest,
+        by: BySession,
         (wish, shown): (Wish, u64),
     ) -> Result<Result<Made, OwnRefusal>, WriteError> {
         let interval = self.interval;
-        let change = self.by_session(Kind::Rotation, session, move |transaction, now| {
+        let change = self.by_session(Kind::Rotation, by, move |transaction, now| {
             own_key::rotate(transaction, now, interval, (&wish, shown))
         });
         change.await
@@ -149,11 +157,11 @@ impl Database {
     /// See [`own_key::revoke`].
     pub async fn revoke_own(
         &self,
-        session: Digest,
+        by: BySession,
         (user, shown): (UserId, u64),
         client: Client,
     ) -> Result<Result<(u64, bool), OwnRefusal>, WriteError> {
-        let change = self.by_session(Kind::Admin, session, move |transaction, now| {
+        let change = self.by_session(Kind::Admin, by, move |transaction, now| {
             own_key::revoke(transaction, now, (&user, shown), &client)
         });
         change.await
@@ -162,11 +170,11 @@ impl Database {
     /// See [`own_key::issue`].
     pub async fn issue_own(
         &self,
-        session: Digest,
+        by: BySession,
         (wish, shown): (Wish, u64),
     ) -> Result<Result<Made, OwnRefusal>, WriteError> {
         let interval = self.interval;
-        let change = self.by_session(Kind::Admin, session, move |transaction, now| {
+        let change = self.by_session(Kind::Admin, by, move |transaction, now| {
             own_key::issue(transaction, now, interval, (&wish, shown))
         });
         change.await
@@ -177,17 +185,20 @@ impl Database {
     async fn by_session<T: Send + 'static>(
         &self,
         kind: Kind,
-        session: Digest,
+        BySession { session, patience }: BySession,
         change: impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<Result<T, OwnRefusal>>
         + Send
         + 'static,
     ) -> Result<Result<T, OwnRefusal>, WriteError> {
-        let change = self.writer.change(kind, move |transaction, now| {
-            match sessions::exists(transaction, &session)? {
-                true => change(transaction, now),
-                false => Ok(Err(OwnRefusal::LoggedOut)),
-            }
-        });
+        let change =
+            self.writer.change_in(
+                kind,
+                patience,
+                move |transaction, now| match sessions::exists(transaction, &session)? {
+                    true => change(transaction, now),
+                    false => Ok(Err(OwnRefusal::LoggedOut)),
+                },
+            );
         change.await
     }
 }

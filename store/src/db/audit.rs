@@ -52,6 +52,10 @@ pub fn append(
 ) -> rusqlite::Result<()> {
     let address = event.client.and_then(|client| client.address.as_deref());
     let request_id = event.client.and_then(|client| client.request_id.as_deref());
+    // An import's own rows are told some time after it counts.
+    if let Some(old) = event.old_digest {
+        super::imports::tell_of(transaction, old)?;
+    }
     transaction
         .prepare_cached(
             "INSERT INTO audit (at_ms, user_id, action, revision, old_digest, new_digest, hint,

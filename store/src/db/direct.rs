@@ -304,7 +304,7 @@ impl Ledger {
     /// the schema holds it empty (I3).
     pub fn users_with_two_keys(&self) -> rusqlite::Result<u64> {
         self.connection.query_row(
-            "SELECT count(*) FROM (SELECT user_id FROM keys WHERE state = 'active'
+            "SELECT count(*) FROM (SELECT user_id FROM live_keys WHERE state = 'active'
              GROUP BY user_id HAVING count(*) > 1)",
             [],
             |row| row.get(0),

@@ -1,21 +1,17 @@
-//! The import: rows are staged in a temporary table on a connection of its
-//! own, which holds no lock on the database, checked there by joins, and then
-//! moved by one transaction. All of them or none.
-//!
-//! While that transaction runs no other change is made (rotations wait), for
-//! SQLite has one writer; reads go on. A million rows into an empty database
-//! took 13 s on two cores, after 7 s of checks beside everything else.
+//! The rows of an import before they go into the database: staged in a temporary
+//! table on a connection of their own, which only reads the database, and checked
+//! there by joins, so that every bad row can be named.
 
 use std::path::Path;
 use std::time::Instant;
 
 use rekey_protocol::{Digest, UserId};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
-use super::WriteError;
+use super::imports::Row;
 use super::open::connect;
+use super::{ReadError, WriteError, columns};
 use crate::api::{BadRow, ImportRow};
-use crate::clock::UnixMillis;
 use crate::email::Email;
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
@@ -29,8 +25,6 @@ PRAGMA temp_store = FILE;
 -- In KiB; given back after the import.
 PRAGMA main.cache_size = -131072;
 PRAGMA temp.cache_size = -32768;
--- Every key's user is among the users that are moved first.
-PRAGMA foreign_keys = OFF;
 CREATE TEMP TABLE rows (
     n INTEGER PRIMARY KEY,
     line INTEGER NOT NULL,
@@ -39,12 +33,11 @@ CREATE TEMP TABLE rows (
     email TEXT COLLATE NOCASE,
     hint TEXT
 ) STRICT;
+CREATE INDEX temp.rows_by_user ON rows (user_id);
 CREATE TEMP TABLE bad (line INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
--- After the import's own commit, so that the checkpoint holds up nobody.
-PRAGMA wal_autocheckpoint = 0;
 ";
 
-/// Names every bad row among the staged ones.
+/// Names every bad row among the staged ones, by what counts in the database.
 const CHECKS: &[&str] = &[
     "INSERT INTO bad SELECT line, 'the same key as in line ' || first FROM
         (SELECT line, row_number() OVER same AS nth, first_value(line) OVER same AS first
@@ -60,27 +53,15 @@ const CHECKS: &[&str] = &[
          FROM rows WHERE email IS NOT NULL WINDOW same AS (PARTITION BY email ORDER BY n))
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the store knows this key already (' || state || ')'
-     FROM rows r JOIN main.keys k ON k.digest = r.digest",
+     FROM rows r JOIN main.live_keys k ON k.digest = r.digest",
     "INSERT INTO bad SELECT line, 'the user has an active key already'
-     FROM rows r JOIN main.keys k ON k.user_id = r.user_id AND k.state = 'active'
+     FROM rows r JOIN main.live_keys k ON k.user_id = r.user_id AND k.state = 'active'
      WHERE k.digest <> r.digest",
     "INSERT INTO bad SELECT line, 'another user has this e-mail address'
-     FROM rows r JOIN main.users u ON u.email = r.email AND u.user_id <> r.user_id",
+     FROM rows r JOIN main.live_users u ON u.email = r.email AND u.user_id <> r.user_id",
     "INSERT INTO bad SELECT line, 'the user exists, with another e-mail address or none; leave the column empty'
-     FROM rows r JOIN main.users u ON u.user_id = r.user_id
+     FROM rows r JOIN main.live_users u ON u.user_id = r.user_id
      WHERE r.email IS NOT NULL AND r.email IS NOT u.email",
-];
-
-/// Moves the staged rows. `?1`: now; `?2`: the revision before. In the order
-/// of each table's own index, so that pages are written once.
-const MOVES: &[&str] = &[
-    "INSERT INTO main.users (user_id, email, created_ms)
-     SELECT user_id, email, ?1 FROM rows WHERE ?2 >= 0 ORDER BY user_id
-     ON CONFLICT (user_id) DO NOTHING",
-    "INSERT INTO main.keys (digest, user_id, state, hint, created_ms, revision)
-     SELECT digest, user_id, 'active', hint, ?1, ?2 + n FROM rows ORDER BY digest",
-    "INSERT INTO main.audit (at_ms, user_id, action, revision, new_digest, hint, source)
-     SELECT ?1, user_id, 'imported', ?2 + n, digest, hint, 'admin' FROM rows ORDER BY user_id",
 ];
 
 /// Why there was no import. The store's fault; only after [`WriteError::Unknown`]
@@ -88,14 +69,22 @@ const MOVES: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// One at a time.
-    #[error("another import is under way; nothing was imported, try again later")]
+    #[error(
+        "another import is under way, or the rows of one that was given up are being removed; nothing was imported, try again later"
+    )]
     Running,
     /// The rows could not be staged or checked.
     #[error("the store could not stage the rows; nothing was imported; its log says why")]
     Failed,
+    /// A row could not be put in, and then all could.
+    #[error("users or keys were changed at the same time; nothing was imported, try again")]
+    Changed,
     /// It was the writer's turn.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The database could not be read; nothing was imported.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl From<rusqlite::Error> for ImportError {
@@ -114,30 +103,10 @@ pub struct Staging {
     rows: u64,
 }
 
-/// Why a staged row cannot be moved after all.
-#[derive(Debug)]
-pub enum MoveError {
-    /// The database has changed since the check: check again.
-    Changed,
-    /// SQLite's fault; nothing was imported.
-    RolledBack(rusqlite::Error),
-    /// The commit failed: whether it is on disk is not known.
-    Unknown(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for MoveError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::ConstraintViolation) => Self::Changed,
-            _ => Self::RolledBack(error),
-        }
-    }
-}
-
 impl Staging {
     /// An empty one.
     pub fn begin(path: &Path) -> Result<Self, ImportError> {
-        let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = connect(path, access).map_err(|error| {
             tracing::error!(%error, "no connection for an import");
             ImportError::Failed
@@ -193,6 +162,9 @@ impl Staging {
     /// many lines are bad.
     pub fn check(&mut self) -> rusqlite::Result<u64> {
         let started = Instant::now();
+        if self.connection.is_autocommit() {
+            self.connection.execute_batch("BEGIN DEFERRED")?;
+        }
         for check in CHECKS {
             self.connection.execute(check, [])?;
         }
@@ -204,33 +176,22 @@ impl Staging {
         self.connection.query_row(count, [], |row| row.get(0))
     }
 
-    /// Moves all rows in one transaction; returns its last revision. Only while
-    /// nobody else writes.
-    pub fn move_all(&mut self, now: UnixMillis) -> Result<u64, MoveError> {
-        let started = Instant::now();
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let before: u64 = transaction.query_row(
-            "UPDATE main.meta SET revision = revision + ?1, time_ms = max(time_ms, ?2)
-             RETURNING revision - ?1",
-            (self.rows, now.0),
-            |row| row.get(0),
-        )?;
-        for step in MOVES {
-            transaction.execute(step, (now.0, before))?;
-        }
-        transaction.commit().map_err(MoveError::Unknown)?;
-        tracing::debug!(rows = self.rows, took = ?started.elapsed(), "rows moved");
-        Ok(before + self.rows)
-    }
-
-    /// Folds the write-ahead log into the database; holds up nobody.
-    pub fn checkpoint(&self) {
-        let fold = "PRAGMA wal_checkpoint(PASSIVE)";
-        if let Err(error) = self.connection.query_row(fold, [], |_| Ok(())) {
-            tracing::warn!(%error, "the import's log was not folded into the database yet");
-        }
+    /// At most `limit` good rows after this user, in the order of the users.
+    pub fn rows_after(&self, user: &str, limit: usize) -> rusqlite::Result<Vec<Row>> {
+        self.connection
+            .prepare_cached(
+                "SELECT user_id, digest, email, hint FROM rows WHERE user_id > ?1
+                 ORDER BY user_id LIMIT ?2",
+            )?
+            .query_map((user, limit), |row| {
+                Ok(Row {
+                    user: row.get(0)?,
+                    digest: columns::digest(row, 1)?,
+                    email: row.get(2)?,
+                    hint: row.get(3)?,
+                })
+            })?
+            .collect()
     }
 
     /// Every bad row, in the order of the lines, one reason each; ends early
@@ -268,40 +229,4 @@ fn checked(row: &ImportRow<'_>) -> Result<Digest, String> {
         }
     }
     Ok(digest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::db::open::open;
-
-    fn row(user: &str, digest: u8) -> ImportRow<'_> {
-        ImportRow {
-            line: 2,
-            user: user.into(),
-            digest: hex::encode([digest; 32]).into(),
-            email: None,
-            hint: None,
-        }
-    }
-
-    #[test]
-    fn who_gets_a_key_between_check_and_move_is_found_by_the_next_check() {
-        let folder = tempfile::tempdir().unwrap();
-        let opened = open(&folder.path().join("rekey.db"), false).unwrap();
-        let mut staging = Staging::begin(&opened.path).unwrap();
-        staging.add(&row("ann", 1)).unwrap();
-        assert_eq!(staging.check().unwrap(), 0);
-        let mut rival = Staging::begin(&opened.path).unwrap();
-        rival.add(&row("ann", 2)).unwrap();
-        assert_eq!(rival.check().unwrap(), 0);
-        let now = UnixMillis::wall();
-        rival.move_all(now).unwrap();
-        let moved = staging.move_all(now);
-        assert!(matches!(moved, Err(MoveError::Changed)), "{moved:?}");
-        assert_eq!(staging.check().unwrap(), 1);
-        let keys = "SELECT count(*) FROM keys";
-        let count: i64 = opened.writer.query_row(keys, [], |row| row.get(0)).unwrap();
-        assert_eq!(count, 1);
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rekey_protocol::{Change, Incarnation};
+use rekey_protocol::Incarnation;
 use rusqlite::Connection;
 
 use super::WriteError;
@@ -12,7 +12,7 @@ use super::anchor::{self, Fold, FoldError};
 use super::lock::Lock;
 use super::record::Mark;
 use super::writer::Keeper;
-use crate::feed::Feed;
+use crate::feed::{Committed, Feed};
 
 /// The keeper of the database that this process owns.
 pub struct Owned {
@@ -45,8 +45,8 @@ impl Keeper for Owned {
         Ok(self.lock.check().map_err(|_| WriteError::NotOwner))
     }
 
-    fn committed(&self, revision: u64, revocations: Vec<Change>) {
-        self.feed.committed(revision, revocations);
+    fn committed(&self, committed: Committed) {
+        self.feed.committed(committed);
     }
 
     fn mark(&self, mark: Mark) -> std::io::Result<()> {

@@ -66,7 +66,7 @@ pub fn resolve(
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, m.revision,
                     (SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1),
                     k.replay_until_ms
-             FROM meta m LEFT JOIN keys k ON k.digest = ?1
+             FROM meta m LEFT JOIN live_keys k ON k.digest = ?1
                          LEFT JOIN users u ON u.user_id = k.user_id",
         )?
         .query_row([digest.as_bytes()], |row| {
@@ -127,7 +127,8 @@ pub fn head(connection: &Connection) -> rusqlite::Result<Head> {
         })
 }
 
-/// Whether the key is known, in whatever state.
+/// Whether the key is known, in whatever state, also to an import that does not
+/// count yet.
 pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM keys WHERE digest = ?1")?
@@ -284,8 +285,8 @@ fn note_revoked(
 fn active_key(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Option<Digest>>> {
     connection
         .prepare_cached(
-            "SELECT k.digest FROM users u
-             LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
+            "SELECT k.digest FROM live_users u
+             LEFT JOIN live_keys k ON k.user_id = u.user_id AND k.state = 'active'
              WHERE u.user_id = ?1",
         )?
         .query_row([user.as_str()], |row| columns::digest_opt(row, 0))
@@ -297,7 +298,7 @@ fn owner(
     digest: &Digest,
 ) -> rusqlite::Result<Option<(UserId, ResolvedState)>> {
     connection
-        .prepare_cached("SELECT user_id, state FROM keys WHERE digest = ?1")?
+        .prepare_cached("SELECT user_id, state FROM live_keys WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| {
             Ok((columns::user(row, 0)?, columns::state(row, 1)?))
         })

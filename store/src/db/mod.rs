@@ -10,6 +10,7 @@ mod columns;
 pub mod direct;
 mod import;
 mod importing;
+mod imports;
 mod keeper;
 mod keys;
 mod lock;
@@ -29,7 +30,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rekey_protocol::{Change, Digest, Head, ResolvedState, RotateRequest, UserId, lease_margin_ms};
 use rusqlite::Connection;
@@ -42,8 +43,9 @@ use crate::feed::{Feed, Records};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
+pub use accounts::BySession;
 pub use import::{ImportError, Staging};
-pub use importing::{Import, Imported};
+pub use importing::{Import, Imported, Permit};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
 pub use lock::Lost;
 pub use open::OpenError;
@@ -54,7 +56,7 @@ pub use replays::ReplayPlace;
 pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
-pub use writer::{WriteError, WriterThread};
+pub use writer::{Patience, WriteError, WriterThread};
 
 use keeper::Owned;
 use lock::Lock;
@@ -83,7 +85,6 @@ pub struct Database {
     aside: Readers,
     clock: Arc<Clock>,
     interval: RotationInterval,
-    metrics: Arc<Metrics>,
     path: PathBuf,
     imports: Arc<Semaphore>,
     feed: Feed,
@@ -154,6 +155,7 @@ impl Database {
             lock: lock.clone(),
             life,
         });
+        let unfinished = imports::unfinished(&opened.writer)?;
         let replays = Replays::open(&opened.path, replays)?;
         let awaited = Awaited::default();
         for digest in replays.awaited()? {
@@ -182,14 +184,13 @@ impl Database {
             writer: thread,
             lock: lock.clone(),
         };
-        let old_keys = OldKeys::start(writer.clone(), metrics.clone());
+        let old_keys = OldKeys::start(writer.clone(), metrics);
         let database = Self {
             writer,
             readers,
             aside,
             clock,
             interval,
-            metrics,
             path: opened.path,
             imports: Arc::new(Semaphore::new(1)),
             feed,
@@ -198,6 +199,11 @@ impl Database {
             awaited: Arc::new(awaited),
             old_keys,
         };
+        if let (false, Ok(permit)) = (unfinished.is_empty(), database.import_permit()) {
+            for import in unfinished {
+                tokio::spawn(database.clone().finish(import, permit.clone()));
+            }
+        }
         Ok((database, owner))
     }
 
@@ -251,12 +257,18 @@ impl Database {
         });
     }
 
-    /// Replaces a key by another one, or says why not.
-    pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, WriteError> {
+    /// Replaces a key by another one, or says why not. It is not begun when the
+    /// patience of the request is over, counted from its arrival.
+    pub async fn rotate(
+        &self,
+        request: RotateRequest,
+        arrived: Instant,
+    ) -> Result<Rotated, WriteError> {
         let (interval, replays) = (self.interval, self.replays.clone());
         let awaited = self.awaited.clone();
+        let patience = Patience::Until(arrived + request.patience());
         self.writer
-            .change(Kind::Rotation, move |transaction, now| {
+            .change_in(Kind::Rotation, patience, move |transaction, now| {
                 let replays = &mut writer::lock(&replays);
                 let rotated = rotate::rotate(transaction, replays, now, interval, &request)?;
                 let is_new = matches!(

@@ -244,11 +244,10 @@ pub fn of_user(
 
 #[cfg(test)]
 mod tests {
-    use rekey_protocol::{Client, Incarnation};
+    use rekey_protocol::Client;
 
     use super::*;
     use crate::db::audit::Event;
-    use crate::db::record::Past;
     use crate::db::{next_revision, open, schema, users};
 
     const DAY: i64 = TOLD_EVERY_MS;
@@ -267,13 +266,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
         let now = UnixMillis(0);
-        let begin = open::Begin {
-            id: Incarnation([1; 16]),
-            wall: now,
-            past: Past::Nothing,
-            accept_restore: false,
-        };
-        open::begin_incarnation(&mut connection, &begin).unwrap();
+        open::begin_incarnation(&mut connection, &open::Begin::first(now)).unwrap();
         for (name, first) in [("ann", 1), ("bob", 11)] {
             let new = users::NewUser {
                 id: user(name),

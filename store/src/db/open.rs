@@ -139,6 +139,8 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     schema::check(&writer)?;
     quick_check(&writer)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
+    // In KiB. A change of an import touches some thousand pages, all over the indexes.
+    writer.pragma_update(None, "cache_size", -16384)?;
     schema::migrate(&mut writer)?;
     // S8: the log is empty before this life writes into it.
     anchor::fold(&writer, &lock, Fold::Empty).map_err(|error| match error {
@@ -254,6 +256,19 @@ pub struct Begin {
     pub past: Past,
     /// The operator knows that the database is an older backup.
     pub accept_restore: bool,
+}
+
+#[cfg(test)]
+impl Begin {
+    /// The first life of a database, for a test.
+    pub fn first(wall: UnixMillis) -> Self {
+        Self {
+            id: Incarnation([1; 16]),
+            wall,
+            past: Past::Nothing,
+            accept_restore: false,
+        }
+    }
 }
 
 /// A life that has begun.

@@ -6,7 +6,7 @@ use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, U
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
-use super::{columns, keys, next_revision, old_keys, rotate, users};
+use super::{columns, imports, keys, next_revision, old_keys, rotate, users};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::clock::UnixMillis;
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
@@ -67,6 +67,8 @@ pub enum OwnRefusal {
     HasKey,
     /// It was not the user who revoked the last key.
     NotByUser,
+    /// The operator imports a key for the user just now.
+    BeingImported,
     /// The session that asked was ended before.
     LoggedOut,
 }
@@ -190,6 +192,9 @@ pub fn issue(
     if last.as_ref().is_none_or(|last| last.revision != shown) {
         return Ok(Err(OwnRefusal::OtherKey));
     }
+    if imports::reserves(transaction, wish.user.as_str(), None)? {
+        return Ok(Err(OwnRefusal::BeingImported));
+    }
     let revision = next_revision(transaction, now)?;
     let (new, hint) = (&wish.new_digest, Some(wish.hint.as_str()));
     keys::insert(transaction, now, new, &wish.user, hint, revision)?;
@@ -261,13 +266,14 @@ fn request(wish: &Wish, old_digest: Digest) -> RotateRequest {
         hint: wish.hint.clone(),
         replay: None,
         client: wish.client.clone(),
+        patience_ms: None,
     }
 }
 
 fn active(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<OwnKey>> {
     connection
         .prepare_cached(
-            "SELECT digest, revision, hint, created_ms FROM keys
+            "SELECT digest, revision, hint, created_ms FROM live_keys
              WHERE user_id = ?1 AND state = 'active'",
         )?
         .query_row([user.as_str()], |row| {

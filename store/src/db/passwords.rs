@@ -46,7 +46,7 @@ pub fn account(
         .prepare_cached(
             "SELECT u.user_id, p.phc,
                     EXISTS (SELECT 1 FROM devices d WHERE d.digest = ?2 AND d.user_id = u.user_id)
-             FROM users u LEFT JOIN passwords p USING (user_id) WHERE u.email = ?1",
+             FROM live_users u LEFT JOIN passwords p USING (user_id) WHERE u.email = ?1",
         )?
         .query_row((email, device.map(Digest::as_bytes)), |row| {
             Ok(Account {
@@ -82,7 +82,7 @@ pub fn set(
         return Ok(Err(PasswordRefusal::UnknownUser));
     }
     let has_email = transaction
-        .prepare_cached("SELECT 1 FROM users WHERE user_id = ?1 AND email IS NOT NULL")?
+        .prepare_cached("SELECT 1 FROM live_users WHERE user_id = ?1 AND email IS NOT NULL")?
         .exists([user.as_str()])?;
     if !has_email {
         return Ok(Err(PasswordRefusal::NoEmail));

@@ -5,6 +5,11 @@
 //! SQLite does not commit over two files at once. So a record is on disk before
 //! its rotation is ([`Replays::flush`] before the commit), and counts only together
 //! with it: one without is an orphan that nobody finds.
+//!
+//! The file is optional, and so nobody waits for it: while another program holds a
+//! lock on it, rotations are made without their records.
+
+mod note;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,9 +18,10 @@ use std::time::Duration;
 use rekey_protocol::{
     Change, Digest, REPLAY_WINDOW_MS, Replay, ReplayProof, RotationId, SealedKey,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use subtle::ConstantTimeEq;
 
+use self::note::{Note, Notes};
 use super::columns;
 use super::open::connect;
 use super::wrap::{Wrapped, Wraps};
@@ -59,6 +65,9 @@ pub struct Replays {
     wraps: Wraps,
     /// Whether something was written that is not on disk yet.
     pending: bool,
+    /// Whether another program kept us from writing when we tried last.
+    is_locked: bool,
+    notes: Notes,
 }
 
 /// A record that was found.
@@ -69,6 +78,7 @@ pub struct Found {
     pub failures: u32,
     /// How often it was handed out.
     pub handed_out: u32,
+    new_digest: Digest,
     wrapped: Wrapped,
 }
 
@@ -106,7 +116,7 @@ impl Replays {
         Ok(Self {
             connection: Some(opened),
             wraps: Wraps::open(memory, &path),
-            pending: false,
+            ..Self::off()
         })
     }
 
@@ -116,8 +126,7 @@ impl Replays {
         connection.execute_batch(SCHEMA)?;
         Ok(Self {
             connection: Some(connection),
-            wraps: Wraps::in_process(),
-            pending: false,
+            ..Self::off()
         })
     }
 
@@ -126,6 +135,8 @@ impl Replays {
             connection: None,
             wraps: Wraps::in_process(),
             pending: false,
+            is_locked: false,
+            notes: Notes::default(),
         }
     }
 
@@ -148,6 +159,8 @@ impl Replays {
             let damaged = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
             return Err(rusqlite::Error::SqliteFailure(damaged, Some(sound)).into());
         }
+        // From now on all changes of the store would wait for it.
+        connection.busy_timeout(Duration::ZERO)?;
         Ok(connection)
     }
 
@@ -194,9 +207,9 @@ impl Replays {
         let Some(records) = &self.connection else {
             return Ok(None);
         };
-        records
+        let found = records
             .prepare_cached(
-                "SELECT used_ms, failures, handed_out, wrapping_key, nonce, wrapped
+                "SELECT used_ms, failures, handed_out, wrapping_key, nonce, wrapped, new_digest
                  FROM records WHERE rotation_id = ?1",
             )?
             .query_row([id.0], |row| {
@@ -204,6 +217,7 @@ impl Replays {
                     used: row.get::<_, Option<i64>>(0)?.map(UnixMillis),
                     failures: row.get(1)?,
                     handed_out: row.get(2)?,
+                    new_digest: columns::digest(row, 6)?,
                     wrapped: Wrapped {
                         key: row.get(3)?,
                         nonce: row.get(4)?,
@@ -211,7 +225,8 @@ impl Replays {
                     },
                 })
             })
-            .optional()
+            .optional()?;
+        Ok(found.and_then(|found| self.notes.applied(id, found)))
     }
 
     /// What is in it; none where its wrapping key has gone.
@@ -226,38 +241,45 @@ impl Replays {
 
     /// An opening failed (X4).
     pub fn failed(&mut self, id: RotationId, last: bool) -> rusqlite::Result<()> {
-        let change = match last {
-            true => "DELETE FROM records WHERE rotation_id = ?1",
-            false => "UPDATE records SET failures = failures + 1 WHERE rotation_id = ?1",
-        };
-        self.change(change, [id.0])
+        self.note(match last {
+            true => Note::Destroyed(id),
+            false => Note::Failed(id),
+        })
     }
 
     /// It was handed out.
     pub fn handed_out(&mut self, id: RotationId) -> rusqlite::Result<()> {
-        let change = "UPDATE records SET handed_out = handed_out + 1 WHERE rotation_id = ?1";
-        self.change(change, [id.0])
+        self.note(Note::HandedOut(id))
     }
 
     /// A client has used this new key (X4).
     pub fn used(&mut self, new_digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
-        self.change(
-            "UPDATE records SET used_ms = ?2 WHERE new_digest = ?1 AND used_ms IS NULL",
-            (new_digest.as_bytes(), now.0),
-        )
+        self.note(Note::Used(*new_digest, now))
     }
 
     /// These keys were revoked: what is kept of their making is of no use (X4).
     pub fn forget(&mut self, revoked: &[Change]) -> rusqlite::Result<()> {
         for change in revoked {
-            let digest = change.digest.as_bytes();
-            self.change("DELETE FROM records WHERE new_digest = ?1", [digest])?;
+            self.note(Note::Revoked(change.digest))?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, note: Note) -> rusqlite::Result<()> {
+        if let Some(records) = self.writing()? {
+            return note.write(records);
+        }
+        if self.are_kept() {
+            self.notes.push(note);
         }
         Ok(())
     }
 
     /// Puts on disk what was written.
     pub fn flush(&mut self) -> rusqlite::Result<()> {
+        if !self.notes.is_empty() {
+            self.writing()?;
+        }
         if std::mem::take(&mut self.pending)
             && let Some(records) = &self.connection
         {
@@ -279,11 +301,15 @@ impl Replays {
         let dead: u64 = records
             .prepare_cached("SELECT count(*) FROM records WHERE made_ms <= ?1")?
             .query_row([until], |row| row.get(0))?;
-        if dead > 0 {
-            self.change("DELETE FROM records WHERE made_ms <= ?1", [until])?;
+        if dead > 0
+            && let Some(records) = self.writing()?
+        {
+            let delete = "DELETE FROM records WHERE made_ms <= ?1";
+            records.prepare_cached(delete)?.execute([until])?;
         }
         self.flush()?;
         if let Some(records) = &self.connection {
+            // Somebody who reads keeps it from being cut short: by the next time.
             records.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
         Ok(())
@@ -300,23 +326,43 @@ impl Replays {
         digests.collect()
     }
 
-    fn change(&mut self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<()> {
-        match self.writing()? {
-            Some(records) => records.prepare_cached(sql)?.execute(parameters).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Begins a transaction, if none is under way.
+    /// Begins a transaction, if none is under way. None: there are no replays, or
+    /// another program writes just now, which is not waited for.
     fn writing(&mut self) -> rusqlite::Result<Option<&Connection>> {
-        if let Some(records) = &self.connection
-            && !self.pending
-        {
-            records.execute_batch("BEGIN IMMEDIATE")?;
-            self.pending = true;
+        let Some(records) = &self.connection else {
+            return Ok(None);
+        };
+        if !self.pending {
+            match records.execute_batch("BEGIN IMMEDIATE") {
+                Ok(()) => self.pending = true,
+                Err(error) if is_busy(&error) => {
+                    // Once, and not for every change.
+                    if !std::mem::replace(&mut self.is_locked, true) {
+                        tracing::warn!(
+                            "another program holds a lock on the file of replays: until it is gone, rotations are made whose answers cannot be repeated"
+                        );
+                    }
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+            for note in self.notes.take() {
+                note.write(records)?;
+            }
+            if std::mem::take(&mut self.is_locked) {
+                tracing::info!("the lock on the file of replays is gone");
+            }
         }
-        Ok(self.connection.as_ref())
+        Ok(Some(records))
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// The new keys whose first use is still to come, for those who resolve keys.
@@ -387,13 +433,10 @@ mod tests {
             phc: None,
         };
         database.add_user(user).await.unwrap().unwrap();
-        // The writer is busy until the gateway has gone.
-        let (begun, began) = tokio::sync::oneshot::channel();
-        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
+        // Both changes wait for the writer, and so are of one transaction.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
         let writer = database.writer.clone();
-        let work = move || (begun.send(()).is_ok(), until_gone.recv().is_err());
-        let busy = tokio::spawn(async move { writer.alone(work).await });
-        began.await.unwrap();
+        let held = tokio::spawn(async move { writer.alone(move || wait.recv().is_err()).await });
         let request = RotateRequest {
             rotation_id: ID,
             attempt: 1,
@@ -405,17 +448,30 @@ mod tests {
                 sealed: SealedKey([5; 88]),
             })),
             client: Client::default(),
+            patience_ms: None,
         };
         let rotating = database.clone();
-        let gateway = tokio::spawn(async move { rotating.rotate(request).await.is_ok() });
-        while database.writer.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
+        let gateway =
+            tokio::spawn(async move { rotating.rotate(request, Instant::now()).await.is_ok() });
+        database.writer.await_waiting(1).await;
+        // The gateway leaves while the rotation is made: after its own step, and
+        // before the commit.
+        let (made, is_made) = tokio::sync::oneshot::channel();
+        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
+        let writer = database.writer.clone();
+        let last = tokio::spawn(async move {
+            let work =
+                move |_: &Connection, _| Ok((made.send(()).is_ok(), until_gone.recv().is_err()));
+            writer.change(writer::Kind::Admin, work).await
+        });
+        database.writer.await_waiting(2).await;
+        drop(go);
+        assert_eq!(held.await.unwrap(), Ok(true));
+        is_made.await.unwrap();
         gateway.abort();
         assert!(gateway.await.unwrap_err().is_cancelled());
         drop(gone);
-        assert_eq!(busy.await.unwrap(), Ok((true, true)));
-        database.writer.alone(|| ()).await.unwrap();
+        assert_eq!(last.await.unwrap(), Ok((true, true)));
 
         assert!(database.resolve(NEW).await.unwrap().is_ok(), "it is made");
         let began = Instant::now();

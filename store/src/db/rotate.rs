@@ -20,8 +20,6 @@ use crate::rotation::{
 /// How long an answer is kept under its rotation id. A gateway stops trying
 /// after a minute; an attempt that was frozen on its way may be hours late.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Answers deleted at a time, so that no transaction grows long over it.
-const PRUNED_AT_ONCE: u32 = 10_000;
 /// Replays of one rotation that the audit log tells of.
 const MOST_REPLAYS_TOLD: u32 = 10;
 
@@ -195,6 +193,11 @@ fn again(
         // The gateway asks again for the answer to one request: that is one try.
         Opening::Failed { .. } if is_repeated => Ok(Rotated::Replayable(revision)),
         Opening::Failed { last } => {
+            // By its id that one is known, whichever attempt of it comes first.
+            if request.attempt < 2 {
+                let (outcome, at) = refusal_columns(Refusal::Revoked(revision));
+                record(transaction, now, request, outcome, None, at)?;
+            }
             replays.failed(made.id, last)?;
             audit::append(transaction, now, &event("replay_refused"))?;
             Ok(match last {
@@ -378,7 +381,7 @@ fn old_key(transaction: &Connection, digest: &Digest) -> rusqlite::Result<Option
     transaction
         .prepare_cached(
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms
-             FROM keys k JOIN users u USING (user_id) WHERE k.digest = ?1",
+             FROM live_keys k JOIN users u USING (user_id) WHERE k.digest = ?1",
         )?
         .query_row([digest.as_bytes()], |row| {
             Ok(OldKey {
@@ -391,14 +394,13 @@ fn old_key(transaction: &Connection, digest: &Digest) -> rusqlite::Result<Option
         .optional()
 }
 
-/// Deletes answers that nobody can ask for any more.
-pub fn prune(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+/// Deletes at most `limit` answers that nobody can ask for any more; how many.
+pub fn prune(transaction: &Connection, now: UnixMillis, limit: usize) -> rusqlite::Result<usize> {
     let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
     transaction
         .prepare_cached(
             "DELETE FROM rotations WHERE rotation_id IN
              (SELECT rotation_id FROM rotations WHERE at_ms < ?1 LIMIT ?2)",
         )?
-        .execute((now.0.saturating_sub(kept), PRUNED_AT_ONCE))
-        .map(drop)
+        .execute((now.0.saturating_sub(kept), limit))
 }

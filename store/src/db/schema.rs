@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4, V5];
+const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -171,6 +171,39 @@ CREATE TABLE anchor (
 INSERT INTO anchor (one, value) VALUES (1, 0);
 ";
 
+const V6: &str = "
+-- Imports go in by many small changes. Their rows count from one change on, the
+-- cut-over, which gives the import its revision.
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY,
+    begun_ms INTEGER NOT NULL,
+    -- NULL: its rows do not count. It is under way, or its rows are being removed.
+    revision INTEGER UNIQUE,
+    counts_since_ms INTEGER,
+    -- Whether the audit log has all of its rows.
+    is_told INTEGER NOT NULL DEFAULT 0,
+    CHECK ((revision IS NULL) = (counts_since_ms IS NULL))
+) STRICT;
+-- The import that brought the row; NULL: none did, or one of an earlier version.
+ALTER TABLE users ADD COLUMN import INTEGER;
+ALTER TABLE keys ADD COLUMN import INTEGER;
+-- What counts. All that is read or refused by users and keys goes by these two.
+CREATE VIEW live_users AS
+    SELECT u.* FROM users u WHERE u.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = u.import AND i.revision IS NOT NULL);
+CREATE VIEW live_keys AS
+    SELECT k.digest, k.user_id, k.state, k.hint, k.created_ms, k.revoked_ms,
+        k.replay_until_ms, k.import,
+        -- An imported key has that of its import until it is changed.
+        max(k.revision, ifnull(
+            (SELECT i.revision FROM imports i WHERE i.id = k.import), 0)) AS revision
+    FROM keys k WHERE k.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = k.import AND i.revision IS NOT NULL);
+-- The feed asks for revocations only, and must not pass over imported keys.
+DROP INDEX keys_by_revision;
+CREATE INDEX keys_revoked ON keys (revision) WHERE state = 'revoked';
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -224,7 +257,10 @@ mod tests {
     fn i3_the_database_itself_refuses_a_second_active_key() {
         let connection = database();
         connection
-            .execute("INSERT INTO users VALUES ('u', NULL, 1, NULL)", [])
+            .execute(
+                "INSERT INTO users (user_id, created_ms) VALUES ('u', 1)",
+                [],
+            )
             .unwrap();
         let insert = "INSERT INTO keys (digest, user_id, state, created_ms, revision)
                       VALUES (?1, 'u', 'active', 1, 1)";
@@ -243,6 +279,43 @@ mod tests {
             let error = connection.execute(change, []).unwrap_err();
             assert!(error.to_string().contains("append-only"), "{error}");
         }
+    }
+
+    #[test]
+    fn v5_keeps_what_counted_before_and_finds_its_revocations() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..4] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 4).unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES ('u', 'u@example.com', 1, 2), ('v', NULL, 1, NULL);
+                 INSERT INTO keys VALUES
+                    (x'0101010101010101010101010101010101010101010101010101010101010101', 'u', 'revoked', NULL, 1, 5, 7, 9000),
+                    (x'0202020202020202020202020202020202020202020202020202020202020202', 'u', 'active', 'wxyz', 5, NULL, 7, NULL),
+                    (x'0303030303030303030303030303030303030303030303030303030303030303', 'v', 'revoked', NULL, 1, 6, 8, NULL);
+                 UPDATE meta SET revision = 8;",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let number = |sql| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(number("SELECT count(*) FROM live_users"), 2);
+        assert_eq!(number("SELECT count(*) FROM live_keys"), 3);
+        let revisions = "SELECT count(*) FROM live_keys JOIN keys USING (digest, revision)";
+        assert_eq!(number(revisions), 3);
+        let revoked = super::super::keys::revoked_after(&connection, 6, 9).unwrap();
+        let at: Vec<_> = revoked.iter().map(|change| change.revision).collect();
+        assert_eq!(at, [7, 8]);
+        assert!(revoked[0].replayable && !revoked[1].replayable);
+        // And not by passing over all keys.
+        let plan = "EXPLAIN QUERY PLAN SELECT digest FROM keys
+                    WHERE revision > 6 AND state = 'revoked' ORDER BY revision LIMIT 9";
+        let plan: String = connection.query_row(plan, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains("USING INDEX keys_revoked"), "{plan}");
     }
 
     #[test]

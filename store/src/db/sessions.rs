@@ -15,8 +15,6 @@ pub const SESSION_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const PER_USER: u32 = 20;
 /// Browsers that are remembered of one user.
 const DEVICES_PER_USER: u32 = 20;
-/// Expired sessions deleted at a time.
-const PRUNED_AT_ONCE: u32 = 10_000;
 
 /// When a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,8 +232,8 @@ pub fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<boo
     Ok(deleted > 0)
 }
 
-/// Deletes sessions that are over by any limits.
-pub fn prune(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+/// Deletes at most `limit` sessions that are over by any limits; how many.
+pub fn prune(transaction: &Connection, now: UnixMillis, limit: usize) -> rusqlite::Result<usize> {
     let any = SessionLimits {
         idle: SESSION_LONGEST,
         max: SESSION_LONGEST,
@@ -245,8 +243,7 @@ pub fn prune(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> 
             "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions
              WHERE created_ms <= ?1 LIMIT ?2)",
         )?
-        .execute((any.over_at(now).0, PRUNED_AT_ONCE))
-        .map(drop)
+        .execute((any.over_at(now).0, limit))
 }
 
 #[cfg(test)]
@@ -265,7 +262,7 @@ mod tests {
         schema::migrate(&mut connection).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO users VALUES ('u', 'u@example.com', 1, NULL);
+                "INSERT INTO users (user_id, email, created_ms) VALUES ('u', 'u@example.com', 1);
                  INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
             )
             .unwrap();

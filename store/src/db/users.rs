@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 
 use super::audit::{self, Event};
-use super::{columns, keys, next_revision, passwords};
+use super::{columns, imports, keys, next_revision, passwords};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::UnixMillis;
 use crate::email::Email;
@@ -31,6 +31,8 @@ pub enum AddRefusal {
     UserExists,
     /// The address is taken.
     EmailExists,
+    /// An import holds the id or the address whose rows do not count.
+    BeingImported,
 }
 
 /// Adds a user and the first key; returns when.
@@ -40,11 +42,20 @@ pub fn add(
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
     let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
-    if taken("SELECT 1 FROM users WHERE user_id = ?1", new.id.as_str())? {
+    if taken(
+        "SELECT 1 FROM live_users WHERE user_id = ?1",
+        new.id.as_str(),
+    )? {
         return Ok(Err(AddRefusal::UserExists));
     }
-    if taken("SELECT 1 FROM users WHERE email = ?1", new.email.as_str())? {
+    if taken(
+        "SELECT 1 FROM live_users WHERE email = ?1",
+        new.email.as_str(),
+    )? {
         return Ok(Err(AddRefusal::EmailExists));
+    }
+    if imports::reserves(transaction, new.id.as_str(), Some(new.email.as_str()))? {
+        return Ok(Err(AddRefusal::BeingImported));
     }
     let revision = next_revision(transaction, now)?;
     transaction
@@ -86,6 +97,8 @@ pub enum IssueRefusal {
     UnknownUser,
     /// The user has an active key, which would have to be revoked first (I3).
     HasKey,
+    /// An import holds a key for the user whose rows do not count.
+    BeingImported,
 }
 
 /// A key that was given to a user.
@@ -110,10 +123,13 @@ pub fn issue(
         return Ok(Err(IssueRefusal::UnknownUser));
     }
     let has_key = transaction
-        .prepare_cached("SELECT 1 FROM keys WHERE user_id = ?1 AND state = 'active'")?
+        .prepare_cached("SELECT 1 FROM live_keys WHERE user_id = ?1 AND state = 'active'")?
         .exists([user.as_str()])?;
     if has_key {
         return Ok(Err(IssueRefusal::HasKey));
+    }
+    if imports::reserves(transaction, user.as_str(), None)? {
+        return Ok(Err(IssueRefusal::BeingImported));
     }
     let revision = next_revision(transaction, now)?;
     keys::insert(transaction, now, digest, user, Some(hint), revision)?;
@@ -140,7 +156,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
     connection
         .prepare_cached(
             "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms
-             FROM users u LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
+             FROM live_users u LEFT JOIN live_keys k ON k.user_id = u.user_id AND k.state = 'active'
              WHERE u.user_id > ?1 ORDER BY u.user_id LIMIT ?2",
         )?
         .query_map((after, limit), |row| {
@@ -189,6 +205,6 @@ pub fn begin_hour(
 /// Whether there is such a user.
 pub fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("SELECT 1 FROM users WHERE user_id = ?1")?
+        .prepare_cached("SELECT 1 FROM live_users WHERE user_id = ?1")?
         .exists([user.as_str()])
 }

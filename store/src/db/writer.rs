@@ -4,6 +4,10 @@
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 
+mod pending;
+
+pub use self::pending::Patience;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,12 +16,14 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::pending::{Change, Pending};
 use super::anchor::{Fold, FoldError};
 use super::record::Mark;
 use super::replays::Replays;
 use crate::answers::RESTORED;
 use crate::clock::{Clock, UnixMillis};
 use crate::crash;
+use crate::feed::Committed;
 use crate::metrics::Metrics;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
@@ -30,7 +36,12 @@ const MAX_BATCH: usize = 256;
 /// Pages of the write-ahead log after which it is folded into the database: what
 /// SQLite itself takes.
 const LOG_PAGES: u64 = 1000;
-/// How often what nobody can ask for any more is deleted.
+/// Rows of what nobody can ask for any more that a transaction deletes at least,
+/// if there are any: some hundred microseconds.
+const PRUNED_LEAST: usize = 64;
+/// As many where nothing else waits: some milliseconds.
+const PRUNED_IDLE: usize = 512;
+/// How often the records for replays that are over are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a change has no result. The store's fault, never the client's.
@@ -53,6 +64,12 @@ pub enum WriteError {
         "another rekey-store may own the database now, and this one stops; nothing was changed"
     )]
     NotOwner,
+    /// Its asker had left, or had no more time, before its turn came: nothing was
+    /// changed.
+    #[error(
+        "the change had to wait for too long and was not begun; nothing was changed, try again"
+    )]
+    NotBegun,
     /// The commit failed: on disk it may be there or not.
     #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
     Unknown,
@@ -65,46 +82,18 @@ pub enum Kind {
     Rotation,
     /// From the admin listener.
     Admin,
+    /// Some rows of an import, in a transaction of its own after all that waits: so
+    /// others wait for what is under way when they come, and not for the next.
+    Import,
+    /// As that; takes out rows that nothing refers to any more. SQLite does not look for what refers to them: for each user it would have to
+    /// read all keys.
+    Removal,
 }
 
-trait Change: Send {
-    fn kind(&self) -> Kind;
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()>;
-    fn answer(self: Box<Self>, fate: Result<(), WriteError>);
-}
-
-struct Pending<F, T> {
-    kind: Kind,
-    work: Option<F>,
-    result: Option<T>,
-    reply: oneshot::Sender<Result<T, WriteError>>,
-}
-
-impl<F, T> Change for Pending<F, T>
-where
-    F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send,
-    T: Send,
-{
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
-        if let Some(work) = self.work.take() {
-            self.result = Some(work(transaction, now)?);
-        }
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, fate: Result<(), WriteError>) {
-        let answer = match (fate, self.result) {
-            (Ok(()), Some(result)) => Ok(result),
-            (Ok(()), None) => Err(WriteError::RolledBack),
-            (Err(error), _) => Err(error),
-        };
-        // Nobody may be waiting any more; the change stands all the same.
-        let _ = self.reply.send(answer);
-    }
+/// What the writer does after a batch, apart from it.
+enum Alone {
+    Work(Box<dyn FnOnce() + Send>),
+    Change(Box<dyn Change>),
 }
 
 /// What stands around every transaction: what allows it, and is told of it.
@@ -114,9 +103,8 @@ pub trait Keeper: Send {
     /// Whether the database is still this process's (S10). Asked within the
     /// transaction, right before its commit.
     fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>>;
-    /// A transaction is on disk (S2): the revision that it left, and the keys that
-    /// it revoked.
-    fn committed(&self, revision: u64, revocations: Vec<Revocation>);
+    /// A transaction is on disk (S2).
+    fn committed(&self, committed: Committed);
     /// Puts on record, durably, how far the database is (S8). Called before anyone
     /// is answered.
     fn mark(&self, mark: Mark) -> std::io::Result<()>;
@@ -135,6 +123,7 @@ enum Task {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Task>,
+    metrics: Arc<Metrics>,
 }
 
 /// The thread itself.
@@ -158,11 +147,13 @@ impl Writer {
         let state = State {
             connection,
             clock,
-            metrics,
+            metrics: metrics.clone(),
             tasks,
             replays,
             pruned: None,
+            is_behind: false,
             published,
+            imported: 0,
             keeper,
             folded_at: 0,
         };
@@ -173,27 +164,47 @@ impl Writer {
                 state.run();
             })?;
         let ended = Some(ended);
-        Ok((Self { queue }, WriterThread { thread, ended }))
+        Ok((Self { queue, metrics }, WriterThread { thread, ended }))
     }
 
     /// Makes a change and waits until it is on disk. A refusal by the change
     /// itself is part of `T`; an error of SQLite rolls this change back.
     ///
-    /// Dropping the future does not take the change back.
+    /// If the future is dropped before the change's turn comes, it is not begun. A
+    /// change that has begun is not taken back by it.
     pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let change = Pending {
-            kind,
-            work: Some(work),
-            result: None,
-            reply,
-        };
+        self.change_in(kind, Patience::WhileAwaited, work).await
+    }
+
+    /// As [`Self::change`], for as long as this patience lasts.
+    pub async fn change_in<T, F>(
+        &self,
+        kind: Kind,
+        patience: Patience,
+        work: F,
+    ) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
         self.enqueue(Task::Change(Box::new(change)))?;
-        // Dropped unanswered: the thread died, wherever it was.
+        self.metrics.change_waits();
+        if let Patience::Until(end) = patience {
+            tokio::select! {
+                biased;
+                // Dropped unanswered: the thread died, wherever it was.
+                answer = &mut answer => return answer.unwrap_or(Err(WriteError::Unknown)),
+                () = tokio::time::sleep_until(end.into()) => {}
+            }
+            if asker.leave() {
+                return Err(WriteError::NotBegun);
+            }
+        }
         answer.await.unwrap_or(Err(WriteError::Unknown))
     }
 
@@ -210,10 +221,12 @@ impl Writer {
         answer.await.map_err(|_| WriteError::Unknown)
     }
 
-    /// How many tasks nobody has begun yet.
+    /// Returns when so many tasks wait that nobody has begun yet.
     #[cfg(test)]
-    pub fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+    pub async fn await_waiting(&self, count: usize) {
+        while self.queue.max_capacity() - self.queue.capacity() < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn enqueue(&self, task: Task) -> Result<(), WriteError> {
@@ -252,31 +265,41 @@ struct State {
     /// What is kept for replays, in its own file.
     replays: Arc<Mutex<Replays>>,
     pruned: Option<Instant>,
+    /// Whether there is more to be deleted than the last transaction did.
+    is_behind: bool,
     /// The revision up to which revocations were told to the keeper.
     published: u64,
+    /// The revision of the last import that the keeper need not be told of.
+    imported: u64,
     keeper: Box<dyn Keeper>,
     /// The log's pages when it was last folded into the database.
     folded_at: u64,
 }
 
 /// A transaction that is on disk.
-struct Committed {
-    revision: u64,
-    revocations: Vec<Revocation>,
+struct Done {
+    committed: Committed,
     /// None where it changed nothing.
     mark: Option<Mark>,
 }
 
 impl State {
     fn run(mut self) {
+        match super::imports::latest(&self.connection) {
+            Ok(imported) => self.imported = imported,
+            Err(error) => tracing::error!(%error, "the last import could not be read"),
+        }
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while let Some(task) = self.tasks.blocking_recv() {
+        while let Some(task) = self.next_task() {
             let mut next = Some(task);
             let mut alone = None;
             while let Some(task) = next {
                 match task {
-                    Task::Change(change) => batch.push(change),
-                    Task::Alone(work) => alone = Some(work),
+                    Task::Change(change) => match change.kind() {
+                        Kind::Import | Kind::Removal => alone = Some(Alone::Change(change)),
+                        Kind::Rotation | Kind::Admin => batch.push(change),
+                    },
+                    Task::Alone(work) => alone = Some(Alone::Work(work)),
                     Task::Stop => self.tasks.close(),
                 }
                 let more = alone.is_none() && batch.len() < MAX_BATCH;
@@ -285,8 +308,10 @@ impl State {
             if !batch.is_empty() {
                 self.commit(&mut batch);
             }
-            if let Some(work) = alone {
-                work();
+            match alone {
+                Some(Alone::Work(work)) => work(),
+                Some(Alone::Change(change)) => self.commit_alone(change),
+                None => {}
             }
         }
         // So that a copy of the one file is a whole backup after a stop.
@@ -315,6 +340,37 @@ impl State {
         }
     }
 
+    /// The next task. As long as none waits, what nobody can ask for any more is
+    /// deleted, by small steps.
+    fn next_task(&mut self) -> Option<Task> {
+        while self.is_behind {
+            match self.tasks.try_recv() {
+                Ok(task) => return Some(task),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => self.commit(&mut Vec::new()),
+            }
+        }
+        self.tasks.blocking_recv()
+    }
+
+    fn commit_alone(&mut self, change: Box<dyn Change>) {
+        let is_removal = change.kind() == Kind::Removal;
+        // Without effect within a transaction.
+        let foreign_keys = |connection: &Connection, are_on: bool| {
+            let set = connection.pragma_update(None, "foreign_keys", are_on);
+            if let Err(error) = set {
+                tracing::error!(%error, are_on, "foreign keys");
+            }
+        };
+        if is_removal {
+            foreign_keys(&self.connection, false);
+        }
+        self.commit(&mut vec![change]);
+        if is_removal {
+            foreign_keys(&self.connection, true);
+        }
+    }
+
     fn commit(&mut self, batch: &mut Vec<Box<dyn Change>>) {
         let started = Instant::now();
         let size = batch.len();
@@ -329,20 +385,24 @@ impl State {
             let done = self.transaction(batch, point);
             done.map_err(|failed| self.undo(failed))
         });
+        // Not again and again while nothing can be written.
+        self.is_behind &= done.is_ok();
         point("rotate.after_commit");
         let mut revoked = Vec::new();
         let fate = done.and_then(|done| {
-            self.published = done.revision;
-            revoked.clone_from(&done.revocations);
+            let revision = done.committed.revision;
+            self.published = revision;
+            self.imported = done.committed.imported.unwrap_or(self.imported);
+            revoked.clone_from(&done.committed.revoked);
             // Gateways may be told while the mark is written; nobody is answered
             // before it is.
-            self.keeper.committed(done.revision, done.revocations);
+            self.keeper.committed(done.committed);
             match done.mark.map(|mark| self.keeper.mark(mark)) {
                 Some(Err(error)) => {
                     tracing::error!(%error, "the lock file could not be written");
                     Err(WriteError::Unknown)
                 }
-                Some(Ok(())) | None => Ok(done.revision),
+                Some(Ok(())) | None => Ok(revision),
             }
         });
         point("rotate.after_mark");
@@ -386,13 +446,12 @@ impl State {
         }
     }
 
-    /// All changes of the batch in one transaction; returns the revision that
-    /// it left and what it revoked.
+    /// All changes of the batch in one transaction; returns what that left.
     fn transaction(
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<Committed, Failed> {
+    ) -> Result<Done, Failed> {
         let connection = &self.connection;
         let changes_before = connection.total_changes();
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
@@ -403,6 +462,11 @@ impl State {
         run("BEGIN IMMEDIATE").map_err(undone)?;
         point("rotate.after_begin");
         for change in batch.iter_mut() {
+            // Right before it, and not when it was taken from the queue: the ones
+            // before it in this batch took their time.
+            if !change.begin() {
+                continue;
+            }
             run("SAVEPOINT one").map_err(undone)?;
             if let Err(error) = change.apply(connection, self.clock.now()) {
                 tracing::error!(%error, "a change failed and is rolled back");
@@ -411,17 +475,24 @@ impl State {
             }
             run("RELEASE one").map_err(undone)?;
         }
-        if self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
-            let now = self.clock.now();
-            super::rotate::prune(connection, now).map_err(undone)?;
-            super::sessions::prune(connection, now).map_err(undone)?;
-        }
+        // More than one batch adds, so they do not pile up however fast they are made.
+        let now = self.clock.now();
+        let limit = match batch.len() {
+            0 => PRUNED_IDLE,
+            some => PRUNED_LEAST.max(2 * some),
+        };
+        let deleted = [
+            super::rotate::prune(connection, now, limit).map_err(undone)?,
+            super::sessions::prune(connection, now, limit).map_err(undone)?,
+        ];
+        self.is_behind = deleted.contains(&limit);
         let is_changed = connection.total_changes() != changes_before;
         let mark = count_commit(connection, is_changed).map_err(undone)?;
         let revision = mark.revision;
         let mark = is_changed.then_some(mark);
-        let revocations = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
+        let revoked = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
             .map_err(undone)?;
+        let imported = super::imports::latest(connection).map_err(undone)?;
         // X6: on disk before the rotations are that it is of.
         lock(&self.replays).flush().map_err(undone)?;
         let owned = self.keeper.owns(connection).map_err(undone)?;
@@ -431,11 +502,12 @@ impl State {
             fate: WriteError::Unknown,
             cause: Some(error),
         })?;
-        Ok(Committed {
+        let committed = Committed {
             revision,
-            revocations,
-            mark,
-        })
+            revoked,
+            imported: (imported > self.imported).then_some(imported),
+        };
+        Ok(Done { committed, mark })
     }
 }
 

@@ -51,6 +51,17 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
+/// What a transaction has left on disk.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The revision after it.
+    pub revision: u64,
+    /// The keys that it revoked.
+    pub revoked: Vec<Change>,
+    /// The revision of an import that counts since.
+    pub imported: Option<u64>,
+}
+
 /// Where the changes of long ago and the leases of an earlier life are kept.
 pub trait Records: Sync {
     /// Why it failed.
@@ -102,14 +113,17 @@ impl Feed {
     }
 
     /// A transaction is on disk (S2). To be called before anyone is told.
-    pub fn committed(&self, revision: u64, changes: Vec<Change>) {
-        self.0.lock().committed(revision, changes);
-        self.0.tell_head(revision);
-    }
-
-    /// An import is on disk (S2). To be called before anyone is told.
-    pub fn imported(&self, revision: u64) {
-        self.0.lock().imported(revision);
+    pub fn committed(&self, committed: Committed) {
+        let revision = committed.revision;
+        {
+            // Under one lock: no answer may lead a gateway beyond the import without
+            // saying so, nor beyond what was revoked with it.
+            let mut core = self.0.lock();
+            core.committed(revision, committed.revoked);
+            if let Some(imported) = committed.imported {
+                core.imported(imported);
+            }
+        }
         self.0.tell_head(revision);
     }
 

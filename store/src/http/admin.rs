@@ -68,6 +68,9 @@ pub async fn add_user(
         let what = match refusal {
             AddRefusal::UserExists => "a user with this id exists already",
             AddRefusal::EmailExists => "a user with this e-mail address exists already",
+            AddRefusal::BeingImported => {
+                "an import that is not done, or is being removed, has a user with this id or e-mail address; try again when it is over"
+            }
         };
         ApiError::new(ErrorCode::AlreadyExists, what)
     })?;
@@ -165,6 +168,10 @@ pub async fn issue(
         IssueRefusal::HasKey => ApiError::new(
             ErrorCode::AlreadyExists,
             "the user has an active key; revoke it first",
+        ),
+        IssueRefusal::BeingImported => ApiError::new(
+            ErrorCode::AlreadyExists,
+            "an import that is not done, or is being removed, has a key for this user; try again when it is over",
         ),
     })?;
     // S7: the call that revoked the key before may not have waited.

@@ -56,6 +56,7 @@ impl From<WriteError> for ApiError {
             WriteError::Busy
             | WriteError::Stopping
             | WriteError::RolledBack
+            | WriteError::NotBegun
             | WriteError::NotServed
             | WriteError::NotOwner => ErrorCode::Unavailable,
             WriteError::Unknown => ErrorCode::Internal,
@@ -93,9 +94,10 @@ impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Write(error) => error.into(),
-            ImportError::Running | ImportError::Failed => {
-                Self::new(ErrorCode::Unavailable, error.to_string())
-            }
+            ImportError::Running
+            | ImportError::Failed
+            | ImportError::Changed
+            | ImportError::Read(_) => Self::new(ErrorCode::Unavailable, error.to_string()),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The gateway listener's own endpoints: resolve and rotate.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use rekey_protocol::{
     ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
     ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse, SECRETS_MOST,
 };
 use rustix::process::{Resource, getrlimit};
 
-use super::App;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::{App, Arrived};
 use crate::answers;
 use crate::crash;
 use crate::db::{Rotated, WriteError};
@@ -113,7 +113,8 @@ pub async fn resolve(
 ///
 /// Idempotent by `rotation_id`. The answer is sent after the change is on disk.
 /// A 503 vouches that this attempt changed nothing; after a 500 repeat the
-/// request with the same `rotation_id`.
+/// request with the same `rotation_id`. An attempt is not begun when its
+/// `patience_ms` is over, or when its connection is closed.
 #[utoipa::path(
     post, path = ROTATE_PATH, tag = "gateway", security(("gateway" = [])),
     request_body = RotateRequest,
@@ -131,6 +132,7 @@ pub async fn resolve(
 )]
 pub async fn rotate(
     State(app): State<App>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
     JsonBody(request): JsonBody<RotateRequest>,
 ) -> Result<Json<RotateResponse>, ApiError> {
     answers::check_rotate(&request)?;
@@ -142,7 +144,7 @@ pub async fn rotate(
     };
     crash::point("rotate.received");
     let new_digest = request.new_digest;
-    let result = app.database.rotate(request).await;
+    let result = app.database.rotate(request, arrived).await;
     app.metrics.rotated(outcome(&result));
     if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");

@@ -32,9 +32,9 @@ const CHUNK: usize = 32 * 1024;
 /// Import users and keys: all rows, or none if any is bad.
 ///
 /// The body is one `ImportRow` as JSON per line, of any length. One import runs
-/// at a time; other changes wait while its rows are moved into the database
-/// (some 15 seconds for a million). It is answered when every gateway accepts the
-/// keys, which takes as long as a revocation does.
+/// at a time; its rows go in by small changes, between which all others go, and count
+/// all at once at the end. If the connection is closed before that, none ever does. It
+/// is answered when every gateway accepts the keys and the audit log has them all.
 #[utoipa::path(
     post, path = IMPORT_PATH, tag = "admin", security(("admin" = [])),
     params(ImportQuery),

@@ -157,6 +157,10 @@ fn finish(router: Router<App>, app: &App, listener: &'static str) -> Router {
         .with_state(app.clone())
 }
 
+/// When a request's head was there: from then on its patience is counted.
+#[derive(Debug, Clone, Copy)]
+struct Arrived(Instant);
+
 #[derive(Clone)]
 struct Seal {
     metrics: Arc<Metrics>,
@@ -165,8 +169,9 @@ struct Seal {
 
 /// Marks and counts every answer. The path is never logged as it came: a
 /// client may have put a key into it.
-async fn sealed(State(seal): State<Seal>, request: Request, next: Next) -> Response {
+async fn sealed(State(seal): State<Seal>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
+    request.extensions_mut().insert(Arrived(started));
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = matched.as_ref().map_or("other", MatchedPath::as_str);
     let mut response = next.run(request).await;

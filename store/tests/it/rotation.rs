@@ -222,3 +222,31 @@ fn answers_are_kept_for_a_day() {
     );
     assert_eq!(home.count("SELECT count(*) FROM rotations"), 1);
 }
+
+#[test]
+fn answers_that_are_over_go_however_many_there_are() {
+    let home = Home::new();
+    let store = home.start();
+    assert_eq!(store.stop(), Some(0));
+    home.sql()
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+             INSERT INTO rotations SELECT randomblob(16), zeroblob(32), randomblob(32),
+                'revoked', NULL, 7, i FROM n;
+             INSERT INTO rotations SELECT randomblob(16), zeroblob(32), randomblob(32),
+                'unknown_key', NULL, NULL, unixepoch() * 1000 + i
+                FROM (SELECT 1 AS i UNION SELECT 2);",
+        )
+        .unwrap();
+    // Three turns of a minute each would have done it before. One change does.
+    let store = home.start();
+    let began = std::time::Instant::now();
+    let user = store.add_user("alice");
+    await_some(|| (home.count("SELECT count(*) FROM rotations") < 10).then_some(()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(50));
+    // And others go in between.
+    assert_eq!(
+        outcome(&store, &rotation(&user.digest, &fresh_digest())),
+        "rotated"
+    );
+}

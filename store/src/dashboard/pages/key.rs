@@ -307,6 +307,9 @@ fn text(refusal: OwnRefusal) -> Cow<'static, str> {
              Nothing was changed; open your profile to see how things are."
         }
         OwnRefusal::LoggedOut => "You were logged out. Nothing was changed.",
+        OwnRefusal::BeingImported => {
+            "The operator is importing a key for you just now. Nothing was changed. Try again in some minutes."
+        }
         OwnRefusal::HasKey => "You have an active API key already. Nothing was changed.",
         OwnRefusal::NotByUser => {
             "Your key was revoked by whoever runs this API. Ask them for a new one."

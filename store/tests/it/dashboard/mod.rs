@@ -14,6 +14,7 @@ mod sessions;
 mod settings;
 mod strangers;
 mod throttle;
+mod unwanted;
 
 use std::process::Command;
 
