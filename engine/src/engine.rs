@@ -20,6 +20,7 @@ use crate::env::{Env, RequestHead};
 use crate::feeder::Feeder;
 use crate::health::Health;
 use crate::held::Held;
+use crate::last_uses::{LastUses, ToTell};
 use crate::lookups::{Lookups, Purpose};
 use crate::metrics::{self, Counter};
 use crate::namespace;
@@ -51,6 +52,8 @@ pub struct Engine {
     unknown: UnknownKeys,
     uses: Uses,
     untold: Ledger,
+    last_uses: LastUses,
+    to_tell: ToTell,
     rotations: Vec<Rotation>,
     revocations: revocations::Log,
     streams: Streams,
@@ -75,6 +78,8 @@ impl Engine {
             unknown: UnknownKeys::default(),
             uses: Uses::default(),
             untold: Ledger::new(&namespace),
+            last_uses: LastUses::new(config.cache_slots),
+            to_tell: ToTell::new(&namespace),
             rotations: Vec::new(),
             revocations: revocations::Log::new(&namespace),
             streams: Streams::new(config.max_streams),
@@ -191,6 +196,7 @@ impl Engine {
             }
             View::Active(active) if is_trusted => {
                 self.out.count(Counter::CacheHit);
+                self.note_last_use(digest, env.now);
                 let covered_in = control.map(|control| control.generation.number);
                 return self.accept(request, (digest, covered_in), purpose, active, env);
             }
@@ -287,6 +293,7 @@ impl Engine {
         self.own_doorbell(env);
         self.held.send_due(env.now.monotonic, &mut self.out);
         self.uses.hand_over(&self.untold, env.sources);
+        self.last_uses.hand_over(&self.to_tell, env.sources);
         if let Some(nonce) = self.nonce {
             self.feeder.tick(nonce, &self.control, env, &mut self.out);
         }

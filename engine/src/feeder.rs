@@ -6,13 +6,16 @@
 //! at once, where one was stalled, do no harm: all that counts is in the control
 //! record (G2).
 
-use rekey_protocol::{FeedRequest, FeedResponse, RefusedUse, lease_margin_ms, poll_hold_ms};
+use rekey_protocol::{
+    FeedRequest, FeedResponse, REFUSED_MOST, RefusedUse, USED_MOST, lease_margin_ms, poll_hold_ms,
+};
 
 use crate::claims::{Claimed, Nonce};
 use crate::config::Config;
 use crate::control::{Cell, Control, Poll};
 use crate::env::Env;
 use crate::health::Health;
+use crate::last_uses::{ToTell, Use};
 use crate::metrics::Counter;
 use crate::outbox::Outbox;
 use crate::revocations::Log;
@@ -27,6 +30,9 @@ const LONGEST_PAUSE_MS: u64 = 1_000;
 /// A store that answers a poll within this part of the time for which it should
 /// hold it, with nothing new, does not hold polls.
 const AT_ONCE: u64 = 4;
+/// Both kinds of uses share the room of one poll, and this much of it is for those
+/// of active keys, however many revoked ones are used.
+const USED_LEAST: usize = 20;
 
 /// The feeder of one worker.
 pub struct Feeder {
@@ -42,6 +48,9 @@ pub struct Feeder {
     due: u64,
     health: Health,
     uses: Ledger,
+    last_uses: ToTell,
+    /// How many last uses the next poll may tell, by the answer before it.
+    used_most: usize,
 }
 
 struct UnderWay {
@@ -50,6 +59,8 @@ struct UnderWay {
     number: u64,
     /// Uses of revoked keys that it tells.
     refused: Vec<RefusedUse>,
+    /// Last uses of active keys that it tells.
+    used: Vec<Use>,
     /// When it is believed to be lost.
     lost_at: u64,
 }
@@ -80,6 +91,8 @@ impl Feeder {
             failures: 0,
             due: 0,
             uses: Ledger::new(namespace),
+            last_uses: ToTell::new(namespace),
+            used_most: 0,
         }
     }
 
@@ -133,6 +146,8 @@ impl Feeder {
         };
         out.count(Counter::FeedAnswered);
         self.uses.told(env.sources, &asked.refused);
+        self.last_uses.told(env.sources, &asked.used);
+        self.used_most = usize::try_from(answer.used_most).unwrap_or(USED_MOST);
         match self.apply(&asked.poll, &answer, (control, table), env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
@@ -173,12 +188,19 @@ impl Feeder {
         let poll = record.poll(env.now, self.lease_ms);
         self.last_poll += 1;
         let refused = self.uses.next(env.sources);
+        let room = REFUSED_MOST.saturating_sub(refused.len());
+        let room = room.clamp(USED_LEAST, USED_MOST);
+        // What was granted is for one poll: the store counts on no more.
+        let most = std::mem::take(&mut self.used_most).min(room);
+        let used = self.last_uses.next(env.sources, most);
+        let now = env.now.monotonic;
         let request = FeedRequest {
             gateway: poll.gateway,
             cursor: poll.cursor,
             lease_ms: poll.lease_ms,
             poll: self.last_poll,
             refused: refused.clone(),
+            used: used.iter().map(|used| used.told_at(now)).collect(),
         };
         let timeout_ms = self.timeout_ms();
         let call = out.new_call();
@@ -187,6 +209,7 @@ impl Feeder {
             poll,
             number: self.last_poll,
             refused,
+            used,
             lost_at: store_call::lost_at(env.now.monotonic, timeout_ms),
         });
         let clusters = self.clusters.len().max(1);

@@ -42,6 +42,7 @@ mod feeder;
 pub mod fuzzing;
 mod health;
 mod held;
+mod last_uses;
 pub mod lookups;
 mod metrics;
 mod namespace;

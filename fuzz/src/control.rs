@@ -67,6 +67,7 @@ fn answer(input: &mut Unstructured<'_>) -> Result<FeedResponse> {
         granted_ms: input.arbitrary()?,
         reset: input.ratio(1, 4)?,
         keys_imported_at: input.int_in_range(0..=20)?,
+        used_most: 0,
     })
 }
 

@@ -135,6 +135,7 @@ impl World {
             lease_ms,
             poll: 1,
             refused: Vec::new(),
+            used: Vec::new(),
         });
         let fits = (LEASE_LEAST_MS..=LEASE_CAP_MS).contains(&lease_ms);
         assert_eq!(poll.is_ok(), fits);

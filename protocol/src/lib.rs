@@ -13,10 +13,11 @@ mod text;
 
 pub use api::{
     BadToken, Change, Client, ErrorBody, ErrorCode, ErrorDetail, FEED_PATH, FeedRequest,
-    FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS, LEASE_LEAST_MS, MARKER_HEADER,
-    MARKER_VALUE, REFUSED_MOST, REPLAY_WINDOW_MS, RESOLVE_PATH, ROTATE_PATH, RefusedUse, Replay,
-    ReplayProof, Replayed, ResolveRequest, ResolveResponse, ResolvedState, RotateRequest,
-    RotateResponse, RotationId, STORE_TOKEN_MIN_LEN, SealedKey, lease_margin_ms, poll_hold_ms,
+    FeedResponse, GatewayId, Head, Incarnation, KeyUse, LEASE_CAP_MS, LEASE_LEAST_MS,
+    MARKER_HEADER, MARKER_VALUE, REFUSED_MOST, REPLAY_WINDOW_MS, RESOLVE_PATH, ROTATE_PATH,
+    RefusedUse, Replay, ReplayProof, Replayed, ResolveRequest, ResolveResponse, ResolvedState,
+    RotateRequest, RotateResponse, RotationId, STORE_TOKEN_MIN_LEN, SealedKey, USED_MOST,
+    lease_margin_ms, poll_hold_ms,
 };
 pub use digest::Digest;
 pub use interval::RotationInterval;

@@ -29,6 +29,7 @@ fn answer(cursor: Head, granted_ms: u32) -> FeedResponse {
         granted_ms,
         reset: false,
         keys_imported_at: 0,
+        used_most: 0,
     }
 }
 

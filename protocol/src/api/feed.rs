@@ -35,6 +35,8 @@ pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
 
 /// The most keys that one poll tells uses of: some ten kilobytes.
 pub const REFUSED_MOST: usize = 100;
+/// The most active keys whose last use one poll tells.
+pub const USED_MOST: usize = 100;
 
 /// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a
 /// cursor acknowledges everything up to it (PROTOCOL S3, S6).
@@ -57,6 +59,11 @@ pub struct FeedRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub refused: Vec<RefusedUse>,
+    /// Last uses of active keys that no answered poll has told of yet: at most as
+    /// many as the answer before said in `used_most`, and never more than 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
+    pub used: Vec<KeyUse>,
 }
 
 /// How often a revoked key was presented.
@@ -69,6 +76,20 @@ pub struct RefusedUse {
     pub digest: Digest,
     /// How often.
     pub count: u32,
+}
+
+/// When an active key was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyUse {
+    /// The key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// How long ago when the poll was sent, in milliseconds, by a clock that cannot
+    /// be set. A time of day would be that of the gateway's clock, which may be
+    /// wrong.
+    pub age_ms: u32,
 }
 
 /// 200 of [`FEED_PATH`].
@@ -94,6 +115,14 @@ pub struct FeedResponse {
     /// or a gateway has, so nobody can have asked for it before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_imported_at: u64,
+    /// How many last uses of active keys the next poll may tell. 0, also of a store
+    /// that knows nothing of them: none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub used_most: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_zero(revision: &u64) -> bool {
@@ -126,6 +155,7 @@ mod tests {
             lease_ms: 3000,
             poll: 7,
             refused: vec![],
+            used: vec![],
         };
         let gateway = "01".repeat(16);
         assert_eq!(
@@ -139,5 +169,15 @@ mod tests {
         );
         let answer: FeedResponse = serde_json::from_str(&answer).unwrap();
         assert_eq!((answer.changes[0].revision, answer.reset), (8, false));
+        // Of a store that knows no such uses.
+        assert_eq!(answer.used_most, 0);
+        let used = KeyUse {
+            digest: Digest::from_bytes([2; 32]),
+            age_ms: 5,
+        };
+        assert_eq!(
+            serde_json::to_string(&used).unwrap(),
+            format!(r#"{{"digest":"{}","age_ms":5}}"#, "02".repeat(32))
+        );
     }
 }

@@ -124,6 +124,7 @@ impl Control {
             former: self.former.map(store::head),
             deadline: self.deadline.as_engine(),
             keys_imported_at: 0,
+            used_most: 0,
         }
     }
 

@@ -173,6 +173,7 @@ mod tests {
             lease_ms: LEASE_LEAST_MS,
             poll: 1,
             refused: vec![],
+            used: vec![],
         };
         let answer = database.feed().poll(&request, database).await;
         answer.unwrap().cursor

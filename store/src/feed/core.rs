@@ -312,6 +312,7 @@ impl Core {
             granted_ms,
             reset,
             keys_imported_at: self.history.keys_imported_at(),
+            used_most: 0,
         })
     }
 

@@ -256,6 +256,7 @@ mod tests {
             granted_ms: LEASE_CAP_MS,
             reset: true,
             keys_imported_at: u64::MAX,
+            used_most: u32::MAX,
         };
         let size = serde_json::to_vec(&answer).unwrap().len();
         assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");

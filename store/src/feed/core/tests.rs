@@ -41,6 +41,7 @@ fn poll(cursor: Option<Head>) -> Poll {
         lease_ms: LEASE,
         poll: 7,
         refused: vec![],
+        used: vec![],
     })
     .unwrap()
 }
