@@ -140,7 +140,9 @@ fn i8_the_newest_are_kept_while_nobody_is_told() {
     for number in 0..all {
         let noted = uses.note(digest(number), at(number as u64));
         dropped += usize::from(noted == Noted::InPlaceOfAnother);
-        uses.hand_over(&to_tell(), &mut memory);
+        if number % 256 == 0 {
+            uses.hand_over(&to_tell(), &mut memory);
+        }
     }
     let (value, _) = &memory.entries["n.last_uses"];
     assert_eq!(value.len(), 40 * MOST_TO_TELL);

@@ -10,6 +10,7 @@ pub mod direct;
 mod import;
 mod importing;
 mod keys;
+mod last_uses;
 mod lock;
 mod old_keys;
 mod open;
@@ -42,6 +43,7 @@ use crate::rotation::RotationInterval;
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
+pub use last_uses::LastUse;
 pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
@@ -52,6 +54,7 @@ pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimit
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{WriteError, WriterThread};
 
+use last_uses::LastUses;
 use lock::Lock;
 use old_keys::OldKeys;
 use reader::Readers;
@@ -85,6 +88,7 @@ pub struct Database {
     /// New keys of rotations that may be answered again, until they are used.
     awaited: Arc<Awaited>,
     old_keys: OldKeys,
+    last_uses: LastUses,
 }
 
 /// What must outlive all clones of a [`Database`]: the writing thread, and the
@@ -157,6 +161,7 @@ impl Database {
             lock: lock.clone(),
         };
         let old_keys = OldKeys::start(writer.clone(), metrics.clone());
+        let last_uses = LastUses::start(writer.clone(), metrics.clone());
         let database = Self {
             writer,
             readers,
@@ -171,6 +176,7 @@ impl Database {
             replays,
             awaited: Arc::new(awaited),
             old_keys,
+            last_uses,
         };
         Ok((database, owner))
     }
@@ -183,8 +189,8 @@ impl Database {
     /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
     /// value is the seconds until the user may rotate, 0: at once.
     ///
-    /// Gateways ask it for their clients only (G12): the first such use of a new
-    /// key is noted.
+    /// Gateways ask it for their clients only (G12), so it is a use of the key; the
+    /// first one of a new key is noted for its rotation, too.
     pub async fn resolve(
         &self,
         digest: Digest,
@@ -194,8 +200,11 @@ impl Database {
             .read(move |connection| keys::resolve(connection, &digest))
             .await?;
         let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
-        if resolved.as_ref().is_ok_and(is_active) && self.awaited.comes(&digest) {
-            self.note_use(digest);
+        if resolved.as_ref().is_ok_and(is_active) {
+            self.last_uses.looked_up(digest);
+            if self.awaited.comes(&digest) {
+                self.note_use(digest);
+            }
         }
         Ok(resolved.map(|resolved| {
             let wait = self
@@ -330,6 +339,11 @@ impl Database {
         &self.old_keys
     }
 
+    /// Last uses of keys.
+    pub fn last_uses(&self) -> &LastUses {
+        &self.last_uses
+    }
+
     /// The change feed.
     pub fn feed(&self) -> &Feed {
         &self.feed
@@ -345,6 +359,9 @@ impl Database {
     pub async fn stop(&self) {
         if let Err(error) = self.old_keys.flush().await {
             tracing::warn!(%error, "uses of revoked keys were not written down");
+        }
+        if let Err(error) = self.last_uses.finish().await {
+            tracing::warn!(%error, "last uses of keys were not written down");
         }
         self.writer.stop().await;
     }

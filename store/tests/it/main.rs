@@ -15,6 +15,7 @@ mod feed;
 mod floods;
 mod gateway;
 mod import;
+mod last_uses;
 mod lifecycle;
 mod openapi;
 mod process;
