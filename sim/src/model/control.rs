@@ -124,7 +124,6 @@ impl Control {
             former: self.former.map(store::head),
             deadline: self.deadline.as_engine(),
             keys_imported_at: 0,
-            used_most: 0,
         }
     }
 
@@ -180,6 +179,7 @@ impl Page {
             granted_ms: self.granted.into(),
             reset: self.is_reset,
             keys_imported_at: 0,
+            used_most: 0,
         }
     }
 }

@@ -109,7 +109,7 @@ fn state(home: &Home) -> String {
         "audit",
     ] {
         let mut select = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let names = select.column_names().into_iter().enumerate();
+        let names = select.column_names().enumerate();
         let changes = names.filter(|(_, name)| *name != "last_used_ms");
         let columns: Vec<_> = changes.map(|(column, _)| column).collect();
         let mut rows = select.query([]).unwrap();
