@@ -36,6 +36,8 @@ const MOST_WAITING: usize = 65_536;
 const MOST_RECORDED: usize = 1 << 20;
 /// Between two times of writing down.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// For writing down what there is at a stop.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// When a key was last used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,13 +174,18 @@ impl LastUses {
         u32::try_from(share).unwrap_or_default()
     }
 
-    /// Writes down all there is, for the end.
-    ///
-    /// # Errors
-    /// It could not be.
-    pub async fn finish(&self) -> Result<(), WriteError> {
-        while self.flush().await? {}
-        Ok(())
+    /// Writes down what there is, for the end: for two seconds at most, because a
+    /// stop cannot wait for what the next hour tells again.
+    pub async fn finish(&self) {
+        let all = async {
+            while self.flush().await? {}
+            Ok::<_, WriteError>(())
+        };
+        match tokio::time::timeout(FINISH, all).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "last uses of keys were not written down"),
+            Err(_) => tracing::warn!("not all last uses of keys were written down in time"),
+        }
     }
 
     /// Writes down as much as one change takes. Returns whether more waits.

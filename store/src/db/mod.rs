@@ -360,9 +360,7 @@ impl Database {
         if let Err(error) = self.old_keys.flush().await {
             tracing::warn!(%error, "uses of revoked keys were not written down");
         }
-        if let Err(error) = self.last_uses.finish().await {
-            tracing::warn!(%error, "last uses of keys were not written down");
-        }
+        self.last_uses.finish().await;
         self.writer.stop().await;
     }
 }
