@@ -21,6 +21,7 @@ use crate::feeder::Feeder;
 use crate::health::Health;
 use crate::held::Held;
 use crate::issuing::Issuing;
+use crate::last_uses::{LastUses, ToTell};
 use crate::lookups::{Lookups, Purpose, Way};
 use crate::metrics::{self, Counter};
 use crate::namespace;
@@ -53,6 +54,8 @@ pub struct Engine {
     unknown: UnknownKeys,
     uses: Uses,
     untold: Ledger,
+    last_uses: LastUses,
+    to_tell: ToTell,
     rotations: Vec<Rotation>,
     queue: Queue,
     issuing: Issuing,
@@ -81,6 +84,8 @@ impl Engine {
             unknown: UnknownKeys::default(),
             uses: Uses::default(),
             untold: Ledger::new(&namespace),
+            last_uses: LastUses::new(config.cache_slots),
+            to_tell: ToTell::new(&namespace),
             rotations: Vec::new(),
             queue: Queue::default(),
             issuing: Issuing::new(&namespace, &config),
@@ -208,6 +213,7 @@ impl Engine {
             }
             View::Active(active) if is_trusted => {
                 self.out.count(Counter::CacheHit);
+                self.note_last_use(digest, env.now);
                 let covered_in = control.map(|control| control.generation.number);
                 return self.accept(request, (digest, covered_in), purpose, active, env);
             }
@@ -313,6 +319,7 @@ impl Engine {
         self.held.send_due(env.now.monotonic, &mut self.out);
         self.uses.hand_over(&self.untold, env.sources);
         self.issuing.tick(env.sources, &mut self.out);
+        self.last_uses.hand_over(&self.to_tell, env.sources);
         if let Some(nonce) = self.nonce {
             self.feeder.tick(nonce, &self.control, env, &mut self.out);
         }

@@ -7,8 +7,8 @@
 //! record (G2).
 
 use rekey_protocol::{
-    AcceptedSecrets, ErrorCode, FeedRequest, FeedResponse, RefusedUse, lease_margin_ms,
-    poll_hold_ms,
+    AcceptedSecrets, ErrorCode, FeedRequest, FeedResponse, REFUSED_MOST, RefusedUse, USED_MOST,
+    lease_margin_ms, poll_hold_ms,
 };
 
 use crate::claims::{Claimed, Nonce};
@@ -17,6 +17,7 @@ use crate::control::{Cell, Control, Poll};
 use crate::env::Env;
 use crate::health::Health;
 use crate::issuing::{self, Issuing};
+use crate::last_uses::{ToTell, Use};
 use crate::metrics::Counter;
 use crate::outbox::Outbox;
 use crate::revocations::Log;
@@ -31,6 +32,9 @@ const LONGEST_PAUSE_MS: u64 = 1_000;
 /// A store that answers a poll within this part of the time for which it should
 /// hold it, with nothing new, does not hold polls.
 const AT_ONCE: u64 = 4;
+/// Both kinds of uses share the room of one poll, and this much of it is for those
+/// of active keys, however many revoked ones are used.
+const USED_LEAST: usize = 20;
 
 /// The feeder of one worker.
 pub struct Feeder {
@@ -50,6 +54,9 @@ pub struct Feeder {
     /// version refuses the whole poll.
     tells_secrets: bool,
     accepted: AcceptedSecrets,
+    last_uses: ToTell,
+    /// How many last uses the next poll may tell, by the answer before it.
+    used_most: usize,
 }
 
 struct UnderWay {
@@ -60,6 +67,8 @@ struct UnderWay {
     refused: Vec<RefusedUse>,
     /// Whether it tells our secrets.
     tells_secrets: bool,
+    /// Last uses of active keys that it tells.
+    used: Vec<Use>,
     /// When it is believed to be lost.
     lost_at: u64,
 }
@@ -92,6 +101,8 @@ impl Feeder {
             uses: Ledger::new(namespace),
             tells_secrets: true,
             accepted: issuing::accepted(config),
+            last_uses: ToTell::new(namespace),
+            used_most: 0,
         }
     }
 
@@ -153,6 +164,8 @@ impl Feeder {
         self.uses.told(env.sources, &asked.refused);
         self.tells_secrets = answer.secrets.is_some();
         issuing.advised(answer.secrets, env.sources, out);
+        self.last_uses.told(env.sources, &asked.used);
+        self.used_most = usize::try_from(answer.used_most).unwrap_or(USED_MOST);
         match self.apply(&asked.poll, &answer, (control, table), env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
@@ -193,6 +206,12 @@ impl Feeder {
         let poll = record.poll(env.now, self.lease_ms);
         self.last_poll += 1;
         let refused = self.uses.next(env.sources);
+        let room = REFUSED_MOST.saturating_sub(refused.len());
+        let room = room.clamp(USED_LEAST, USED_MOST);
+        // What was granted is for one poll: the store counts on no more.
+        let most = std::mem::take(&mut self.used_most).min(room);
+        let used = self.last_uses.next(env.sources, most);
+        let now = env.now.monotonic;
         let request = FeedRequest {
             gateway: poll.gateway,
             cursor: poll.cursor,
@@ -200,6 +219,7 @@ impl Feeder {
             poll: self.last_poll,
             refused: refused.clone(),
             secrets: self.tells_secrets.then(|| self.accepted.clone()),
+            used: used.iter().map(|used| used.told_at(now)).collect(),
         };
         let timeout_ms = self.timeout_ms();
         let call = out.new_call();
@@ -209,6 +229,7 @@ impl Feeder {
             number: self.last_poll,
             refused,
             tells_secrets: self.tells_secrets,
+            used,
             lost_at: store_call::lost_at(env.now.monotonic, timeout_ms),
         });
         let clusters = self.clusters.len().max(1);

@@ -44,6 +44,7 @@ pub mod fuzzing;
 mod health;
 mod held;
 mod issuing;
+mod last_uses;
 pub mod lookups;
 mod metrics;
 mod namespace;

@@ -97,6 +97,9 @@ metrics! {
     UnknownHit = "rekey.unknown_keys.event.hit",
     /// A use of a revoked key was not counted for its user: too many such keys.
     UseUncounted = "rekey.old_keys.event.uncounted",
+    /// The last use of an active key was not told: too many waited. It is told with
+    /// the key's next use.
+    LastUseDropped = "rekey.last_uses.event.dropped",
     /// An open request was ended with its key.
     StreamEnded = "rekey.streams.event.ended",
     /// A key was asked about because a revocation of it may have been missed.

@@ -9,7 +9,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ChecksumPolicy, Config};
-use crate::{acquaintances, budget, control, issuing, revocations, slots, uses};
+use crate::{acquaintances, budget, control, issuing, last_uses, revocations, slots, uses};
 
 /// The prefix of all names of a configuration in this build.
 pub fn of(config: &Config) -> String {
@@ -20,12 +20,8 @@ pub fn of(config: &Config) -> String {
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
     field(&[control::SCHEMA, slots::SCHEMA, revocations::SCHEMA]);
-    field(&[
-        budget::SCHEMA,
-        acquaintances::SCHEMA,
-        uses::SCHEMA,
-        issuing::SCHEMA,
-    ]);
+    field(&[budget::SCHEMA, acquaintances::SCHEMA]);
+    field(&[uses::SCHEMA, last_uses::SCHEMA, issuing::SCHEMA]);
     field(match config.checksum {
         ChecksumPolicy::Required => b"required",
         ChecksumPolicy::Off => b"off",

@@ -68,6 +68,7 @@ fn answer(input: &mut Unstructured<'_>) -> Result<FeedResponse> {
         reset: input.ratio(1, 4)?,
         keys_imported_at: input.int_in_range(0..=20)?,
         secrets: None,
+        used_most: 0,
     })
 }
 

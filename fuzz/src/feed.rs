@@ -136,6 +136,7 @@ impl World {
             poll: 1,
             refused: Vec::new(),
             secrets: None,
+            used: Vec::new(),
         });
         let fits = (LEASE_LEAST_MS..=LEASE_CAP_MS).contains(&lease_ms);
         assert_eq!(poll.is_ok(), fits);

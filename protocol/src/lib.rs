@@ -13,11 +13,12 @@ mod text;
 
 pub use api::{
     AcceptedSecrets, BadToken, Change, Client, ErrorBody, ErrorCode, ErrorDetail, FEED_PATH,
-    FeedRequest, FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS, LEASE_LEAST_MS,
+    FeedRequest, FeedResponse, GatewayId, Head, Incarnation, KeyUse, LEASE_CAP_MS, LEASE_LEAST_MS,
     MARKER_HEADER, MARKER_VALUE, REFUSED_MOST, REPLAY_WINDOW_MS, RESOLVE_PATH, ROTATE_PATH,
     ROTATE_PATIENCE_MOST_MS, RefusedUse, Replay, ReplayProof, Replayed, ResolveRequest,
     ResolveResponse, ResolvedState, RotateRequest, RotateResponse, RotationId, SECRETS_MOST,
-    STORE_TOKEN_MIN_LEN, SealedKey, SecretPrint, SecretsAdvice, lease_margin_ms, poll_hold_ms,
+    STORE_TOKEN_MIN_LEN, SealedKey, SecretPrint, SecretsAdvice, USED_MOST, lease_margin_ms,
+    poll_hold_ms,
 };
 pub use digest::Digest;
 pub use interval::RotationInterval;

@@ -131,6 +131,26 @@ pub struct KeyEntry {
     pub hint: Option<String>,
     /// When it was made or imported.
     pub created_at: String,
+    /// The beginning of the hour in which it was last used. Without one see
+    /// `never_used`.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
+    /// Whether it was not used since it was made. Where this is false and there is no
+    /// last use, the key is older than this store's record of uses, and none has
+    /// been since.
+    #[serde(default)]
+    pub never_used: bool,
+}
+
+impl KeyEntry {
+    /// When it was last used, in a word.
+    pub fn last_use(&self) -> &str {
+        match (&self.last_used_at, self.never_used) {
+            (Some(at), _) => at,
+            (None, true) => "never",
+            (None, false) => "unknown",
+        }
+    }
 }
 
 /// Query of `GET /v1/users`.

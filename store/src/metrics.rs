@@ -46,6 +46,7 @@ pub struct Metrics {
     logins: Family<OutcomeLabels, Counter>,
     password_hashes: Counter,
     old_key_uses: Family<OutcomeLabels, Counter>,
+    last_uses: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -77,6 +78,7 @@ impl Metrics {
             logins: Family::default(),
             password_hashes: Counter::default(),
             old_key_uses: Family::default(),
+            last_uses: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -167,6 +169,11 @@ impl Metrics {
             "Uses of replaced and revoked keys that gateways told of, by what became of them",
             metrics.old_key_uses.clone(),
         );
+        registry.register(
+            "last_uses",
+            "Uses of active keys that were heard of, by what became of them; known: the hour is on record",
+            metrics.last_uses.clone(),
+        );
         metrics
     }
 
@@ -208,6 +215,14 @@ impl Metrics {
         if count > 0 {
             let labels = OutcomeLabels { outcome };
             self.old_key_uses.get_or_create(&labels).inc_by(count);
+        }
+    }
+
+    /// So many uses of active keys were heard of.
+    pub fn last_uses(&self, outcome: &'static str, count: u64) {
+        if count > 0 {
+            let labels = OutcomeLabels { outcome };
+            self.last_uses.get_or_create(&labels).inc_by(count);
         }
     }
 

@@ -8,6 +8,7 @@ mod behind;
 mod cut_off;
 mod faults;
 mod hot_path;
+mod last_use;
 mod late_fill;
 mod memory;
 mod metrics;

@@ -30,6 +30,7 @@ fn answer(cursor: Head, granted_ms: u32) -> FeedResponse {
         reset: false,
         keys_imported_at: 0,
         secrets: None,
+        used_most: 0,
     }
 }
 

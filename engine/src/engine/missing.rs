@@ -5,7 +5,9 @@ use rekey_protocol::{Digest, Head};
 
 use super::Engine;
 use crate::budget::{Kind, Token};
+use crate::control::Moment;
 use crate::env::Env;
+use crate::last_uses::Noted;
 use crate::lookups::{Arrival, Purpose, Sent, Waiter};
 use crate::metrics::Counter;
 use crate::outbox::RequestId;
@@ -130,6 +132,14 @@ impl Engine {
     pub(super) fn note_use(&mut self, digest: Digest) {
         if !self.uses.count(digest) {
             self.out.count(Counter::UseUncounted);
+        }
+    }
+
+    /// An active key was used, and the store not asked. Where it is asked, it
+    /// notes the use by itself.
+    pub(super) fn note_last_use(&mut self, digest: Digest, now: Moment) {
+        if self.last_uses.note(digest, now) == Noted::InPlaceOfAnother {
+            self.out.count(Counter::LastUseDropped);
         }
     }
 }

@@ -4,6 +4,7 @@
 mod contract;
 mod floods;
 mod held;
+mod last_uses;
 mod lease;
 mod losses;
 mod replay;

@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use rekey_engine::StoreRequest;
-use rekey_protocol::{FEED_PATH, FeedRequest, RESOLVE_PATH, RotateRequest};
+use rekey_protocol::{FEED_PATH, FeedRequest, RESOLVE_PATH, RotateRequest, USED_MOST};
 use serde_json::{Value, json};
 
 use crate::head::issued;
@@ -98,7 +98,7 @@ fn changes(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Value
     };
     Ok(
         json!({"poll": poll, "changes": changes, "cursor": head(input)?,
-        "granted_ms": granted_ms, "keys_imported_at": number(input)?, "reset": asked.cursor.is_none() || input.ratio(1, 10)?}),
+        "granted_ms": granted_ms, "used_most": USED_MOST, "keys_imported_at": number(input)?, "reset": asked.cursor.is_none() || input.ratio(1, 10)?}),
     )
 }
 

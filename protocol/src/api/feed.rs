@@ -35,6 +35,8 @@ pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
 
 /// The most keys that one poll tells uses of: some ten kilobytes.
 pub const REFUSED_MOST: usize = 100;
+/// The most active keys whose last use one poll tells.
+pub const USED_MOST: usize = 100;
 
 /// The most checksum secrets that a gateway tells of.
 pub const SECRETS_MOST: usize = 16;
@@ -60,6 +62,11 @@ pub struct FeedRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub refused: Vec<RefusedUse>,
+    /// Last uses of active keys that no answered poll has told of yet: at most as
+    /// many as the answer before said in `used_most`, and never more than 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
+    pub used: Vec<KeyUse>,
     /// Which checksums the gateway accepts. None: as it told before, or it is of a
     /// version that does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +106,20 @@ pub struct RefusedUse {
     pub count: u32,
 }
 
+/// When an active key was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyUse {
+    /// The key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub digest: Digest,
+    /// How long ago when the poll was sent, in milliseconds, by a clock that cannot
+    /// be set. A time of day would be that of the gateway's clock, which may be
+    /// wrong.
+    pub age_ms: u32,
+}
+
 /// 200 of [`FEED_PATH`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -122,6 +143,10 @@ pub struct FeedResponse {
     /// or a gateway has, so nobody can have asked for it before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys_imported_at: u64,
+    /// How many last uses of active keys the next poll may tell. 0, also of a store
+    /// that knows nothing of them: none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub used_most: u32,
     /// What the gateway's checksum secrets are good for. None: the store is of a
     /// version that does not compare them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +171,10 @@ pub struct SecretsAdvice {
     /// does not accept: there may be good keys that it takes for made up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_zero(revision: &u64) -> bool {
@@ -179,6 +208,7 @@ mod tests {
             poll: 7,
             refused: vec![],
             secrets: None,
+            used: vec![],
         };
         let gateway = "01".repeat(16);
         assert_eq!(
@@ -193,6 +223,7 @@ mod tests {
         let answer: FeedResponse = serde_json::from_str(&answer).unwrap();
         assert_eq!((answer.changes[0].revision, answer.reset), (8, false));
         assert_eq!(answer.secrets, None, "of a store that does not tell");
+        assert_eq!(answer.used_most, 0, "of a store that knows no last uses");
     }
 
     #[test]
@@ -209,5 +240,17 @@ mod tests {
         assert!(any.accept(&SecretPrint([3; 8])));
         let advice: SecretsAdvice = serde_json::from_str("{}").unwrap();
         assert_eq!(advice, SecretsAdvice::default());
+    }
+
+    #[test]
+    fn a_last_use_is_told_by_its_age() {
+        let used = KeyUse {
+            digest: Digest::from_bytes([2; 32]),
+            age_ms: 5,
+        };
+        assert_eq!(
+            serde_json::to_string(&used).unwrap(),
+            format!(r#"{{"digest":"{}","age_ms":5}}"#, "02".repeat(32))
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{
     Change, Digest, ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH,
-    ResolveRequest, RotateRequest,
+    ResolveRequest, RotateRequest, USED_MOST,
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
@@ -263,6 +263,8 @@ impl World {
                 if self.plan.sabotage == Some(Sabotage::LoseChange) {
                     answer.changes.pop();
                 }
+                // Gateways tell last uses, on which nothing else depends.
+                answer.used_most = u32::try_from(USED_MOST).unwrap_or_default();
                 let body = serde_json::to_vec(&answer).unwrap_or_default();
                 self.answer(back, 200, body);
             }

@@ -180,6 +180,7 @@ impl Page {
             reset: self.is_reset,
             keys_imported_at: 0,
             secrets: None,
+            used_most: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use rekey_protocol::UserId;
 use super::client::{Client, InDoubt};
 use super::{CLIENT_HELP, print, print_key};
 use crate::api::{
-    AddUserRequest, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
+    AddUserRequest, KeyEntry, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
     UserAdded, UserEntry, UserPage,
 };
 use crate::email::Email;
@@ -53,7 +53,8 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
-    /// List the users, in the order of their ids
+    /// List the users, in the order of their ids, with the hour (UTC) in which the
+    /// active key was last used
     #[command(after_help = CLIENT_HELP)]
     List {
         /// Print JSON, one user per line
@@ -132,7 +133,7 @@ fn list(json: bool) -> anyhow::Result<()> {
         let page: UserPage = client.get(&format!("{USERS_PATH}?limit={PAGE_MAX}&after={after}"))?;
         print(|out| {
             if after.is_empty() && !json {
-                writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED")?;
+                writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED\tLAST_USED")?;
             }
             page.users.iter().try_for_each(|user| match json {
                 true => {
@@ -156,10 +157,11 @@ fn line(out: &mut impl Write, user: &UserEntry) -> std::io::Result<()> {
     };
     writeln!(
         out,
-        "{}\t{}\t{key}\t{}\t{}",
+        "{}\t{}\t{key}\t{}\t{}\t{}",
         user.user_id,
         user.email.as_deref().unwrap_or("-"),
         user.created_at,
         user.last_rotated_at.as_deref().unwrap_or("never"),
+        user.key.as_ref().map_or("-", KeyEntry::last_use),
     )
 }

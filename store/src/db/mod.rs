@@ -13,6 +13,7 @@ mod importing;
 mod imports;
 mod keeper;
 mod keys;
+mod last_uses;
 mod lock;
 mod old_keys;
 mod open;
@@ -47,6 +48,7 @@ pub use accounts::BySession;
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported, Permit};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
+pub use last_uses::LastUse;
 pub use lock::Lost;
 pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
@@ -59,6 +61,7 @@ pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{Patience, WriteError, WriterThread};
 
 use keeper::Owned;
+use last_uses::LastUses;
 use lock::Lock;
 use old_keys::OldKeys;
 use reader::Readers;
@@ -93,6 +96,7 @@ pub struct Database {
     /// New keys of rotations that may be answered again, until they are used.
     awaited: Arc<Awaited>,
     old_keys: OldKeys,
+    last_uses: LastUses,
 }
 
 /// What must outlive all clones of a [`Database`]: the writing thread, and the
@@ -184,7 +188,8 @@ impl Database {
             writer: thread,
             lock: lock.clone(),
         };
-        let old_keys = OldKeys::start(writer.clone(), metrics);
+        let old_keys = OldKeys::start(writer.clone(), metrics.clone());
+        let last_uses = LastUses::start(writer.clone(), metrics.clone());
         let database = Self {
             writer,
             readers,
@@ -198,6 +203,7 @@ impl Database {
             replays,
             awaited: Arc::new(awaited),
             old_keys,
+            last_uses,
         };
         if let (false, Ok(permit)) = (unfinished.is_empty(), database.import_permit()) {
             for import in unfinished {
@@ -215,8 +221,8 @@ impl Database {
     /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
     /// value is the seconds until the user may rotate, 0: at once.
     ///
-    /// Gateways ask it for their clients only (G12): the first such use of a new
-    /// key is noted.
+    /// Gateways ask it for their clients only (G12), so it is a use of the key; the
+    /// first one of a new key is noted for its rotation, too.
     pub async fn resolve(
         &self,
         digest: Digest,
@@ -226,8 +232,11 @@ impl Database {
             .read(move |connection| keys::resolve(connection, &digest))
             .await?;
         let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
-        if resolved.as_ref().is_ok_and(is_active) && self.awaited.comes(&digest) {
-            self.note_use(digest);
+        if resolved.as_ref().is_ok_and(is_active) {
+            self.last_uses.looked_up(digest);
+            if self.awaited.comes(&digest) {
+                self.note_use(digest);
+            }
         }
         Ok(resolved.map(|resolved| {
             let wait = self
@@ -368,6 +377,11 @@ impl Database {
         &self.old_keys
     }
 
+    /// Last uses of keys.
+    pub fn last_uses(&self) -> &LastUses {
+        &self.last_uses
+    }
+
     /// The change feed.
     pub fn feed(&self) -> &Feed {
         &self.feed
@@ -384,6 +398,7 @@ impl Database {
         if let Err(error) = self.old_keys.flush().await {
             tracing::warn!(%error, "uses of revoked keys were not written down");
         }
+        self.last_uses.finish().await;
         self.writer.stop().await;
     }
 }

@@ -6,7 +6,7 @@ use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, U
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
-use super::{columns, imports, keys, next_revision, old_keys, rotate, users};
+use super::{LastUse, columns, imports, keys, last_uses, next_revision, old_keys, rotate, users};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::clock::UnixMillis;
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
@@ -90,6 +90,8 @@ pub struct OwnKey {
 pub struct Overview {
     /// The active key.
     pub key: Option<OwnKey>,
+    /// When that key was last used.
+    pub last_use: Option<LastUse>,
     /// How that key was made.
     pub made: Option<AuditEvent>,
     /// The last rotation.
@@ -236,7 +238,12 @@ pub fn overview(
         let digest = key.as_ref().map(|key| key.digest);
         event.new_digest.is_some() && event.new_digest == digest
     });
+    let last_use = match &key {
+        Some(key) => last_uses::of_key(&snapshot, &key.digest)?,
+        None => None,
+    };
     Ok(Overview {
+        last_use,
         made,
         rotated: audit::latest_rotation(&snapshot, user)?,
         rotation_wait: interval.retry_after(users::last_rotated(&snapshot, user)?, now),

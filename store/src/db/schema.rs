@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -204,6 +204,25 @@ DROP INDEX keys_by_revision;
 CREATE INDEX keys_revoked ON keys (revision) WHERE state = 'revoked';
 ";
 
+const V7: &str = "
+-- The hour in which a key was last used.
+ALTER TABLE keys ADD COLUMN last_used_ms INTEGER;
+-- Of keys that were made later, no use on record means none. Of others it means
+-- that nobody knows: uses were not noted before. time_ms is not before any time
+-- that is in this database.
+ALTER TABLE meta ADD COLUMN last_uses_since_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET last_uses_since_ms = time_ms;
+DROP VIEW live_keys;
+CREATE VIEW live_keys AS
+    SELECT k.digest, k.user_id, k.state, k.hint, k.created_ms, k.revoked_ms,
+        k.replay_until_ms, k.import, k.last_used_ms,
+        -- An imported key has that of its import until it is changed.
+        max(k.revision, ifnull(
+            (SELECT i.revision FROM imports i WHERE i.id = k.import), 0)) AS revision
+    FROM keys k WHERE k.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = k.import AND i.revision IS NOT NULL);
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -237,7 +256,10 @@ pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use rekey_protocol::Digest;
+
     use super::*;
+    use crate::db::{LastUse, last_uses};
 
     fn database() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -267,6 +289,43 @@ mod tests {
         connection.execute(insert, [[1_u8; 32]]).unwrap();
         let error = connection.execute(insert, [[2_u8; 32]]).unwrap_err();
         assert!(error.to_string().contains("UNIQUE"), "{error}");
+    }
+
+    #[test]
+    fn of_an_older_database_it_is_not_known_when_keys_were_used() {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in STEPS.iter().take_while(|step| **step != V7) {
+            connection.execute_batch(step).unwrap();
+        }
+        let made_at = |made_ms: i64| {
+            let user = format!("u_{made_ms}");
+            connection
+                .execute(
+                    "INSERT INTO users (user_id, created_ms) VALUES (?1, 1)",
+                    [&user],
+                )
+                .unwrap();
+            let mut digest = [0; 32];
+            digest[24..].copy_from_slice(&made_ms.to_be_bytes());
+            connection
+                .execute(
+                    "INSERT INTO keys (digest, user_id, state, created_ms, revision)
+                     VALUES (?1, ?2, 'active', ?3, 1)",
+                    (digest, user, made_ms),
+                )
+                .unwrap();
+            connection
+                .execute("UPDATE meta SET time_ms = max(time_ms, ?1)", [made_ms])
+                .unwrap();
+            Digest::from_bytes(digest)
+        };
+        let old = [made_at(7), made_at(9_000)];
+        connection.execute_batch(V7).unwrap();
+        let new = [made_at(9_001), made_at(12_000)];
+        let last_use = |key: &Digest| last_uses::of_key(&connection, key).unwrap();
+        assert_eq!(old.each_ref().map(last_use), [Some(LastUse::NotKnown); 2]);
+        assert_eq!(new.each_ref().map(last_use), [Some(LastUse::Never); 2]);
+        assert_eq!(last_use(&Digest::from_bytes([7; 32])), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 
 use super::audit::{self, Event};
-use super::{columns, imports, keys, next_revision, passwords};
+use super::{LastUse, columns, imports, keys, next_revision, passwords};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::UnixMillis;
 use crate::email::Email;
@@ -155,7 +155,9 @@ pub fn issue(
 pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
     connection
         .prepare_cached(
-            "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms
+            "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms,
+                    k.last_used_ms,
+                    ifnull(k.created_ms > (SELECT last_uses_since_ms FROM meta), 0)
              FROM live_users u LEFT JOIN live_keys k ON k.user_id = u.user_id AND k.state = 'active'
              WHERE u.user_id > ?1 ORDER BY u.user_id LIMIT ?2",
         )?
@@ -165,12 +167,18 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
                 Ok(at.map(|at| UnixMillis(at).rfc3339()))
             };
             let hint: Option<String> = row.get(4)?;
+            let last_use = LastUse::read(row, 6)?;
             Ok(UserEntry {
                 user_id: columns::user(row, 0)?,
                 email: row.get(1)?,
                 created_at: UnixMillis(row.get(2)?).rfc3339(),
                 last_rotated_at: time(3)?,
-                key: time(5)?.map(|created_at| KeyEntry { hint, created_at }),
+                key: time(5)?.map(|created_at| KeyEntry {
+                    hint,
+                    created_at,
+                    last_used_at: last_use.rfc3339(),
+                    never_used: last_use == LastUse::Never,
+                }),
             })
         })?
         .collect()

@@ -360,6 +360,7 @@ impl Core {
             reset,
             keys_imported_at: self.history.keys_imported_at(),
             secrets: Some(advice),
+            used_most: 0,
         })
     }
 

@@ -261,6 +261,7 @@ mod tests {
                 issue_with: Some(SecretPrint([0xff; 8])),
                 behind: true,
             }),
+            used_most: u32::MAX,
         };
         let size = serde_json::to_vec(&answer).unwrap().len();
         assert!(size <= 32 * 1024 - 2 * 1024, "{size} bytes, and headers");

@@ -143,6 +143,11 @@ impl Feed {
         self.0.lock().usable_secret(now)
     }
 
+    /// How many gateways follow it.
+    pub fn following(&self) -> usize {
+        self.0.lock().following()
+    }
+
     /// Whether no gateway can accept what was revoked up to `revision`.
     pub fn is_open(&self, revision: u64) -> bool {
         let now = self.0.now();

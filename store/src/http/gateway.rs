@@ -5,6 +5,7 @@ use axum::{Extension, Json};
 use rekey_protocol::{
     ErrorBody, ErrorCode, FEED_PATH, FeedRequest, FeedResponse, REFUSED_MOST, RESOLVE_PATH,
     ROTATE_PATH, ResolveRequest, ResolveResponse, RotateRequest, RotateResponse, SECRETS_MOST,
+    USED_MOST,
 };
 use rustix::process::{Resource, getrlimit};
 
@@ -12,6 +13,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::{App, Arrived};
 use crate::answers;
+use crate::clock::UnixMillis;
 use crate::crash;
 use crate::db::{Rotated, WriteError};
 use crate::feed::PollError;
@@ -41,7 +43,7 @@ fn not_restored(app: &App) -> Result<(), ApiError> {
 ///
 /// A long poll: the answer comes when there is something to tell, or after an
 /// eighth of the lease. Asking with a cursor acknowledges everything up to it. The
-/// answer to a poll that tells of uses of revoked keys says that they were heard.
+/// answer to a poll that tells of uses of keys says that they were heard.
 #[utoipa::path(
     post, path = FEED_PATH, tag = "gateway", security(("gateway" = [])),
     request_body = FeedRequest,
@@ -66,10 +68,19 @@ pub async fn feed(
         let most = format!("secrets.prints takes {SECRETS_MOST} at most");
         return Err(ApiError::bad_request(most));
     }
-    let answer = app.database.feed().poll(&request, &app.database).await;
+    if request.used.len() > USED_MOST {
+        let most = format!("used takes {USED_MOST} keys at most");
+        return Err(ApiError::bad_request(most));
+    }
+    // The ages in it are of now. It may be held for some seconds.
+    let arrived = UnixMillis::wall();
+    let mut answer = app.database.feed().poll(&request, &app.database).await;
     // As it is answered: a gateway tells again what no answer came to.
-    if answer.is_ok() {
+    if let Ok(answer) = &mut answer {
         app.database.old_keys().used(&request.refused);
+        let last_uses = app.database.last_uses();
+        last_uses.told(arrived, &request.used);
+        answer.used_most = last_uses.room(app.database.feed().following());
     }
     answer.map(Json).map_err(|error| match error {
         PollError::BadLease(error) => ApiError::bad_request(error.to_string()),

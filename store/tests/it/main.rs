@@ -19,6 +19,7 @@ mod import;
 mod import_bench;
 mod import_stops;
 mod in_doubt;
+mod last_uses;
 mod leftover;
 mod lifecycle;
 mod openapi;

@@ -13,7 +13,7 @@ use super::{settings, time};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
-use crate::db::{AT_ONCE_PER_DAY, Overview, OwnKey, OwnRefusal};
+use crate::db::{AT_ONCE_PER_DAY, LastUse, Overview, OwnKey, OwnRefusal};
 
 const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
 const MADE: &str = "Your new API key works from now on.";
@@ -54,6 +54,8 @@ fn active(key: &OwnKey, overview: &Overview) -> Markup {
                 (time(&key.created.rfc3339()))
                 @if let Some(made) = &overview.made { ", " (how(made)) }
             }
+            dt { "Last used" }
+            dd #last-use { (last_use(overview.last_use)) }
             dt { "Last regenerated" }
             dd #last-rotation {
                 @match &overview.rotated {
@@ -73,6 +75,15 @@ fn active(key: &OwnKey, overview: &Overview) -> Markup {
             a #regenerate.button href="/settings/profile/regenerate" { "Regenerate API Key" }
             a #revoke.button.danger href="/settings/profile/revoke" { "Revoke now" }
         }
+    }
+}
+
+/// To the hour; no address is kept of it.
+fn last_use(used: Option<LastUse>) -> Markup {
+    match used {
+        Some(LastUse::HourFrom(hour)) => super::hour(&hour.rfc3339()),
+        Some(LastUse::Never) => html! { "never" },
+        Some(LastUse::NotKnown) | None => html! { "not yet known" },
     }
 }
 

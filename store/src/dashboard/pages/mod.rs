@@ -162,6 +162,21 @@ fn time(at: &str) -> Markup {
     html! { time datetime=(at) { (shown) } }
 }
 
+/// The hour that begins at this moment, as people read it, in UTC.
+fn hour(from: &str) -> Markup {
+    let parts = from.split_once('T').and_then(|(day, time)| {
+        let hour: u8 = time.get(..2)?.parse().ok()?;
+        Some((day, hour))
+    });
+    match parts {
+        Some((day, hour)) => {
+            let shown = format!("{day}, between {hour:02}:00 and {:02}:00 UTC", hour + 1);
+            html! { time datetime=(from) { (shown) } }
+        }
+        None => time(from),
+    }
+}
+
 /// "in 59:12 (at …)", which counts down where there is JavaScript.
 fn countdown(seconds: u64) -> Markup {
     let at = UnixMillis::wall().plus(std::time::Duration::from_secs(seconds));
@@ -200,6 +215,10 @@ mod tests {
         assert_eq!(
             time("2025-01-31T16:00:00Z").into_string(),
             "<time datetime=\"2025-01-31T16:00:00Z\">2025-01-31 16:00:00 UTC</time>"
+        );
+        assert_eq!(
+            hour("2025-01-31T23:00:00Z").into_string(),
+            "<time datetime=\"2025-01-31T23:00:00Z\">2025-01-31, between 23:00 and 24:00 UTC</time>"
         );
         assert_eq!(clock(3600), "60:00");
         assert_eq!(clock(61), "01:01");

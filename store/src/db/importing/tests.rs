@@ -84,6 +84,7 @@ async fn told(database: &Database) -> (u64, u64) {
         poll: 1,
         refused: vec![],
         secrets: None,
+        used: vec![],
     };
     let answer = database.feed().poll(&request, database).await.unwrap();
     (answer.cursor.revision, answer.keys_imported_at)

@@ -42,6 +42,7 @@ fn poll(cursor: Option<Head>) -> Poll {
         poll: 7,
         refused: vec![],
         secrets: None,
+        used: vec![],
     })
     .unwrap()
 }

@@ -1,0 +1,224 @@
+//! What becomes of uses that are heard of: in memory, and in the database.
+
+use super::*;
+use crate::db::{audit, keys, open, schema, users};
+
+const HOUR: i64 = HOUR_MS;
+/// Some moment in an hour of 2015.
+const NOW: UnixMillis = UnixMillis(400_000 * HOUR + 1_234_567);
+
+fn digest(number: usize) -> Digest {
+    Digest::of(&number.to_be_bytes())
+}
+
+/// The beginning of the hour so many hours before [`NOW`].
+fn hours_ago(hours: i64) -> UnixMillis {
+    UnixMillis(hour_of(NOW).0 - hours * HOUR)
+}
+
+/// A database with the users "ann" and "bob", who have the keys 1 and 2.
+fn database() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    let made = hours_ago(100);
+    open::begin_incarnation(&mut connection, &open::Begin::first(made)).unwrap();
+    for (name, key) in [("ann", 1), ("bob", 2)] {
+        let new = users::NewUser {
+            id: name.to_owned().try_into().unwrap(),
+            email: format!("{name}@example.com").parse().unwrap(),
+            digest: digest(key),
+            hint: format!("{key:04}"),
+            phc: None,
+        };
+        users::add(&connection, made, &new).unwrap().unwrap();
+    }
+    connection
+}
+
+fn record_all(connection: &Connection, uses: &[(usize, UnixMillis)]) -> u64 {
+    let batch = uses.iter().map(|(key, hour)| (digest(*key), *hour));
+    record(connection, NOW, &batch.collect()).unwrap()
+}
+
+fn seen(connection: &Connection, key: usize) -> Option<LastUse> {
+    of_key(connection, &digest(key)).unwrap()
+}
+
+fn hear(heard: &mut Heard, now: UnixMillis, key: usize, at: UnixMillis) -> Heeded {
+    heard.hear(now, digest(key), at)
+}
+
+#[test]
+fn a_last_use_only_grows_and_only_of_keys_that_there_are() {
+    let database = database();
+    assert_eq!(seen(&database, 1), Some(LastUse::Never));
+    assert_eq!(record_all(&database, &[(1, hours_ago(2)), (9, NOW)]), 1);
+    let two_ago = Some(LastUse::HourFrom(hours_ago(2)));
+    assert_eq!(seen(&database, 1), two_ago);
+    for again in [hours_ago(2), hours_ago(3), hours_ago(99)] {
+        assert_eq!(record_all(&database, &[(1, again)]), 0, "no row is written");
+        assert_eq!(seen(&database, 1), two_ago);
+    }
+    assert_eq!(
+        record_all(&database, &[(1, hours_ago(1)), (2, hours_ago(0))]),
+        2
+    );
+    assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(1))));
+    assert_eq!(seen(&database, 2), Some(LastUse::HourFrom(hours_ago(0))));
+    assert_eq!(seen(&database, 9), None);
+}
+
+#[test]
+fn it_is_no_change_of_a_key() {
+    let database = database();
+    let facts = || {
+        let user = "ann".to_owned().try_into().unwrap();
+        let last = audit::latest_of_keys(&database, &user).unwrap();
+        let resolved = keys::resolve(&database, &digest(1)).unwrap().unwrap();
+        (keys::head(&database).unwrap(), last, resolved)
+    };
+    let before = facts();
+    record_all(&database, &[(1, hours_ago(0))]);
+    assert_eq!(facts(), before);
+}
+
+#[test]
+fn a_dead_key_was_last_used_before_its_end() {
+    let database = database();
+    let user = "ann".to_owned().try_into().unwrap();
+    let ended = UnixMillis(hours_ago(5).0 + 60_000);
+    let by = (audit::ADMIN, None);
+    keys::end(&database, ended, &user, &digest(1), by).unwrap();
+    assert_eq!(record_all(&database, &[(1, hours_ago(7))]), 1);
+    assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(7))));
+    // Told late, by a gateway that was cut off perhaps.
+    record_all(&database, &[(1, hours_ago(2))]);
+    assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(5))));
+    assert_eq!(record_all(&database, &[(1, hours_ago(0))]), 0);
+}
+
+#[test]
+fn what_a_wrong_clock_wrote_is_never_shown_and_gives_way() {
+    let database = database();
+    let ten_years = UnixMillis::wall().0 + 87_600 * HOUR;
+    for ahead in [ten_years, i64::MAX, hour_of(UnixMillis::wall()).0 + HOUR] {
+        database
+            .execute("UPDATE keys SET last_used_ms = ?1", [ahead])
+            .unwrap();
+        let Some(LastUse::HourFrom(shown)) = seen(&database, 1) else {
+            panic!("nothing is shown");
+        };
+        assert!(shown <= hour_of(UnixMillis::wall()), "{shown:?}");
+        assert_eq!(record_all(&database, &[(1, hours_ago(3))]), 1);
+        assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(3))));
+    }
+}
+
+#[test]
+fn what_is_heard_is_cut_to_the_hour_and_never_later_than_now() {
+    let mut heard = Heard::default();
+    let at = |ms| UnixMillis(NOW.0 + ms);
+    for (key, at) in [(1, 0), (2, -1_234_568), (3, 1), (4, 500 * HOUR), (5, -HOUR)] {
+        assert_eq!(
+            hear(&mut heard, NOW, key, UnixMillis(NOW.0 + at)),
+            Heeded::Waits
+        );
+    }
+    // An age before the epoch is a gateway's nonsense, and no fault of ours.
+    hear(&mut heard, NOW, 6, UnixMillis(i64::MIN + HOUR));
+    hear(&mut heard, NOW, 1, at(-3 * HOUR));
+    let hours: Vec<_> = (1..=5).map(|key| heard.waiting[&digest(key)]).collect();
+    let expected = [0, 1, 0, 0, 1].map(hours_ago);
+    assert_eq!(hours, expected);
+}
+
+#[test]
+fn a_key_is_written_once_an_hour() {
+    let mut heard = Heard::default();
+    let mut rows = 0;
+    for minute in 0..180 {
+        let now = UnixMillis(hour_of(NOW).0 + minute * 60_000);
+        for key in 0..10 {
+            // Ten gateways tell it.
+            hear(&mut heard, now, key, now);
+        }
+        let batch = heard.take(MOST_ROWS);
+        rows += batch.len();
+        heard.note_recorded(&batch);
+    }
+    assert_eq!(rows, 3 * 10);
+    // What is told late is on record by then.
+    let now = UnixMillis(hour_of(NOW).0 + 180 * 60_000 - 1);
+    for ago in 0..5 {
+        let at = UnixMillis(now.0 - ago * HOUR);
+        assert_eq!(hear(&mut heard, now, 1, at), Heeded::Known);
+    }
+}
+
+#[test]
+fn one_that_was_written_for_an_earlier_hour_is_not_known_for_this_one() {
+    let mut heard = Heard::default();
+    hear(&mut heard, NOW, 1, hours_ago(1));
+    let batch = heard.take(MOST_ROWS);
+    heard.note_recorded(&batch);
+    assert_eq!(hear(&mut heard, NOW, 1, NOW), Heeded::Waits);
+    // Nor is one whose hour ended while it was written.
+    let mut heard = Heard::default();
+    hear(&mut heard, NOW, 1, NOW);
+    let batch = heard.take(MOST_ROWS);
+    let next = UnixMillis(NOW.0 + HOUR);
+    hear(&mut heard, next, 2, next);
+    heard.note_recorded(&batch);
+    assert_eq!(hear(&mut heard, next, 1, next), Heeded::Waits);
+}
+
+#[test]
+fn i8_memory_is_bounded_and_all_get_their_turn() {
+    let mut heard = Heard::default();
+    let all = MOST_WAITING + 1_000;
+    let mut dropped = 0;
+    for key in 0..all {
+        let heeded = hear(&mut heard, NOW, key, NOW);
+        dropped += usize::from(heeded == Heeded::Dropped);
+    }
+    assert_eq!((heard.waiting.len(), dropped), (MOST_WAITING, 1_000));
+    // One that waits already needs no room.
+    assert_eq!(hear(&mut heard, NOW, 0, NOW), Heeded::Waits);
+    // Whatever comes meanwhile, each is written before long.
+    let mut first = heard.waiting.clone();
+    for turn in 0..4 * MOST_WAITING / MOST_ROWS {
+        let batch = heard.take(MOST_ROWS);
+        assert_eq!(batch.len(), MOST_ROWS);
+        first.retain(|digest, _| !batch.contains_key(digest));
+        for key in 0..MOST_ROWS {
+            hear(&mut heard, NOW, all + turn * MOST_ROWS + key, NOW);
+        }
+    }
+    assert_eq!(first.len(), 0, "not written");
+    // Fewer than a batch are taken once each.
+    let mut few = Heard::default();
+    for key in 0..7 {
+        hear(&mut few, NOW, key, NOW);
+    }
+    few.taken = few.waiting.keys().nth(3).copied();
+    assert_eq!(few.take(MOST_ROWS).len(), 7);
+    assert!(few.waiting.is_empty());
+}
+
+#[test]
+fn what_could_not_be_written_waits_and_newer_words_stay() {
+    let mut heard = Heard::default();
+    hear(&mut heard, NOW, 1, hours_ago(1));
+    hear(&mut heard, NOW, 2, hours_ago(1));
+    let batch = heard.take(MOST_ROWS);
+    hear(&mut heard, NOW, 1, NOW);
+    assert_eq!(heard.put_back(batch), 0);
+    assert_eq!(heard.waiting[&digest(1)], hours_ago(0));
+    assert_eq!(heard.waiting[&digest(2)], hours_ago(1));
+    // Without room it is counted.
+    let batch = heard.take(MOST_ROWS);
+    for key in 0..MOST_WAITING {
+        hear(&mut heard, NOW, 10 + key, NOW);
+    }
+    assert_eq!(heard.put_back(batch), 2);
+}
