@@ -110,20 +110,20 @@ fn of_an_import_whose_command_is_killed_nothing_counts() {
 }
 
 #[test]
-fn of_an_import_that_finds_a_full_disk_nothing_counts() {
+fn of_an_import_that_cannot_be_written_to_its_end_nothing_counts() {
     let home = Home::new();
     let store = home.start();
+    // As on a disk that is full from some row on.
+    let fails = "CREATE TRIGGER full BEFORE INSERT ON keys WHEN NEW.user_id = 'user-9000'
+                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    home.sql().execute_batch(fails).unwrap();
     let command = begin(&home, &store);
     await_half_way(&home);
-    // As when another program has filled the disk: no change can be written.
-    let sql = home.sql();
-    sql.busy_timeout(Duration::from_secs(20)).unwrap();
-    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
     let output = command.wait_with_output().unwrap();
     assert!(!output.status.success());
     let text = stderr(&output);
     assert!(text.contains("nothing was changed"), "{text}");
-    sql.execute_batch("ROLLBACK").unwrap();
+    home.sql().execute_batch("DROP TRIGGER full").unwrap();
     check_given_up(&home, &store, "a full disk");
 }
 
