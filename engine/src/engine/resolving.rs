@@ -73,11 +73,16 @@ impl Engine {
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
-                let wait_ms = rotation_allowed_in.min(3600) * 1000;
+                // At once is at any time: another worker's event may be a moment older
+                // than this one, and would still see a wait.
+                let not_before = match rotation_allowed_in.min(3600) * 1000 {
+                    0 => 0,
+                    wait_ms => env.now.monotonic + wait_ms,
+                };
                 let active = Active {
                     user,
                     revision: head.revision,
-                    not_before: env.now.monotonic + wait_ms,
+                    not_before,
                     interval: rotation_interval,
                 };
                 self.active(digest, sent, waiters, (active, head), env);

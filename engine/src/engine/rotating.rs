@@ -21,6 +21,9 @@ use crate::store_call::{self, CallOutcome};
 
 /// Rotations under way in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
+/// Calls under way for one key: one that a client waits for, and one whose client has
+/// left.
+const MOST_CALLS_OF_A_KEY: usize = 2;
 /// Draws of random bytes for one key; even the second is never needed.
 const KEY_DRAWS: usize = 4;
 
@@ -146,9 +149,19 @@ impl Engine {
         }
     }
 
+    /// Whether another request with this key has to wait. A rotation whose client has
+    /// left holds nobody up: its answer may be lost, and the client be back. But who
+    /// leaves again and again must not hold more and more calls.
     fn is_rotating(&self, old: &Digest) -> bool {
-        let mut rotations = self.rotations.iter();
-        rotations.any(|rotation| rotation.old_digest() == *old)
+        let rotations = self.rotations.iter();
+        let of_key = rotations.filter(|rotation| rotation.old_digest() == *old);
+        let mut count = 0;
+        let mut is_waited_for = false;
+        for rotation in of_key {
+            count += 1;
+            is_waited_for |= rotation.request.is_some();
+        }
+        is_waited_for || count >= MOST_CALLS_OF_A_KEY
     }
 
     /// Whether one more may be under way. Asking for earlier answers takes half of

@@ -139,6 +139,24 @@ fn whoever_leaves_lets_the_next_one_have_its_turn() {
     );
 }
 
+/// A lost answer must not keep its client waiting, nor may clients that leave hold
+/// more and more calls.
+#[test]
+fn a_rotation_whose_client_has_left_holds_up_nobody_but_the_third() {
+    let mut worker = Worker::with_old_key(CONFIG);
+    let first = worker.replay(&key(1));
+    worker.leave(first);
+    let second = worker.replay(&key(1));
+    assert_eq!(worker.calls.len(), 2, "its answer may be lost");
+    worker.leave(second);
+    let third = worker.replay(&key(1));
+    assert_eq!(worker.calls.len(), 2);
+    worker.calls.remove(0);
+    worker.answer(200, not_replayed());
+    worker.answer(200, not_replayed());
+    assert_eq!(worker.refused(third), (401, "api_key_revoked".into()));
+}
+
 #[test]
 fn patience_is_over_in_the_queue_too() {
     let mut worker = Worker::with_old_key(CONFIG);
@@ -204,4 +222,17 @@ fn each_way_has_its_own_health() {
         said[0].contains("for rotations (cluster rotations)"),
         "{said:?}"
     );
+}
+
+/// The table is all workers', and their events overlap: one may read what another
+/// has written a moment after its own began.
+#[test]
+fn a_key_that_may_be_rotated_at_once_may_be_so_in_an_event_that_is_older() {
+    let mut worker = Worker::trusting();
+    worker.get(&key(1));
+    worker.answer(200, lease::active_at(lease::LIFE, 10));
+    worker.now -= 3;
+    let request = worker.regenerate(&key(1));
+    assert!(!worker.ends.contains_key(&request), "no 429");
+    assert_eq!(worker.calls.len(), 1);
 }

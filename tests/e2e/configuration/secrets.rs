@@ -94,8 +94,15 @@ fn gateways_with_different_secrets_harm_nobody() {
     says(&fleet, 0, "no keys are made (503)");
     says(&fleet, 1, "no keys are made (503)");
     says(&fleet, 1, "give this gateway the same secrets");
-    let stats = [IN_USE, BEHIND].map(|name| stat(&fleet.gateways[1], name));
-    assert_eq!(stats, [0, 1]);
+    eventually("the metrics to say so", || {
+        let stats = [IN_USE, BEHIND].map(|name| stat(&fleet.gateways[1], name));
+        (stats == [0, 1]).then_some(())
+    });
+    // Each worker hears of it with its next tick.
+    eventually("all workers to ask", || {
+        let answers: Vec<_> = (0..8).map(|_| new.get(SCRAPE, &old_key).status).collect();
+        answers.iter().all(|status| *status == 200).then_some(())
+    });
     for client in [&old, &new] {
         assert_eq!(client.get(SCRAPE, &old_key).status, 200);
         let refused = (503, "key_store_unavailable".to_owned());
