@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod columns;
 pub mod direct;
 mod import;
@@ -17,6 +18,7 @@ mod own_key;
 mod passwords;
 mod reader;
 mod replays;
+mod restore;
 mod rotate;
 mod schema;
 mod sessions;
@@ -39,6 +41,7 @@ use crate::feed::{Feed, Records};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
+pub use backup::{BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup};
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
@@ -47,6 +50,7 @@ pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
 pub use replays::ReplayPlace;
+pub use restore::{Later, Loss, Restore, RestoreError, Restored};
 pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};

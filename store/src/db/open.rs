@@ -54,6 +54,9 @@ pub enum OpenError {
     /// SQLite, but not ours.
     #[error("the file is a SQLite database of another program; choose another --database")]
     Foreign,
+    /// Nothing in it yet.
+    #[error("the file is empty; choose another one")]
+    Empty,
     /// Damaged.
     #[error("the database is corrupt ({0}); keep a copy of the file and restore a backup")]
     Corrupt(String),
@@ -70,6 +73,9 @@ pub enum OpenError {
     /// Locked within SQLite, by some other tool.
     #[error("another program holds a lock on the database; close it and try again")]
     Busy,
+    /// A restore did not get to its end.
+    #[error("{}", super::restore::broken_off(.0))]
+    BrokenRestore(PathBuf),
     /// Anything else that SQLite says.
     #[error("the database cannot be opened: {0}")]
     Other(rusqlite::Error),
@@ -105,10 +111,13 @@ pub struct Opened {
 /// Opens or creates the database at `path` and begins a new incarnation.
 /// `accept_restore`: the operator knows that it is an older backup.
 pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
+    // Before a database is made where a restore has just moved one away.
+    super::restore::is_none_under_way(path)?;
     // S10: created before its true path is asked for, because a link to a file
     // that does not exist yet has none, and its owner would lock the link.
     create_private(&absolute(path)?)?;
     let path = absolute(path)?;
+    super::restore::is_none_under_way(&path)?;
     one_name(&path)?;
     let lock = Lock::take(&path)?;
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -144,7 +153,7 @@ pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> 
 }
 
 /// The true path, so that two names of one file meet at one lock.
-fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
@@ -191,7 +200,7 @@ pub fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
     }
 }
 
-fn quick_check(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn quick_check(connection: &Connection) -> Result<(), OpenError> {
     let started = std::time::Instant::now();
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     tracing::debug!(took = ?started.elapsed(), "database checked");
@@ -202,7 +211,7 @@ fn quick_check(connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-fn random_incarnation() -> Result<Incarnation, OpenError> {
+pub(super) fn random_incarnation() -> Result<Incarnation, OpenError> {
     let mut id = [0_u8; 16];
     getrandom::fill(&mut id).map_err(|error| {
         OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))

@@ -172,6 +172,16 @@ pub fn check(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Refuses a file in which no store has begun yet: there is nothing in it.
+pub fn check_begun(connection: &Connection) -> Result<(), OpenError> {
+    let version: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => Err(OpenError::Empty),
+        _ => Ok(()),
+    }
+}
+
 /// Takes the steps that are missing, each in a transaction of its own.
 pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let done: usize =

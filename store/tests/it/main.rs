@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod backup;
 mod crash;
 mod dashboard;
 mod feed;
@@ -20,5 +21,6 @@ mod openapi;
 mod process;
 mod replay;
 mod restore;
+mod restore_command;
 mod rotation;
 mod secrets;
