@@ -77,7 +77,10 @@ pub fn told(contents: &Contents) -> String {
         Some(at) => format!("last changed at {}", at.rfc3339()),
         None => "never changed".to_owned(),
     };
-    format!("revision {revision}, {users} users, {changed}, {}", size(*bytes))
+    format!(
+        "revision {revision}, {users} users, {changed}, {}",
+        size(*bytes)
+    )
 }
 
 fn size(bytes: u64) -> String {

@@ -30,7 +30,8 @@ Environment:
                          (required; the same on all gateways)
   RUST_LOG               what is logged, such as info or rekey_store=debug [default: info]
 
-On the gateway listener /healthz, /metrics and /openapi.json want no token; they hold no secret.
+On the gateway listener /livez, /readyz, /metrics and /openapi.json want no token; they hold no
+secret. /livez: the process runs; /readyz: keys can be resolved and a rotation can commit.
 At the start the whole file is checked, some two seconds for half a gigabyte (a million users).
 SIGTERM and SIGINT stop the store after the requests in flight, at most 10 s later.
 A backup, at any time: rekey-store backup FILE. Keep no other copies: a copied file without its

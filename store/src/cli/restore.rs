@@ -41,7 +41,9 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let is_sent = args.file == Path::new(STANDARD);
     let received = is_sent.then(|| receive(&args.database)).transpose()?;
-    let file = received.as_ref().map_or(args.file.as_path(), |file| file.path());
+    let file = received
+        .as_ref()
+        .map_or(args.file.as_path(), |file| file.path());
     let restore = Restore::prepare(file, &args.database)?;
     tell(&restore)?;
     if !args.yes {
@@ -50,7 +52,11 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let restored = restore.carry_out()?;
     let mut err = std::io::stderr().lock();
     let database = args.database.display();
-    let _ = writeln!(err, "restored {database}, at revision {}", restored.revision);
+    let _ = writeln!(
+        err,
+        "restored {database}, at revision {}",
+        restored.revision
+    );
     if let Some(aside) = restored.aside {
         let _ = writeln!(err, "the database before it is {}", aside.display());
     }
@@ -70,7 +76,8 @@ fn receive(database: &Path) -> anyhow::Result<NamedTempFile> {
     let received = tempfile::Builder::new()
         .prefix(".rekey-received-")
         .tempfile_in(folder);
-    let mut received = received.with_context(|| format!("cannot write into {}", folder.display()))?;
+    let mut received =
+        received.with_context(|| format!("cannot write into {}", folder.display()))?;
     let mut input = std::io::stdin().lock();
     std::io::copy(&mut input, received.as_file_mut())
         .context("the backup could not be received whole")?;

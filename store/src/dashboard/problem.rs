@@ -25,6 +25,8 @@ pub enum Problem {
     Busy,
     /// The database is older than what was served from it (S8).
     Restored,
+    /// No room on the disk; nothing was changed.
+    Full,
     /// Nothing was changed.
     Unavailable,
     /// Whether anything was changed is not known.
@@ -71,6 +73,11 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Under maintenance",
                 "The key store waits for its operator, who finds the reason in its log. Nothing was changed.",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The disk is full",
+                "The disk of the key store is full. Nothing was changed: your key is as it was. Whoever runs this API has to make room; then try again.",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -119,6 +126,7 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Busy => Self::Busy,
+            WriteError::Full => Self::Full,
             WriteError::Stopping | WriteError::RolledBack => Self::Unavailable,
             WriteError::Unknown => Self::Unknown,
         }

@@ -9,7 +9,7 @@ use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::Kind;
 use super::{Database, ReadError, WriteError, audit};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 
 impl Database {
     /// Whom an address belongs to, and whether they have logged in in this
@@ -85,7 +85,7 @@ impl Database {
         };
         // A write for every page would be too many, and a sixteenth late is
         // early enough.
-        if now.since(session.seen) >= limits.idle / 16 {
+        if now.limit.since(session.seen) >= limits.idle / 16 {
             let touch = self.writer.change(Kind::Admin, move |transaction, now| {
                 sessions::touch(transaction, now, &digest)
             });
@@ -178,7 +178,7 @@ impl Database {
         &self,
         kind: Kind,
         session: Digest,
-        change: impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<Result<T, OwnRefusal>>
+        change: impl FnOnce(&Connection, Moment) -> rusqlite::Result<Result<T, OwnRefusal>>
         + Send
         + 'static,
     ) -> Result<Result<T, OwnRefusal>, WriteError> {

@@ -54,7 +54,9 @@ pub enum BackupError {
         error: std::io::Error,
     },
     /// What was written is not what it should be.
-    #[error("the copy is not sound ({0}), so it was removed; check the disk that it was written to")]
+    #[error(
+        "the copy is not sound ({0}), so it was removed; check the disk that it was written to"
+    )]
     Unsound(OpenError),
 }
 
@@ -78,9 +80,16 @@ pub struct Contents {
 impl Contents {
     /// Of an open database, whatever the version that wrote it.
     pub(super) fn of(connection: &Connection, file: &Path) -> rusqlite::Result<Self> {
-        let (revision, time) = connection.query_row("SELECT revision, time_ms FROM meta", [], |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)?))
-        })?;
+        // Of a version that knew one clock.
+        let has_wall = connection.prepare("SELECT wall_ms FROM meta").is_ok();
+        let time = match has_wall {
+            true => "coalesce(wall_ms, time_ms)",
+            false => "time_ms",
+        };
+        let (revision, time) =
+            connection.query_row(&format!("SELECT revision, {time} FROM meta"), [], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?))
+            })?;
         let number = |sql| connection.query_row(sql, [], |row| row.get(0));
         let life = connection
             .query_row(
@@ -265,7 +274,9 @@ fn busy() -> rusqlite::Error {
 }
 
 fn is_of_writing(error: &rusqlite::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE};
+    use rusqlite::ffi::{
+        SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
+    };
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(
         code,

@@ -12,10 +12,10 @@ use std::time::Instant;
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::WriteError;
 use super::open::connect;
+use super::{WriteError, fate};
 use crate::api::{BadRow, ImportRow};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 use crate::email::Email;
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
@@ -206,21 +206,26 @@ impl Staging {
 
     /// Moves all rows in one transaction; returns its last revision. Only while
     /// nobody else writes.
-    pub fn move_all(&mut self, now: UnixMillis) -> Result<u64, MoveError> {
+    pub fn move_all(&mut self, now: Moment) -> Result<u64, MoveError> {
         let started = Instant::now();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before: u64 = transaction.query_row(
-            "UPDATE main.meta SET revision = revision + ?1, time_ms = max(time_ms, ?2)
-             RETURNING revision - ?1",
-            (self.rows, now.0),
+            "UPDATE main.meta SET revision = revision + ?1, time_ms = max(time_ms, ?2),
+             wall_ms = ?3 RETURNING revision - ?1",
+            (self.rows, now.limit.0, now.told.0),
             |row| row.get(0),
         )?;
         for step in MOVES {
-            transaction.execute(step, (now.0, before))?;
+            transaction.execute(step, (now.told.0, before))?;
         }
-        transaction.commit().map_err(MoveError::Unknown)?;
+        transaction
+            .commit()
+            .map_err(|error| match fate::at_commit(&error) {
+                WriteError::Unknown => MoveError::Unknown(error),
+                _ => MoveError::RolledBack(error),
+            })?;
         tracing::debug!(rows = self.rows, took = ?started.elapsed(), "rows moved");
         Ok(before + self.rows)
     }
@@ -295,7 +300,7 @@ mod tests {
         let mut rival = Staging::begin(&opened.path).unwrap();
         rival.add(&row("ann", 2)).unwrap();
         assert_eq!(rival.check().unwrap(), 0);
-        let now = UnixMillis::wall();
+        let now = Moment::both(crate::clock::UnixMillis::wall());
         rival.move_all(now).unwrap();
         let moved = staging.move_all(now);
         assert!(matches!(moved, Err(MoveError::Changed)), "{moved:?}");

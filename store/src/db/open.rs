@@ -10,13 +10,18 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::lock::{Lock, Memo, Past};
 use super::schema;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How far the wall clock may have gone on since the record to be believed in.
+const LONGEST_LEAP: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The year 2200. In microseconds that leaves 1.7 × 10^15 revisions below 2^53, which
+/// is what JSON can say.
+const LATEST_LEAP: UnixMillis = UnixMillis(7_258_118_400_000);
 
 /// Why a database was not opened. The operator's or the machine's fault; each
 /// text says what to do.
@@ -76,6 +81,11 @@ pub enum OpenError {
     /// A restore did not get to its end.
     #[error("{}", super::restore::broken_off(.0))]
     BrokenRestore(PathBuf),
+    /// No room.
+    #[error(
+        "the disk is full; make room where the database is, and start the store again; nothing was changed"
+    )]
+    Full,
     /// Anything else that SQLite says.
     #[error("the database cannot be opened: {0}")]
     Other(rusqlite::Error),
@@ -87,6 +97,7 @@ impl From<rusqlite::Error> for OpenError {
             Some(ErrorCode::NotADatabase) => Self::NotADatabase,
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ if super::fate::is_full(&error) => Self::Full,
             _ => Self::Other(error),
         }
     }
@@ -102,8 +113,8 @@ pub struct Opened {
     pub lock: Lock,
     /// Where it is.
     pub path: PathBuf,
-    /// The latest time on record.
-    pub time: UnixMillis,
+    /// The last moment that was acted upon; none in a new database.
+    pub time: Option<Moment>,
     /// Where the history stands.
     pub revision: u64,
 }
@@ -226,18 +237,26 @@ pub fn begin_incarnation(
     id: Incarnation,
     wall: UnixMillis,
     accept_restore: bool,
-) -> Result<(u64, UnixMillis), OpenError> {
+) -> Result<(u64, Option<Moment>), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta)
          WHERE last_revision IS NULL",
         [],
     )?;
-    let (revision, time) = transaction.query_row(
-        "UPDATE meta SET revision = max(revision + 1, ?1) RETURNING revision, time_ms",
-        [wall.0.saturating_mul(1000)],
-        |row| Ok((row.get::<_, u64>(0)?, UnixMillis(row.get(1)?))),
+    let (before, time) = transaction.query_row(
+        "SELECT revision, time_ms, coalesce(wall_ms, time_ms) FROM meta",
+        [],
+        |row| {
+            let (limit, told) = (UnixMillis(row.get(1)?), UnixMillis(row.get(2)?));
+            let time = (limit.0 > 0).then_some(Moment { told, limit });
+            Ok((row.get(0)?, time))
+        },
     )?;
+    // An accepted restore may be of any age.
+    let known = time.filter(|_| !accept_restore).map(|time| time.told);
+    let revision = first_revision(before, known, wall);
+    transaction.execute("UPDATE meta SET revision = ?1", [revision])?;
     transaction.execute(
         "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
         (revision, id.0, wall.0),
@@ -250,6 +269,23 @@ pub fn begin_incarnation(
     }
     transaction.commit()?;
     Ok((revision, time))
+}
+
+/// S8: the first revision of a life. The wall clock is past anything that was used
+/// before, as long as it is right: one that leaps by more than a year, or past the year
+/// 2200, is not believed. Then it is the next one. Nothing depends on the leap but what
+/// a lost history has used, and that is known by its lives' ids, too.
+fn first_revision(before: u64, known: Option<UnixMillis>, wall: UnixMillis) -> u64 {
+    let leaps = known.is_some_and(|known| wall.since(known) > LONGEST_LEAP);
+    if leaps || wall > LATEST_LEAP {
+        tracing::warn!(
+            told = wall.rfc3339(),
+            "the system's clock is not believed: revisions go on from the record"
+        );
+        return before + 1;
+    }
+    let by_clock = u64::try_from(wall.0.saturating_mul(1000)).unwrap_or_default();
+    by_clock.max(before + 1)
 }
 
 /// What the change feed needs to know of the past: of the database, in which

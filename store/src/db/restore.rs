@@ -19,8 +19,7 @@ use super::backup::{
 };
 use super::lock::{Lock, Memo};
 use super::open::{
-    OpenError, absolute, begin_incarnation, connect, feed_start, random_incarnation,
-    unwritable,
+    OpenError, absolute, begin_incarnation, connect, feed_start, random_incarnation, unwritable,
 };
 use super::schema;
 use crate::clock::UnixMillis;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::audit::{self, Event};
 use super::{columns, keys, next_revision, passwords};
 use crate::api::{KeyEntry, UserEntry};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
 
 /// A user to be, with the first key.
@@ -36,7 +36,7 @@ pub enum AddRefusal {
 /// Adds a user and the first key; returns when.
 pub fn add(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
     let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
@@ -49,7 +49,7 @@ pub fn add(
     let revision = next_revision(transaction, now)?;
     transaction
         .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
-        .execute((new.id.as_str(), new.email.as_str(), now.0))?;
+        .execute((new.id.as_str(), new.email.as_str(), now.told.0))?;
     if let Some(phc) = &new.phc {
         passwords::put(transaction, now, &new.id, phc)?;
     }
@@ -76,7 +76,7 @@ pub fn add(
             client: None,
         },
     )?;
-    Ok(Ok(now))
+    Ok(Ok(now.told))
 }
 
 /// Why a user gets no new key.
@@ -101,7 +101,7 @@ pub struct Issued {
 /// is as it was.
 pub fn issue(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     digest: &Digest,
     hint: &str,
@@ -132,14 +132,18 @@ pub fn issue(
             client: None,
         },
     )?;
-    Ok(Ok(Issued { at: now, revision }))
+    Ok(Ok(Issued {
+        at: now.told,
+        revision,
+    }))
 }
 
 /// At most `limit` users after the id `after`, in the order of the ids.
 pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
     connection
         .prepare_cached(
-            "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms
+            "SELECT u.user_id, u.email, u.created_ms, coalesce(u.rotated_told_ms, u.last_rotated_ms),
+                    k.hint, k.created_ms
              FROM users u LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
              WHERE u.user_id > ?1 ORDER BY u.user_id LIMIT ?2",
         )?
@@ -160,7 +164,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
         .collect()
 }
 
-/// When the user last rotated.
+/// When the user last rotated, by the limit's clock.
 pub fn last_rotated(
     connection: &Connection,
     user: &UserId,
@@ -172,17 +176,14 @@ pub fn last_rotated(
 }
 
 /// Begins the user's hour until the next rotation. S12: last = max(last, now).
-pub fn begin_hour(
-    transaction: &Connection,
-    now: UnixMillis,
-    user: &UserId,
-) -> rusqlite::Result<()> {
+pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2)
+            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2),
+                              rotated_told_ms = ?3
              WHERE user_id = ?1",
         )?
-        .execute((user.as_str(), now.0))
+        .execute((user.as_str(), now.limit.0, now.told.0))
         .map(drop)
 }
 

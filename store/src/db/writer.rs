@@ -12,8 +12,10 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::fate;
+use super::health::Health;
 use super::replays::Replays;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::{Clock, Moment};
 use crate::crash;
 use crate::metrics::Metrics;
 
@@ -36,6 +38,11 @@ pub enum WriteError {
     /// Shutting down: nothing was changed.
     #[error("the store is shutting down; nothing was changed, try again")]
     Stopping,
+    /// There is no room left: nothing was changed.
+    #[error(
+        "the store's disk is full; nothing was changed; it goes on by itself when there is room"
+    )]
+    Full,
     /// A statement failed and all was rolled back: nothing was changed.
     #[error("the database refused to write; nothing was changed; the store's log says why")]
     RolledBack,
@@ -55,7 +62,7 @@ pub enum Kind {
 
 trait Change: Send {
     fn kind(&self) -> Kind;
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()>;
+    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, fate: Result<(), WriteError>);
 }
 
@@ -68,14 +75,14 @@ struct Pending<F, T> {
 
 impl<F, T> Change for Pending<F, T>
 where
-    F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn kind(&self) -> Kind {
         self.kind
     }
 
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(transaction, now)?);
         }
@@ -124,6 +131,7 @@ impl Writer {
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
         replays: Arc<Mutex<Replays>>,
+        health: Health,
         (published, on_commit): (u64, OnCommit),
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
@@ -134,7 +142,10 @@ impl Writer {
             metrics,
             tasks,
             replays,
-            pruned: None,
+            health,
+            // Not at once: a gateway may go on asking, over a start whose clock is
+            // wrong, what became of a rotation.
+            pruned: Some(Instant::now()),
             published,
             on_commit,
         };
@@ -155,7 +166,7 @@ impl Writer {
     pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let change = Pending {
@@ -223,6 +234,8 @@ struct State {
     tasks: mpsc::Receiver<Task>,
     /// What is kept for replays, in its own file.
     replays: Arc<Mutex<Replays>>,
+    /// Told what becomes of each transaction.
+    health: Health,
     pruned: Option<Instant>,
     /// The revision up to which revocations were told to `on_commit`.
     published: u64,
@@ -289,6 +302,7 @@ impl State {
             revision
         });
         self.metrics.committed(size, started.elapsed(), fate.ok());
+        self.health.ended(fate.map(drop));
         for change in batch.drain(..) {
             change.answer(fate.map(drop));
         }
@@ -303,7 +317,7 @@ impl State {
         let cleared = match is_time {
             true => replays
                 .forget(revoked)
-                .and_then(|()| replays.prune(self.clock.now())),
+                .and_then(|()| replays.prune(self.clock.now().limit)),
             false => replays.forget(revoked).and_then(|()| replays.flush()),
         };
         if let Err(error) = cleared {
@@ -323,14 +337,17 @@ impl State {
     ) -> Result<(u64, Vec<Revocation>), (WriteError, rusqlite::Error)> {
         let connection = &self.connection;
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-        let undone = |error| (WriteError::RolledBack, error);
+        let undone = |error| (fate::before_commit(&error), error);
         run("BEGIN IMMEDIATE").map_err(undone)?;
         point("rotate.after_begin");
         for change in batch.iter_mut() {
             run("SAVEPOINT one").map_err(undone)?;
             if let Err(error) = change.apply(connection, self.clock.now()) {
                 tracing::error!(%error, "a change failed and is rolled back");
-                // A full disk ends the whole transaction: then this fails, too.
+                // A full disk ends the whole transaction.
+                if connection.is_autocommit() {
+                    return Err(undone(error));
+                }
                 run("ROLLBACK TO one").map_err(undone)?;
             }
             run("RELEASE one").map_err(undone)?;
@@ -349,7 +366,7 @@ impl State {
         // X6: on disk before the rotations are that it is of.
         lock(&self.replays).flush().map_err(undone)?;
         point("rotate.before_commit");
-        run("COMMIT").map_err(|error| (WriteError::Unknown, error))?;
+        run("COMMIT").map_err(|error| (fate::at_commit(&error), error))?;
         Ok((revision, revocations))
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
-use crate::db::{ImportError, ReadError, WriteError};
+use crate::db::{ImportError, NotReady, ReadError, WriteError};
 use crate::password::HashError;
 
 /// An error as it is answered. The message never holds a key or a token.
@@ -52,7 +52,7 @@ impl From<Fault> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let code = match error {
-            WriteError::Busy | WriteError::Stopping | WriteError::RolledBack => {
+            WriteError::Busy | WriteError::Stopping | WriteError::Full | WriteError::RolledBack => {
                 ErrorCode::Unavailable
             }
             WriteError::Unknown => ErrorCode::Internal,
@@ -65,6 +65,12 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         // A read changes nothing.
         Self::new(ErrorCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<NotReady> for ApiError {
+    fn from(reason: NotReady) -> Self {
+        Self::new(ErrorCode::Unavailable, reason.to_string())
     }
 }
 

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::process::{
-    Home, Store, cli, files, fresh_digest, output, rotation, stderr,
-};
+use crate::process::{Home, Store, cli, files, fresh_digest, output, rotation, stderr};
 
 /// What a backup of a small database may take while others write. It takes some
 /// milliseconds; one that begins again at every commit would not end.
@@ -124,7 +122,10 @@ fn a_backup_ends_under_steady_writes_and_is_of_one_moment() {
     });
     let beside = files(home.database().parent().unwrap());
     let leftover = |path: &Path| path.to_string_lossy().contains(".rekey-backup-");
-    assert!(!beside.iter().any(|(path, _)| leftover(path)), "temporary files");
+    assert!(
+        !beside.iter().any(|(path, _)| leftover(path)),
+        "temporary files"
+    );
 }
 
 #[test]
@@ -175,7 +176,11 @@ fn a_stopped_and_a_killed_store_can_be_backed_up_and_stay_as_they_are() {
     assert!(!left.is_empty(), "the log was left behind");
     let lock = fs::read(home.path("rekey.db.lock")).unwrap();
     let (_, copy) = made(&home, "killed.db");
-    assert_eq!(count(&copy, "SELECT count(*) FROM keys"), 2, "the log counts");
+    assert_eq!(
+        count(&copy, "SELECT count(*) FROM keys"),
+        2,
+        "the log counts"
+    );
     is_of_one_moment(&copy);
     assert_eq!(fs::read(home.database()).unwrap(), database);
     assert_eq!(fs::read(&log).unwrap(), left);
@@ -202,23 +207,35 @@ fn what_cannot_be_backed_up_is_said_and_nothing_is_written() {
     is_made(&output(backup(&home, &file).arg("--force"), ""));
     // Not over itself, by whatever name.
     let database = home.database();
-    refused(backup(&home, &database).arg("--force"), "the database itself");
+    refused(
+        backup(&home, &database).arg("--force"),
+        "the database itself",
+    );
     let alias = home.path("alias.db");
     std::os::unix::fs::symlink(&database, &alias).unwrap();
     refused(backup(&home, &alias).arg("--force"), "the database itself");
     // A log that SQLite would lay over it.
     fs::write(home.path("other.db-wal"), "of another database").unwrap();
     refused(&mut backup(&home, &home.path("other.db")), "other.db-wal");
-    refused(&mut backup(&home, Path::new("/nonexistent/copy.db")), "/nonexistent");
+    refused(
+        &mut backup(&home, Path::new("/nonexistent/copy.db")),
+        "/nonexistent",
+    );
     let of = |name: &str, word: &str| {
         let mut command = cli(&["backup", home.path("never.db").to_str().unwrap()]);
         refused(command.arg("--database").arg(home.path(name)), word);
     };
     of("missing.db", "there is no database");
-    fs::write(home.path("letter.db"), "This is a letter to a friend. ".repeat(99)).unwrap();
+    fs::write(
+        home.path("letter.db"),
+        "This is a letter to a friend. ".repeat(99),
+    )
+    .unwrap();
     of("letter.db", "not a SQLite database");
     let foreign = Connection::open(home.path("foreign.db")).unwrap();
-    foreign.execute_batch("CREATE TABLE somebody (elses)").unwrap();
+    foreign
+        .execute_batch("CREATE TABLE somebody (elses)")
+        .unwrap();
     of("foreign.db", "of another program");
     fs::write(home.path("empty.db"), "").unwrap();
     of("empty.db", "empty");

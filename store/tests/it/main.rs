@@ -10,11 +10,14 @@
 
 mod admin;
 mod backup;
+mod clock;
 mod crash;
 mod dashboard;
+mod disk;
 mod feed;
 mod floods;
 mod gateway;
+mod health;
 mod import;
 mod lifecycle;
 mod openapi;
