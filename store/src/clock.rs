@@ -12,6 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// How much of the time since the record a start believes the wall clock. More would
 /// change nothing: no interval that is counted by it is longer (sessions, 7 days).
 const BELIEVED_AT_START: Duration = Duration::from_secs(8 * 24 * 3600);
+/// For how long after a start nothing is deleted by what the wall clock says of the time
+/// before it: longer than a gateway goes on asking about a rotation.
+const UNSURE_FOR: Duration = Duration::from_secs(60);
 /// By how much the wall clock and the passing of time may differ before it is said.
 const SAID_FROM: Duration = Duration::from_secs(1);
 /// The latest time of the wall clock that is a time: the end of the year 9999, beyond
@@ -94,7 +97,13 @@ impl Moment {
 /// was away, so it is believed then, within bounds. So a clock that was wrong makes
 /// somebody wait too short once, and nobody too long.
 #[derive(Debug)]
-pub struct Clock(Mutex<Anchor>);
+pub struct Clock {
+    anchor: Mutex<Anchor>,
+    /// Since the boot.
+    started: Duration,
+    /// How much time before the start is known by the wall clock alone.
+    believed: Duration,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
@@ -144,12 +153,28 @@ impl Clock {
         if let Some(record) = on_record {
             warn_of_start(record, wall);
         }
-        Self(Mutex::new(Anchor { last, taken }))
+        Self {
+            anchor: Mutex::new(Anchor { last, taken }),
+            started: taken,
+            believed: on_record.map_or(Duration::ZERO, |record| last.limit.since(record.limit)),
+        }
+    }
+
+    /// The time by which what is over may be deleted. At first it leaves out what only
+    /// the wall clock says: over a start whose clock is wrong, gateways may go on asking
+    /// what became of a rotation.
+    pub fn sure(&self) -> Moment {
+        let now = self.now();
+        if since_boot().saturating_sub(self.started) >= UNSURE_FOR {
+            return now;
+        }
+        let limit = UnixMillis(now.limit.0.saturating_sub(millis(self.believed)));
+        Moment { limit, ..now }
     }
 
     /// The time. The limit's is never less than an earlier call returned.
     pub fn now(&self) -> Moment {
-        let mut anchor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, jump) = anchor.at(UnixMillis::wall(), since_boot());
         if let Some(Jump { by }) = jump {
             tracing::warn!(
@@ -271,6 +296,15 @@ mod tests {
         let now = resumed(Some(future), NOW);
         assert_eq!((now.told, now.limit), (NOW, future.limit));
         assert_eq!(now.ahead_seconds(), 10 * YEAR_MS / 1000);
+    }
+
+    #[test]
+    fn s11_nothing_is_deleted_by_what_only_the_wall_clock_says() {
+        let week = HOUR * 24 * 7;
+        let record = Moment::both(UnixMillis(UnixMillis::wall().0 - millis(week)));
+        let clock = Clock::resume(Some(record));
+        assert!(clock.now().limit.since(record.limit) >= week);
+        assert!(clock.sure().limit.since(record.limit) < HOUR);
     }
 
     #[test]

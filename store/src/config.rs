@@ -63,7 +63,7 @@ pub struct ServeArgs {
     #[arg(long)]
     pub no_gateway_token: bool,
     /// This is a demonstration: take secrets that Rekey's documents publish, also where
-    /// listeners are not on loopback. Whoever reaches them then can do everything
+    /// listeners are not on loopback. Everybody who can reach them can do everything
     #[arg(long)]
     pub demo: bool,
 }

@@ -107,3 +107,29 @@ pub fn ago(from: UnixMillis, to: UnixMillis) -> String {
         None => "moment".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_told_in_units_of_which_there_are_two_or_more() {
+        let start = UnixMillis(1_800_000_000_000);
+        let told = |seconds| ago(start, start.plus(Duration::from_secs(seconds)));
+        for (seconds, text) in [
+            (0, "moment"),
+            (2, "2 seconds"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7_200, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (3 * 24 * 3600 + 5, "3 days"),
+        ] {
+            assert_eq!(told(seconds), text);
+        }
+        assert_eq!(ago(start.plus(Duration::from_secs(9)), start), "moment");
+        assert_eq!(size(9_000), "9000 bytes");
+        assert_eq!(size(110_592), "110 kB");
+        assert_eq!(size(407_000_000), "407 MB");
+    }
+}

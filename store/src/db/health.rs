@@ -18,8 +18,8 @@ use crate::clock::Moment;
 const GOOD_FOR: Duration = Duration::from_secs(3);
 /// For how long a failure says that the next would fail, too.
 const BAD_FOR: Duration = Duration::from_secs(1);
-/// How long a change may take before the store counts as stuck. Who asks has some two
-/// seconds.
+/// How long a change may take before the store counts as stuck. Container runtimes and
+/// load balancers wait some two seconds for the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What is written to find out: about what a rotation writes, in ten pages.
 const PROBE_BYTES: u32 = 40 * 1024;

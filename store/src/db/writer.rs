@@ -143,9 +143,7 @@ impl Writer {
             tasks,
             replays,
             health,
-            // Not at once: a gateway may go on asking, over a start whose clock is
-            // wrong, what became of a rotation.
-            pruned: Some(Instant::now()),
+            pruned: None,
             published,
             on_commit,
         };
@@ -317,7 +315,7 @@ impl State {
         let cleared = match is_time {
             true => replays
                 .forget(revoked)
-                .and_then(|()| replays.prune(self.clock.now().limit)),
+                .and_then(|()| replays.prune(self.clock.sure().limit)),
             false => replays.forget(revoked).and_then(|()| replays.flush()),
         };
         if let Err(error) = cleared {
@@ -353,7 +351,7 @@ impl State {
             run("RELEASE one").map_err(undone)?;
         }
         if self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
-            let now = self.clock.now();
+            let now = self.clock.sure();
             super::rotate::prune(connection, now).map_err(undone)?;
             super::sessions::prune(connection, now).map_err(undone)?;
         }

@@ -192,6 +192,22 @@ fn s12_a_clock_that_is_ahead_at_a_start_only_does_not_stay_ahead() {
 }
 
 #[test]
+fn s11_a_start_whose_clock_is_ahead_forgets_no_rotation_that_is_asked_about() {
+    let wrong = Wrong::new();
+    let store = wrong.start();
+    let (ann, _) = added(&store, "ann");
+    let request = rotation(&ann.digest, &fresh_digest());
+    let first = store.rotate(&request).json();
+    assert_eq!(store.stop(), Some(0));
+    wrong.set(YEAR_MS);
+    let store = wrong.start();
+    // In whose transaction what is over is deleted.
+    added(&store, "bob");
+    let again = store.rotate(&crate::process::again(&request)).json();
+    assert_eq!(again, first);
+}
+
+#[test]
 fn s12_a_clock_that_was_set_back_by_a_year_lets_nobody_wait_longer_or_less() {
     let wrong = Wrong::new();
     let store = wrong.start();

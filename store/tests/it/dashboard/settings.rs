@@ -101,7 +101,7 @@ fn it_ends_with_the_store() {
 }
 
 #[test]
-fn published_secrets_are_told_to_whoever_logs_in() {
+fn published_secrets_are_told_on_every_page_behind_the_log_in() {
     const TOLD: &str = "This is a demonstration";
     let home = Home::new();
     let mut command = super::serve(&home);
