@@ -107,9 +107,15 @@ pub struct Clock {
 
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
-    last: Moment,
-    /// Since the boot.
-    taken: Duration,
+    /// At the start. The limit's clock is counted from it and not from the last look:
+    /// a part of a millisecond lost at each would make it slow.
+    start: Moment,
+    /// At the last look.
+    told: UnixMillis,
+    /// Since the boot, at the start.
+    started: Duration,
+    /// Since the boot, at the last look.
+    looked: Duration,
 }
 
 /// A jump of the wall clock.
@@ -121,16 +127,28 @@ struct Jump {
 
 impl Anchor {
     fn at(&mut self, wall: UnixMillis, since_boot: Duration) -> (Moment, Option<Jump>) {
-        let passed = since_boot.saturating_sub(self.taken);
-        let expected = self.last.told.plus(passed);
+        let since_boot = since_boot.max(self.looked);
+        let expected = self.told.plus(since_boot.saturating_sub(self.looked));
         let by = wall.0.saturating_sub(expected.0);
-        self.last = Moment {
+        (self.told, self.looked) = (wall, since_boot);
+        let now = Moment {
             told: wall,
-            limit: self.last.limit.plus(passed),
+            limit: self
+                .start
+                .limit
+                .plus(since_boot.saturating_sub(self.started)),
         };
-        self.taken = since_boot.max(self.taken);
         let is_jump = by.unsigned_abs() >= SAID_FROM.as_millis() as u64;
-        (self.last, is_jump.then_some(Jump { by }))
+        (now, is_jump.then_some(Jump { by }))
+    }
+
+    fn at_start(start: Moment, since_boot: Duration) -> Self {
+        Self {
+            start,
+            told: start.told,
+            started: since_boot,
+            looked: since_boot,
+        }
     }
 }
 
@@ -148,15 +166,15 @@ fn resumed(on_record: Option<Moment>, wall: UnixMillis) -> Moment {
 impl Clock {
     /// The clocks at a start; `on_record` is the last moment that was acted upon.
     pub fn resume(on_record: Option<Moment>) -> Self {
-        let (wall, taken) = (UnixMillis::wall(), since_boot());
-        let last = resumed(on_record, wall);
+        let (wall, since_boot) = (UnixMillis::wall(), since_boot());
+        let start = resumed(on_record, wall);
         if let Some(record) = on_record {
             warn_of_start(record, wall);
         }
         Self {
-            anchor: Mutex::new(Anchor { last, taken }),
-            started: taken,
-            believed: on_record.map_or(Duration::ZERO, |record| last.limit.since(record.limit)),
+            anchor: Mutex::new(Anchor::at_start(start, since_boot)),
+            started: since_boot,
+            believed: on_record.map_or(Duration::ZERO, |record| start.limit.since(record.limit)),
         }
     }
 
@@ -248,9 +266,16 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
     fn anchor() -> Anchor {
-        Anchor {
-            last: Moment::both(NOW),
-            taken: HOUR,
+        Anchor::at_start(Moment::both(NOW), HOUR)
+    }
+
+    #[test]
+    fn s12_looking_at_the_clock_does_not_make_it_slow() {
+        let mut anchor = anchor();
+        for looks in 1..=10_000_u32 {
+            let passed = Duration::from_micros(300) * looks;
+            let (now, jump) = anchor.at(NOW.plus(passed), HOUR + passed);
+            assert_eq!((now.limit, jump), (NOW.plus(passed), None));
         }
     }
 
