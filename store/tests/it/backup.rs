@@ -51,6 +51,15 @@ fn is_of_one_moment(copy: &Connection) {
     assert_eq!(count(copy, "SELECT max(revision) FROM keys"), head);
 }
 
+/// Ends those who write, also where the test fails: they would be waited for.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Rotates one user's key after the other until told to stop; returns how often.
 fn rotate_until(store: &Store, name: &str, done: &AtomicBool) -> u32 {
     let mut key = store.add_user(name).digest;
@@ -94,6 +103,7 @@ fn a_backup_ends_under_steady_writes_and_is_of_one_moment() {
                 })
             })
             .collect();
+        let all = Done(&done);
         let rotating = scope.spawn(|| rotate_until(&store, "rotator", &done));
         for round in 0..3 {
             let began = Instant::now();
@@ -115,7 +125,7 @@ fn a_backup_ends_under_steady_writes_and_is_of_one_moment() {
             assert_eq!(journal, "delete", "one file");
             println!("a backup beside four writers took {took:?}");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(all);
         let changes: u32 = writers.into_iter().map(|one| one.join().unwrap()).sum();
         rotating.join().unwrap();
         assert!(changes > 20, "somebody wrote meanwhile: {changes}");
