@@ -212,7 +212,7 @@ fn a_backup_onto_a_full_disk_leaves_nothing_behind() {
     disk.fill();
     let names = |folder: &Path| {
         let entries = fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name()).count()
+        entries.count()
     };
     let before = names(&disk.mount);
     let target = disk.mount.join("copy.db");
