@@ -19,14 +19,14 @@ use crate::replay::{OURS, repeatable};
 const FULL: &str = "disk is full";
 
 /// A file system of some megabytes, in memory; gone when dropped.
-struct SmallDisk {
-    home: Home,
+pub struct SmallDisk {
+    pub home: Home,
     mount: PathBuf,
 }
 
 impl SmallDisk {
     /// `None`, and said: this machine does not let us mount. Under `CI` that is a failure.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let home = Home::new();
         let mount = home.path("small");
         fs::create_dir(&mount).unwrap();
@@ -49,7 +49,7 @@ impl SmallDisk {
         self.mount.join("rekey.db")
     }
 
-    fn serve(&self) -> Command {
+    pub fn serve(&self) -> Command {
         let database = self.database();
         self.home
             .serve_with("--database", database.to_str().unwrap())
@@ -60,13 +60,13 @@ impl SmallDisk {
     }
 
     /// Takes all room that there is.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = File::create(self.filler()).unwrap();
         let page = [0x5a; 4096];
         while file.write_all(&page).is_ok() {}
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 
