@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::dashboard::DashboardArgs;
 use crate::db::ReplayPlace;
 use crate::http::{Token, Tokens};
+use crate::published::Found;
 use crate::rotation::RotationInterval;
 
 /// The gateways' bearer token.
@@ -61,6 +62,10 @@ pub struct ServeArgs {
     /// checks the gateways itself, such as mTLS
     #[arg(long)]
     pub no_gateway_token: bool,
+    /// This is a demonstration: take secrets that Rekey's documents publish, also where
+    /// listeners are not on loopback. Everybody who can reach them can do everything
+    #[arg(long)]
+    pub demo: bool,
 }
 
 impl ServeArgs {
@@ -86,11 +91,14 @@ pub struct Secrets {
     pub tokens: Tokens,
     /// For issuing keys.
     pub checksum: ChecksumSecrets,
+    /// Which of them everybody knows.
+    pub published: Found,
 }
 
 impl Secrets {
     /// Reads and checks them.
     pub fn from_env(no_gateway_token: bool) -> anyhow::Result<Self> {
+        let mut published = Found::default();
         let gateway = match (no_gateway_token, variable(STORE_TOKEN)?) {
             (true, None) => None,
             (true, Some(_)) => bail!(
@@ -99,11 +107,15 @@ impl Secrets {
             (false, None) => bail!(
                 "{STORE_TOKEN} is not set: the token that gateways show, at least 16 visible ASCII characters (openssl rand -hex 32)"
             ),
-            (false, Some(text)) => Some(Token::parse(&text).context(STORE_TOKEN)?),
+            (false, Some(text)) => {
+                published.look(STORE_TOKEN, &text);
+                Some(Token::parse(&text).context(STORE_TOKEN)?)
+            }
         };
         let admin = variable(ADMIN_TOKEN)?.with_context(|| {
             format!("{ADMIN_TOKEN} is not set: the token of the operator's commands, at least 16 visible ASCII characters (openssl rand -hex 32)")
         })?;
+        published.look(ADMIN_TOKEN, &admin);
         let admin = Token::parse(&admin).context(ADMIN_TOKEN)?;
         if gateway == Some(admin) {
             bail!(
@@ -111,9 +123,13 @@ impl Secrets {
             );
         }
         let checksum = variable(CHECKSUM_SECRET)?.unwrap_or_default();
+        published.look(CHECKSUM_SECRET, &checksum);
         let checksum = ChecksumSecrets::parse(&checksum)?;
-        let tokens = Tokens { gateway, admin };
-        Ok(Self { tokens, checksum })
+        Ok(Self {
+            tokens: Tokens { gateway, admin },
+            checksum,
+            published,
+        })
     }
 }
 

@@ -24,6 +24,17 @@ pub const POINTS: &[&str] = &[
     "rotate.before_answer",
 ];
 
+/// Every step of a restore at which the folder looks different.
+pub const RESTORE_POINTS: &[&str] = &[
+    "restore.prepared",
+    "restore.marked",
+    "restore.log_aside",
+    "restore.moved_aside",
+    "restore.renamed",
+    "restore.recorded",
+    "restore.done",
+];
+
 /// The variable that names the point.
 pub const VARIABLE: &str = "REKEY_STORE_CRASH_AT";
 
@@ -58,7 +69,7 @@ mod armed {
         let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
         let count = count.parse().ok().filter(|n| *n > 0);
         match count {
-            Some(count) if super::POINTS.contains(&name) => Ok(Some(Armed {
+            Some(count) if is_known(name) => Ok(Some(Armed {
                 name: name.to_owned(),
                 left: AtomicU32::new(count),
             })),
@@ -68,6 +79,10 @@ mod armed {
             )),
         }
     });
+
+    fn is_known(name: &str) -> bool {
+        super::POINTS.contains(&name) || super::RESTORE_POINTS.contains(&name)
+    }
 
     /// Whether the variable is understood.
     pub fn check() -> Result<(), String> {

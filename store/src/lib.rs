@@ -29,6 +29,7 @@ pub mod issue;
 pub mod log;
 pub mod metrics;
 pub mod password;
+pub mod published;
 pub mod replay;
 pub mod rotation;
 pub mod serve;

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::db::DiskUse;
+
 /// The content type of [`Metrics::render`] (OpenMetrics 1.0).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -47,6 +49,37 @@ pub struct Metrics {
     password_hashes: Counter,
     old_key_uses: Family<OutcomeLabels, Counter>,
     last_uses: Family<OutcomeLabels, Counter>,
+    disk: Disk,
+    clock_ahead: Gauge<i64, AtomicI64>,
+}
+
+/// Read when they are asked for.
+#[derive(Default)]
+struct Disk {
+    database: Gauge<u64, AtomicU64>,
+    log: Gauge<u64, AtomicU64>,
+    free: Gauge<u64, AtomicU64>,
+}
+
+impl Disk {
+    fn register(&self, registry: &mut Registry) {
+        let gauges = [
+            ("database_size", "The database file", &self.database),
+            (
+                "write_ahead_log_size",
+                "The write-ahead log beside the database",
+                &self.log,
+            ),
+            (
+                "disk_free",
+                "What the store may still write on the disk of the database",
+                &self.free,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
+    }
 }
 
 impl Metrics {
@@ -79,6 +112,8 @@ impl Metrics {
             password_hashes: Counter::default(),
             old_key_uses: Family::default(),
             last_uses: Family::default(),
+            disk: Disk::default(),
+            clock_ahead: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -174,7 +209,28 @@ impl Metrics {
             "Uses of active keys that were heard of, by what became of them; known: the hour is on record",
             metrics.last_uses.clone(),
         );
+        metrics.disk.register(registry);
+        registry.register_with_unit(
+            "limit_clock_ahead",
+            "By how much the clock that intervals are counted by is ahead of the wall clock; less than nothing: behind",
+            Unit::Seconds,
+            metrics.clock_ahead.clone(),
+        );
         metrics
+    }
+
+    /// The files are so large.
+    pub fn set_disk(&self, used: DiskUse) {
+        self.disk.database.set(used.database);
+        self.disk.log.set(used.log);
+        if let Some(free) = used.free {
+            self.disk.free.set(free);
+        }
+    }
+
+    /// The limit's clock is so many seconds ahead of the wall clock.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.clock_ahead.set(seconds);
     }
 
     /// A barrier opened.

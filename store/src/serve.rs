@@ -23,6 +23,7 @@ use crate::db::{Database, Owner};
 use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
+use crate::published::Secrecy;
 use crate::{crash, dashboard, http, log, strangers};
 
 /// Connections that the kernel holds until they are accepted.
@@ -33,8 +34,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Runs the store until SIGTERM or SIGINT.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let secrets = Secrets::from_env(args.no_gateway_token)?;
+    if !args.demo {
+        let listeners = [
+            ("--listen", Some(args.listen)),
+            ("--admin-listen", Some(args.admin_listen)),
+            ("--dashboard-listen", args.dashboard.dashboard_listen),
+        ];
+        for (flag, address) in listeners {
+            address.map_or(Ok(()), |address| secrets.published.check(flag, address))?;
+        }
+    }
     crash::check().map_err(anyhow::Error::msg)?;
     log::start()?;
+    secrets.published.warn();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,7 +77,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let signals = Signals::new()?;
     let (gateway, gateway_url) = bind(args.listen, "--listen")?;
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
-    let dashboard = Dashboard::bind(&args.dashboard)?;
+    let dashboard = Dashboard::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
     let (database, owner) = Database::open(
         &args.database,
@@ -131,12 +143,12 @@ struct Dashboard {
 }
 
 impl Dashboard {
-    fn bind(args: &DashboardArgs) -> anyhow::Result<Option<Self>> {
+    fn bind(args: &DashboardArgs, secrecy: Secrecy) -> anyhow::Result<Option<Self>> {
         let Some(address) = args.dashboard_listen else {
             return Ok(None);
         };
         let (listener, _) = bind(address, "--dashboard-listen")?;
-        let settings = dashboard::Settings::new(args, listener.local_addr()?)?;
+        let settings = dashboard::Settings::new(args, listener.local_addr()?, secrecy)?;
         Ok(Some(Self { listener, settings }))
     }
 

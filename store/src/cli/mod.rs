@@ -1,13 +1,16 @@
-//! The command line. Every command but `serve` is a client of a running
-//! store's admin listener, so there is one owner of the database (S10).
+//! The command line. The commands about users and keys are clients of a running
+//! store's admin listener, so there is one owner of the database (S10): `serve`, or
+//! `restore` while none runs. `backup` reads beside it.
 
 mod audit;
+mod backup;
 mod client;
 mod csv;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod import;
 mod keys;
+mod restore;
 mod users;
 
 use std::io::{ErrorKind, Write};
@@ -28,10 +31,12 @@ Environment:
                          then new,old everywhere, then new
   RUST_LOG               what is logged, such as info or rekey_store=debug [default: info]
 
-On the gateway listener /healthz, /metrics and /openapi.json want no token; they hold no secret.
+On the gateway listener /livez, /readyz, /metrics and /openapi.json want no token; they hold no
+secret. /livez: the process runs; /readyz: keys can be resolved and a rotation can commit.
 At the start the whole file is checked, some two seconds for half a gigabyte (a million users).
 SIGTERM and SIGINT stop the store after the requests in flight, at most 10 s later.
-A backup: sqlite3 rekey.db '.backup copy.db', at any time.";
+A backup, at any time: rekey-store backup FILE. Keep no other copies: a copied file without its
+write-ahead log (rekey.db-wal) is not whole. Restore one with rekey-store restore FILE.";
 
 const CLIENT_HELP: &str = "\
 Environment:
@@ -75,6 +80,12 @@ enum Command {
     /// Import users and their keys from a CSV file: all rows, or none if any is bad
     #[command(long_about = IMPORT_ABOUT)]
     Import(import::ImportArgs),
+    /// Back up the database into one file, beside a running store or without one
+    #[command(long_about = backup::ABOUT)]
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the database, while no store runs
+    #[command(long_about = restore::ABOUT)]
+    Restore(restore::RestoreArgs),
     /// Show what happened to a user's keys
     Audit(audit::AuditArgs),
     /// List the crash points of a rotation, one per line
@@ -90,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Users(command) => users::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Import(args) => import::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Audit(args) => audit::run(&args),
         #[cfg(feature = "crash-points")]
         Command::CrashPoints => print(|out| {

@@ -27,6 +27,8 @@ pub enum Problem {
     /// The operator has something to mend first: the database is older than what was
     /// served from it (S8), or some gateway would refuse each key that can be made.
     Restored,
+    /// No room on the disk; nothing was changed.
+    Full,
     /// Nothing was changed.
     Unavailable,
     /// Whether anything was changed is not known.
@@ -73,6 +75,11 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Under maintenance",
                 "The key store waits for its operator, who finds the reason in its log. Nothing was changed.",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The disk is full",
+                "The disk of the key store is full. Nothing was changed: your key is as it was. Whoever runs this API has to make room; then try again.",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -125,6 +132,7 @@ impl From<WriteError> for Problem {
                 Self::Unavailable
             }
             WriteError::NotServed => Self::Restored,
+            WriteError::Full => Self::Full,
             WriteError::Unknown => Self::Unknown,
         }
     }

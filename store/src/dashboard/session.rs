@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::{Dashboard, pages};
 use crate::db::NewSession;
 use crate::http::{discard, read_body};
+use crate::published::Secrecy;
 
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
@@ -156,6 +157,8 @@ pub struct Session {
     pub csrf: String,
     /// Of the token.
     pub digest: Digest,
+    /// What the store's secrets are worth.
+    pub secrecy: Secrecy,
 }
 
 impl Session {
@@ -181,6 +184,7 @@ impl Session {
             email: open.email,
             csrf: token.csrf(),
             digest,
+            secrecy: settings.secrecy,
         }))
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::origin::Origin;
 use crate::db::{SESSION_LONGEST, SessionLimits};
+use crate::published::Secrecy;
 
 /// Flags of `serve` about the dashboard.
 #[derive(Debug, Clone, Args)]
@@ -52,11 +53,17 @@ pub struct Settings {
     pub trusted_proxies: usize,
     /// How long a log-in lasts.
     pub limits: SessionLimits,
+    /// What the store's secrets are worth, which its users are told.
+    pub secrecy: Secrecy,
 }
 
 impl Settings {
     /// `listening`: where the listener is in fact.
-    pub fn new(args: &DashboardArgs, listening: SocketAddr) -> anyhow::Result<Self> {
+    pub fn new(
+        args: &DashboardArgs,
+        listening: SocketAddr,
+        secrecy: Secrecy,
+    ) -> anyhow::Result<Self> {
         let origin = match &args.dashboard_origin {
             Some(text) => {
                 Origin::parse(text).with_context(|| format!("--dashboard-origin {text}"))?
@@ -83,6 +90,7 @@ impl Settings {
                 idle: args.session_idle,
                 max: args.session_max,
             },
+            secrecy,
         })
     }
 }

@@ -9,7 +9,7 @@ use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::{Kind, Patience};
 use super::{Database, ReadError, WriteError, audit};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 
 /// Who asks for a change in the dashboard.
 pub struct BySession {
@@ -93,7 +93,7 @@ impl Database {
         };
         // A write for every page would be too many, and a sixteenth late is
         // early enough.
-        if now.since(session.seen) >= limits.idle / 16 {
+        if now.limit.since(session.seen) >= limits.idle / 16 {
             let touch = self.writer.change(Kind::Admin, move |transaction, now| {
                 sessions::touch(transaction, now, &digest)
             });
@@ -186,7 +186,7 @@ impl Database {
         &self,
         kind: Kind,
         BySession { session, patience }: BySession,
-        change: impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<Result<T, OwnRefusal>>
+        change: impl FnOnce(&Connection, Moment) -> rusqlite::Result<Result<T, OwnRefusal>>
         + Send
         + 'static,
     ) -> Result<Result<T, OwnRefusal>, WriteError> {

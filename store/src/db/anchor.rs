@@ -168,7 +168,8 @@ impl Steps {
         Self {
             next,
             under_way: Anchor {
-                low: known.low,
+                // A file that was put here by hand has another one than was known.
+                low: known.low.min(before),
                 high: next,
             },
             done: Anchor {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, Row};
 
 use super::columns;
 use crate::api::AuditEvent;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 
 /// The longest text of the network that is kept, in characters.
 const TEXT_MAX: usize = 128;
@@ -45,11 +45,7 @@ pub struct Event<'a> {
 }
 
 /// Adds a row.
-pub fn append(
-    transaction: &Connection,
-    now: UnixMillis,
-    event: &Event<'_>,
-) -> rusqlite::Result<()> {
+pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusqlite::Result<()> {
     let address = event.client.and_then(|client| client.address.as_deref());
     let request_id = event.client.and_then(|client| client.request_id.as_deref());
     // An import's own rows are told some time after it counts.
@@ -59,11 +55,11 @@ pub fn append(
     transaction
         .prepare_cached(
             "INSERT INTO audit (at_ms, user_id, action, revision, old_digest, new_digest, hint,
-                                source, rotation_id, client_address, client_request_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                source, rotation_id, client_address, client_request_id, limit_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute((
-            now.0,
+            now.told.0,
             event.user.as_str(),
             event.action,
             event.revision,
@@ -74,6 +70,7 @@ pub fn append(
             event.rotation_id.map(|id| id.0),
             address.map(harmless),
             request_id.map(harmless),
+            now.limit.0,
         ))
         .map(drop)
 }
@@ -81,7 +78,7 @@ pub fn append(
 /// Adds a row about something that changed no key, at the present revision.
 pub fn append_aside(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     (action, source): (&str, &str),
     client: Option<&Client>,
@@ -104,18 +101,19 @@ pub fn append_aside(
 /// who tries for ever must not fill the disk with rows that cannot be deleted.
 pub fn append_refused(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     (action, client): (&str, &Client),
 ) -> rusqlite::Result<()> {
     let told: u32 = transaction
         .prepare_cached(
-            "SELECT count(*) FROM audit WHERE user_id = ?1 AND at_ms > ?2
+            "SELECT count(*) FROM audit WHERE user_id = ?1 AND coalesce(limit_ms, at_ms) > ?2
              AND action IN ('login_refused', 'password_refused')",
         )?
-        .query_row((user.as_str(), now.0.saturating_sub(HOUR_MS)), |row| {
-            row.get(0)
-        })?;
+        .query_row(
+            (user.as_str(), now.limit.0.saturating_sub(HOUR_MS)),
+            |row| row.get(0),
+        )?;
     match told < REFUSED_PER_HOUR {
         true => append_aside(transaction, now, user, (action, DASHBOARD), Some(client)),
         false => Ok(()),
@@ -151,7 +149,7 @@ pub fn latest_refused(
     limit: u32,
 ) -> rusqlite::Result<Vec<AuditEvent>> {
     let which = "user_id = ?1 AND action IN ('login_refused', 'password_refused')
-                 ORDER BY at_ms DESC, id DESC LIMIT ?2";
+                 ORDER BY coalesce(limit_ms, at_ms) DESC, id DESC LIMIT ?2";
     select(connection, which, (user.as_str(), limit))
 }
 

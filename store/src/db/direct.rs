@@ -14,7 +14,7 @@ use super::replays::Replays;
 use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
 use super::{keys, open, own_key, rotate, schema, users, writer};
 use crate::api::RevokeResponse;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
 use crate::feed::history::PAGE;
 use crate::rotation::RotationInterval;
@@ -191,7 +191,7 @@ impl Ledger {
     ) -> rusqlite::Result<Committed<Rotated>> {
         let interval = self.interval;
         self.change(|transaction, replays| {
-            rotate::rotate(transaction, replays, now, interval, request)
+            rotate::rotate(transaction, replays, Moment::both(now), interval, request)
         })
     }
 
@@ -213,7 +213,7 @@ impl Ledger {
         which: &Revoke,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<RevokeResponse, RevokeRefusal>>> {
-        self.change(|transaction, _| keys::revoke(transaction, now, which))
+        self.change(|transaction, _| keys::revoke(transaction, Moment::both(now), which))
     }
 
     /// As [`super::Database::add_user`].
@@ -222,7 +222,7 @@ impl Ledger {
         new: &users::NewUser,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<UnixMillis, users::AddRefusal>>> {
-        self.change(|transaction, _| users::add(transaction, now, new))
+        self.change(|transaction, _| users::add(transaction, Moment::both(now), new))
     }
 
     /// As [`super::Database::issue`].
@@ -232,7 +232,9 @@ impl Ledger {
         (digest, hint): (&Digest, &str),
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<users::Issued, users::IssueRefusal>>> {
-        self.change(|transaction, _| users::issue(transaction, now, user, digest, hint))
+        self.change(|transaction, _| {
+            users::issue(transaction, Moment::both(now), user, digest, hint)
+        })
     }
 
     /// The user's active key: its digest and the revision that made it.
@@ -246,7 +248,12 @@ impl Ledger {
         (user, limit): (&UserId, u32),
         now: UnixMillis,
     ) -> rusqlite::Result<Overview> {
-        own_key::overview(&mut self.connection, now, self.interval, (user, limit))
+        own_key::overview(
+            &mut self.connection,
+            Moment::both(now),
+            self.interval,
+            (user, limit),
+        )
     }
 
     /// The revision of the last change of the user's keys.
@@ -261,7 +268,9 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction, _| own_key::rotate(transaction, now, interval, (wish, shown)))
+        self.change(|transaction, _| {
+            own_key::rotate(transaction, Moment::both(now), interval, (wish, shown))
+        })
     }
 
     /// As [`super::Database::revoke_own`].
@@ -271,7 +280,9 @@ impl Ledger {
         client: &Client,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<(u64, bool), OwnRefusal>>> {
-        self.change(|transaction, _| own_key::revoke(transaction, now, (user, shown), client))
+        self.change(|transaction, _| {
+            own_key::revoke(transaction, Moment::both(now), (user, shown), client)
+        })
     }
 
     /// As [`super::Database::issue_own`].
@@ -281,7 +292,9 @@ impl Ledger {
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
         let interval = self.interval;
-        self.change(|transaction, _| own_key::issue(transaction, now, interval, (wish, shown)))
+        self.change(|transaction, _| {
+            own_key::issue(transaction, Moment::both(now), interval, (wish, shown))
+        })
     }
 
     /// As [`crate::feed::Records::changes_after`].

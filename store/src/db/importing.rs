@@ -13,7 +13,7 @@ use super::import::{ImportError, Staging};
 use super::imports::{self, ImportId, Loaded, Row, Stage};
 use super::writer::{Kind, Patience};
 use super::{Database, WriteError};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 
 /// How long a change of an import should take, the commit with it: others wait for
 /// it, and then for their own.
@@ -262,7 +262,7 @@ impl Database {
             self.in_steps(Kind::Import, keys, &mut pace, imports::tell)
                 .await?;
         }
-        let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
+        let told = move |transaction: &Connection, _: Moment| imports::told(transaction, id);
         Ok(self.writer.change(Kind::Admin, told).await?)
     }
 
@@ -279,7 +279,7 @@ impl Database {
         while done < items.len() {
             let (some, end) = (items.clone(), items.len().min(done + pace.0));
             let step = step.clone();
-            let change = move |transaction: &Connection, _: UnixMillis| {
+            let change = move |transaction: &Connection, _: Moment| {
                 let began = Instant::now();
                 let some = some.get(done..end).unwrap_or_default();
                 Ok((began, step(transaction, some)?))
@@ -318,7 +318,7 @@ impl Database {
 
     async fn tell_all(&self, id: ImportId) -> Result<(), ImportError> {
         self.each_key(id, Kind::Import, imports::tell).await?;
-        let told = move |transaction: &Connection, _: UnixMillis| imports::told(transaction, id);
+        let told = move |transaction: &Connection, _: Moment| imports::told(transaction, id);
         Ok(self.writer.change(Kind::Admin, told).await?)
     }
 
@@ -342,8 +342,7 @@ impl Database {
             self.in_steps(Kind::Removal, page, &mut pace, remove)
                 .await?;
         }
-        let forget =
-            move |transaction: &Connection, _: UnixMillis| imports::forget(transaction, id);
+        let forget = move |transaction: &Connection, _: Moment| imports::forget(transaction, id);
         self.writer.change(Kind::Admin, forget).await?;
         tracing::info!("the rows of an import that was given up are removed");
         Ok(())

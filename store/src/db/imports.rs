@@ -10,7 +10,7 @@ use rekey_protocol::Digest;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{columns, next_revision};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 
 /// How long one change of an import works on its rows. All that waits meanwhile
 /// goes before the next one.
@@ -54,10 +54,10 @@ pub enum Loaded {
 }
 
 /// Begins an import without rows.
-pub fn begin(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<ImportId> {
+pub fn begin(transaction: &Connection, now: Moment) -> rusqlite::Result<ImportId> {
     transaction
         .prepare_cached("INSERT INTO imports (begun_ms) VALUES (?1)")?
-        .execute([now.0])?;
+        .execute([now.told.0])?;
     Ok(ImportId(transaction.last_insert_rowid()))
 }
 
@@ -65,7 +65,7 @@ pub fn begin(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<Impo
 /// in where one conflicts: the whole import is given up then.
 pub fn load(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     id: ImportId,
     rows: &[Row],
 ) -> rusqlite::Result<Loaded> {
@@ -79,7 +79,7 @@ pub fn load(
                 "INSERT OR IGNORE INTO users (user_id, email, created_ms, import)
                  VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((&row.user, &row.email, now.0, id.0))?
+            .execute((&row.user, &row.email, now.told.0, id.0))?
             > 0;
         let is_known = is_new
             || transaction
@@ -96,7 +96,13 @@ pub fn load(
                      (digest, user_id, state, hint, created_ms, revision, import)
                      VALUES (?1, ?2, 'active', ?3, ?4, 0, ?5)",
                 )?
-                .execute((row.digest.as_bytes(), &row.user, &row.hint, now.0, id.0))?
+                .execute((
+                    row.digest.as_bytes(),
+                    &row.user,
+                    &row.hint,
+                    now.told.0,
+                    id.0,
+                ))?
                 > 0;
         if !is_in {
             return Ok(Loaded::Conflict);
@@ -106,14 +112,14 @@ pub fn load(
 }
 
 /// From now on all rows of the import count; returns its revision.
-pub fn cut_over(transaction: &Connection, now: UnixMillis, id: ImportId) -> rusqlite::Result<u64> {
+pub fn cut_over(transaction: &Connection, now: Moment, id: ImportId) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     let changed = transaction
         .prepare_cached(
             "UPDATE imports SET revision = ?2, counts_since_ms = ?3
              WHERE id = ?1 AND revision IS NULL",
         )?
-        .execute((id.0, revision, now.0))?;
+        .execute((id.0, revision, now.told.0))?;
     match changed {
         1 => Ok(revision),
         other => Err(rusqlite::Error::StatementChangedRows(other)),

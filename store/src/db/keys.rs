@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::audit::{self, Event};
 use super::{columns, next_revision};
 use crate::api::RevokeResponse;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 
 /// What the audit log calls the end of a key that got no successor by it.
 pub const REVOKED: &str = "revoked";
@@ -25,9 +25,10 @@ pub struct Resolved {
     pub user: UserId,
     /// The revision that last changed it.
     pub revision: u64,
-    /// When its user last rotated.
+    /// When its user last rotated, by the limit's clock.
     pub last_rotated: Option<UnixMillis>,
-    /// Until when the rotation that revoked it may be answered again (X5).
+    /// Until when the rotation that revoked it may be answered again, by the limit's
+    /// clock (X5).
     pub replay_until: Option<UnixMillis>,
     /// The store's history.
     pub head: Head,
@@ -138,7 +139,7 @@ pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool
 /// Adds an active key. The schema refuses a user's second one (I3).
 pub fn insert(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     digest: &Digest,
     user: &UserId,
     hint: Option<&str>,
@@ -149,14 +150,14 @@ pub fn insert(
             "INSERT INTO keys (digest, user_id, state, hint, created_ms, revision)
              VALUES (?1, ?2, 'active', ?3, ?4, ?5)",
         )?
-        .execute((digest.as_bytes(), user.as_str(), hint, now.0, revision))
+        .execute((digest.as_bytes(), user.as_str(), hint, now.told.0, revision))
         .map(drop)
 }
 
 /// Ends an active key.
 pub fn set_revoked(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     digest: &Digest,
     revision: u64,
 ) -> rusqlite::Result<()> {
@@ -165,7 +166,7 @@ pub fn set_revoked(
             "UPDATE keys SET state = 'revoked', revoked_ms = ?2, revision = ?3
              WHERE digest = ?1 AND state = 'active'",
         )?
-        .execute((digest.as_bytes(), now.0, revision))?;
+        .execute((digest.as_bytes(), now.told.0, revision))?;
     match changed {
         1 => Ok(()),
         other => Err(rusqlite::Error::StatementChangedRows(other)),
@@ -175,10 +176,12 @@ pub fn set_revoked(
 /// The rotation that just revoked this key may be answered again, for ten minutes.
 pub fn set_replayable(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     digest: &Digest,
 ) -> rusqlite::Result<()> {
-    let until = now.plus(Duration::from_millis(REPLAY_WINDOW_MS.into()));
+    let until = now
+        .limit
+        .plus(Duration::from_millis(REPLAY_WINDOW_MS.into()));
     transaction
         .prepare_cached("UPDATE keys SET replay_until_ms = ?2 WHERE digest = ?1")?
         .execute((digest.as_bytes(), until.0))
@@ -188,7 +191,7 @@ pub fn set_replayable(
 /// Revokes a key, by the operator's wish. Doing it again changes nothing.
 pub fn revoke(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     which: &Revoke,
 ) -> rusqlite::Result<Result<RevokeResponse, RevokeRefusal>> {
     let found = match which {
@@ -223,7 +226,7 @@ pub fn revoke(
 /// the last change.
 fn confirm(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     which: &Revoke,
 ) -> rusqlite::Result<u64> {
@@ -249,7 +252,7 @@ fn confirm(
 /// Ends the user's active key and says in the audit log by which way and for whom.
 pub fn end(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     digest: &Digest,
     by: (&str, Option<&Client>),
@@ -262,7 +265,7 @@ pub fn end(
 
 fn note_revoked(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     (revision, digest): (u64, Option<&Digest>),
     (source, client): (&str, Option<&Client>),

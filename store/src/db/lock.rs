@@ -142,8 +142,8 @@ impl Lock {
     }
 
     /// A life begins: on disk in the database already, and here when this
-    /// returns. From now on [`Self::check`] means something.
-    pub fn begin(&self, database: &Path, start: &Start, mark: Mark) -> Result<(), OpenError> {
+    /// returns.
+    pub fn begin(&self, start: &Start, mark: Mark) -> Result<(), OpenError> {
         let old = " ".repeat(OLD_RECORD_LEN);
         let begun = self
             .update(|memo| memo.begin(start, mark))
@@ -154,7 +154,11 @@ impl Lock {
                 Past::Nothing => self.sync_folder(),
                 _ => Ok(()),
             });
-        begun.map_err(|error| unwritable(&self.path, error))?;
+        begun.map_err(|error| unwritable(&self.path, error))
+    }
+
+    /// From now on [`Self::check`] means something. The log has been written to.
+    pub fn watch(&self, database: &Path) -> Result<(), OpenError> {
         let lock_file = FileId::from(
             &self
                 .file
@@ -335,7 +339,8 @@ mod tests {
 
         fn serve(&self) -> Lock {
             let lock = self.take();
-            lock.begin(&self.database(), &start(false), MARK).unwrap();
+            lock.begin(&start(false), MARK).unwrap();
+            lock.watch(&self.database()).unwrap();
             lock
         }
 
@@ -352,7 +357,7 @@ mod tests {
         let home = Home::new();
         let lock = home.take();
         assert_eq!(lock.past(), Past::Nothing);
-        lock.begin(&home.database(), &start(false), MARK).unwrap();
+        lock.begin(&start(false), MARK).unwrap();
         drop(lock);
         // A start that fails early leaves it as it was.
         let (first, second) = (home.record(), home.record());
@@ -425,8 +430,7 @@ mod tests {
         drop(home.serve());
         let before = home.record();
         let lock = home.take();
-        lock.begin(&home.database(), &start(true), Mark::default())
-            .unwrap();
+        lock.begin(&start(true), Mark::default()).unwrap();
         lock.grant(1_000).unwrap();
         lock.settle().unwrap();
         drop(lock);

@@ -6,8 +6,11 @@
 mod accounts;
 mod anchor;
 mod audit;
+mod backup;
 mod columns;
 pub mod direct;
+mod fate;
+mod health;
 mod import;
 mod importing;
 mod imports;
@@ -22,6 +25,7 @@ mod passwords;
 mod reader;
 mod record;
 mod replays;
+mod restore;
 mod rotate;
 mod schema;
 mod sessions;
@@ -38,13 +42,15 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::api::{AuditPage, RevokeResponse, UserEntry};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::{Clock, Moment, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::feed::{Feed, Records};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
 pub use accounts::BySession;
+pub use backup::{BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup};
+pub use health::{DiskUse, NotReady};
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported, Permit};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
@@ -55,11 +61,13 @@ pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
 pub use replays::ReplayPlace;
+pub use restore::{Later, Loss, Restore, RestoreError, Restored};
 pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
 pub use writer::{Patience, WriteError, WriterThread};
 
+use health::Health;
 use keeper::Owned;
 use last_uses::LastUses;
 use lock::Lock;
@@ -96,6 +104,7 @@ pub struct Database {
     /// New keys of rotations that may be answered again, until they are used.
     awaited: Arc<Awaited>,
     old_keys: OldKeys,
+    health: Health,
     last_uses: LastUses,
 }
 
@@ -146,7 +155,7 @@ impl Database {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
-        let clock = Arc::new(Clock::not_before(opened.time));
+        let clock = Arc::new(Clock::resume(opened.time));
         metrics.set_revision(opened.mark.revision);
         // S9: until then it is only supposed what former lives have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
@@ -163,15 +172,17 @@ impl Database {
         let replays = Replays::open(&opened.path, replays)?;
         let awaited = Awaited::default();
         for digest in replays.awaited()? {
-            awaited.expect(digest, clock.now());
+            awaited.expect(digest, clock.now().limit);
         }
         let are_kept = replays.are_kept();
         let replays = Arc::new(Mutex::new(replays));
+        let health = Health::new();
         let (writer, thread) = Writer::start(
             opened.writer,
             clock.clone(),
             metrics.clone(),
             replays.clone(),
+            health.clone(),
             (opened.mark.revision, keeper),
         )
         .map_err(|error| OpenError::Unwritable {
@@ -204,6 +215,7 @@ impl Database {
             awaited: Arc::new(awaited),
             old_keys,
             last_uses,
+            health,
         };
         if let (false, Ok(permit)) = (unfinished.is_empty(), database.import_permit()) {
             for import in unfinished {
@@ -241,7 +253,7 @@ impl Database {
         Ok(resolved.map(|resolved| {
             let wait = self
                 .interval
-                .retry_after(resolved.last_rotated, self.clock.now());
+                .retry_after(resolved.last_rotated, self.clock.now().limit);
             (resolved, wait.unwrap_or(0))
         }))
     }
@@ -249,15 +261,16 @@ impl Database {
     /// Whether a revoked key's rotation may be answered again (X5).
     pub fn is_replayable(&self, resolved: &Resolved) -> bool {
         let until = resolved.replay_until;
-        until.is_some_and(|until| self.clock.now() < until)
+        until.is_some_and(|until| self.clock.now().limit < until)
     }
 
     /// X4: the client has its new key. Off the way of who asked.
     fn note_use(&self, digest: Digest) {
         let (writer, replays) = (self.writer.clone(), self.replays.clone());
-        let (awaited, now) = (self.awaited.clone(), self.clock.now());
+        let (awaited, now) = (self.awaited.clone(), self.clock.now().limit);
         tokio::spawn(async move {
-            let note = move |_: &Connection, now| writer::lock(&replays).used(&digest, now);
+            let note =
+                move |_: &Connection, now: Moment| writer::lock(&replays).used(&digest, now.limit);
             if let Err(error) = writer.change(Kind::Admin, note).await {
                 tracing::warn!(%error, "the use of a new key was not noted");
                 // By the next one.
@@ -290,7 +303,7 @@ impl Database {
                 // Here, for nobody may be left to read the answer. One that is not
                 // committed after all is a key that nobody will use.
                 if is_new && request.replay.is_some() {
-                    awaited.expect(request.new_digest, now);
+                    awaited.expect(request.new_digest, now.limit);
                 }
                 Ok(rotated)
             })
@@ -479,11 +492,11 @@ fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()>
 
 /// Counts one change: every change has a revision of its own. Notes the time
 /// that it acted upon, which is never forgotten (S12).
-fn next_revision(transaction: &Connection, now: UnixMillis) -> rusqlite::Result<u64> {
+fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<u64> {
     transaction
         .prepare_cached(
-            "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1)
+            "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1), wall_ms = ?2
              RETURNING revision",
         )?
-        .query_row([now.0], |row| row.get(0))
+        .query_row([now.limit.0, now.told.0], |row| row.get(0))
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::writer::{Kind, Writer};
 use super::{WriteError, audit, columns, keys};
 use crate::api::OldKeyUse;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::metrics::Metrics;
 
 /// What the audit log calls it.
@@ -147,7 +147,7 @@ async fn write_down(old_keys: OldKeys) {
 /// Returns how many were not.
 fn record(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     counts: &BTreeMap<Digest, u64>,
 ) -> rusqlite::Result<u64> {
     let mut recorded = 0;
@@ -160,10 +160,10 @@ fn record(
                         AND a.old_digest = k.digest AND a.action = 'rotated'), ?2, ?3, ?3
                  FROM keys k WHERE digest = ?1 AND state = 'revoked'
                  ON CONFLICT (digest) DO UPDATE
-                 SET uses = uses + excluded.uses, last_ms = max(last_ms, excluded.last_ms)
+                 SET uses = uses + excluded.uses, last_ms = excluded.last_ms
                  RETURNING user_id, uses, told_ms IS NULL",
             )?
-            .query_row((digest.as_bytes(), *count, now.0), |row| {
+            .query_row((digest.as_bytes(), *count, now.told.0), |row| {
                 let is_first: bool = row.get(2)?;
                 Ok((columns::user(row, 0)?, row.get(1)?, is_first))
             })
@@ -179,26 +179,26 @@ fn record(
 }
 
 /// Whether the audit log has had no row about the user's old keys for a day.
-fn is_time(transaction: &Connection, now: UnixMillis, user: &UserId) -> rusqlite::Result<bool> {
+fn is_time(transaction: &Connection, now: Moment, user: &UserId) -> rusqlite::Result<bool> {
     transaction
         .prepare_cached(
             "SELECT ifnull(max(told_ms) <= ?2, 1) FROM old_key_uses WHERE user_id = ?1",
         )?
         .query_row(
-            (user.as_str(), now.0.saturating_sub(TOLD_EVERY_MS)),
+            (user.as_str(), now.limit.0.saturating_sub(TOLD_EVERY_MS)),
             |row| row.get(0),
         )
 }
 
 fn tell(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     (digest, uses): (&Digest, u64),
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE old_key_uses SET told_ms = ?2 WHERE digest = ?1")?
-        .execute((digest.as_bytes(), now.0))?;
+        .execute((digest.as_bytes(), now.limit.0))?;
     // The key itself is not named: it did not change.
     transaction
         .prepare_cached(
@@ -207,7 +207,7 @@ fn tell(
         )?
         .execute((
             digest.as_bytes(),
-            now.0,
+            now.told.0,
             user.as_str(),
             USED,
             keys::head(transaction)?.revision,
@@ -265,8 +265,8 @@ mod tests {
     fn database() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
-        let now = UnixMillis(0);
-        open::begin_incarnation(&mut connection, &open::Begin::first(now)).unwrap();
+        let now = Moment::both(UnixMillis(0));
+        open::begin_incarnation(&mut connection, &open::Begin::first(now.told)).unwrap();
         for (name, first) in [("ann", 1), ("bob", 11)] {
             let new = users::NewUser {
                 id: user(name),
@@ -310,7 +310,7 @@ mod tests {
 
     fn used(connection: &Connection, at: i64, counts: &[(u8, u64)]) -> u64 {
         let counts = counts.iter().map(|(key, count)| (digest(*key), *count));
-        record(connection, UnixMillis(at), &counts.collect()).unwrap()
+        record(connection, Moment::both(UnixMillis(at)), &counts.collect()).unwrap()
     }
 
     /// The uses that the rows of the audit log tell, in their order.

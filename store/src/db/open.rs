@@ -12,7 +12,7 @@ use super::anchor::{self, Fold, FoldError};
 use super::lock::Lock;
 use super::record::{Mark, Past};
 use super::schema;
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
@@ -21,6 +21,11 @@ use crate::feed::history::{History, Life};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is kept of the write-ahead log's file when it is used again, in bytes.
 const LOG_KEPT: u32 = 16 << 20;
+/// How far the wall clock may have gone on since the record to be believed in.
+const LONGEST_LEAP: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The year 2200. In microseconds that leaves 1.7 × 10^15 revisions below 2^53, which
+/// is what JSON can say.
+const LATEST_LEAP: UnixMillis = UnixMillis(7_258_118_400_000);
 
 /// Why a database was not opened. The operator's or the machine's fault; each
 /// text says what to do.
@@ -58,6 +63,9 @@ pub enum OpenError {
     /// SQLite, but not ours.
     #[error("the file is a SQLite database of another program; choose another --database")]
     Foreign,
+    /// Nothing in it yet.
+    #[error("the file is empty; choose another one")]
+    Empty,
     /// Damaged.
     #[error("the database is corrupt ({0}); keep a copy of the file and restore a backup")]
     Corrupt(String),
@@ -90,6 +98,14 @@ pub enum OpenError {
     /// Locked within SQLite, by some other tool.
     #[error("another program holds a lock on the database; close it and try again")]
     Busy,
+    /// A restore did not get to its end.
+    #[error("{}", super::restore::broken_off(.0))]
+    BrokenRestore(PathBuf),
+    /// No room.
+    #[error(
+        "the disk is full; make room where the database is, and start the store again; nothing was changed"
+    )]
+    Full,
     /// Anything else that SQLite says.
     #[error("the database cannot be opened: {0}")]
     Other(rusqlite::Error),
@@ -101,6 +117,7 @@ impl From<rusqlite::Error> for OpenError {
             Some(ErrorCode::NotADatabase) => Self::NotADatabase,
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ if super::fate::is_full(&error) => Self::Full,
             _ => Self::Other(error),
         }
     }
@@ -116,8 +133,8 @@ pub struct Opened {
     pub lock: Lock,
     /// Where it is.
     pub path: PathBuf,
-    /// The latest time on record.
-    pub time: UnixMillis,
+    /// The last moment that was acted upon; none in a new database.
+    pub time: Option<Moment>,
     /// How far the history is.
     pub mark: Mark,
 }
@@ -125,10 +142,13 @@ pub struct Opened {
 /// Opens or creates the database at `path` and begins a new incarnation.
 /// `accept_restore`: the operator knows that it is an older backup.
 pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
+    // Before a database is made where a restore has just moved one away.
+    super::restore::is_none_under_way(path)?;
     // S10: created before its true path is asked for, because a link to a file
     // that does not exist yet has none, and its owner would lock the link.
     create_private(&absolute(path)?)?;
     let path = absolute(path)?;
+    super::restore::is_none_under_way(&path)?;
     one_name(&path)?;
     let lock = Lock::take(&path)?;
     anchor::check(&path, lock.past())?;
@@ -156,7 +176,8 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     // S9: on disk in the database before it is in the lock file: the other way
     // round, a crash in between would look like a restore.
     let begun = begin_incarnation(&mut writer, &begin)?;
-    lock.begin(&path, &begun.feed, begun.mark)?;
+    lock.begin(&begun.feed, begun.mark)?;
+    lock.watch(&path)?;
     Ok(Opened {
         feed: begun.feed,
         writer,
@@ -179,7 +200,7 @@ pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> 
 }
 
 /// The true path, so that two names of one file meet at one lock.
-fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
@@ -226,7 +247,7 @@ pub fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
     }
 }
 
-fn quick_check(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn quick_check(connection: &Connection) -> Result<(), OpenError> {
     let started = std::time::Instant::now();
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     tracing::debug!(took = ?started.elapsed(), "database checked");
@@ -237,7 +258,7 @@ fn quick_check(connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-fn random_incarnation() -> Result<Incarnation, OpenError> {
+pub(super) fn random_incarnation() -> Result<Incarnation, OpenError> {
     let mut id = [0_u8; 16];
     getrandom::fill(&mut id).map_err(|error| {
         OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -278,8 +299,8 @@ pub struct Begun {
     pub feed: Start,
     /// How far the history is.
     pub mark: Mark,
-    /// The latest time on record.
-    pub time: UnixMillis,
+    /// The last moment that was acted upon; none in a new database.
+    pub time: Option<Moment>,
 }
 
 /// S8: a new id, and a first revision past anything used before, even
@@ -296,15 +317,26 @@ pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<B
         Past::Known(record) => record.mark.map_or(0, |mark| mark.revision),
         Past::Nothing | Past::Unknown => 0,
     };
-    let (mark, time) = transaction.query_row(
-        "UPDATE meta SET revision = max(revision + 1, ?1, ?2 + 1), commits = commits + ?3,
-                         anchor = (SELECT value FROM anchor)
-         RETURNING revision, commits, time_ms",
-        // S8: a database that is behind must not catch up by being looked at.
-        (begin.wall.0.saturating_mul(1000), served_last, !is_restored),
+    let (before, time) = transaction.query_row(
+        "SELECT revision, time_ms, coalesce(wall_ms, time_ms) FROM meta",
+        [],
+        |row| {
+            let (limit, told) = (UnixMillis(row.get(1)?), UnixMillis(row.get(2)?));
+            let time = (limit.0 > 0).then_some(Moment { told, limit });
+            Ok((row.get::<_, u64>(0)?, time))
+        },
+    )?;
+    // An accepted restore may be of any age.
+    let known = time.filter(|_| !begin.accept_restore).map(|time| time.told);
+    let revision = first_revision(before.max(served_last), known, begin.wall);
+    // S8: a database that is behind must not catch up by being looked at.
+    let mark = transaction.query_row(
+        "UPDATE meta SET revision = ?1, commits = commits + ?2, anchor = (SELECT value FROM anchor)
+         RETURNING revision, commits",
+        (revision, !is_restored),
         |row| {
             let (revision, commits) = (row.get(0)?, row.get(1)?);
-            Ok((Mark { commits, revision }, UnixMillis(row.get(2)?)))
+            Ok(Mark { commits, revision })
         },
     )?;
     transaction.execute(
@@ -333,6 +365,23 @@ fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
         .exists([last.incarnation.0])?;
     let commits: u64 = connection.query_row("SELECT commits FROM meta", [], |row| row.get(0))?;
     Ok(!is_known || last.mark.is_some_and(|mark| commits < mark.commits))
+}
+
+/// S8: the first revision of a life. The wall clock is past anything that was used
+/// before, as long as it is right: one that leaps by more than a year, or past the year
+/// 2200, is not believed. Then it is the next one. Nothing depends on the leap but what
+/// a lost history has used, and that is known by its lives' ids, too.
+fn first_revision(before: u64, known: Option<UnixMillis>, wall: UnixMillis) -> u64 {
+    let leaps = known.is_some_and(|known| wall.since(known) > LONGEST_LEAP);
+    if leaps || wall > LATEST_LEAP {
+        tracing::warn!(
+            told = wall.rfc3339(),
+            "the system's clock is not believed: revisions go on from the record"
+        );
+        return before + 1;
+    }
+    let by_clock = u64::try_from(wall.0.saturating_mul(1000)).unwrap_or_default();
+    by_clock.max(before + 1)
 }
 
 /// What the change feed needs to know of the past: of the database, in which

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::audit::{self, Event};
 use super::{LastUse, columns, imports, keys, last_uses, next_revision, old_keys, rotate, users};
 use crate::api::{AuditEvent, OldKeyUse};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
 
 /// How many keys a user may make within a day without waiting for the hour,
@@ -114,7 +114,7 @@ pub struct Overview {
 /// Replaces the active key, if it is still the one of revision `shown`.
 pub fn rotate(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     (wish, shown): (&Wish, u64),
 ) -> rusqlite::Result<Result<Made, OwnRefusal>> {
@@ -136,7 +136,7 @@ pub fn rotate(
         old,
         new_exists: keys::exists(transaction, &wish.new_digest)?,
     };
-    match decide(&asked, facts, now, interval) {
+    match decide(&asked, facts, now.limit, interval) {
         Verdict::Repeat(_) | Verdict::Conflict => Ok(Err(OwnRefusal::TicketUsed)),
         Verdict::Refuse { refusal, .. } => match refusal {
             Refusal::UnknownKey | Refusal::Revoked(_) => Ok(Err(OwnRefusal::NoKey)),
@@ -149,7 +149,10 @@ pub fn rotate(
             let request = request(wish, asked.old_digest);
             let by = (audit::DASHBOARD, &old.user);
             let revision = rotate::commit(transaction, now, &request, by)?;
-            Ok(Ok(Made { at: now, revision }))
+            Ok(Ok(Made {
+                at: now.told,
+                revision,
+            }))
         }
     }
 }
@@ -159,7 +162,7 @@ pub fn rotate(
 /// this call that ended the key.
 pub fn revoke(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     (user, shown): (&UserId, u64),
     client: &Client,
 ) -> rusqlite::Result<Result<(u64, bool), OwnRefusal>> {
@@ -178,7 +181,7 @@ pub fn revoke(
 /// and begins the hour anew.
 pub fn issue(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     (wish, shown): (&Wish, u64),
 ) -> rusqlite::Result<Result<Made, OwnRefusal>> {
@@ -218,13 +221,16 @@ pub fn issue(
     let request = request(wish, old_digest);
     let (user, at) = (Some(&wish.user), Some(revision));
     rotate::record(transaction, now, &request, "rotated", user, at)?;
-    Ok(Ok(Made { at: now, revision }))
+    Ok(Ok(Made {
+        at: now.told,
+        revision,
+    }))
 }
 
 /// All that a user is shown about the own key, and the last `limit` events.
 pub fn overview(
     connection: &mut Connection,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     (user, limit): (&UserId, u32),
 ) -> rusqlite::Result<Overview> {
@@ -246,7 +252,7 @@ pub fn overview(
         last_use,
         made,
         rotated: audit::latest_rotation(&snapshot, user)?,
-        rotation_wait: interval.retry_after(users::last_rotated(&snapshot, user)?, now),
+        rotation_wait: interval.retry_after(users::last_rotated(&snapshot, user)?, now.limit),
         last_change,
         issue,
         events: audit::latest(&snapshot, user, limit)?,
@@ -297,7 +303,7 @@ fn active(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Own
 /// Whether the user may make a key; `last` is what happened to the last one.
 fn may_issue(
     connection: &Connection,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     has_key: bool,
     (user, last): (&UserId, Option<&AuditEvent>),
@@ -311,15 +317,16 @@ fn may_issue(
     if !last.is_some_and(by_user) {
         return Ok(Err(OwnRefusal::NotByUser));
     }
-    let Some(seconds) = interval.retry_after(users::last_rotated(connection, user)?, now) else {
+    let Some(seconds) = interval.retry_after(users::last_rotated(connection, user)?, now.limit)
+    else {
         return Ok(Ok(()));
     };
     let today: u32 = connection
         .prepare_cached(
-            "SELECT count(*) FROM audit WHERE user_id = ?1 AND at_ms > ?2
+            "SELECT count(*) FROM audit WHERE user_id = ?1 AND coalesce(limit_ms, at_ms) > ?2
              AND action = 'issued' AND source = 'dashboard'",
         )?
-        .query_row((user.as_str(), now.0.saturating_sub(DAY_MS)), |row| {
+        .query_row((user.as_str(), now.limit.0.saturating_sub(DAY_MS)), |row| {
             row.get(0)
         })?;
     Ok(match today < AT_ONCE_PER_DAY {

@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{audit, columns, sessions, users};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 
 /// Whom an e-mail address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Optio
 /// The operator sets a password; the user is logged out everywhere.
 pub fn set(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     phc: &str,
 ) -> rusqlite::Result<Result<(), PasswordRefusal>> {
@@ -111,7 +111,7 @@ pub struct Change {
 /// Changes a password and ends all other sessions.
 pub fn change(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     change: &Change,
 ) -> rusqlite::Result<Result<(), PasswordRefusal>> {
     let user = &change.session.user;
@@ -132,7 +132,7 @@ pub fn change(
 /// Sets or replaces the hash.
 pub fn put(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     phc: &str,
 ) -> rusqlite::Result<()> {
@@ -141,6 +141,6 @@ pub fn put(
             "INSERT INTO passwords (user_id, phc, changed_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT (user_id) DO UPDATE SET phc = ?2, changed_ms = ?3",
         )?
-        .execute((user.as_str(), phc, now.0))
+        .execute((user.as_str(), phc, now.told.0))
         .map(drop)
 }

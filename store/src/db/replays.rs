@@ -100,9 +100,7 @@ impl Replays {
     /// Those beside a database. A file that cannot be used is made anew: it holds
     /// nothing that has to live.
     pub fn open(database: &Path, place: &ReplayPlace) -> Result<Self, super::OpenError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".replays");
-        let path = PathBuf::from(path);
+        let path = Self::beside(database);
         let ReplayPlace::Beside { memory } = place else {
             // Of an earlier run, which kept some.
             Self::remove(&path);
@@ -138,6 +136,18 @@ impl Replays {
             is_locked: false,
             notes: Notes::default(),
         }
+    }
+
+    /// Removes those of a history that was lost. What is left of them counts for
+    /// nothing without their rotations.
+    pub fn give_up(database: &Path) {
+        Self::remove(&Self::beside(database));
+    }
+
+    fn beside(database: &Path) -> PathBuf {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".replays");
+        PathBuf::from(path)
     }
 
     fn remove(path: &Path) {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::audit::{self, Event};
 use super::replays::Replays;
 use super::{columns, next_revision};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::crash;
 use crate::replay::{self, Kept, Opening};
 use crate::rotation::{
@@ -69,7 +69,7 @@ pub struct Again {
 pub fn rotate(
     transaction: &Connection,
     replays: &mut Replays,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     request: &RotateRequest,
 ) -> rusqlite::Result<Rotated> {
@@ -85,7 +85,7 @@ pub fn rotate(
 fn attempt(
     transaction: &Connection,
     replays: &mut Replays,
-    now: UnixMillis,
+    now: Moment,
     interval: RotationInterval,
     request: &RotateRequest,
 ) -> rusqlite::Result<(Rotated, bool)> {
@@ -100,7 +100,7 @@ fn attempt(
         new_exists: super::keys::exists(transaction, &asked.new_digest)?,
     };
     crash::point("rotate.after_lookup");
-    match decide(&asked, facts, now, interval) {
+    match decide(&asked, facts, now.limit, interval) {
         Verdict::Repeat(RecordedOutcome::Rotated { at, user, revision }) => {
             let done = Rotated::Done {
                 at,
@@ -128,7 +128,7 @@ fn attempt(
             }
             crash::point("rotate.after_keep");
             let done = Rotated::Done {
-                at: now,
+                at: now.told,
                 revision,
                 user: old.user,
                 repeated: false,
@@ -139,8 +139,12 @@ fn attempt(
 }
 
 /// Keeps the record, if it can be: a rotation without one is better than none.
-fn keep(replays: &mut Replays, now: UnixMillis, request: &RotateRequest, replay: &Replay) -> bool {
-    let kept = replays.keep(now, (request.rotation_id, &request.new_digest), replay);
+fn keep(replays: &mut Replays, now: Moment, request: &RotateRequest, replay: &Replay) -> bool {
+    let kept = replays.keep(
+        now.limit,
+        (request.rotation_id, &request.new_digest),
+        replay,
+    );
     kept.unwrap_or_else(|error| {
         tracing::warn!(%error, "a rotation's answer cannot be repeated: its record was not kept");
         false
@@ -152,7 +156,7 @@ fn keep(replays: &mut Replays, now: UnixMillis, request: &RotateRequest, replay:
 fn again(
     transaction: &Connection,
     replays: &mut Replays,
-    now: UnixMillis,
+    now: Moment,
     request: &RotateRequest,
     (revision, is_repeated): (u64, bool),
 ) -> rusqlite::Result<Rotated> {
@@ -187,7 +191,7 @@ fn again(
         rotation_id: Some(made.id),
         client: Some(&request.client),
     };
-    match replay::opening(Some(&kept), proof, now) {
+    match replay::opening(Some(&kept), proof, now.limit) {
         Opening::Closed => Ok(revoked),
         Opening::Unproven => Ok(Rotated::Replayable(revision)),
         // The gateway asks again for the answer to one request: that is one try.
@@ -215,7 +219,7 @@ fn again(
                 id: made.id,
                 new_digest: made.new_digest,
                 sealed: content.sealed,
-                at: made.at,
+                at: made.told,
                 revision,
             })))
         }
@@ -226,7 +230,10 @@ fn again(
 struct MadeRotation {
     id: RotationId,
     new_digest: Digest,
+    /// By the limit's clock.
     at: UnixMillis,
+    /// As clients are told.
+    told: UnixMillis,
     user: UserId,
     new_is_active: bool,
 }
@@ -239,7 +246,8 @@ fn made_at(
 ) -> rusqlite::Result<Option<MadeRotation>> {
     transaction
         .prepare_cached(
-            "SELECT r.rotation_id, r.new_digest, r.at_ms, k.user_id, k.state
+            "SELECT r.rotation_id, r.new_digest, r.at_ms, k.user_id, k.state,
+                    coalesce(r.told_ms, r.at_ms)
              FROM rotations r JOIN keys k ON k.digest = r.new_digest
              WHERE r.old_digest = ?1 AND r.outcome = 'rotated' AND r.revision = ?2",
         )?
@@ -248,6 +256,7 @@ fn made_at(
                 id: RotationId(row.get(0)?),
                 new_digest: columns::digest(row, 1)?,
                 at: UnixMillis(row.get(2)?),
+                told: UnixMillis(row.get(5)?),
                 user: columns::user(row, 3)?,
                 new_is_active: columns::state(row, 4)? == ResolvedState::Active,
             })
@@ -259,7 +268,7 @@ fn made_at(
 /// Returns its revision.
 pub(super) fn commit(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     request: &RotateRequest,
     (source, user): (&str, &UserId),
 ) -> rusqlite::Result<u64> {
@@ -303,14 +312,18 @@ pub(super) fn commit(
 /// Puts an answer on record under its rotation id.
 pub(super) fn record(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     request: &RotateRequest,
     outcome: &str,
     user: Option<&UserId>,
     revision: Option<u64>,
 ) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT INTO rotations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+        .prepare_cached(
+            "INSERT INTO rotations (rotation_id, old_digest, new_digest, outcome, user_id,
+                                    revision, at_ms, told_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
         .execute((
             request.rotation_id.0,
             request.old_digest.as_bytes(),
@@ -318,7 +331,8 @@ pub(super) fn record(
             outcome,
             user.map(UserId::as_str),
             revision,
-            now.0,
+            now.limit.0,
+            now.told.0,
         ))
         .map(drop)
 }
@@ -339,7 +353,7 @@ pub(super) fn recorded(
 ) -> rusqlite::Result<Option<Recorded>> {
     transaction
         .prepare_cached(
-            "SELECT old_digest, new_digest, outcome, user_id, revision, at_ms
+            "SELECT old_digest, new_digest, outcome, user_id, revision, coalesce(told_ms, at_ms)
              FROM rotations WHERE rotation_id = ?1",
         )?
         .query_row([id.0], |row| {
@@ -395,12 +409,12 @@ fn old_key(transaction: &Connection, digest: &Digest) -> rusqlite::Result<Option
 }
 
 /// Deletes at most `limit` answers that nobody can ask for any more; how many.
-pub fn prune(transaction: &Connection, now: UnixMillis, limit: usize) -> rusqlite::Result<usize> {
+pub fn prune(transaction: &Connection, now: Moment, limit: usize) -> rusqlite::Result<usize> {
     let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
     transaction
         .prepare_cached(
             "DELETE FROM rotations WHERE rotation_id IN
              (SELECT rotation_id FROM rotations WHERE at_ms < ?1 LIMIT ?2)",
         )?
-        .execute((now.0.saturating_sub(kept), limit))
+        .execute((now.limit.0.saturating_sub(kept), limit))
 }

@@ -9,7 +9,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -223,6 +223,30 @@ CREATE VIEW live_keys AS
         SELECT 1 FROM imports i WHERE i.id = k.import AND i.revision IS NOT NULL);
 ";
 
+const V8: &str = "
+-- The limit's clock and the wall clock part where the latter is set (S12). What is
+-- told is the wall clock's, what is counted from is the limit's, as meta.time_ms is.
+-- The wall clock at meta.time_ms; NULL: it was the same.
+ALTER TABLE meta ADD COLUMN wall_ms INTEGER;
+-- When the user last rotated, as it is told; last_rotated_ms is the limit's.
+ALTER TABLE users ADD COLUMN rotated_told_ms INTEGER;
+-- As clients are told; at_ms is the limit's. NULL: the same.
+ALTER TABLE rotations ADD COLUMN told_ms INTEGER;
+-- By the limit's clock; at_ms is what is told. NULL: the same.
+ALTER TABLE audit ADD COLUMN limit_ms INTEGER;
+DROP INDEX audit_self_issued;
+CREATE INDEX audit_self_issued ON audit (user_id, coalesce(limit_ms, at_ms))
+    WHERE action = 'issued' AND source = 'dashboard';
+DROP INDEX audit_refused;
+CREATE INDEX audit_refused ON audit (user_id, coalesce(limit_ms, at_ms))
+    WHERE action IN ('login_refused', 'password_refused');
+-- What is written to know whether a change could be: about as much as a rotation.
+CREATE TABLE probe (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    bytes BLOB NOT NULL
+) STRICT;
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -237,6 +261,15 @@ pub fn check(connection: &Connection) -> Result<(), OpenError> {
         return Err(OpenError::NewerSchema { found, known });
     }
     Ok(())
+}
+
+/// Refuses a file in which no store has begun yet: there is nothing in it.
+pub fn check_begun(connection: &Connection) -> Result<(), OpenError> {
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => Err(OpenError::Empty),
+        _ => Ok(()),
+    }
 }
 
 /// Takes the steps that are missing, each in a transaction of its own.

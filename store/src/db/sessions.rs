@@ -7,7 +7,7 @@ use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{audit, columns, passwords};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 
 /// The longest that a session may be set to last.
 pub const SESSION_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -31,10 +31,10 @@ const SLACK_MS: i64 = 60_000;
 
 impl SessionLimits {
     /// The last moments of creation and of use that are too long ago.
-    fn over_at(self, now: UnixMillis) -> (i64, i64) {
+    fn over_at(self, now: Moment) -> (i64, i64) {
         let before = |age: Duration| {
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-            now.0.saturating_sub(age)
+            now.limit.0.saturating_sub(age)
         };
         (before(self.max), before(self.idle))
     }
@@ -73,7 +73,7 @@ pub struct OpenSession {
     pub user: UserId,
     /// The user's address.
     pub email: String,
-    /// When it was last noted that it is in use.
+    /// When it was last noted that it is in use, by the limit's clock.
     pub seen: UnixMillis,
 }
 
@@ -81,7 +81,7 @@ pub struct OpenSession {
 /// when it began, and nobody knows how old it is.
 pub fn find(
     connection: &Connection,
-    now: UnixMillis,
+    now: Moment,
     limits: SessionLimits,
     digest: &Digest,
 ) -> rusqlite::Result<Option<OpenSession>> {
@@ -94,7 +94,7 @@ pub fn find(
                AND s.created_ms <= ?4 AND s.seen_ms <= ?4",
         )?
         .query_row(
-            (digest.as_bytes(), created, seen, now.0 + SLACK_MS),
+            (digest.as_bytes(), created, seen, now.limit.0 + SLACK_MS),
             |row| {
                 Ok(OpenSession {
                     user: columns::user(row, 0)?,
@@ -116,7 +116,7 @@ pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool
 
 /// Begins a session, and ends the one that the browser had. `false`: the
 /// password was changed since it was shown.
-pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqlite::Result<bool> {
+pub fn open(transaction: &Connection, now: Moment, log_in: &LogIn) -> rusqlite::Result<bool> {
     let session = &log_in.session;
     let user = &session.user;
     let phc = passwords::of_user(transaction, user)?.map(|hash| hash.phc);
@@ -147,16 +147,16 @@ pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqli
 /// Notes that a user has logged in in this browser.
 pub fn remember(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     device: &Digest,
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM devices WHERE user_id = ?1 AND seen_ms > ?2")?
-        .execute((user.as_str(), now.0 + SLACK_MS))?;
+        .execute((user.as_str(), now.limit.0 + SLACK_MS))?;
     transaction
         .prepare_cached("INSERT INTO devices (digest, user_id, seen_ms) VALUES (?1, ?2, ?3)")?
-        .execute((device.as_bytes(), user.as_str(), now.0))?;
+        .execute((device.as_bytes(), user.as_str(), now.limit.0))?;
     transaction
         .prepare_cached(
             "DELETE FROM devices WHERE digest IN (SELECT digest FROM devices
@@ -167,35 +167,35 @@ pub fn remember(
 }
 
 /// Adds a session.
-pub fn insert(
-    transaction: &Connection,
-    now: UnixMillis,
-    session: &NewSession,
-) -> rusqlite::Result<()> {
+pub fn insert(transaction: &Connection, now: Moment, session: &NewSession) -> rusqlite::Result<()> {
     // They would count as the newest, and this one as too many.
     transaction
         .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND created_ms > ?2")?
-        .execute((session.user.as_str(), now.0 + SLACK_MS))?;
+        .execute((session.user.as_str(), now.limit.0 + SLACK_MS))?;
     transaction
         .prepare_cached(
             "INSERT INTO sessions (digest, user_id, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?3)",
         )?
-        .execute((session.digest.as_bytes(), session.user.as_str(), now.0))
+        .execute((
+            session.digest.as_bytes(),
+            session.user.as_str(),
+            now.limit.0,
+        ))
         .map(drop)
 }
 
 /// Notes that a session is in use.
-pub fn touch(transaction: &Connection, now: UnixMillis, digest: &Digest) -> rusqlite::Result<()> {
+pub fn touch(transaction: &Connection, now: Moment, digest: &Digest) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sessions SET seen_ms = ?2 WHERE digest = ?1")?
-        .execute((digest.as_bytes(), now.0))
+        .execute((digest.as_bytes(), now.limit.0))
         .map(drop)
 }
 
 /// Ends one session, or with `everywhere` all of the user's.
 pub fn close(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     session: &NewSession,
     everywhere: bool,
 ) -> rusqlite::Result<()> {
@@ -233,7 +233,7 @@ pub fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<boo
 }
 
 /// Deletes at most `limit` sessions that are over by any limits; how many.
-pub fn prune(transaction: &Connection, now: UnixMillis, limit: usize) -> rusqlite::Result<usize> {
+pub fn prune(transaction: &Connection, now: Moment, limit: usize) -> rusqlite::Result<usize> {
     let any = SessionLimits {
         idle: SESSION_LONGEST,
         max: SESSION_LONGEST,
@@ -251,7 +251,7 @@ mod tests {
     use super::super::{PasswordChange, PasswordRefusal, schema};
     use super::*;
 
-    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const NOW: Moment = Moment::both(UnixMillis(1_800_000_000_000));
     const LIMITS: SessionLimits = SessionLimits {
         idle: Duration::from_secs(60),
         max: Duration::from_secs(3600),
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    fn is_open(database: &Connection, name: u8, now: UnixMillis) -> bool {
+    fn is_open(database: &Connection, name: u8, now: Moment) -> bool {
         let digest = Digest::from_bytes([name; 32]);
         find(database, now, LIMITS, &digest).unwrap().is_some()
     }

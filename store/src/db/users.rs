@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::audit::{self, Event};
 use super::{LastUse, columns, imports, keys, next_revision, passwords};
 use crate::api::{KeyEntry, UserEntry};
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
 
 /// A user to be, with the first key.
@@ -38,7 +38,7 @@ pub enum AddRefusal {
 /// Adds a user and the first key; returns when.
 pub fn add(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
     let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
@@ -60,7 +60,7 @@ pub fn add(
     let revision = next_revision(transaction, now)?;
     transaction
         .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
-        .execute((new.id.as_str(), new.email.as_str(), now.0))?;
+        .execute((new.id.as_str(), new.email.as_str(), now.told.0))?;
     if let Some(phc) = &new.phc {
         passwords::put(transaction, now, &new.id, phc)?;
     }
@@ -87,7 +87,7 @@ pub fn add(
             client: None,
         },
     )?;
-    Ok(Ok(now))
+    Ok(Ok(now.told))
 }
 
 /// Why a user gets no new key.
@@ -114,7 +114,7 @@ pub struct Issued {
 /// is as it was.
 pub fn issue(
     transaction: &Connection,
-    now: UnixMillis,
+    now: Moment,
     user: &UserId,
     digest: &Digest,
     hint: &str,
@@ -148,14 +148,18 @@ pub fn issue(
             client: None,
         },
     )?;
-    Ok(Ok(Issued { at: now, revision }))
+    Ok(Ok(Issued {
+        at: now.told,
+        revision,
+    }))
 }
 
 /// At most `limit` users after the id `after`, in the order of the ids.
 pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
     connection
         .prepare_cached(
-            "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms,
+            "SELECT u.user_id, u.email, u.created_ms,
+                    coalesce(u.rotated_told_ms, u.last_rotated_ms), k.hint, k.created_ms,
                     k.last_used_ms,
                     ifnull(k.created_ms > (SELECT last_uses_since_ms FROM meta), 0)
              FROM live_users u LEFT JOIN live_keys k ON k.user_id = u.user_id AND k.state = 'active'
@@ -184,7 +188,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
         .collect()
 }
 
-/// When the user last rotated.
+/// When the user last rotated, by the limit's clock.
 pub fn last_rotated(
     connection: &Connection,
     user: &UserId,
@@ -196,17 +200,14 @@ pub fn last_rotated(
 }
 
 /// Begins the user's hour until the next rotation. S12: last = max(last, now).
-pub fn begin_hour(
-    transaction: &Connection,
-    now: UnixMillis,
-    user: &UserId,
-) -> rusqlite::Result<()> {
+pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2)
+            "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2),
+                              rotated_told_ms = ?3
              WHERE user_id = ?1",
         )?
-        .execute((user.as_str(), now.0))
+        .execute((user.as_str(), now.limit.0, now.told.0))
         .map(drop)
 }
 

@@ -18,10 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::pending::{Change, Pending};
 use super::anchor::{Fold, FoldError};
+use super::fate;
+use super::health::Health;
 use super::record::Mark;
 use super::replays::Replays;
 use crate::answers::RESTORED;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::{Clock, Moment};
 use crate::crash;
 use crate::feed::Committed;
 use crate::metrics::Metrics;
@@ -53,6 +55,11 @@ pub enum WriteError {
     /// Shutting down: nothing was changed.
     #[error("the store is shutting down; nothing was changed, try again")]
     Stopping,
+    /// There is no room left: nothing was changed.
+    #[error(
+        "the store's disk is full; nothing was changed; it goes on by itself when there is room"
+    )]
+    Full,
     /// A statement failed and all was rolled back: nothing was changed.
     #[error("the database refused to write; nothing was changed; the store's log says why")]
     RolledBack,
@@ -140,6 +147,7 @@ impl Writer {
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
         replays: Arc<Mutex<Replays>>,
+        health: Health,
         (published, keeper): (u64, Box<dyn Keeper>),
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
@@ -150,6 +158,7 @@ impl Writer {
             metrics: metrics.clone(),
             tasks,
             replays,
+            health,
             pruned: None,
             is_behind: false,
             published,
@@ -175,7 +184,7 @@ impl Writer {
     pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
     {
         self.change_in(kind, Patience::WhileAwaited, work).await
     }
@@ -189,7 +198,7 @@ impl Writer {
     ) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
     {
         let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
         self.enqueue(Task::Change(Box::new(change)))?;
@@ -264,6 +273,8 @@ struct State {
     tasks: mpsc::Receiver<Task>,
     /// What is kept for replays, in its own file.
     replays: Arc<Mutex<Replays>>,
+    /// Told what becomes of each transaction.
+    health: Health,
     pruned: Option<Instant>,
     /// Whether there is more to be deleted than the last transaction did.
     is_behind: bool,
@@ -407,6 +418,7 @@ impl State {
         });
         point("rotate.after_mark");
         self.metrics.committed(size, started.elapsed(), fate.ok());
+        self.health.ended(fate.map(drop));
         for change in batch.drain(..) {
             change.answer(fate.map(drop));
         }
@@ -435,7 +447,7 @@ impl State {
         let cleared = match is_time {
             true => replays
                 .forget(revoked)
-                .and_then(|()| replays.prune(self.clock.now())),
+                .and_then(|()| replays.prune(self.clock.sure().limit)),
             false => replays.forget(revoked).and_then(|()| replays.flush()),
         };
         if let Err(error) = cleared {
@@ -456,7 +468,7 @@ impl State {
         let changes_before = connection.total_changes();
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
         let undone = |error| Failed {
-            fate: WriteError::RolledBack,
+            fate: fate::before_commit(&error),
             cause: Some(error),
         };
         run("BEGIN IMMEDIATE").map_err(undone)?;
@@ -470,13 +482,16 @@ impl State {
             run("SAVEPOINT one").map_err(undone)?;
             if let Err(error) = change.apply(connection, self.clock.now()) {
                 tracing::error!(%error, "a change failed and is rolled back");
-                // A full disk ends the whole transaction: then this fails, too.
+                // A full disk ends the whole transaction.
+                if connection.is_autocommit() {
+                    return Err(undone(error));
+                }
                 run("ROLLBACK TO one").map_err(undone)?;
             }
             run("RELEASE one").map_err(undone)?;
         }
         // More than one batch adds, so they do not pile up however fast they are made.
-        let now = self.clock.now();
+        let now = self.clock.sure();
         let limit = match batch.len() {
             0 => PRUNED_IDLE,
             some => PRUNED_LEAST.max(2 * some),
@@ -499,7 +514,7 @@ impl State {
         owned.map_err(|fate| Failed { fate, cause: None })?;
         point("rotate.before_commit");
         run("COMMIT").map_err(|error| Failed {
-            fate: WriteError::Unknown,
+            fate: fate::at_commit(&error),
             cause: Some(error),
         })?;
         let committed = Committed {

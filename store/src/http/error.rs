@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
-use crate::db::{ImportError, ReadError, WriteError};
+use crate::db::{ImportError, NotReady, ReadError, WriteError};
 use crate::issue::NoKey;
 use crate::password::HashError;
 
@@ -55,6 +55,7 @@ impl From<WriteError> for ApiError {
         let code = match error {
             WriteError::Busy
             | WriteError::Stopping
+            | WriteError::Full
             | WriteError::RolledBack
             | WriteError::NotBegun
             | WriteError::NotServed
@@ -80,6 +81,12 @@ impl From<NoKey> for ApiError {
             NoKey::NotYet | NoKey::Refused => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<NotReady> for ApiError {
+    fn from(reason: NotReady) -> Self {
+        Self::new(ErrorCode::Unavailable, reason.to_string())
     }
 }
 

@@ -114,6 +114,8 @@ pub fn routers(
         .routes(routes!(gateway::rotate))
         .routes(routes!(gateway::feed))
         .route_layer(guarded(tokens.gateway, "REKEY_STORE_TOKEN"))
+        .routes(routes!(open::livez))
+        .routes(routes!(open::readyz))
         .routes(routes!(open::healthz))
         .routes(routes!(open::metrics))
         .routes(routes!(open::openapi))
@@ -126,6 +128,8 @@ pub fn routers(
         .routes(routes!(admin::audit))
         .routes(routes!(import::import))
         .route_layer(guarded(Some(tokens.admin), "REKEY_ADMIN_TOKEN"))
+        .routes(routes!(open::livez))
+        .routes(routes!(open::readyz))
         .routes(routes!(open::healthz))
         .split_for_parts();
     let document = gateway_document.merge_from(admin_document);

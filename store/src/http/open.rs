@@ -10,18 +10,46 @@ use super::App;
 use super::error::ApiError;
 use crate::metrics;
 
-/// Whether the store can serve. On both listeners.
+/// Whether the process runs. It says nothing about the database, so that nothing kills
+/// a store that only waits for room on its disk. On both listeners.
 #[utoipa::path(
-    get, path = "/healthz", tag = "open",
+    get, path = "/livez", tag = "open",
     responses(
-        (status = 200, description = "The database can be read", body = String,
+        (status = 200, description = "The process answers", body = String,
             content_type = "text/plain"),
+    )
+)]
+pub async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether keys can be resolved and a rotation can commit. The body says what is in the
+/// way. Where nobody has changed anything for three seconds, a small change is made to
+/// find out. On both listeners.
+#[utoipa::path(
+    get, path = "/readyz", tag = "open",
+    responses(
+        (status = 200, description = "Keys can be resolved, and a rotation can commit",
+            body = String, content_type = "text/plain"),
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn healthz(State(app): State<App>) -> Result<&'static str, ApiError> {
-    app.database.check().await?;
+pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
+    app.database.ready().await?;
     Ok("ok\n")
+}
+
+/// As `/readyz`. On both listeners.
+#[utoipa::path(
+    get, path = "/healthz", tag = "open",
+    responses(
+        (status = 200, description = "Keys can be resolved, and a rotation can commit",
+            body = String, content_type = "text/plain"),
+        (status = 503, description = "unavailable", body = ErrorBody),
+    )
+)]
+pub async fn healthz(state: State<App>) -> Result<&'static str, ApiError> {
+    readyz(state).await
 }
 
 /// Metrics, as Prometheus reads them.
@@ -33,6 +61,9 @@ pub async fn healthz(State(app): State<App>) -> Result<&'static str, ApiError> {
     )
 )]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    app.metrics.set_disk(app.database.disk_use());
+    let ahead = app.database.moment().ahead_seconds();
+    app.metrics.set_clock_ahead(ahead);
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
     (headers, app.metrics.render())
 }

@@ -140,6 +140,8 @@ fn every_answer_is_marked_and_says_its_length() {
         ("GET", "/", None, None, 404),
         ("GET", "/healthz", None, None, 200),
         ("HEAD", "/healthz", None, None, 200),
+        ("GET", "/livez", None, None, 200),
+        ("GET", "/readyz", None, None, 200),
         ("GET", "/metrics", None, None, 200),
         ("GET", "/openapi.json", None, None, 200),
         ("OPTIONS", "/v1/keys/rotate", None, None, 405),

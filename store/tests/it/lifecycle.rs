@@ -223,3 +223,43 @@ fn the_checksum_secret_may_change() {
     let store = home.start_as(home.serve().env("REKEY_CHECKSUM_SECRET", both));
     assert_eq!(store.resolve(&user.digest).status, 200);
 }
+
+#[test]
+fn published_secrets_are_warned_of_and_refused_where_others_can_reach_the_store() {
+    let home = Home::new();
+    for (variable, value) in [
+        ("REKEY_STORE_TOKEN", "demo-only-store-token"),
+        ("REKEY_ADMIN_TOKEN", "demo-only-admin-token"),
+        ("REKEY_CHECKSUM_SECRET", "demo-only-checksum-secret"),
+        (
+            "REKEY_CHECKSUM_SECRET",
+            "a-newer-one-of-our-own,demo-only-checksum-secret",
+        ),
+    ] {
+        for flag in ["--listen", "--admin-listen", "--dashboard-listen"] {
+            let text = refusal(home.serve_with(flag, "0.0.0.0:0").env(variable, value));
+            assert!(text.contains(variable) && text.contains(flag), "{text}");
+            assert!(text.contains("openssl rand -hex 32"), "{text}");
+        }
+        assert!(!home.database().exists(), "before anything is touched");
+    }
+    // On loopback it runs, and says so at every start.
+    for starts in 1..=2 {
+        let mut serve = home.serve();
+        let store = home.start_as(serve.env("REKEY_CHECKSUM_SECRET", "demo-only-checksum-secret"));
+        let warned = home
+            .log()
+            .matches("REKEY_CHECKSUM_SECRET is a secret of")
+            .count();
+        assert_eq!(warned, starts, "{}", home.log());
+        drop(store);
+    }
+    let mut serve = home.serve_with("--admin-listen", "0.0.0.0:0");
+    serve.env("REKEY_ADMIN_TOKEN", "demo-only-admin-token");
+    drop(home.start_as(serve.arg("--demo")));
+    assert!(home.log().contains("REKEY_ADMIN_TOKEN is a secret of"));
+    // Secrets of one's own are not mentioned.
+    let quiet = Home::new();
+    drop(quiet.start_as(&mut quiet.serve_with("--listen", "0.0.0.0:0")));
+    assert!(!quiet.log().contains("is a secret of"), "{}", quiet.log());
+}

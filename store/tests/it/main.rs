@@ -9,12 +9,16 @@
 )]
 
 mod admin;
+mod backup;
 mod checksum;
+mod clock;
 mod crash;
 mod dashboard;
+mod disk;
 mod feed;
 mod floods;
 mod gateway;
+mod health;
 mod import;
 mod import_bench;
 mod import_stops;
@@ -27,6 +31,7 @@ mod ownership;
 mod process;
 mod replay;
 mod restore;
+mod restore_command;
 mod rotation;
 mod secrets;
 mod unwanted;

@@ -6,8 +6,10 @@ use crate::process::Home;
 
 const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/healthz", "get", "open"),
+    ("/livez", "get", "open"),
     ("/metrics", "get", "open"),
     ("/openapi.json", "get", "open"),
+    ("/readyz", "get", "open"),
     ("/v1/audit", "get", "admin"),
     ("/v1/feed", "post", "gateway"),
     ("/v1/import", "post", "admin"),

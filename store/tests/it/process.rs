@@ -130,7 +130,7 @@ impl Home {
 }
 
 /// The program with nothing of this test's environment.
-fn bare(program: &str) -> Command {
+pub fn bare(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command

@@ -16,10 +16,15 @@ use zeroize::Zeroizing;
 use super::assets;
 use super::session::Session;
 use crate::clock::UnixMillis;
+use crate::published::Secrecy;
 
 const HTML: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/html; charset=utf-8");
 /// Where a key goes into a page. No escaped text can be it.
 const KEY_PLACE: &str = "<!--key-->";
+
+/// What everybody has to know whose key such a store keeps.
+const PUBLISHED: &str = "This is a demonstration: the store runs with secrets that everybody \
+    can read in Rekey's documents. Keep no key here that is worth anything.";
 
 /// Which of the settings a page is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,9 @@ fn settings(session: &Session, tab: Tab, title: &str, content: &Markup) -> Marku
             }
             main #main {
                 p.crumbs { "Settings → " (name) }
+                @if session.secrecy == Secrecy::Published {
+                    p #published.error role="alert" { (PUBLISHED) }
+                }
                 h1 { (title) }
                 (content)
             }

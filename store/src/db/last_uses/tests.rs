@@ -1,6 +1,7 @@
 //! What becomes of uses that are heard of: in memory, and in the database.
 
 use super::*;
+use crate::clock::Moment;
 use crate::db::{audit, keys, open, schema, users};
 
 const HOUR: i64 = HOUR_MS;
@@ -30,7 +31,9 @@ fn database() -> Connection {
             hint: format!("{key:04}"),
             phc: None,
         };
-        users::add(&connection, made, &new).unwrap().unwrap();
+        users::add(&connection, Moment::both(made), &new)
+            .unwrap()
+            .unwrap();
     }
     connection
 }
@@ -88,7 +91,7 @@ fn a_dead_key_was_last_used_before_its_end() {
     let user = "ann".to_owned().try_into().unwrap();
     let ended = UnixMillis(hours_ago(5).0 + 60_000);
     let by = (audit::ADMIN, None);
-    keys::end(&database, ended, &user, &digest(1), by).unwrap();
+    keys::end(&database, Moment::both(ended), &user, &digest(1), by).unwrap();
     assert_eq!(record_all(&database, &[(1, hours_ago(7))]), 1);
     assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(7))));
     // Told late, by a gateway that was cut off perhaps.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{Kind, WriteError};
-use crate::clock::UnixMillis;
+use crate::clock::Moment;
 use crate::metrics::Metrics;
 
 /// How long a change is worth beginning. Whoever drops the future that waits for
@@ -73,7 +73,7 @@ pub trait Change: Send {
     /// Whether it is to be made: to be asked right before that, once.
     fn begin(&mut self) -> bool;
     /// Makes it.
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()>;
+    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()>;
     /// Tells the asker what became of the transaction.
     fn answer(self: Box<Self>, fate: Result<(), WriteError>);
 }
@@ -124,7 +124,7 @@ impl<F, T> Pending<F, T> {
 
 impl<F, T> Change for Pending<F, T>
 where
-    F: FnOnce(&Connection, UnixMillis) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn kind(&self) -> Kind {
@@ -140,7 +140,7 @@ where
         self.has_begun
     }
 
-    fn apply(&mut self, transaction: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
+    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(transaction, now)?);
         }

@@ -28,10 +28,18 @@ impl Keeper for Nobody {
 }
 
 fn started(connection: Connection) -> (Writer, WriterThread) {
-    let clock = Arc::new(Clock::not_before(UnixMillis(0)));
+    let clock = Arc::new(Clock::resume(None));
     let metrics = Arc::new(Metrics::new());
     let replays = Arc::new(Mutex::new(Replays::in_memory().unwrap()));
-    Writer::start(connection, clock, metrics, replays, (0, Box::new(Nobody))).unwrap()
+    Writer::start(
+        connection,
+        clock,
+        metrics,
+        replays,
+        Health::new(),
+        (0, Box::new(Nobody)),
+    )
+    .unwrap()
 }
 
 fn database() -> Connection {
@@ -43,7 +51,7 @@ fn database() -> Connection {
     connection
 }
 
-fn insert(x: i64) -> impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<()> + Send {
+fn insert(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
     move |tx, _| tx.execute("INSERT INTO t VALUES (?1)", [x]).map(drop)
 }
 
@@ -146,7 +154,7 @@ async fn on_a_full_disk_nobody_is_told_what_is_not_there() {
     assert_eq!(there, Ok(made as i64));
 }
 
-fn insert_big(x: i64) -> impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<()> + Send {
+fn insert_big(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
     move |tx, _| {
         tx.execute("INSERT INTO t VALUES (?1)", [x])?;
         tx.execute("INSERT INTO big VALUES (zeroblob(2000))", [])
@@ -154,7 +162,7 @@ fn insert_big(x: i64) -> impl FnOnce(&Connection, UnixMillis) -> rusqlite::Resul
     }
 }
 
-fn count(table: &str) -> impl FnOnce(&Connection, UnixMillis) -> rusqlite::Result<i64> + Send {
+fn count(table: &str) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<i64> + Send {
     let query = format!("SELECT count(*) FROM {table}");
     move |tx, _| tx.query_row(&query, [], |row| row.get(0))
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod barrier;
+mod full_disk;
 mod hostile;
 mod last_use;
 mod login;

@@ -99,3 +99,28 @@ fn it_ends_with_the_store() {
     assert_eq!(store.stop(), Some(0));
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn published_secrets_are_told_on_every_page_behind_the_log_in() {
+    const TOLD: &str = "This is a demonstration";
+    let home = Home::new();
+    let mut command = super::serve(&home);
+    command.env("REKEY_STORE_TOKEN", "demo-only-store-token");
+    let store = home.start_as(&mut command);
+    add_user(&store, "ann");
+    let ann = logged_in(&store, "ann");
+    for page in [
+        super::PROFILE,
+        super::SECURITY,
+        super::REVOKE,
+        super::REGENERATE,
+    ] {
+        let page = ann.get(page);
+        assert!(page.text.contains(TOLD), "{page:?}");
+        assert!(!page.text.contains("demo-only"), "{page:?}");
+    }
+    assert_eq!(store.stop(), Some(0));
+    let store = start(&home);
+    let ann = logged_in(&store, "ann");
+    assert!(!ann.get(super::PROFILE).text.contains(TOLD));
+}
