@@ -51,15 +51,20 @@ pub async fn log_in(
 ) -> Result<Response, Problem> {
     let (metrics, origin) = (&dashboard.metrics, &dashboard.settings.origin);
     let email = form.email.trim();
-    let former_device = Token::of(&headers, Jar::Device, origin).map(|token| token.digest());
-    let account = dashboard.database.account(email.to_owned(), former_device);
+    let digests = |jar| {
+        let tokens = Token::all(&headers, jar, origin);
+        tokens.iter().map(Token::digest).collect::<Vec<_>>()
+    };
+    let account = dashboard
+        .database
+        .account(email.to_owned(), digests(Jar::Device));
     let account = account.await?;
-    let known = account.as_ref().filter(|account| account.is_known_device);
+    let former_device = account.as_ref().and_then(|account| account.known_device);
+    let known = account.as_ref().filter(|_| former_device.is_some());
     let (who, whom) = match known {
         Some(account) => (Who::Known(&account.user), For::Known),
         None => (Who::Stranger(email, address.0), For::Stranger),
     };
-    let former_device = former_device.filter(|_| whom == For::Known);
     if let Err(seconds) = dashboard.throttle.allow(who) {
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
@@ -88,7 +93,7 @@ pub async fn log_in(
                 client: address.client(),
             },
             phc,
-            former: Token::of(&headers, Jar::Session, origin).map(|token| token.digest()),
+            former: digests(Jar::Session),
             device: tokens.device.digest(),
             former_device,
         };

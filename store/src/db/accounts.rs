@@ -17,11 +17,10 @@ impl Database {
     pub async fn account(
         &self,
         email: String,
-        device: Option<Digest>,
+        devices: Vec<Digest>,
     ) -> Result<Option<Account>, ReadError> {
-        let find = move |connection: &mut Connection| {
-            passwords::account(connection, (&email, device.as_ref()))
-        };
+        let find =
+            move |connection: &mut Connection| passwords::account(connection, &email, &devices);
         self.aside.read(find).await
     }
 

@@ -13,8 +13,8 @@ pub struct Account {
     pub user: UserId,
     /// The hash of the password, as a PHC string; `None`: cannot log in.
     pub phc: Option<String>,
-    /// Whether the user has logged in in this browser before.
-    pub is_known_device: bool,
+    /// By what the browser is known, if the user has logged in in it before.
+    pub known_device: Option<Digest>,
 }
 
 /// The hash of a password.
@@ -37,25 +37,38 @@ pub enum PasswordRefusal {
     Changed,
 }
 
-/// Finds an account by its address, whatever the case of its letters.
+/// Finds an account by its address, whatever the case of its letters. Of the
+/// devices that a browser may be, the first counts that is the user's.
 pub fn account(
     connection: &Connection,
-    (email, device): (&str, Option<&Digest>),
+    email: &str,
+    devices: &[Digest],
 ) -> rusqlite::Result<Option<Account>> {
-    connection
+    let account = connection
         .prepare_cached(
-            "SELECT u.user_id, p.phc,
-                    EXISTS (SELECT 1 FROM devices d WHERE d.digest = ?2 AND d.user_id = u.user_id)
+            "SELECT u.user_id, p.phc
              FROM users u LEFT JOIN passwords p USING (user_id) WHERE u.email = ?1",
         )?
-        .query_row((email, device.map(Digest::as_bytes)), |row| {
+        .query_row([email], |row| {
             Ok(Account {
                 user: columns::user(row, 0)?,
                 phc: row.get(1)?,
-                is_known_device: row.get(2)?,
+                known_device: None,
             })
         })
-        .optional()
+        .optional()?;
+    let Some(mut account) = account else {
+        return Ok(None);
+    };
+    let mut is_known =
+        connection.prepare_cached("SELECT 1 FROM devices WHERE digest = ?1 AND user_id = ?2")?;
+    for device in devices {
+        if is_known.exists((device.as_bytes(), account.user.as_str()))? {
+            account.known_device = Some(*device);
+            break;
+        }
+    }
+    Ok(Some(account))
 }
 
 /// The hash of a user's password.

@@ -60,8 +60,8 @@ pub struct LogIn {
     pub session: NewSession,
     /// The hash of the password that was shown.
     pub phc: String,
-    /// The session that the browser had.
-    pub former: Option<Digest>,
+    /// The sessions that the browser had: one, unless somebody has planted others.
+    pub former: Vec<Digest>,
     /// What the browser is to be known by from now on.
     pub device: Digest,
     /// What it was known by.
@@ -116,7 +116,7 @@ pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool
         .exists([digest.as_bytes()])
 }
 
-/// Begins a session, and ends the one that the browser had. `false`: the
+/// Begins a session, and ends those that the browser had. `false`: the
 /// password was changed since it was shown.
 pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqlite::Result<bool> {
     let session = &log_in.session;
@@ -125,7 +125,7 @@ pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqli
     if phc.as_ref() != Some(&log_in.phc) {
         return Ok(false);
     }
-    if let Some(former) = &log_in.former {
+    for former in &log_in.former {
         delete(transaction, former)?;
     }
     insert(transaction, now, session)?;
@@ -317,15 +317,15 @@ mod tests {
         let log_in = LogIn {
             session: session(99),
             phc: "old".into(),
-            former: None,
+            former: Vec::new(),
             device: session(99).digest,
             former_device: None,
         };
         assert!(open(&database, NOW, &log_in).unwrap());
         assert!(is_open(&database, 99, NOW));
         let email = "u@example.com";
-        let found = passwords::account(&database, (email, Some(&log_in.device)));
-        assert!(found.unwrap().unwrap().is_known_device);
+        let found = passwords::account(&database, email, &[log_in.device]);
+        assert_eq!(found.unwrap().unwrap().known_device, Some(log_in.device));
     }
 
     #[test]

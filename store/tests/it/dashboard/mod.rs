@@ -2,6 +2,7 @@
 
 mod attacks;
 mod barrier;
+mod foreign;
 mod hostile;
 mod login;
 mod old_keys;
