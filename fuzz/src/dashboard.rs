@@ -57,7 +57,7 @@ fn origin(text: &str) {
 fn email(text: &str) {
     if let Ok(email) = text.parse::<Email>() {
         assert_eq!(email.as_str(), text);
-        let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\"',".contains(c);
+        let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\",".contains(c);
         assert!(text.len() <= 254 && !text.contains(odd));
     }
     let (plain, page) = (login_page("x").unwrap(), login_page(text).unwrap());

@@ -33,3 +33,4 @@ pub mod replay;
 pub mod rotation;
 pub mod serve;
 pub mod strangers;
+pub mod typed;

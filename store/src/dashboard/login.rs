@@ -15,7 +15,8 @@ use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
 use crate::db::{LogIn, NewSession};
-use crate::password::{For, HashError};
+use crate::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::typed;
 
 /// What the audit log calls it.
 const REFUSED: &str = "login_refused";
@@ -69,13 +70,13 @@ pub async fn log_in(
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
     }
-    let (user, phc) = match account {
-        Some(account) => (Some(account.user), account.phc),
+    let (user, hash) = match account {
+        Some(account) => (Some(account.user), account.hash),
         None => (None, None),
     };
     let is_right = dashboard
         .passwords
-        .verify(phc.as_deref(), form.password, whom);
+        .verify(hash.as_ref(), &form.password, whom);
     let is_right = match is_right.await {
         Err(HashError::Busy) => {
             metrics.login("busy");
@@ -84,7 +85,7 @@ pub async fn log_in(
         }
         is_right => is_right?,
     };
-    if let (Some(user), Some(phc), true) = (&user, phc, is_right) {
+    if let (Some(user), Some(hash), true) = (&user, hash, is_right) {
         let tokens = Tokens::new()?;
         let log_in = LogIn {
             session: NewSession {
@@ -92,7 +93,8 @@ pub async fn log_in(
                 user: user.clone(),
                 client: address.client(),
             },
-            phc,
+            renewed: renewed(&dashboard, &hash, form.password).await,
+            phc: hash.phc,
             former: digests(Jar::Session),
             device: tokens.device.digest(),
             former_device,
@@ -121,6 +123,24 @@ pub async fn log_in(
         email,
         Some(pages::WRONG),
     ))
+}
+
+/// The hash of the normal form of a password that was found right, where the one
+/// on record is not of that. Without a free turn it waits for the next log-in.
+async fn renewed(
+    dashboard: &Dashboard,
+    hash: &StoredHash,
+    typed: Zeroizing<String>,
+) -> Option<String> {
+    if hash.spelling == Spelling::Normal {
+        return None;
+    }
+    if typed::password(&typed) == typed {
+        return Some(hash.phc.clone());
+    }
+    let password = Password::try_from(String::clone(&typed)).ok()?;
+    let hashed = dashboard.passwords.hash(password, For::Known);
+    hashed.await.ok()
 }
 
 /// `POST /logout`

@@ -16,7 +16,7 @@ use super::WriteError;
 use super::open::connect;
 use crate::api::{BadRow, ImportRow};
 use crate::clock::UnixMillis;
-use crate::email::Email;
+use crate::email::{Email, InvalidEmail};
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
 /// help guessing one.
@@ -37,6 +37,8 @@ CREATE TEMP TABLE rows (
     user_id TEXT NOT NULL,
     digest BLOB NOT NULL,
     email TEXT COLLATE NOCASE,
+    -- In the form in which addresses are compared.
+    email_normal TEXT,
     hint TEXT
 ) STRICT;
 CREATE TEMP TABLE bad (line INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
@@ -57,7 +59,7 @@ const CHECKS: &[&str] = &[
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the same e-mail address as in line ' || first FROM
         (SELECT line, row_number() OVER same AS nth, first_value(line) OVER same AS first
-         FROM rows WHERE email IS NOT NULL WINDOW same AS (PARTITION BY email ORDER BY n))
+         FROM rows WHERE email IS NOT NULL WINDOW same AS (PARTITION BY email_normal ORDER BY n))
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the store knows this key already (' || state || ')'
      FROM rows r JOIN main.keys k ON k.digest = r.digest",
@@ -65,17 +67,19 @@ const CHECKS: &[&str] = &[
      FROM rows r JOIN main.keys k ON k.user_id = r.user_id AND k.state = 'active'
      WHERE k.digest <> r.digest",
     "INSERT INTO bad SELECT line, 'another user has this e-mail address'
-     FROM rows r JOIN main.users u ON u.email = r.email AND u.user_id <> r.user_id",
+     FROM rows r JOIN main.users u ON u.email_normal = r.email_normal AND u.user_id <> r.user_id
+     WHERE NOT EXISTS (
+        SELECT 1 FROM main.users same WHERE same.user_id = r.user_id AND same.email = r.email)",
     "INSERT INTO bad SELECT line, 'the user exists, with another e-mail address or none; leave the column empty'
      FROM rows r JOIN main.users u ON u.user_id = r.user_id
-     WHERE r.email IS NOT NULL AND r.email IS NOT u.email",
+     WHERE r.email IS NOT NULL AND r.email_normal IS NOT u.email_normal",
 ];
 
 /// Moves the staged rows. `?1`: now; `?2`: the revision before. In the order
 /// of each table's own index, so that pages are written once.
 const MOVES: &[&str] = &[
-    "INSERT INTO main.users (user_id, email, created_ms)
-     SELECT user_id, email, ?1 FROM rows WHERE ?2 >= 0 ORDER BY user_id
+    "INSERT INTO main.users (user_id, email, email_normal, created_ms)
+     SELECT user_id, email, email_normal, ?1 FROM rows WHERE ?2 >= 0 ORDER BY user_id
      ON CONFLICT (user_id) DO NOTHING",
     "INSERT INTO main.keys (digest, user_id, state, hint, created_ms, revision)
      SELECT digest, user_id, 'active', hint, ?1, ?2 + n FROM rows ORDER BY digest",
@@ -161,18 +165,22 @@ impl Staging {
     pub fn add(&mut self, row: &ImportRow<'_>) -> rusqlite::Result<()> {
         match checked(row) {
             Err(reason) => self.add_bad(row.line, &reason),
-            Ok(digest) => {
+            Ok(Checked {
+                digest,
+                email_normal,
+            }) => {
                 self.rows += 1;
                 self.connection
                     .prepare_cached(
-                        "INSERT INTO rows (line, user_id, digest, email, hint)
-                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                        "INSERT INTO rows (line, user_id, digest, email, email_normal, hint)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     )?
                     .execute((
                         row.line,
                         row.user.as_ref(),
                         digest.as_bytes(),
                         row.email.as_deref(),
+                        email_normal,
                         row.hint.as_deref(),
                     ))
                     .map(drop)
@@ -250,24 +258,36 @@ impl Staging {
     }
 }
 
+/// What a row that is good by itself says.
+struct Checked {
+    digest: Digest,
+    email_normal: Option<String>,
+}
+
 /// What is wrong with a row by itself. Names no value: it might be a key in
 /// the wrong column.
-fn checked(row: &ImportRow<'_>) -> Result<Digest, String> {
+fn checked(row: &ImportRow<'_>) -> Result<Checked, String> {
     row.user
         .parse::<UserId>()
         .map_err(|error| error.to_string())?;
     let digest = Digest::from_hex(&row.digest);
     let digest = digest.ok_or("a digest is 64 hexadecimal digits")?;
-    if let Some(email) = &row.email {
-        email.parse::<Email>().map_err(|error| error.to_string())?;
-    }
+    let email: Option<Email> = row
+        .email
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: InvalidEmail| error.to_string())?;
     if let Some(hint) = &row.hint {
         let visible = hint.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !visible || !(1..=HINT_MAX).contains(&hint.len()) {
             return Err("a hint is 1 to 8 letters or digits".to_owned());
         }
     }
-    Ok(digest)
+    Ok(Checked {
+        digest,
+        email_normal: email.map(|email| email.normal()),
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod old_keys;
 mod open;
 mod own_key;
 mod passwords;
+mod people;
 mod reader;
 mod replays;
 mod rotate;

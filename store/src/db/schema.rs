@@ -3,13 +3,28 @@
 
 use rusqlite::Connection;
 
-use super::OpenError;
+use super::{OpenError, people};
 
 /// `PRAGMA application_id` of a database of ours: "REKY".
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4];
+const STEPS: &[Step] = &[
+    Step::Sql(V1),
+    Step::Sql(V2),
+    Step::Sql(V3),
+    Step::Sql(V4),
+    Step::SqlThen(V6_PEOPLE, people::fill),
+];
+
+/// What leads from one schema to the next.
+enum Step {
+    /// Statements.
+    Sql(&'static str),
+    /// Statements, and then what only a program can do with the rows, in the same
+    /// transaction.
+    SqlThen(&'static str, fn(&Connection) -> rusqlite::Result<()>),
+}
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -156,6 +171,35 @@ CREATE INDEX old_key_uses_by_user ON old_key_uses (user_id, last_ms);
 ALTER TABLE audit ADD COLUMN uses INTEGER;
 ";
 
+const V6_PEOPLE: &str = "
+-- The address in the form in which it is compared (crate::typed).
+ALTER TABLE users ADD COLUMN email_normal TEXT;
+-- 0, but for users of before there was that form whose addresses are the same by
+-- it: of those each has another number, and is found by the exact spelling.
+ALTER TABLE users ADD COLUMN email_nth INTEGER NOT NULL DEFAULT 0;
+-- When the user was removed: the row is then the pseudonym, to which the audit log
+-- and the dead keys belong.
+ALTER TABLE users ADD COLUMN removed_ms INTEGER;
+-- The ids of removed users, as digests: nobody else gets one of them.
+CREATE TABLE removed_ids (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32)
+) STRICT, WITHOUT ROWID;
+-- 1: the hash is of the password's normal form; 0: of what was typed.
+ALTER TABLE passwords ADD COLUMN normal INTEGER NOT NULL DEFAULT 0;
+-- The audit log since some moment.
+CREATE INDEX audit_by_time ON audit (at_ms);
+-- The one change of the audit log that there is: a removed user's name in it.
+DROP TRIGGER audit_is_never_changed;
+CREATE TRIGGER audit_is_never_changed BEFORE UPDATE OF
+    id, at_ms, action, revision, old_digest, new_digest, hint, source, rotation_id,
+    client_address, client_request_id, uses ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_only_forgets_names BEFORE UPDATE OF user_id ON audit
+WHEN NOT EXISTS (
+    SELECT 1 FROM users WHERE user_id = NEW.user_id AND removed_ms IS NOT NULL)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -174,11 +218,27 @@ pub fn check(connection: &Connection) -> Result<(), OpenError> {
 
 /// Takes the steps that are missing, each in a transaction of its own.
 pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    take(connection, STEPS)
+}
+
+/// As it was after so many steps, for tests with rows of that time.
+#[cfg(test)]
+pub fn migrate_to(connection: &mut Connection, steps: usize) {
+    take(connection, &STEPS[..steps]).unwrap();
+}
+
+fn take(connection: &mut Connection, steps: &[Step]) -> Result<(), OpenError> {
     let done: usize =
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
-    for (index, step) in STEPS.iter().enumerate().skip(done) {
+    for (index, step) in steps.iter().enumerate().skip(done) {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => transaction.execute_batch(sql)?,
+            Step::SqlThen(sql, then) => {
+                transaction.execute_batch(sql)?;
+                then(&transaction)?;
+            }
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index as i64 + 1)?;
         transaction.commit()?;
@@ -209,7 +269,10 @@ mod tests {
     fn i3_the_database_itself_refuses_a_second_active_key() {
         let connection = database();
         connection
-            .execute("INSERT INTO users VALUES ('u', NULL, 1, NULL)", [])
+            .execute(
+                "INSERT INTO users (user_id, created_ms) VALUES ('u', 1)",
+                [],
+            )
             .unwrap();
         let insert = "INSERT INTO keys (digest, user_id, state, created_ms, revision)
                       VALUES (?1, 'u', 'active', 1, 1)";
@@ -224,10 +287,31 @@ mod tests {
         let row = "INSERT INTO audit (at_ms, user_id, action, revision, source)
                    VALUES (1, 'u', 'rotated', 1, 'gateway')";
         connection.execute(row, []).unwrap();
-        for change in ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"] {
-            let error = connection.execute(change, []).unwrap_err();
-            assert!(error.to_string().contains("append-only"), "{error}");
+        let columns: Vec<String> = connection
+            .prepare("SELECT name FROM pragma_table_info('audit')")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(columns.len() > 10, "{columns:?}");
+        let changes = columns
+            .iter()
+            .map(|column| format!("UPDATE audit SET {column} = {column}"));
+        let removed = "INSERT INTO users (user_id, created_ms, removed_ms) VALUES ('r', 1, 2)";
+        connection.execute(removed, []).unwrap();
+        let together = "UPDATE audit SET user_id = 'r', at_ms = 2".to_owned();
+        let others = ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"].map(str::to_owned);
+        for change in changes.chain(others).chain([together]) {
+            let error = connection.execute(&change, []).unwrap_err();
+            assert!(
+                error.to_string().contains("append-only"),
+                "{change}: {error}"
+            );
         }
+        // But for the name of a user who was removed.
+        let forget = "UPDATE audit SET user_id = 'r'";
+        assert_eq!(connection.execute(forget, []).unwrap(), 1);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct LogIn {
     pub session: NewSession,
     /// The hash of the password that was shown.
     pub phc: String,
+    /// What it is to become: the hash of the password's normal form, where that on
+    /// record is of what was typed.
+    pub renewed: Option<String>,
     /// The sessions that the browser had: one, unless somebody has planted others.
     pub former: Vec<Digest>,
     /// What the browser is to be known by from now on.
@@ -121,9 +124,12 @@ pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool
 pub fn open(transaction: &Connection, now: UnixMillis, log_in: &LogIn) -> rusqlite::Result<bool> {
     let session = &log_in.session;
     let user = &session.user;
-    let phc = passwords::of_user(transaction, user)?.map(|hash| hash.phc);
+    let phc = passwords::of_user(transaction, user)?.map(|hash| hash.stored.phc);
     if phc.as_ref() != Some(&log_in.phc) {
         return Ok(false);
+    }
+    if let Some(renewed) = &log_in.renewed {
+        passwords::renew(transaction, user, renewed)?;
     }
     for former in &log_in.former {
         delete(transaction, former)?;
@@ -265,7 +271,8 @@ mod tests {
         schema::migrate(&mut connection).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO users VALUES ('u', 'u@example.com', 1, NULL);
+                "INSERT INTO users (user_id, email, email_normal, created_ms)
+                     VALUES ('u', 'u@example.com', 'u@example.com', 1);
                  INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
             )
             .unwrap();
@@ -317,6 +324,7 @@ mod tests {
         let log_in = LogIn {
             session: session(99),
             phc: "old".into(),
+            renewed: None,
             former: Vec::new(),
             device: session(99).digest,
             former_device: None,

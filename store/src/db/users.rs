@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 
 use super::audit::{self, Event};
-use super::{columns, keys, next_revision, passwords};
+use super::{columns, keys, next_revision, passwords, people};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::UnixMillis;
 use crate::email::Email;
@@ -43,13 +43,20 @@ pub fn add(
     if taken("SELECT 1 FROM users WHERE user_id = ?1", new.id.as_str())? {
         return Ok(Err(AddRefusal::UserExists));
     }
-    if taken("SELECT 1 FROM users WHERE email = ?1", new.email.as_str())? {
+    if people::owner(transaction, new.email.as_str())?.is_some() {
         return Ok(Err(AddRefusal::EmailExists));
     }
     let revision = next_revision(transaction, now)?;
     transaction
-        .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
-        .execute((new.id.as_str(), new.email.as_str(), now.0))?;
+        .prepare_cached(
+            "INSERT INTO users (user_id, email, email_normal, created_ms) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            new.id.as_str(),
+            new.email.as_str(),
+            new.email.normal(),
+            now.0,
+        ))?;
     if let Some(phc) = &new.phc {
         passwords::put(transaction, now, &new.id, phc)?;
     }

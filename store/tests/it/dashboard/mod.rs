@@ -5,6 +5,7 @@ mod barrier;
 mod foreign;
 mod hostile;
 mod login;
+mod names;
 mod old_keys;
 mod passwords;
 mod person;
