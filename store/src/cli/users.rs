@@ -1,4 +1,4 @@
-//! `rekey-store users`: add and list, and set passwords.
+//! `rekey-store users`: add, list and remove, and set addresses and passwords.
 
 use std::io::{BufRead, Read, Write};
 
@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use rekey_protocol::UserId;
 
-use super::{CLIENT_HELP, client::Client, print, print_key};
+use super::{CLIENT_HELP, Reader, client::Client, print, print_key, print_page};
 use crate::api::{
-    AddUserRequest, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
-    UserAdded, UserEntry, UserPage,
+    AddUserRequest, EMAIL_PATH, EmailSet, PAGE_MAX, PASSWORD_PATH, PasswordSet, REMOVE_PATH,
+    RemoveRequest, SetEmailRequest, SetPasswordRequest, USERS_PATH, UserAdded, UserEntry, UserPage,
+    UserRemoved,
 };
 use crate::email::Email;
 use crate::password::Password;
@@ -17,6 +18,8 @@ use crate::password::Password;
 /// More than the longest password and a line's end take: 128 characters of four
 /// bytes each.
 const PASSWORD_BYTES_MAX: usize = 1024;
+/// More than the longest user id and a line's end take.
+const CONFIRMATION_MAX: u64 = 256;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,6 +50,31 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Give a user an address to log in with, in place of the present one
+    #[command(after_help = CLIENT_HELP)]
+    SetEmail {
+        /// Whose
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// The address; unique
+        #[arg(long, value_name = "E-MAIL")]
+        email: Email,
+    },
+    /// Remove a user, for good
+    ///
+    /// The key is dead on every gateway when the command returns. The address, the
+    /// password and all log-ins are deleted. The audit log goes on under a pseudonym,
+    /// which is printed this once; its times, actions, key digests and network addresses
+    /// stay. Nobody else gets the user's id. A backup of before still has all of it.
+    #[command(after_help = CLIENT_HELP)]
+    Remove {
+        /// Whom
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// List the users, in the order of their ids
     #[command(after_help = CLIENT_HELP)]
     List {
@@ -65,6 +93,12 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
             json,
         } => add(email, user_id.as_ref(), *password_stdin, *json),
         Command::SetPassword { user, .. } => set_password(user),
+        Command::SetEmail { user, email } => set_email(user, email),
+        Command::Remove { user, yes: true } => remove(user),
+        Command::Remove { user, yes: false } => {
+            confirm(user)?;
+            remove(user)
+        }
         Command::List { json } => list(*json),
     }
 }
@@ -105,6 +139,46 @@ fn set_password(user: &UserId) -> anyhow::Result<()> {
     })
 }
 
+fn set_email(user: &UserId, email: &Email) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let request = SetEmailRequest {
+        user_id: user.clone(),
+        email: email.clone(),
+    };
+    let set: EmailSet = client.parsed(&client.post(EMAIL_PATH, &request)?)?;
+    print(|out| writeln!(out, "{} logs in as {}", set.user_id, set.email.as_str()))
+}
+
+/// Asks for the id once more: it cannot be undone.
+fn confirm(user: &UserId) -> anyhow::Result<()> {
+    let _ = write!(
+        std::io::stderr(),
+        "This removes {user} for good. Type the id again to confirm: "
+    );
+    let mut typed = String::new();
+    let mut input = std::io::stdin().lock().take(CONFIRMATION_MAX);
+    input.read_line(&mut typed).context("standard input")?;
+    match typed.trim() == user.as_str() {
+        true => Ok(()),
+        false => bail!("that is not {user}; nothing was changed (--yes does not ask)"),
+    }
+}
+
+fn remove(user: &UserId) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let request = RemoveRequest {
+        user_id: user.clone(),
+    };
+    let removed: UserRemoved = client.parsed(&client.post(REMOVE_PATH, &request)?)?;
+    print(|out| match &removed.pseudonym {
+        Some(pseudonym) => writeln!(
+            out,
+            "removed {user}; the audit log calls the user {pseudonym}"
+        ),
+        None => writeln!(out, "nothing to do: {user} was removed before"),
+    })
+}
+
 /// One line of standard input.
 fn read_password() -> anyhow::Result<Password> {
     let mut text = String::with_capacity(PASSWORD_BYTES_MAX);
@@ -124,7 +198,7 @@ fn list(json: bool) -> anyhow::Result<()> {
     loop {
         // User ids need no escaping in a query.
         let page: UserPage = client.get(&format!("{USERS_PATH}?limit={PAGE_MAX}&after={after}"))?;
-        print(|out| {
+        let reader = print_page(|out| {
             if after.is_empty() && !json {
                 writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED")?;
             }
@@ -137,8 +211,8 @@ fn list(json: bool) -> anyhow::Result<()> {
             })
         })?;
         match page.next {
-            Some(next) => after = next,
-            None => return Ok(()),
+            Some(next) if reader == Reader::Here => after = next,
+            _ => return Ok(()),
         }
     }
 }

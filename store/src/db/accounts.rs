@@ -6,10 +6,12 @@ use rusqlite::Connection;
 
 use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
 use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
+use super::removal::{self, EmailRefusal, Removed, UnknownUser};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::Kind;
 use super::{Database, ReadError, WriteError, audit};
 use crate::clock::UnixMillis;
+use crate::email::Email;
 
 impl Database {
     /// Whom an address belongs to, and whether they have logged in in this
@@ -40,6 +42,30 @@ impl Database {
     ) -> Result<Result<(), PasswordRefusal>, WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
             passwords::set(transaction, now, &user, &phc)
+        });
+        change.await
+    }
+
+    /// See [`removal::set_email`].
+    pub async fn set_email(
+        &self,
+        user: UserId,
+        email: Email,
+    ) -> Result<Result<(), EmailRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            removal::set_email(transaction, now, &user, &email)
+        });
+        change.await
+    }
+
+    /// See [`removal::remove`].
+    pub async fn remove_user(
+        &self,
+        user: UserId,
+        pseudonym: UserId,
+    ) -> Result<Result<Removed, UnknownUser>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            removal::remove(transaction, now, &user, &pseudonym)
         });
         change.await
     }

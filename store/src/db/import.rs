@@ -63,6 +63,8 @@ const CHECKS: &[&str] = &[
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the store knows this key already (' || state || ')'
      FROM rows r JOIN main.keys k ON k.digest = r.digest",
+    "INSERT INTO bad SELECT line, 'a user with this id was removed; ids are not used again'
+     FROM rows r JOIN main.users u ON u.user_id = r.user_id WHERE u.removed > 0",
     "INSERT INTO bad SELECT line, 'the user has an active key already'
      FROM rows r JOIN main.keys k ON k.user_id = r.user_id AND k.state = 'active'
      WHERE k.digest <> r.digest",

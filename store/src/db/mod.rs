@@ -17,6 +17,7 @@ mod own_key;
 mod passwords;
 mod people;
 mod reader;
+mod removal;
 mod replays;
 mod rotate;
 mod schema;
@@ -33,13 +34,14 @@ use rekey_protocol::{Change, Digest, Head, ResolvedState, RotateRequest, UserId,
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::api::{AuditPage, RevokeResponse, UserEntry};
+use crate::api::{AuditPage, KeyShown, RevokeResponse, UserEntry};
 use crate::clock::{Clock, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::feed::{Feed, Records};
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
+pub use audit::Selection;
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported};
 pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
@@ -47,6 +49,7 @@ pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
+pub use removal::{EmailRefusal, Removed, UnknownUser};
 pub use replays::ReplayPlace;
 pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
@@ -296,26 +299,25 @@ impl Database {
             .await
     }
 
-    /// At most `limit` audit events of a user after event `after`; if these are all,
-    /// also what is done with the user's old keys. `None`: no such user.
-    pub async fn audit(
-        &self,
-        user: UserId,
-        after: i64,
-        limit: u32,
-    ) -> Result<Option<AuditPage>, ReadError> {
+    /// The audit events that are wanted. If these are all of a user, also what is
+    /// done with the user's old keys. `None`: no such user.
+    pub async fn audit(&self, wanted: Selection) -> Result<Option<AuditPage>, ReadError> {
         self.readers
             .read(move |connection| {
                 let snapshot = connection.transaction()?;
-                if !users::exists(&snapshot, &user)? {
+                let user = wanted.user.as_ref();
+                let standing = user
+                    .map(|user| users::standing(&snapshot, user))
+                    .transpose()?;
+                if matches!(standing, Some(None | Some(users::Standing::Removed))) {
                     return Ok(None);
                 }
-                let events = audit::list(&snapshot, &user, after, limit)?;
-                let is_full = events.len() == limit as usize;
+                let events = audit::list(&snapshot, &wanted)?;
+                let is_full = events.len() == wanted.limit as usize;
                 let next = events.last().filter(|_| is_full).map(|last| last.id);
-                let old_keys = match next {
-                    Some(_) => Vec::new(),
-                    None => old_keys::of_user(&snapshot, &user, OLD_KEYS_SHOWN)?,
+                let old_keys = match (user, next) {
+                    (Some(user), None) => old_keys::of_user(&snapshot, user, OLD_KEYS_SHOWN)?,
+                    _ => Vec::new(),
                 };
                 Ok(Some(AuditPage {
                     events,
@@ -324,6 +326,14 @@ impl Database {
                 }))
             })
             .await
+    }
+
+    /// What the operator is shown of a key; `None`: no such key.
+    pub async fn key(&self, digest: Digest) -> Result<Option<KeyShown>, ReadError> {
+        let read = self
+            .readers
+            .read(move |connection| keys::show(connection, &digest));
+        read.await
     }
 
     /// Uses of replaced and revoked keys.

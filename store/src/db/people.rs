@@ -6,6 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::columns;
+use crate::email::Email;
 use crate::typed;
 
 /// Users that one line of the log names.
@@ -77,6 +78,19 @@ pub fn owner(connection: &Connection, typed: &str) -> rusqlite::Result<Option<Us
         )?
         .query_row((typed::address(typed), typed), |row| columns::user(row, 0))
         .optional()
+}
+
+/// Whether somebody else has this address, in whatever spelling.
+pub fn is_anothers(
+    connection: &Connection,
+    user: &UserId,
+    email: &Email,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM users WHERE (email_normal = ?1 OR email = ?2) AND user_id <> ?3",
+        )?
+        .exists((email.normal(), email.as_str(), user.as_str()))
 }
 
 #[cfg(test)]

@@ -174,16 +174,14 @@ ALTER TABLE audit ADD COLUMN uses INTEGER;
 const V6_PEOPLE: &str = "
 -- The address in the form in which it is compared (crate::typed).
 ALTER TABLE users ADD COLUMN email_normal TEXT;
--- 0, but for users of before there was that form whose addresses are the same by
--- it: of those each has another number, and is found by the exact spelling.
+-- 0 for all who were added since there is that form. Users of before it may have
+-- addresses that are the same by it: each of those has another number.
 ALTER TABLE users ADD COLUMN email_nth INTEGER NOT NULL DEFAULT 0;
--- When the user was removed: the row is then the pseudonym, to which the audit log
--- and the dead keys belong.
-ALTER TABLE users ADD COLUMN removed_ms INTEGER;
--- The ids of removed users, as digests: nobody else gets one of them.
-CREATE TABLE removed_ids (
-    digest BLOB PRIMARY KEY CHECK (length(digest) = 32)
-) STRICT, WITHOUT ROWID;
+-- 0: a user. 1: the id of one who was removed, so that nobody else gets it; nothing
+-- else is known of it. 2: the pseudonym that the audit log and the dead keys of a
+-- removed user have. Nothing here says which 2 was which 1.
+ALTER TABLE users ADD COLUMN removed INTEGER NOT NULL DEFAULT 0
+    CHECK (removed IN (0, 1, 2));
 -- 1: the hash is of the password's normal form; 0: of what was typed.
 ALTER TABLE passwords ADD COLUMN normal INTEGER NOT NULL DEFAULT 0;
 -- The audit log since some moment.
@@ -196,7 +194,7 @@ CREATE TRIGGER audit_is_never_changed BEFORE UPDATE OF
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_only_forgets_names BEFORE UPDATE OF user_id ON audit
 WHEN NOT EXISTS (
-    SELECT 1 FROM users WHERE user_id = NEW.user_id AND removed_ms IS NOT NULL)
+    SELECT 1 FROM users WHERE user_id = NEW.user_id AND removed = 2)
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 ";
 
@@ -298,7 +296,7 @@ mod tests {
         let changes = columns
             .iter()
             .map(|column| format!("UPDATE audit SET {column} = {column}"));
-        let removed = "INSERT INTO users (user_id, created_ms, removed_ms) VALUES ('r', 1, 2)";
+        let removed = "INSERT INTO users (user_id, created_ms, removed) VALUES ('r', 1, 2)";
         connection.execute(removed, []).unwrap();
         let together = "UPDATE audit SET user_id = 'r', at_ms = 2".to_owned();
         let others = ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"].map(str::to_owned);

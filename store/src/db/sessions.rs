@@ -6,7 +6,7 @@ use std::time::Duration;
 use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{audit, columns, passwords};
+use super::{audit, columns, passwords, users};
 use crate::clock::UnixMillis;
 
 /// The longest that a session may be set to last.
@@ -217,6 +217,10 @@ pub fn close(
             "logout"
         }
     };
+    // Who was removed meanwhile must not come back into the log.
+    if !users::exists(transaction, &session.user)? {
+        return Ok(());
+    }
     let (what, client) = ((action, audit::DASHBOARD), Some(&session.client));
     audit::append_aside(transaction, now, &session.user, what, client)
 }

@@ -1,7 +1,7 @@
 //! The users: adding and listing them.
 
 use rekey_protocol::{Digest, UserId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
 use super::{columns, keys, next_revision, passwords, people};
@@ -29,6 +29,8 @@ pub struct NewUser {
 pub enum AddRefusal {
     /// The id is taken.
     UserExists,
+    /// The id was a removed user's.
+    UserRemoved,
     /// The address is taken.
     EmailExists,
 }
@@ -39,9 +41,12 @@ pub fn add(
     now: UnixMillis,
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
-    let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
-    if taken("SELECT 1 FROM users WHERE user_id = ?1", new.id.as_str())? {
-        return Ok(Err(AddRefusal::UserExists));
+    match standing(transaction, &new.id)? {
+        None => {}
+        Some(Standing::Here) => return Ok(Err(AddRefusal::UserExists)),
+        Some(Standing::Removed | Standing::Pseudonym) => {
+            return Ok(Err(AddRefusal::UserRemoved));
+        }
     }
     if people::owner(transaction, new.email.as_str())?.is_some() {
         return Ok(Err(AddRefusal::EmailExists));
@@ -148,7 +153,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
         .prepare_cached(
             "SELECT u.user_id, u.email, u.created_ms, u.last_rotated_ms, k.hint, k.created_ms
              FROM users u LEFT JOIN keys k ON k.user_id = u.user_id AND k.state = 'active'
-             WHERE u.user_id > ?1 ORDER BY u.user_id LIMIT ?2",
+             WHERE u.user_id > ?1 AND u.removed = 0 ORDER BY u.user_id LIMIT ?2",
         )?
         .query_map((after, limit), |row| {
             let time = |index| -> rusqlite::Result<Option<String>> {
@@ -193,9 +198,32 @@ pub fn begin_hour(
         .map(drop)
 }
 
+/// What an id stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A user.
+    Here,
+    /// Nobody any more, and nobody again.
+    Removed,
+    /// What a removed user is called in the audit log.
+    Pseudonym,
+}
+
+/// What this id stands for; `None`: nobody has had it.
+pub fn standing(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Standing>> {
+    connection
+        .prepare_cached("SELECT removed FROM users WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| {
+            Ok(match row.get(0)? {
+                0 => Standing::Here,
+                1 => Standing::Removed,
+                _ => Standing::Pseudonym,
+            })
+        })
+        .optional()
+}
+
 /// Whether there is such a user.
 pub fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM users WHERE user_id = ?1")?
-        .exists([user.as_str()])
+    Ok(standing(connection, user)? == Some(Standing::Here))
 }

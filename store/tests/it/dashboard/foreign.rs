@@ -90,3 +90,45 @@ fn two_dashboards_on_one_host_keep_their_log_ins_apart() {
     assert_eq!(here.get(PROFILE).status, 303);
     assert_eq!(there.get(PROFILE).status, 200);
 }
+
+#[test]
+fn password_managers_find_the_account_and_the_page_to_change_it() {
+    let home = Home::new();
+    let store = start(&home);
+    add_user(&store, "ann");
+    let stranger = Person::at(&store);
+    for person in [&stranger, &logged_in(&store, "ann")] {
+        let answer = person.get("/.well-known/change-password");
+        assert_eq!(answer.status, 303);
+        assert_eq!(answer.header("location"), Some(SECURITY));
+        // By which they tell that the redirect means something.
+        let nothing =
+            "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200";
+        assert_eq!(person.get(nothing).status, 404);
+    }
+    let fields = |page: &str, wanted: &[(&str, &str)]| {
+        for (name, autocomplete) in wanted {
+            let field = page
+                .split("<input")
+                .find(|input| input.contains(&format!("name=\"{name}\"")));
+            let field = field.unwrap().split('>').next().unwrap();
+            let expected = format!("autocomplete=\"{autocomplete}\"");
+            assert!(field.contains(&expected), "{field}");
+        }
+    };
+    let log_in = stranger.get(LOGIN).text;
+    fields(
+        &log_in,
+        &[("email", "username"), ("password", "current-password")],
+    );
+    let page = logged_in(&store, "ann").get(SECURITY).text;
+    fields(
+        &page,
+        &[
+            ("username", "username"),
+            ("current_password", "current-password"),
+            ("new_password", "new-password"),
+        ],
+    );
+    assert!(page.contains("value=\"ann@example.com\""));
+}
