@@ -30,9 +30,11 @@ pub struct ImportArgs {
 
 pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
-    let Checked { rows, bad, body } = check(Input::open(&args.file)?)?;
+    let input = Input::open(&args.file)?;
+    let name = input.name.clone();
+    let Checked { rows, bad, body } = check(input)?;
     if rows == 0 {
-        bail!("{}: no rows after the header", args.file.display());
+        bail!("{name}: no rows after the header");
     }
     // With bad rows here, the store is asked about the others all the same, so
     // that one run names every bad row.

@@ -59,9 +59,18 @@ struct OneKey {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false,
-    args = ["user", "digest", "key_stdin", "from"])]
+#[group(skip)]
 pub struct Which {
+    #[command(flatten)]
+    keys: Keys,
+    /// What the lines of --from are. Of keys only the digests leave this machine
+    #[arg(long, value_name = "WHAT", requires = "from")]
+    lines: Option<Lines>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Keys {
     /// The active key of this user
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
@@ -76,9 +85,6 @@ pub struct Which {
     /// unless every line can be read. It waits for the gateways once
     #[arg(long, value_name = "FILE", requires = "lines")]
     from: Option<PathBuf>,
-    /// What the lines of that file are. Of keys only the digests leave this machine
-    #[arg(long, value_name = "WHAT", requires = "from")]
-    lines: Option<Lines>,
 }
 
 fn digest(text: &str) -> Result<Digest, &'static str> {
@@ -88,12 +94,10 @@ fn digest(text: &str) -> Result<Digest, &'static str> {
 pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Show(shown) => show(shown),
-        Command::Revoke(Which {
-            from: Some(file),
-            lines: Some(lines),
-            ..
-        }) => many::revoke(file, *lines),
-        Command::Revoke(which) => revoke(which),
+        Command::Revoke(which) => match (&which.keys.from, which.lines) {
+            (Some(file), Some(lines)) => many::revoke(file, lines),
+            _ => revoke(&which.keys),
+        },
         Command::Issue { user, json } => issue(user, *json),
     }
 }
@@ -136,7 +140,7 @@ fn show(shown: &Shown) -> anyhow::Result<()> {
     })
 }
 
-fn revoke(which: &Which) -> anyhow::Result<()> {
+fn revoke(which: &Keys) -> anyhow::Result<()> {
     let digest = match which.key_stdin {
         true => Some(read_key()?.digest()),
         false => which.digest,

@@ -121,7 +121,7 @@ fn first_line(store: &Store, arguments: &[&str]) -> (String, Option<i32>, u64) {
     let asked = || {
         let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
         let lines = metrics.text.lines().filter(|line| {
-            line.starts_with("rekey_store_http_requests_total") && line.contains("\"admin\"")
+            line.starts_with("rekey_store_requests_total") && line.contains("\"admin\"")
         });
         lines
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
@@ -156,7 +156,10 @@ fn a_list_that_nobody_reads_to_the_end_ends() {
         let (line, code, requests) = first_line(&store, arguments);
         assert!(line.starts_with(begins), "{line}");
         assert_eq!(code, Some(0), "{arguments:?}");
-        assert!(requests <= 3, "{arguments:?}: {requests} pages of 20");
+        assert!(
+            (1..=3).contains(&requests),
+            "{arguments:?}: {requests} pages of 20"
+        );
     }
     let all = stdout(&store.cli(&["users", "list"]));
     assert_eq!(all.lines().count(), 20_001);
