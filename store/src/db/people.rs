@@ -95,8 +95,9 @@ pub fn is_anothers(
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
+    use super::super::{open, passwords, schema};
     use super::*;
+    use crate::password::Spelling;
 
     /// The steps before there was a normal form.
     const BEFORE: usize = 4;
@@ -165,6 +166,38 @@ mod tests {
                       VALUES ('fourth', 'JÖrg@example.com', 'jörg@example.com', 1)";
         let error = database.execute(insert, []).unwrap_err();
         assert!(error.to_string().contains("UNIQUE"), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_before_opens_and_its_passwords_are_of_what_was_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rekey.db");
+        let mut old = Connection::open(&path).unwrap();
+        schema::migrate_to(&mut old, BEFORE);
+        old.execute_batch(
+            "INSERT INTO users (user_id, email, created_ms) VALUES
+                 ('none', NULL, 1), ('one', 'JÖRG@example.com', 2), ('two', 'jörg@example.com', 3);
+             INSERT INTO passwords (user_id, phc, changed_ms) VALUES ('one', 'x', 1);
+             INSERT INTO audit (at_ms, user_id, action, revision, source)
+                 VALUES (1, 'one', 'imported', 1, 'admin');",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let opened = open::open(&path, false).unwrap();
+            let database = opened.writer;
+            assert_eq!(is(&database, "jörg@example.com"), "two");
+            assert_eq!(is(&database, "jörg@EXAMPLE.com\u{200b}"), "one");
+            let user = "one".parse().unwrap();
+            let hash = passwords::of_user(&database, &user).unwrap().unwrap();
+            assert_eq!(hash.stored.spelling, Spelling::AsTyped);
+            let email = "JÖRG@EXAMPLE.com".parse().unwrap();
+            for (user, is_anothers) in [("one", true), ("none", true)] {
+                let user = user.parse().unwrap();
+                let found = super::is_anothers(&database, &user, &email).unwrap();
+                assert_eq!(found, is_anothers, "{user}");
+            }
+        }
     }
 
     #[test]
