@@ -112,9 +112,9 @@ async fn remove_nominated(mut request: Request) -> Request {
     let headers = request.headers_mut();
     let values = headers.get_all(CONNECTION).iter();
     let nominated: Vec<_> = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+        // As bytes: what else stands there may be in any encoding.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| name != "upgrade" && name != CONNECTION)
         .collect();
     for name in nominated {

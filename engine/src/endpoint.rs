@@ -47,8 +47,48 @@ pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
     Ok(Asked {
         client: Client {
             address: head.client_address(),
-            request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
+            // In any encoding: the store keeps what is plain of it.
+            request_id: request_id.map(|id| String::from_utf8_lossy(&id).into_owned()),
         },
         idempotency_key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request with this id.
+    struct Named(&'static [u8]);
+
+    impl RequestHead for Named {
+        fn path(&self) -> Vec<u8> {
+            b"/".to_vec()
+        }
+
+        fn method(&self) -> Vec<u8> {
+            b"POST".to_vec()
+        }
+
+        fn header(&self, name: &str) -> Option<Vec<u8>> {
+            (name == "x-request-id").then(|| self.0.to_vec())
+        }
+
+        fn body_follows(&self) -> bool {
+            false
+        }
+
+        fn client_address(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_request_id_in_any_encoding_goes_to_the_audit_log() {
+        let told = |id| check(&Named(id)).ok().unwrap().client.request_id.unwrap();
+        assert_eq!(told(b"job-7"), "job-7");
+        assert_eq!(told(b"caf\xe9-7"), "caf\u{fffd}-7");
+        assert_eq!(told("café-7".as_bytes()), "café-7");
+        assert!(told(b"\xff\xfe7").ends_with('7'));
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC with whole seconds.
 
-use rekey_protocol::{Digest, RotationId, UserId};
+use rekey_protocol::{Digest, ResolvedState, RotationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,24 +14,34 @@ use crate::password::Password;
 pub const USERS_PATH: &str = "/v1/users";
 /// `POST`: set a user's password for the dashboard.
 pub const PASSWORD_PATH: &str = "/v1/users/password";
+/// `POST`: give a user an address.
+pub const EMAIL_PATH: &str = "/v1/users/email";
+/// `POST`: remove a user.
+pub const REMOVE_PATH: &str = "/v1/users/remove";
+/// `GET`: whose a key is.
+pub const KEYS_PATH: &str = "/v1/keys";
 /// `POST`: revoke a key.
 pub const REVOKE_PATH: &str = "/v1/keys/revoke";
+/// `POST`: revoke many keys.
+pub const REVOKE_MANY_PATH: &str = "/v1/keys/revoke-many";
 /// `POST`: give a user without a key a new one.
 pub const ISSUE_PATH: &str = "/v1/keys/issue";
 /// `POST`: import users and keys.
 pub const IMPORT_PATH: &str = "/v1/import";
-/// `GET`: the audit log of a user.
+/// `GET`: the audit log, of a user or of all.
 pub const AUDIT_PATH: &str = "/v1/audit";
 /// The type of a body of one JSON value per line.
 pub const NDJSON: &str = "application/x-ndjson";
 /// The most rows of one page of a list.
 pub const PAGE_MAX: u32 = 1000;
+/// The most keys of one `POST /v1/keys/revoke-many`.
+pub const REVOKE_MOST: usize = 5000;
 
 /// Body of `POST /v1/users`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddUserRequest {
-    /// Unique, whatever its case.
+    /// Unique, however it is spelled.
     #[schema(value_type = String)]
     pub email: Email,
     /// 1 to 64 characters of `[A-Za-z0-9._-]`; made up if absent.
@@ -63,6 +73,83 @@ pub struct PasswordSet {
     /// Whose.
     #[schema(value_type = String)]
     pub user_id: UserId,
+}
+
+/// Body of `POST /v1/users/email`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetEmailRequest {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// Unique, however it is spelled.
+    #[schema(value_type = String)]
+    pub email: Email,
+}
+
+/// 200 of `POST /v1/users/email`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EmailSet {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// As it was typed.
+    #[schema(value_type = String)]
+    pub email: Email,
+}
+
+/// Body of `POST /v1/users/remove`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveRequest {
+    /// Whom.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+}
+
+/// 200 of `POST /v1/users/remove`: no gateway accepts the user's key any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserRemoved {
+    /// Who is gone. Nobody else gets this id.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// What the audit log calls the user from now on, told this once; absent where
+    /// the user had been removed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub pseudonym: Option<UserId>,
+}
+
+/// Query of `GET /v1/keys`.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct KeyQuery {
+    /// The key's SHA-256, 64 hexadecimal digits.
+    #[param(value_type = String)]
+    pub digest: Digest,
+}
+
+/// 200 of `GET /v1/keys`: a key that the store knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyShown {
+    /// Whose it is.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// The user's address, if there is one.
+    pub email: Option<String>,
+    /// The key's SHA-256.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// `active` or `revoked`.
+    #[schema(value_type = String)]
+    pub state: ResolvedState,
+    /// Its last characters, where they are known.
+    pub hint: Option<String>,
+    /// When it was made or imported.
+    pub created_at: String,
+    /// When it was replaced or revoked.
+    pub revoked_at: Option<String>,
 }
 
 /// Body of `POST /v1/keys/issue`.
@@ -192,17 +279,59 @@ pub struct RevokeResponse {
     pub revision: u64,
 }
 
+/// Body of `POST /v1/keys/revoke-many`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeManyRequest {
+    /// Which, at most 5,000.
+    pub keys: Vec<RevokeRequest>,
+}
+
+/// 200 of `POST /v1/keys/revoke-many`: none of the keys is active any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevokedMany {
+    /// What became of each, in the order of the request.
+    pub results: Vec<RevokedOne>,
+}
+
+/// What became of one key of a `POST /v1/keys/revoke-many`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevokedOne {
+    /// What it is about.
+    pub outcome: RevokeOutcome,
+    /// Whose key it was, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+}
+
+/// Whether a key was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeOutcome {
+    /// By this request.
+    Revoked,
+    /// It was not active any more.
+    NotActive,
+    /// There is no such user.
+    UnknownUser,
+    /// There is no such key.
+    UnknownKey,
+}
+
 /// Query of `GET /v1/audit`.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// Whose events.
-    #[param(value_type = String)]
-    pub user: UserId,
-    /// Only events after this one.
+    /// Whose events; a removed user's by the pseudonym. Absent: everybody's.
+    #[param(value_type = Option<String>)]
+    pub user: Option<UserId>,
+    /// Only events after the one with this id: the last one's of the page before.
     #[serde(default)]
     pub after: i64,
+    /// Only events of this moment or later, as RFC 3339.
+    pub since: Option<String>,
     /// At most so many, 1 to 1000 (default).
     pub limit: Option<u32>,
 }
@@ -224,12 +353,15 @@ pub struct AuditPage {
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEvent {
-    /// Grows with time.
+    /// Grows with every event, so that a reader can go on after the last one.
     pub id: i64,
     /// When.
     pub at: String,
-    /// `user_added`, `imported`, `rotated`, `revoked` or `issued`: a change of
-    /// the key. `login`, `login_refused`, `logout`, `logout_everywhere`,
+    /// Whose; of a removed user the pseudonym.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// `user_added`, `imported`, `rotated`, `revoked`, `issued` or `user_removed`: a
+    /// change of the key. `email_set`, `login`, `login_refused`, `logout`, `logout_everywhere`,
     /// `password_changed`, `password_refused` (by the user) or `password_set` (by
     /// the operator): none. `old_key_used`: none either; told of the first use after
     /// a key was replaced or revoked, and of a user's later ones once a day.

@@ -45,6 +45,12 @@ impl UnixMillis {
         Duration::from_millis(u64::try_from(passed).unwrap_or_default())
     }
 
+    /// The moment of a text as RFC 3339 has it, in whatever time zone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(at.as_millisecond()))
+    }
+
     /// As RFC 3339 in UTC, cut to whole seconds: `2025-01-31T16:00:00Z`.
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_second(self.0.div_euclid(1000))

@@ -72,13 +72,22 @@ fn key(secrets: &ChecksumSecrets, place: usize) -> Result<ApiKey, getrandom::Err
 
 /// A new user id: `u_` and 100 random bits.
 pub fn user_id() -> Result<UserId, getrandom::Error> {
+    named("u_")
+}
+
+/// What a removed user is called: `removed-` and 100 random bits.
+pub fn pseudonym() -> Result<UserId, getrandom::Error> {
+    named("removed-")
+}
+
+fn named(prefix: &str) -> Result<UserId, getrandom::Error> {
     let mut random = [0; USER_ID_LETTERS];
     getrandom::fill(&mut random)?;
     let letters = random
         .iter()
         .filter_map(|byte| LETTERS.get(usize::from(byte % 32)))
         .map(|letter| char::from(*letter));
-    let text: String = "u_".chars().chain(letters).collect();
+    let text: String = prefix.chars().chain(letters).collect();
     UserId::try_from(text).map_err(|_| getrandom::Error::UNEXPECTED)
 }
 

@@ -34,3 +34,4 @@ pub mod replay;
 pub mod rotation;
 pub mod serve;
 pub mod strangers;
+pub mod typed;

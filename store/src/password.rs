@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::metrics::Metrics;
+use crate::typed;
 
 /// The fewest and the most characters of a new password. (NIST SP 800-63B asks
 /// for a length, and advises against rules of composition.)
@@ -24,7 +25,8 @@ const WAITING: usize = 32;
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 
-/// A password that is fit to be set. Wiped when dropped; never shown.
+/// A password that is fit to be set, in its normal form. Wiped when dropped; never
+/// shown.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Password(Zeroizing<String>);
@@ -38,7 +40,7 @@ impl TryFrom<String> for Password {
     type Error = UnfitPassword;
 
     fn try_from(text: String) -> Result<Self, UnfitPassword> {
-        let text = Zeroizing::new(text);
+        let text = typed::password(&Zeroizing::new(text));
         match LENGTH.contains(&text.chars().count()) {
             true => Ok(Self(text)),
             false => Err(UnfitPassword),
@@ -56,6 +58,24 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password(…)")
     }
+}
+
+/// Of which spelling of a password a hash is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// The normal form of what was typed.
+    Normal,
+    /// What was typed, byte by byte: so were all before there was a normal form.
+    AsTyped,
+}
+
+/// The hash of a user's password, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHash {
+    /// As a PHC string.
+    pub phc: String,
+    /// Of what it is.
+    pub spelling: Spelling,
 }
 
 /// Why nothing was evaluated, or not to the end. The store's fault.
@@ -149,12 +169,17 @@ impl Passwords {
     /// where there is no hash, and the answer is no.
     pub async fn verify(
         &self,
-        hash: Option<&str>,
-        text: Zeroizing<String>,
+        hash: Option<&StoredHash>,
+        text: &str,
         whom: For,
     ) -> Result<bool, HashError> {
         let is_somebodys = hash.is_some();
-        let hash = hash.unwrap_or(&self.nobody).to_owned();
+        let normal = typed::password(text);
+        let text = match hash.map(|hash| hash.spelling) {
+            Some(Spelling::AsTyped) => Zeroizing::new(text.to_owned()),
+            Some(Spelling::Normal) | None => normal,
+        };
+        let hash = hash.map_or(&*self.nobody, |hash| &hash.phc).to_owned();
         let work = move |memory: &mut Vec<Block>| {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
             let (Some(salt), Some(right)) = (&hash.salt, &hash.hash) else {
@@ -242,8 +267,11 @@ mod tests {
         Password::try_from(text.to_owned()).unwrap()
     }
 
-    fn text(text: &str) -> Zeroizing<String> {
-        Zeroizing::new(text.to_owned())
+    fn stored(phc: &str) -> StoredHash {
+        StoredHash {
+            phc: phc.to_owned(),
+            spelling: Spelling::Normal,
+        }
     }
 
     #[tokio::test]
@@ -266,13 +294,14 @@ mod tests {
                 .unwrap(),
             hash
         );
+        let hash = stored(&hash);
         for (hash, tried, is_right) in [
-            (Some(hash.as_str()), right, true),
-            (Some(hash.as_str()), "correct horse batterz", false),
-            (Some(hash.as_str()), "", false),
+            (Some(&hash), right, true),
+            (Some(&hash), "correct horse batterz", false),
+            (Some(&hash), "", false),
             (None, right, false),
         ] {
-            let verified = passwords.verify(hash, text(tried), For::Known).await;
+            let verified = passwords.verify(hash, tried, For::Known).await;
             assert_eq!(verified, Ok(is_right), "{hash:?} {tried}");
         }
     }
@@ -281,7 +310,7 @@ mod tests {
     async fn a_hash_that_is_none_is_a_fault_and_not_a_no() {
         let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
         let verified = passwords
-            .verify(Some("plain"), text("plain"), For::Known)
+            .verify(Some(&stored("plain")), "plain", For::Known)
             .await;
         assert_eq!(verified, Err(HashError::Failed));
     }
@@ -303,9 +332,10 @@ mod tests {
         let other = format!("{hash}{}", Output::new(&output).unwrap());
         // In turn, for they share their memory.
         for hash in [&own, &other, &own, &other] {
-            let verify = |tried| passwords.verify(Some(hash), text(tried), For::Known);
-            assert_eq!(verify(right).await, Ok(true), "{hash}");
-            assert_eq!(verify("wrong").await, Ok(false), "{hash}");
+            let hash = stored(hash);
+            let verify = |tried| passwords.verify(Some(&hash), tried, For::Known);
+            assert_eq!(verify(right).await, Ok(true), "{hash:?}");
+            assert_eq!(verify("wrong").await, Ok(false), "{hash:?}");
         }
     }
 
@@ -318,16 +348,15 @@ mod tests {
         let waiting: Vec<_> = (0..turns.waiting.available_permits())
             .map(|_| {
                 let passwords = passwords.clone();
-                let text = text("guess");
-                tokio::spawn(async move { passwords.verify(None, text, For::Stranger).await })
+                tokio::spawn(async move { passwords.verify(None, "guess", For::Stranger).await })
             })
             .collect();
         while turns.waiting.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let one_more = passwords.verify(None, text("guess"), For::Stranger);
+        let one_more = passwords.verify(None, "guess", For::Stranger);
         assert_eq!(one_more.await, Err(HashError::Busy));
-        let known = passwords.verify(None, text("guess"), For::Known);
+        let known = passwords.verify(None, "guess", For::Known);
         assert_eq!(known.await, Ok(false));
         drop(at_work);
         for waiting in waiting {
@@ -336,11 +365,31 @@ mod tests {
         assert!(turns.memory().len() <= all as usize, "memory is used again");
     }
 
+    #[tokio::test]
+    async fn a_hash_is_of_the_normal_form_or_of_what_was_typed() {
+        let passwords = Passwords::new(Arc::new(Metrics::new())).unwrap();
+        let (composed, apart) = ("Zwölf Boxkämpfer", "Zwo\u{308}lf Boxka\u{308}mpfer");
+        let normal = passwords.hash(password(apart), For::Operator).await;
+        let mut hash = stored(&normal.unwrap());
+        for (spelling, tried, is_right) in [
+            (Spelling::Normal, composed, true),
+            (Spelling::Normal, apart, true),
+            // It is the same hash, of a time when it was of what was typed.
+            (Spelling::AsTyped, composed, true),
+            (Spelling::AsTyped, apart, false),
+        ] {
+            hash.spelling = spelling;
+            let verified = passwords.verify(Some(&hash), tried, For::Known).await;
+            assert_eq!(verified, Ok(is_right), "{spelling:?} {tried}");
+        }
+    }
+
     #[test]
     fn a_password_has_a_length_and_no_looks() {
         assert_eq!(format!("{:?}", password("twelve chars")), "Password(…)");
         assert!(Password::try_from("ü".repeat(12)).is_ok());
-        for bad in ["", "eleven char", &"x".repeat(129)] {
+        // As long as people see it.
+        for bad in ["", "eleven char", &"x".repeat(129), &"u\u{308}".repeat(11)] {
             let error = Password::try_from(bad.to_owned()).unwrap_err();
             assert!(error.to_string().contains("12 to 128"), "{error}");
         }

@@ -1,51 +1,80 @@
-//! `rekey-store audit`: what happened to a user's keys.
+//! `rekey-store audit`: what happened to users and their keys.
 
 use std::io::Write;
 
 use clap::Args;
 use rekey_protocol::UserId;
 
-use super::{CLIENT_HELP, client::Client, print};
+use super::{CLIENT_HELP, Reader, client::Client, print, print_page};
 use crate::api::{AUDIT_PATH, AuditEvent, AuditPage, OldKeyUse, PAGE_MAX};
+use crate::clock::UnixMillis;
 
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_HELP)]
 pub struct AuditArgs {
-    /// Whose keys
+    /// Whose keys; a removed user's by the pseudonym [default: everybody's]
     #[arg(long, value_name = "ID")]
-    user: UserId,
+    user: Option<UserId>,
+    /// Only events since then: a time such as 2026-01-31T16:00:00Z, or how long ago, such
+    /// as 24h or 7days
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<UnixMillis>,
+    /// Only events after the one with this id, to go on where the last call ended: the
+    /// `id` of the last line of --json
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: i64,
     /// Print JSON, one event per line
     #[arg(long)]
     json: bool,
 }
 
+fn moment(text: &str) -> Result<UnixMillis, &'static str> {
+    if let Some(at) = UnixMillis::parse(text) {
+        return Ok(at);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "it is a time such as 2026-01-31T16:00:00Z, or how long ago, such as 24h")?;
+    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(UnixMillis(UnixMillis::wall().0.saturating_sub(ago)))
+}
+
 pub fn run(args: &AuditArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
-    let mut after = 0;
+    let mut path = format!("{AUDIT_PATH}?limit={PAGE_MAX}");
+    // None of these needs escaping in a query.
+    if let Some(user) = &args.user {
+        path += &format!("&user={user}");
+    }
+    if let Some(since) = args.since {
+        path += &format!("&since={}", since.rfc3339());
+    }
+    let mut after = args.after;
+    let mut is_first = true;
     loop {
-        let user = &args.user;
-        let path = format!("{AUDIT_PATH}?user={user}&limit={PAGE_MAX}&after={after}");
-        let page: AuditPage = client.get(&path)?;
-        print(|out| {
-            if after == 0 && !args.json {
-                writeln!(out, "AT\tACTION\tBY\tNEW_KEY\tREVISION\tCLIENT\tREQUEST")?;
+        let page: AuditPage = client.get(&format!("{path}&after={after}"))?;
+        let reader = print_page(|out| {
+            if is_first && !args.json {
+                let whose = if args.user.is_none() { "USER\t" } else { "" };
+                writeln!(
+                    out,
+                    "AT\t{whose}ACTION\tBY\tNEW_KEY\tREVISION\tCLIENT\tREQUEST"
+                )?;
             }
             page.events.iter().try_for_each(|event| match args.json {
                 true => {
                     serde_json::to_writer(&mut *out, event)?;
                     writeln!(out)
                 }
-                false => line(out, event),
+                false => line(out, event, args.user.is_none()),
             })
         })?;
-        if let Some(next) = page.next {
-            after = next;
-            continue;
+        is_first = false;
+        match page.next {
+            _ if reader == Reader::Gone => return Ok(()),
+            Some(next) => after = next,
+            None if args.json => return Ok(()),
+            None => return print(|out| page.old_keys.iter().try_for_each(|key| closing(out, key))),
         }
-        if args.json {
-            return Ok(());
-        }
-        return print(|out| page.old_keys.iter().try_for_each(|key| closing(out, key)));
     }
 }
 
@@ -60,7 +89,11 @@ fn closing(out: &mut impl Write, key: &OldKeyUse) -> std::io::Result<()> {
     )
 }
 
-fn line(out: &mut impl Write, event: &AuditEvent) -> std::io::Result<()> {
+fn line(out: &mut impl Write, event: &AuditEvent, of_all: bool) -> std::io::Result<()> {
+    let whose = match of_all {
+        true => format!("{}\t", event.user_id),
+        false => String::new(),
+    };
     let key = match (&event.new_digest, &event.hint) {
         (None, _) => "-".to_owned(),
         (Some(_), hint) => format!("…{}", hint.as_deref().unwrap_or("(no hint)")),
@@ -71,7 +104,7 @@ fn line(out: &mut impl Write, event: &AuditEvent) -> std::io::Result<()> {
     };
     writeln!(
         out,
-        "{}\t{action}\t{}\t{key}\t{}\t{}\t{}",
+        "{}\t{whose}{action}\t{}\t{key}\t{}\t{}\t{}",
         event.at,
         event.source,
         event.revision,

@@ -1,9 +1,9 @@
-//! `rekey-store import`: reads the file twice. The first time every row is
-//! checked here; the second time the rows go to the store, keys as digests.
+//! `rekey-store import`: every row is checked here before the first one goes to the
+//! store, keys as digests.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -18,10 +18,9 @@ use crate::api::{BadRow, ImportDone, ImportRefused, ImportRow};
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_HELP)]
 pub struct ImportArgs {
-    /// A CSV file with a header row: `user`, then `digest` (SHA-256 of the key,
-    /// hexadecimal) or `key` (in plain text; only its digest leaves this
-    /// machine), then, if you like, `email` and `hint` (the key's last
-    /// characters)
+    /// A CSV file with a header row, or `-` for standard input: `user`, then `digest`
+    /// (SHA-256 of the key, hexadecimal) or `key` (in plain text; only its digest leaves
+    /// this machine), then, if you like, `email` and `hint` (the key's last characters)
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
     /// Check every row, import none
@@ -33,18 +32,19 @@ const IN_DOUBT: InDoubt = "whether the rows were imported is not known: all of t
 
 pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
-    let (rows, bad_here) = first_pass(&args.file)?;
+    let input = Input::open(&args.file)?;
+    let name = input.name.clone();
+    let Checked { rows, bad, body } = check(input)?;
     if rows == 0 {
-        bail!("{}: no rows after the header", args.file.display());
+        bail!("{name}: no rows after the header");
     }
     // With bad rows here, the store is asked about the others all the same, so
     // that one run names every bad row.
-    let dry_run = args.dry_run || bad_here > 0;
-    let lines = Lines::open(&args.file, bad_here > 0)?;
-    let bad_there = match client.import(dry_run, lines, IN_DOUBT)? {
+    let dry_run = args.dry_run || bad > 0;
+    let bad_there = match client.import(dry_run, body, IN_DOUBT)? {
         Sent::Accepted(text) => {
             let done: ImportDone = client.parsed(&text)?;
-            if bad_here == 0 {
+            if bad == 0 {
                 return print(|out| match args.dry_run {
                     true => writeln!(out, "{rows} rows are good; nothing was imported"),
                     false => writeln!(out, "imported {} keys", done.imported),
@@ -54,20 +54,104 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
         }
         Sent::Refused(answer) => name_bad_rows(answer)?,
     };
-    let bad = bad_here + bad_there;
+    let bad = bad + bad_there;
     bail!("{bad} of {rows} rows are bad; nothing was imported")
 }
 
-/// Names the rows that are bad in themselves; how many rows there are, and how
-/// many of them are bad.
-fn first_pass(path: &Path) -> anyhow::Result<(u64, u64)> {
-    let mut table = Table::open(path)?;
+/// Where the rows come from.
+struct Input {
+    name: String,
+    from: From,
+}
+
+enum From {
+    /// It can be read twice.
+    File(File),
+    /// A pipe: it can be read once.
+    Stream(Box<dyn Read>),
+}
+
+impl Input {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self {
+                name: "standard input".to_owned(),
+                from: From::Stream(Box::new(std::io::stdin().lock())),
+            });
+        }
+        let name = path.display().to_string();
+        let reading = || format!("cannot read {name}");
+        let file = File::open(path).with_context(reading)?;
+        let from = match file.metadata().with_context(reading)?.is_file() {
+            true => From::File(file),
+            false => From::Stream(Box::new(file)),
+        };
+        Ok(Self { name, from })
+    }
+}
+
+/// Rows that were all looked at.
+struct Checked {
+    /// How many there are.
+    rows: u64,
+    /// How many of them are bad in themselves, and have been named.
+    bad: u64,
+    /// The others, as the body of a request.
+    body: Box<dyn Read>,
+}
+
+/// Looks at every row before the first one leaves. A file is read again for that; of
+/// a pipe the good rows are kept in a file without a name, keys as digests.
+fn check(input: Input) -> anyhow::Result<Checked> {
+    let name = input.name;
+    let (rows, bad, body): (_, _, Box<dyn Read>) = match input.from {
+        From::File(mut file) => {
+            let again = file.try_clone().with_context(|| name.clone())?;
+            let mut table = Table::read(Box::new(again), &name)?;
+            let (rows, bad) = each_row(&mut table, |_| Ok(()))?;
+            file.rewind().with_context(|| name.clone())?;
+            let table = Table::read(Box::new(file), &name)?;
+            (rows, bad, Box::new(Lines::new(table, bad > 0)))
+        }
+        From::Stream(stream) => {
+            let mut table = Table::read(stream, &name)?;
+            let mut kept = BufWriter::new(tempfile::tempfile().with_context(no_room)?);
+            let (rows, bad) = each_row(&mut table, |row| {
+                serde_json::to_writer(&mut kept, row)?;
+                kept.write_all(b"\n").with_context(no_room)
+            })?;
+            let mut kept = kept.into_inner().with_context(no_room)?;
+            kept.rewind().with_context(no_room)?;
+            (rows, bad, Box::new(kept))
+        }
+    };
+    Ok(Checked { rows, bad, body })
+}
+
+fn no_room() -> String {
+    let folder = std::env::temp_dir();
+    format!(
+        "the rows of a pipe are kept in {} until all are there, which failed (TMPDIR names \
+         another folder)",
+        folder.display()
+    )
+}
+
+/// Names the rows that are bad in themselves, and hands on the others; how many rows
+/// there are, and how many of them are bad.
+fn each_row(
+    table: &mut Table,
+    mut good: impl FnMut(&ImportRow<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<(u64, u64)> {
     let (mut rows, mut bad) = (0, 0);
     while let Some(row) = table.next_row()? {
         rows += 1;
-        if let Err(row) = row {
-            bad += 1;
-            name(&row)?;
+        match row {
+            Ok(row) => good(&row)?,
+            Err(row) => {
+                bad += 1;
+                name(&row)?;
+            }
         }
     }
     Ok((rows, bad))
@@ -115,16 +199,14 @@ impl Column {
 
 /// The file as rows of an import.
 struct Table {
-    csv: CsvReader<File>,
+    csv: CsvReader<Box<dyn Read>>,
     columns: Vec<Column>,
-    path: PathBuf,
+    name: String,
 }
 
 impl Table {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let name = path.display();
-        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-        let mut csv = CsvReader::new(file);
+    fn read(input: Box<dyn Read>, name: &str) -> anyhow::Result<Self> {
+        let mut csv = CsvReader::new(input);
         let header = csv
             .next_row()
             .with_context(|| format!("cannot read {name}"))?;
@@ -133,17 +215,17 @@ impl Table {
         Ok(Self {
             csv,
             columns,
-            path: path.to_owned(),
+            name: name.to_owned(),
         })
     }
 
     /// The next row, good or bad.
     fn next_row(&mut self) -> anyhow::Result<Option<Result<ImportRow<'_>, BadRow>>> {
-        let (columns, path) = (&self.columns, &self.path);
+        let (columns, name) = (&self.columns, &self.name);
         let row = self
             .csv
             .next_row()
-            .with_context(|| format!("cannot read {}", path.display()))?;
+            .with_context(|| format!("cannot read {name}"))?;
         Ok(row.map(|row| {
             import_row(columns, &row).map_err(|reason| BadRow {
                 line: row.line,
@@ -234,13 +316,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(path: &Path, skip_bad: bool) -> anyhow::Result<Self> {
-        Ok(Self {
-            table: Table::open(path)?,
+    fn new(table: Table, skip_bad: bool) -> Self {
+        Self {
+            table,
             skip_bad,
             line: Vec::with_capacity(1024),
             sent: 0,
-        })
+        }
     }
 
     /// Puts the next row into `line`; leaves it empty at the end.
@@ -289,23 +371,48 @@ mod tests {
 
     const KEY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ12";
 
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
+    fn stream(text: &str) -> Box<dyn Read> {
+        Box::new(std::io::Cursor::new(text.to_owned()))
+    }
+
+    fn file(text: &str) -> File {
+        let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
+        file.rewind().unwrap();
         file
     }
 
     fn body(text: &str) -> std::io::Result<String> {
-        let file = file(text);
+        let table = Table::read(stream(text), "a file").map_err(std::io::Error::other)?;
         let mut body = String::new();
-        let mut lines = Lines::open(file.path(), false).map_err(std::io::Error::other)?;
-        lines.read_to_string(&mut body)?;
+        Lines::new(table, false).read_to_string(&mut body)?;
         Ok(body)
     }
 
     fn header_error(text: &str) -> String {
-        let file = file(text);
-        format!("{:#}", Table::open(file.path()).err().unwrap())
+        let table = Table::read(stream(text), "a file");
+        format!("{:#}", table.err().unwrap())
+    }
+
+    #[test]
+    fn a_pipe_gives_the_same_rows_as_a_file() {
+        for text in [
+            format!("email,key,user\na@b,{KEY},u1\n,{KEY},u2\n"),
+            format!("user,key\nu1,{KEY}\nu2,nonsense\nu3,{KEY}\n"),
+            "user,key\n".to_owned(),
+        ] {
+            let checked = |from| {
+                let name = "it".to_owned();
+                let mut checked = check(Input { name, from }).unwrap();
+                let mut body = String::new();
+                checked.body.read_to_string(&mut body).unwrap();
+                (checked.rows, checked.bad, body)
+            };
+            let twice = checked(From::File(file(&text)));
+            assert_eq!(checked(From::Stream(stream(&text))), twice);
+            assert!(!twice.2.contains(KEY));
+            assert_eq!(twice.2.lines().count() as u64, twice.0 - twice.1);
+        }
     }
 
     #[test]

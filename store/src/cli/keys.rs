@@ -1,19 +1,29 @@
-//! `rekey-store keys`: revoke and issue.
+//! `rekey-store keys`: show, revoke and issue.
+
+mod many;
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use rekey_protocol::{ApiKey, Digest, KEY_LEN, UserId};
+use rekey_protocol::{ApiKey, Digest, KEY_LEN, ResolvedState, UserId};
 use zeroize::Zeroizing;
 
 use super::client::{Client, InDoubt};
 use super::{CLIENT_HELP, print, print_key};
-use crate::api::{ISSUE_PATH, IssueRequest, KeyIssued, REVOKE_PATH, RevokeRequest, RevokeResponse};
+use crate::api::{
+    ISSUE_PATH, IssueRequest, KEYS_PATH, KeyIssued, KeyShown, REVOKE_PATH, RevokeRequest,
+    RevokeResponse,
+};
+use many::Lines;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Revoke a key; to revoke it again changes nothing
+    /// Say whose a key is and whether it is active; the key stays as it is
+    #[command(after_help = CLIENT_HELP)]
+    Show(Shown),
+    /// Revoke a key, or many; to revoke it again changes nothing
     #[command(after_help = CLIENT_HELP)]
     Revoke(Which),
     /// Give a user without an active key a new one, and print it, this once
@@ -29,8 +39,39 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+pub struct Shown {
+    #[command(flatten)]
+    key: OneKey,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
+struct OneKey {
+    /// The key with this SHA-256, 64 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    digest: Option<Digest>,
+    /// The key on standard input: a command line would show it to everybody.
+    /// Only its digest leaves this machine
+    #[arg(long)]
+    key_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
 pub struct Which {
+    #[command(flatten)]
+    keys: Keys,
+    /// What the lines of --from are. Of keys only the digests leave this machine
+    #[arg(long, value_name = "WHAT", requires = "from")]
+    lines: Option<Lines>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Keys {
     /// The active key of this user
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
@@ -41,6 +82,10 @@ pub struct Which {
     /// Only its digest leaves this machine
     #[arg(long)]
     key_stdin: bool,
+    /// All that are in this file, one a line; `-` is standard input. Nothing is done
+    /// unless every line can be read. It waits for the gateways once
+    #[arg(long, value_name = "FILE", requires = "lines")]
+    from: Option<PathBuf>,
 }
 
 const REVOKE_IN_DOUBT: InDoubt =
@@ -54,7 +99,11 @@ fn digest(text: &str) -> Result<Digest, &'static str> {
 
 pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Revoke(which) => revoke(which),
+        Command::Show(shown) => show(shown),
+        Command::Revoke(which) => match (&which.keys.from, which.lines) {
+            (Some(file), Some(lines)) => many::revoke(file, lines),
+            _ => revoke(&which.keys),
+        },
         Command::Issue { user, json } => issue(user, *json),
     }
 }
@@ -69,7 +118,35 @@ fn issue(user: &UserId, json: bool) -> anyhow::Result<()> {
     print_key(&text, issued.user_id, issued.api_key, json)
 }
 
-fn revoke(which: &Which) -> anyhow::Result<()> {
+fn show(shown: &Shown) -> anyhow::Result<()> {
+    let digest = match shown.key.digest {
+        Some(digest) => digest,
+        None => read_key()?.digest(),
+    };
+    let client = Client::from_env()?;
+    let key: KeyShown = client.get(&format!("{KEYS_PATH}?digest={}", digest.to_hex()))?;
+    print(|out| {
+        if shown.json {
+            serde_json::to_writer(&mut *out, &key)?;
+            return writeln!(out);
+        }
+        let state = match key.state {
+            ResolvedState::Active => "active",
+            ResolvedState::Revoked => "revoked",
+        };
+        writeln!(out, "user_id: {}", key.user_id)?;
+        writeln!(out, "email: {}", key.email.as_deref().unwrap_or("-"))?;
+        writeln!(out, "state: {state}")?;
+        writeln!(out, "key: …{}", key.hint.as_deref().unwrap_or("(no hint)"))?;
+        writeln!(out, "created: {}", key.created_at)?;
+        match &key.revoked_at {
+            Some(at) => writeln!(out, "revoked: {at}"),
+            None => Ok(()),
+        }
+    })
+}
+
+fn revoke(which: &Keys) -> anyhow::Result<()> {
     let digest = match which.key_stdin {
         true => Some(read_key()?.digest()),
         false => which.digest,

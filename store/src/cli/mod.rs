@@ -46,6 +46,10 @@ Environment:
 const IMPORT_ABOUT: &str = "\
 Import users and their keys from a CSV file: all rows, or none if any is bad.
 
+The file may be a pipe, and `-` is standard input:
+  decrypt keys.csv.age | rekey-store import -
+What comes from a pipe is kept in a temporary file until all of it is there, keys as digests.
+
 Every bad row is named by its line. Bad is: no user id, digest, key or address; a user, key or
 address that is there twice; a key that the store knows; a user with an active key.
 
@@ -71,10 +75,10 @@ enum Command {
     /// Run the store
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
-    /// Add and list users, and set their passwords
+    /// Add, list and remove users, and set their addresses and passwords
     #[command(subcommand)]
     Users(users::Command),
-    /// Revoke and issue keys
+    /// Show, revoke and issue keys
     #[command(subcommand)]
     Keys(keys::Command),
     /// Import users and their keys from a CSV file: all rows, or none if any is bad
@@ -86,7 +90,7 @@ enum Command {
     /// Put a backup in the place of the database, while no store runs
     #[command(long_about = restore::ABOUT)]
     Restore(restore::RestoreArgs),
-    /// Show what happened to a user's keys
+    /// Show what happened to users and their keys
     Audit(audit::AuditArgs),
     /// List the crash points of a rotation, one per line
     #[cfg(feature = "crash-points")]
@@ -141,14 +145,29 @@ fn print_key(text: &[u8], user_id: &str, api_key: &str, json: bool) -> anyhow::R
     Ok(())
 }
 
-/// Writes to standard output; a reader that has seen enough (`| head`) is no
-/// error.
+/// Whether anybody reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// It was taken.
+    Here,
+    /// Who read it has seen enough (`| head`): there is nothing more to do.
+    Gone,
+}
+
+/// Writes to standard output; a reader that has gone is no error.
 fn print(
     write: impl FnOnce(&mut std::io::StdoutLock<'static>) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
+    print_page(write).map(drop)
+}
+
+/// Writes a part of what is to be printed, and says whether to go on.
+fn print_page(
+    write: impl FnOnce(&mut std::io::StdoutLock<'static>) -> std::io::Result<()>,
+) -> anyhow::Result<Reader> {
     let mut out = std::io::stdout().lock();
     match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        result => Ok(result.map(|()| Reader::Here)?),
     }
 }

@@ -1,4 +1,4 @@
-//! `rekey-store users`: add and list, and set passwords.
+//! `rekey-store users`: add, list and remove, and set addresses and passwords.
 
 use std::io::{BufRead, Read, Write};
 
@@ -7,10 +7,11 @@ use clap::Subcommand;
 use rekey_protocol::UserId;
 
 use super::client::{Client, InDoubt};
-use super::{CLIENT_HELP, print, print_key};
+use super::{CLIENT_HELP, Reader, print, print_key, print_page};
 use crate::api::{
-    AddUserRequest, KeyEntry, PAGE_MAX, PASSWORD_PATH, PasswordSet, SetPasswordRequest, USERS_PATH,
-    UserAdded, UserEntry, UserPage,
+    AddUserRequest, EMAIL_PATH, EmailSet, KeyEntry, PAGE_MAX, PASSWORD_PATH, PasswordSet,
+    REMOVE_PATH, RemoveRequest, SetEmailRequest, SetPasswordRequest, USERS_PATH, UserAdded,
+    UserEntry, UserPage, UserRemoved,
 };
 use crate::email::Email;
 use crate::password::Password;
@@ -18,11 +19,18 @@ use crate::password::Password;
 /// More than the longest password and a line's end take: 128 characters of four
 /// bytes each.
 const PASSWORD_BYTES_MAX: usize = 1024;
+/// More than the longest user id and a line's end take.
+const CONFIRMATION_MAX: u64 = 256;
 
 const ADD_IN_DOUBT: InDoubt = "whether the user was added is not known: repeat the command; if it says that the user exists already, it was, and nobody has seen the key: `rekey-store users list` tells the id, `rekey-store keys revoke --user ID` ends that key, and `rekey-store keys issue --user ID` gives another";
 
 const PASSWORD_IN_DOUBT: InDoubt =
     "whether the password was set is not known: repeat the command, which does no harm if it was";
+
+const EMAIL_IN_DOUBT: InDoubt =
+    "whether the address was set is not known: repeat the command, which does no harm if it was";
+
+const REMOVE_IN_DOUBT: InDoubt = "whether the user was removed is not known: repeat the command, which changes nothing if so; the pseudonym is in the last `user_removed` event of `rekey-store audit --since 1h`";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -53,6 +61,31 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Give a user an address to log in with, in place of the present one
+    #[command(after_help = CLIENT_HELP)]
+    SetEmail {
+        /// Whose
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// The address; unique
+        #[arg(long, value_name = "E-MAIL")]
+        email: Email,
+    },
+    /// Remove a user, for good
+    ///
+    /// The key is dead on every gateway when the command returns. The address, the
+    /// password and all log-ins are deleted. The audit log goes on under a pseudonym,
+    /// which is printed this once; its times, actions, key digests and network addresses
+    /// stay. Nobody else gets the user's id. A backup of before still has all of it.
+    #[command(after_help = CLIENT_HELP)]
+    Remove {
+        /// Whom
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// List the users, in the order of their ids, with the hour (UTC) in which the
     /// active key was last used
     #[command(after_help = CLIENT_HELP)]
@@ -72,6 +105,12 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
             json,
         } => add(email, user_id.as_ref(), *password_stdin, *json),
         Command::SetPassword { user, .. } => set_password(user),
+        Command::SetEmail { user, email } => set_email(user, email),
+        Command::Remove { user, yes: true } => remove(user),
+        Command::Remove { user, yes: false } => {
+            confirm(user)?;
+            remove(user)
+        }
         Command::List { json } => list(*json),
     }
 }
@@ -112,6 +151,47 @@ fn set_password(user: &UserId) -> anyhow::Result<()> {
     })
 }
 
+fn set_email(user: &UserId, email: &Email) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let request = SetEmailRequest {
+        user_id: user.clone(),
+        email: email.clone(),
+    };
+    let set: EmailSet = client.parsed(&client.post(EMAIL_PATH, &request, EMAIL_IN_DOUBT)?)?;
+    print(|out| writeln!(out, "{} logs in as {}", set.user_id, set.email.as_str()))
+}
+
+/// Asks for the id once more: it cannot be undone.
+fn confirm(user: &UserId) -> anyhow::Result<()> {
+    let _ = write!(
+        std::io::stderr(),
+        "This removes {user} for good. Type the id again to confirm: "
+    );
+    let mut typed = String::new();
+    let mut input = std::io::stdin().lock().take(CONFIRMATION_MAX);
+    input.read_line(&mut typed).context("standard input")?;
+    match typed.trim() == user.as_str() {
+        true => Ok(()),
+        false => bail!("that is not {user}; nothing was changed (--yes does not ask)"),
+    }
+}
+
+fn remove(user: &UserId) -> anyhow::Result<()> {
+    let client = Client::from_env()?;
+    let request = RemoveRequest {
+        user_id: user.clone(),
+    };
+    let removed: UserRemoved =
+        client.parsed(&client.post(REMOVE_PATH, &request, REMOVE_IN_DOUBT)?)?;
+    print(|out| match &removed.pseudonym {
+        Some(pseudonym) => writeln!(
+            out,
+            "removed {user}; the audit log calls the user {pseudonym}"
+        ),
+        None => writeln!(out, "nothing to do: {user} was removed before"),
+    })
+}
+
 /// One line of standard input.
 fn read_password() -> anyhow::Result<Password> {
     let mut text = String::with_capacity(PASSWORD_BYTES_MAX);
@@ -131,7 +211,7 @@ fn list(json: bool) -> anyhow::Result<()> {
     loop {
         // User ids need no escaping in a query.
         let page: UserPage = client.get(&format!("{USERS_PATH}?limit={PAGE_MAX}&after={after}"))?;
-        print(|out| {
+        let reader = print_page(|out| {
             if after.is_empty() && !json {
                 writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED\tLAST_USED")?;
             }
@@ -144,8 +224,8 @@ fn list(json: bool) -> anyhow::Result<()> {
             })
         })?;
         match page.next {
-            Some(next) => after = next,
-            None => return Ok(()),
+            Some(next) if reader == Reader::Here => after = next,
+            _ => return Ok(()),
         }
     }
 }

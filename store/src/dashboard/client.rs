@@ -57,12 +57,16 @@ impl FromRequestParts<Dashboard> for ClientAddress {
 /// The address that the outermost of `hops` trusted proxies saw: each adds one
 /// at the end of `x-forwarded-for`, and what stands before those is the
 /// client's own word. `None` where the header is shorter.
+///
+/// Read as bytes: the client's own word may be in any encoding, and the rest of
+/// its line is still our proxies'.
 pub(super) fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter();
-    let texts = values.filter_map(|value| value.to_str().ok());
-    let hop: Vec<_> = texts.flat_map(|text| text.split(',')).collect();
+    let hop: Vec<_> = values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .collect();
     let index = hop.len().checked_sub(hops).filter(|_| hops > 0)?;
-    address(hop.get(index)?.trim())
+    address(std::str::from_utf8(hop.get(index)?).ok()?.trim())
 }
 
 /// Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
@@ -74,14 +78,19 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn only_trusted_proxies_are_believed() {
-        let found = |values: &[&'static str], hops| {
+        let found = |values: &[&str], hops| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append("x-forwarded-for", value.parse().unwrap());
+                // As Latin-1, which is what bytes outside ASCII come from.
+                let bytes: Vec<u8> = value.chars().map(|c| c as u8).collect();
+                let value = HeaderValue::from_bytes(&bytes).unwrap();
+                headers.append("x-forwarded-for", value);
             }
             forwarded(&headers, hops).map(|address| address.to_string())
         };
@@ -98,6 +107,13 @@ mod tests {
         assert_eq!(found(&["[2001:db8::1]:4711"], 1), some("2001:db8::1"));
         assert_eq!(found(&["[2001:db8::1]"], 1), some("2001:db8::1"));
         assert_eq!(found(&["2001:db8::1"], 1), some("2001:db8::1"));
+        assert_eq!(found(&["m\u{fc}ll, 192.0.2.1"], 1), some("192.0.2.1"));
+        assert_eq!(found(&["\u{ff}", "192.0.2.1"], 1), some("192.0.2.1"));
+        assert_eq!(
+            found(&["\u{80}, 10.9.9.9", "192.0.2.1, 10.0.0.1"], 2),
+            some("192.0.2.1")
+        );
+        assert_eq!(found(&["192.0.2.1, m\u{fc}ll"], 1), None);
         assert_eq!(found(&["nonsense"], 1), None);
         assert_eq!(found(&[], 1), None);
     }

@@ -19,9 +19,10 @@ pub fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     client::forwarded(headers, hops)
 }
 
-/// The session that a request's cookies name.
-pub fn session_cookie(headers: &HeaderMap, origin: &Origin) -> Option<Digest> {
-    Token::of(headers, Jar::Session, origin).map(|token| token.digest())
+/// The sessions that a request's cookies name.
+pub fn session_cookies(headers: &HeaderMap, origin: &Origin) -> Vec<Digest> {
+    let tokens = Token::all(headers, Jar::Session, origin);
+    tokens.iter().map(Token::digest).collect()
 }
 
 /// How many of the dashboard's forms a body can be read as.

@@ -15,7 +15,8 @@ use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
 use crate::db::{LogIn, NewSession};
-use crate::password::{For, HashError};
+use crate::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::typed;
 
 /// What the audit log calls it.
 const REFUSED: &str = "login_refused";
@@ -51,26 +52,31 @@ pub async fn log_in(
 ) -> Result<Response, Problem> {
     let (metrics, origin) = (&dashboard.metrics, &dashboard.settings.origin);
     let email = form.email.trim();
-    let former_device = Token::of(&headers, Jar::Device, origin).map(|token| token.digest());
-    let account = dashboard.database.account(email.to_owned(), former_device);
+    let digests = |jar| {
+        let tokens = Token::all(&headers, jar, origin);
+        tokens.iter().map(Token::digest).collect::<Vec<_>>()
+    };
+    let account = dashboard
+        .database
+        .account(email.to_owned(), digests(Jar::Device));
     let account = account.await?;
-    let known = account.as_ref().filter(|account| account.is_known_device);
+    let former_device = account.as_ref().and_then(|account| account.known_device);
+    let known = account.as_ref().filter(|_| former_device.is_some());
     let (who, whom) = match known {
         Some(account) => (Who::Known(&account.user), For::Known),
         None => (Who::Stranger(email, address.0), For::Stranger),
     };
-    let former_device = former_device.filter(|_| whom == For::Known);
     if let Err(seconds) = dashboard.throttle.allow(who) {
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
     }
-    let (user, phc) = match account {
-        Some(account) => (Some(account.user), account.phc),
+    let (user, hash) = match account {
+        Some(account) => (Some(account.user), account.hash),
         None => (None, None),
     };
     let is_right = dashboard
         .passwords
-        .verify(phc.as_deref(), form.password, whom);
+        .verify(hash.as_ref(), &form.password, whom);
     let is_right = match is_right.await {
         Err(HashError::Busy) => {
             metrics.login("busy");
@@ -79,7 +85,7 @@ pub async fn log_in(
         }
         is_right => is_right?,
     };
-    if let (Some(user), Some(phc), true) = (&user, phc, is_right) {
+    if let (Some(user), Some(hash), true) = (&user, hash, is_right) {
         let tokens = Tokens::new()?;
         let log_in = LogIn {
             session: NewSession {
@@ -87,8 +93,9 @@ pub async fn log_in(
                 user: user.clone(),
                 client: address.client(),
             },
-            phc,
-            former: Token::of(&headers, Jar::Session, origin).map(|token| token.digest()),
+            renewed: renewed(&dashboard, &hash, form.password).await,
+            phc: hash.phc,
+            former: digests(Jar::Session),
             device: tokens.device.digest(),
             former_device,
         };
@@ -116,6 +123,24 @@ pub async fn log_in(
         email,
         Some(pages::WRONG),
     ))
+}
+
+/// The hash of the normal form of a password that was found right, where the one
+/// on record is not of that. Without a free turn it waits for the next log-in.
+async fn renewed(
+    dashboard: &Dashboard,
+    hash: &StoredHash,
+    typed: Zeroizing<String>,
+) -> Option<String> {
+    if hash.spelling == Spelling::Normal {
+        return None;
+    }
+    if typed::password(&typed) == typed {
+        return Some(hash.phc.clone());
+    }
+    let password = Password::try_from(String::clone(&typed)).ok()?;
+    let hashed = dashboard.passwords.hash(password, For::Known);
+    hashed.await.ok()
 }
 
 /// `POST /logout`

@@ -48,6 +48,11 @@ use throttle::Throttle;
 
 /// Where everybody begins.
 const PROFILE: &str = "/settings/profile";
+/// Where a password is changed.
+const SECURITY: &str = "/settings/security";
+/// Where password managers look for that (W3C, "A Well-Known URL for Changing
+/// Passwords").
+const CHANGE_PASSWORD: &str = "/.well-known/change-password";
 /// How long a change may still take when the store is stopped: less than
 /// [`crate::strangers`] gives an answer.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -125,7 +130,8 @@ pub fn router(
             get(key::confirm_revoke).post(key::revoke),
         )
         .route("/settings/profile/new-key", post(key::new_key))
-        .route("/settings/security", get(security::page))
+        .route(CHANGE_PASSWORD, get(|| async { Redirect::to(SECURITY) }))
+        .route(SECURITY, get(security::page))
         .route(
             "/settings/security/password",
             post(security::change_password),

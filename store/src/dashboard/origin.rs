@@ -90,6 +90,13 @@ impl Origin {
         &self.text
     }
 
+    /// The port, where it is not the scheme's own.
+    pub fn port(&self) -> Option<u16> {
+        let (_, port) = self.authority.rsplit_once(':')?;
+        // What ends an IPv6 address is no number: it has a bracket.
+        port.parse().ok()
+    }
+
     /// Whether it is `https`.
     pub fn is_secure(&self) -> bool {
         self.is_secure

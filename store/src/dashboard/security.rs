@@ -16,6 +16,7 @@ use super::throttle::Who;
 use crate::clock::UnixMillis;
 use crate::db::{NewSession, PasswordChange, PasswordHash};
 use crate::password::{For, Password};
+use crate::typed;
 
 const CHANGED: &str = "changed";
 /// How long a change is news.
@@ -57,7 +58,7 @@ pub async fn change_password(
     }: Signed<PasswordForm>,
 ) -> Result<Response, Problem> {
     let refused = |status, text: &str| Ok(pages::page(status, &session, None, Some(text)));
-    if form.new_password != form.repeat_password {
+    if typed::password(&form.new_password) != typed::password(&form.repeat_password) {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, pages::UNEQUAL);
     }
     let new = match Password::try_from(std::mem::take(&mut *form.new_password)) {
@@ -75,9 +76,9 @@ pub async fn change_password(
     }
     let database = &dashboard.database;
     let old = database.password_of(session.user.clone()).await?;
-    let old = old.map(|hash| hash.phc);
+    let old = old.map(|hash| hash.stored);
     let passwords = &dashboard.passwords;
-    let is_right = passwords.verify(old.as_deref(), form.current_password, For::Known);
+    let is_right = passwords.verify(old.as_ref(), &form.current_password, For::Known);
     let is_right = is_right.await?;
     let Some(old) = old.filter(|_| is_right) else {
         let noted = database.note_refused(session.user.clone(), REFUSED, client);
@@ -86,7 +87,7 @@ pub async fn change_password(
     };
     let tokens = Tokens::new()?;
     let change = PasswordChange {
-        old,
+        old: old.phc,
         new: passwords.hash(new, For::Known).await?,
         former: session.digest,
         session: NewSession {

@@ -23,6 +23,9 @@ use crate::published::Secrecy;
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
 
+/// Tokens of one request that are looked at: more are somebody's nonsense.
+const TOKENS_MOST: usize = 4;
+
 /// How long a browser is known in which somebody has logged in.
 const DEVICE_LASTS: cookie::time::Duration = cookie::time::Duration::days(180);
 
@@ -38,12 +41,18 @@ pub enum Jar {
 impl Jar {
     /// With `__Host-` no other host, subdomain or plain-text page can set it
     /// (RFC 6265bis, 4.1.3.2); browsers take that over TLS only.
-    fn name(self, origin: &Origin) -> &'static str {
-        match (self, origin.is_secure()) {
-            (Self::Session, true) => "__Host-rekey_session",
-            (Self::Session, false) => "rekey_session",
-            (Self::Device, true) => "__Host-rekey_device",
-            (Self::Device, false) => "rekey_device",
+    ///
+    /// The port is in the name, because browsers send a host's cookies to all its
+    /// ports: two dashboards on one host would end each other's log-ins.
+    fn name(self, origin: &Origin) -> String {
+        let channel = if origin.is_secure() { "__Host-" } else { "" };
+        let jar = match self {
+            Self::Session => "rekey_session",
+            Self::Device => "rekey_device",
+        };
+        match origin.port() {
+            Some(port) => format!("{channel}{jar}_{port}"),
+            None => format!("{channel}{jar}"),
         }
     }
 
@@ -83,18 +92,37 @@ impl Token {
         Digest::of(text.as_bytes()).to_hex()
     }
 
-    /// The one that a request bears, if it bears one.
-    pub fn of(headers: &HeaderMap, jar: Jar, origin: &Origin) -> Option<Self> {
+    /// Those that a request bears under our name, each once, in their order.
+    ///
+    /// The headers are read as bytes: they also carry the cookies of everybody
+    /// else on this host, in whatever encoding, and those say nothing about ours.
+    /// There may be several of ours, because another path or another program on
+    /// this host may have set one; [`Session::find`] tells which of them counts.
+    pub fn all(headers: &HeaderMap, jar: Jar, origin: &Origin) -> Vec<Self> {
         let name = jar.name(origin);
-        let texts = headers.get_all(header::COOKIE).iter();
-        let texts = texts.filter_map(|value| value.to_str().ok());
-        let mut ours = texts
-            .flat_map(Cookie::split_parse)
-            .filter_map(|cookie| cookie.ok().filter(|cookie| cookie.name() == name));
-        let found = ours.next()?;
-        let is_token = found.value().len() == TOKEN_BYTES * 2;
-        // Two of them: somebody plants cookies.
-        (is_token && ours.next().is_none()).then(|| Self(found.value().to_owned().into()))
+        let mut found: Vec<Self> = Vec::new();
+        for header in headers.get_all(header::COOKIE) {
+            for cookie in header.as_bytes().split(|byte| *byte == b';') {
+                let token = Self::of(cookie, name.as_bytes());
+                let is_new = |token: &Self| found.iter().all(|known| known.0 != token.0);
+                found.extend(token.filter(is_new));
+            }
+        }
+        found.truncate(TOKENS_MOST);
+        found
+    }
+
+    /// The one of a cookie with that name.
+    fn of(cookie: &[u8], name: &[u8]) -> Option<Self> {
+        let equals = cookie.iter().position(|byte| *byte == b'=')?;
+        let (found, value) = cookie.split_at_checked(equals)?;
+        let value = value.get(1..)?.trim_ascii();
+        let is_token = value.len() == TOKEN_BYTES * 2 && value.iter().all(u8::is_ascii_hexdigit);
+        if found.trim_ascii() != name || !is_token {
+            return None;
+        }
+        let text = std::str::from_utf8(value).ok()?;
+        Some(Self(text.to_owned().into()))
     }
 
     /// The header that gives it to the browser.
@@ -172,20 +200,31 @@ impl Session {
     }
 
     /// The session that a request bears, if that is not over.
+    ///
+    /// Of several cookies, those whose session is over do not count. If then two
+    /// users are left, somebody has planted one, and nobody is logged in. The next
+    /// log-in ends them all.
     pub async fn find(headers: &HeaderMap, dashboard: &Dashboard) -> Result<Option<Self>, Problem> {
         let settings = &dashboard.settings;
-        let Some(token) = Token::of(headers, Jar::Session, &settings.origin) else {
-            return Ok(None);
-        };
-        let digest = token.digest();
-        let found = dashboard.database.session(digest, settings.limits).await?;
-        Ok(found.map(|open| Self {
-            user: open.user,
-            email: open.email,
-            csrf: token.csrf(),
-            digest,
-            secrecy: settings.secrecy,
-        }))
+        let mut found: Option<Self> = None;
+        for token in Token::all(headers, Jar::Session, &settings.origin) {
+            let digest = token.digest();
+            let open = dashboard.database.session(digest, settings.limits).await?;
+            match (open, &found) {
+                (Some(open), Some(first)) if open.user != first.user => return Ok(None),
+                (Some(open), None) => {
+                    found = Some(Self {
+                        user: open.user,
+                        email: open.email,
+                        csrf: token.csrf(),
+                        digest,
+                        secrecy: settings.secrecy,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -292,7 +331,7 @@ mod tests {
         );
         let local = shown("http://127.0.0.1:8001");
         let text = local.to_str().unwrap();
-        assert!(text.starts_with("rekey_session="), "{text}");
+        assert!(text.starts_with("rekey_session_8001="), "{text}");
         assert!(text.ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{text}");
         let device = token.cookie(Jar::Device, &origin("https://keys.example.com"));
         let text = device.unwrap();
@@ -305,31 +344,89 @@ mod tests {
         assert!(text.contains("Max-Age=15552000"), "{text}");
     }
 
-    #[test]
-    fn a_token_is_found_if_it_is_the_only_one() {
+    /// Which of the tokens each request bears: the headers are its cookies.
+    fn found(cookies: &[&[u8]], of: &[&Token]) -> Vec<Option<usize>> {
         let origin = origin("http://127.0.0.1:8001");
-        let token = Token::new().unwrap();
-        let ours = format!("rekey_session={}", *token.0);
-        let other = format!("rekey_session={}", "0".repeat(64));
-        let find = |cookies: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for cookie in cookies {
-                headers.append(header::COOKIE, cookie.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            let value = HeaderValue::from_bytes(cookie).unwrap();
+            headers.append(header::COOKIE, value);
+        }
+        let which = |found: &Token| of.iter().position(|known| known.digest() == found.digest());
+        let all = Token::all(&headers, Jar::Session, &origin);
+        all.iter().map(which).collect()
+    }
+
+    #[test]
+    fn tokens_are_found_among_all_cookies() {
+        let (one, two) = (&Token::new().unwrap(), &Token::new().unwrap());
+        let cookie = |token: &Token| format!("rekey_session_8001={}", *token.0).into_bytes();
+        let (ours, other) = (cookie(one), cookie(two));
+        let of = [one, two];
+        let joined = |parts: &[&[u8]]| parts.concat();
+        assert_eq!(found(&[&ours], &of), [Some(0)]);
+        let among = joined(&[b"a=b; ", &ours, b"; c=d"]);
+        assert_eq!(found(&[&among], &of), [Some(0)]);
+        // Two cookies are two tokens, but one that comes twice is one.
+        let twice = joined(&[&ours, b"; ", &other, b"; ", &ours]);
+        assert_eq!(found(&[&twice], &of), [Some(0), Some(1)]);
+        assert_eq!(found(&[&other, &ours], &of), [Some(1), Some(0)]);
+        let unfit: [&[u8]; 6] = [
+            b"rekey_session_8001=",
+            b"rekey_session_8001=abc",
+            b"rekey_session_8001",
+            b"__Host-rekey_session_8001=abc",
+            b";;=;",
+            &[b"rekey_session_8001=".as_slice(), &[b'z'; 64]].concat(),
+        ];
+        for none in unfit {
+            assert_eq!(found(&[none], &of), []);
+            assert_eq!(found(&[none, &ours], &of), [Some(0)]);
+        }
+        let many: Vec<_> = (0..9).map(|_| cookie(&Token::new().unwrap())).collect();
+        let many: Vec<_> = many.iter().map(Vec::as_slice).collect();
+        assert_eq!(found(&many, &of).len(), TOKENS_MOST);
+    }
+
+    #[test]
+    fn a_foreign_cookie_in_any_encoding_hides_none_of_ours() {
+        let one = &Token::new().unwrap();
+        let ours = format!("rekey_session_8001={}", *one.0).into_bytes();
+        let foreign: [&[u8]; 6] = [
+            "theme=d\u{fc}nkel".as_bytes(),
+            b"theme=d\xfcnkel",
+            b"\xff\xfe=\x80\x81",
+            b"json={\"a\":\"\xc3\"}",
+            b"a=b=c==; \xa0",
+            b"quoted=\"\xe4;\xf6\"",
+        ];
+        for foreign in foreign {
+            for parts in [[foreign, &ours], [&ours, foreign]] {
+                assert_eq!(found(&[&parts.join(&b"; "[..])], &[one]), [Some(0)]);
+                assert_eq!(found(&parts, &[one]), [Some(0)]);
             }
-            Token::of(&headers, Jar::Session, &origin).map(|found| found.digest() == token.digest())
+        }
+    }
+
+    #[test]
+    fn each_dashboard_of_a_host_has_cookies_of_its_own() {
+        let names = |text| [Jar::Session, Jar::Device].map(|jar| jar.name(&origin(text)));
+        let of = |prefix: &str, suffix: &str| {
+            ["session", "device"].map(|jar| format!("{prefix}rekey_{jar}{suffix}"))
         };
-        assert_eq!(find(&[&ours]), Some(true));
-        assert_eq!(find(&[&format!("a=b; {ours}; c=d")]), Some(true));
-        assert_eq!(find(&[&other]), Some(false));
-        for none in [
-            &[][..],
-            &["rekey_session="],
-            &["rekey_session=abc"],
-            &["__Host-rekey_session=abc"],
-            &[&format!("{ours}; {other}")],
-            &[&ours, &other],
-        ] {
-            assert_eq!(find(none), None, "{none:?}");
+        assert_eq!(names("https://a.example"), of("__Host-", ""));
+        assert_eq!(names("https://a.example:8443"), of("__Host-", "_8443"));
+        assert_eq!(names("http://127.0.0.1:8001"), of("", "_8001"));
+        assert_eq!(names("http://[::1]:8002"), of("", "_8002"));
+        assert_eq!(names("http://[::1]"), of("", ""));
+        // Another's token is none of ours.
+        let token = Token::new().unwrap();
+        let mut headers = HeaderMap::new();
+        let cookie = format!("rekey_session_8001={}", *token.0);
+        headers.insert(header::COOKIE, cookie.parse().unwrap());
+        for (at, count) in [("8001", 1), ("8002", 0), ("80", 0)] {
+            let origin = origin(&format!("http://127.0.0.1:{at}"));
+            assert_eq!(Token::all(&headers, Jar::Session, &origin).len(), count);
         }
     }
 

@@ -18,6 +18,8 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use rekey_protocol::{Digest, UserId};
 
+use crate::typed;
+
 /// Tries of one account: so many at once, then one in so many seconds.
 const ACCOUNT: (NonZeroU32, Duration) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(60));
 /// Tries from one address.
@@ -65,7 +67,8 @@ impl<C: Clock + Clone> Throttle<C> {
         match who {
             Who::Stranger(email, address) => {
                 self.addresses.allow(&network(address))?;
-                let account = email.trim().to_ascii_lowercase();
+                // Another spelling of an address gives no more tries.
+                let account = typed::address(email.trim());
                 self.accounts.allow(&Digest::of(account.as_bytes()))
             }
             Who::Known(user) => self.known.allow(user),
@@ -174,7 +177,13 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(from_anywhere("ann@example.com"), Ok(()));
         }
-        assert_eq!(from_anywhere(" ANN@example.com"), Err(60));
+        for spelled in [
+            " ANN@example.com",
+            "ann＠example.com",
+            "a\u{ad}nn@EXAMPLE.com",
+        ] {
+            assert_eq!(from_anywhere(spelled), Err(60));
+        }
         assert_eq!(from_anywhere("bob@example.com"), Ok(()));
         clock.advance(Duration::from_millis(59_001));
         assert_eq!(from_anywhere("ann@example.com"), Err(1));

@@ -6,10 +6,12 @@ use rusqlite::Connection;
 
 use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
 use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
+use super::removal::{self, EmailRefusal, RemoveRefusal, Removed};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
 use super::writer::{Kind, Patience};
 use super::{Database, ReadError, WriteError, audit};
 use crate::clock::Moment;
+use crate::email::Email;
 
 /// Who asks for a change in the dashboard.
 pub struct BySession {
@@ -25,11 +27,10 @@ impl Database {
     pub async fn account(
         &self,
         email: String,
-        device: Option<Digest>,
+        devices: Vec<Digest>,
     ) -> Result<Option<Account>, ReadError> {
-        let find = move |connection: &mut Connection| {
-            passwords::account(connection, (&email, device.as_ref()))
-        };
+        let find =
+            move |connection: &mut Connection| passwords::account(connection, &email, &devices);
         self.aside.read(find).await
     }
 
@@ -49,6 +50,30 @@ impl Database {
     ) -> Result<Result<(), PasswordRefusal>, WriteError> {
         let change = self.writer.change(Kind::Admin, move |transaction, now| {
             passwords::set(transaction, now, &user, &phc)
+        });
+        change.await
+    }
+
+    /// See [`removal::set_email`].
+    pub async fn set_email(
+        &self,
+        user: UserId,
+        email: Email,
+    ) -> Result<Result<(), EmailRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            removal::set_email(transaction, now, &user, &email)
+        });
+        change.await
+    }
+
+    /// See [`removal::remove`].
+    pub async fn remove_user(
+        &self,
+        user: UserId,
+        pseudonym: UserId,
+    ) -> Result<Result<Removed, RemoveRefusal>, WriteError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, now| {
+            removal::remove(transaction, now, &user, &pseudonym)
         });
         change.await
     }

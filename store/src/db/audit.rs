@@ -114,21 +114,50 @@ pub fn append_refused(
             (user.as_str(), now.limit.0.saturating_sub(HOUR_MS)),
             |row| row.get(0),
         )?;
-    match told < REFUSED_PER_HOUR {
+    // Who was removed meanwhile must not come back into the log.
+    match told < REFUSED_PER_HOUR && super::users::exists(transaction, user)? {
         true => append_aside(transaction, now, user, (action, DASHBOARD), Some(client)),
         false => Ok(()),
     }
 }
 
-/// At most `limit` events of a user after event `after`, oldest first.
-pub fn list(
-    connection: &Connection,
-    user: &UserId,
-    after: i64,
-    limit: u32,
-) -> rusqlite::Result<Vec<AuditEvent>> {
-    let which = "user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
-    select(connection, which, (user.as_str(), after, limit))
+/// Which events are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Of this user only.
+    pub user: Option<UserId>,
+    /// After this one; 0: from the first.
+    pub after: i64,
+    /// Not of before.
+    pub since: Option<UnixMillis>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// The events that are wanted, in the order of their ids.
+pub fn list(connection: &Connection, wanted: &Selection) -> rusqlite::Result<Vec<AuditEvent>> {
+    let since = wanted.since.map_or(i64::MIN, |since| since.0);
+    if let Some(user) = &wanted.user {
+        let which = "user_id = ?1 AND id > ?2 AND at_ms >= ?3 ORDER BY id LIMIT ?4";
+        let parameters = (user.as_str(), wanted.after, since, wanted.limit);
+        return select(connection, which, parameters);
+    }
+    let after = match wanted.since {
+        // Not through all the years before.
+        Some(since) if wanted.after == 0 => first_since(connection, since)?,
+        _ => wanted.after,
+    };
+    // The plus keeps SQLite from the index by time: it would have to sort.
+    let which = "id > ?1 AND +at_ms >= ?2 ORDER BY id LIMIT ?3";
+    select(connection, which, (after, since, wanted.limit))
+}
+
+/// The id before the first event of that moment or later.
+fn first_since(connection: &Connection, since: UnixMillis) -> rusqlite::Result<i64> {
+    let first: Option<i64> = connection
+        .prepare_cached("SELECT min(+id) FROM audit INDEXED BY audit_by_time WHERE at_ms >= ?1")?
+        .query_row([since.0], |row| row.get(0))?;
+    Ok(first.map_or(i64::MAX, |first| first - 1))
 }
 
 /// The last `limit` events of a user but for refused tries, newest first.
@@ -180,7 +209,7 @@ fn select(
 ) -> rusqlite::Result<Vec<AuditEvent>> {
     let sql = format!(
         "SELECT id, at_ms, action, revision, old_digest, new_digest, hint, source,
-                rotation_id, client_address, client_request_id, uses FROM audit WHERE {which}"
+                rotation_id, client_address, client_request_id, uses, user_id FROM audit WHERE {which}"
     );
     let mut select = connection.prepare_cached(&sql)?;
     select.query_map(parameters, event)?.collect()
@@ -200,6 +229,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
         client_address: row.get(9)?,
         client_request_id: row.get(10)?,
         uses: row.get(11)?,
+        user_id: columns::user(row, 12)?,
     })
 }
 

@@ -12,7 +12,7 @@ use super::imports::Row;
 use super::open::connect;
 use super::{ReadError, WriteError, columns};
 use crate::api::{BadRow, ImportRow};
-use crate::email::Email;
+use crate::email::{Email, InvalidEmail};
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
 /// help guessing one.
@@ -31,6 +31,8 @@ CREATE TEMP TABLE rows (
     user_id TEXT NOT NULL,
     digest BLOB NOT NULL,
     email TEXT COLLATE NOCASE,
+    -- In the form in which addresses are compared.
+    email_normal TEXT,
     hint TEXT
 ) STRICT;
 CREATE INDEX temp.rows_by_user ON rows (user_id);
@@ -50,18 +52,22 @@ const CHECKS: &[&str] = &[
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the same e-mail address as in line ' || first FROM
         (SELECT line, row_number() OVER same AS nth, first_value(line) OVER same AS first
-         FROM rows WHERE email IS NOT NULL WINDOW same AS (PARTITION BY email ORDER BY n))
+         FROM rows WHERE email IS NOT NULL WINDOW same AS (PARTITION BY email_normal ORDER BY n))
      WHERE nth > 1",
     "INSERT INTO bad SELECT line, 'the store knows this key already (' || state || ')'
      FROM rows r JOIN main.live_keys k ON k.digest = r.digest",
+    "INSERT INTO bad SELECT line, 'a user with this id was removed; ids are not used again'
+     FROM rows r JOIN main.users u ON u.user_id = r.user_id WHERE u.removed > 0",
     "INSERT INTO bad SELECT line, 'the user has an active key already'
      FROM rows r JOIN main.live_keys k ON k.user_id = r.user_id AND k.state = 'active'
      WHERE k.digest <> r.digest",
     "INSERT INTO bad SELECT line, 'another user has this e-mail address'
-     FROM rows r JOIN main.live_users u ON u.email = r.email AND u.user_id <> r.user_id",
+     FROM rows r JOIN main.live_users u ON u.email_normal = r.email_normal AND u.user_id <> r.user_id
+     WHERE NOT EXISTS (
+        SELECT 1 FROM main.live_users same WHERE same.user_id = r.user_id AND same.email = r.email)",
     "INSERT INTO bad SELECT line, 'the user exists, with another e-mail address or none; leave the column empty'
      FROM rows r JOIN main.live_users u ON u.user_id = r.user_id
-     WHERE r.email IS NOT NULL AND r.email IS NOT u.email",
+     WHERE r.email IS NOT NULL AND r.email_normal IS NOT u.email_normal",
 ];
 
 /// Why there was no import. The store's fault; only after [`WriteError::Unknown`]
@@ -130,18 +136,22 @@ impl Staging {
     pub fn add(&mut self, row: &ImportRow<'_>) -> rusqlite::Result<()> {
         match checked(row) {
             Err(reason) => self.add_bad(row.line, &reason),
-            Ok(digest) => {
+            Ok(Checked {
+                digest,
+                email_normal,
+            }) => {
                 self.rows += 1;
                 self.connection
                     .prepare_cached(
-                        "INSERT INTO rows (line, user_id, digest, email, hint)
-                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                        "INSERT INTO rows (line, user_id, digest, email, email_normal, hint)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     )?
                     .execute((
                         row.line,
                         row.user.as_ref(),
                         digest.as_bytes(),
                         row.email.as_deref(),
+                        email_normal,
                         row.hint.as_deref(),
                     ))
                     .map(drop)
@@ -180,7 +190,7 @@ impl Staging {
     pub fn rows_after(&self, user: &str, limit: usize) -> rusqlite::Result<Vec<Row>> {
         self.connection
             .prepare_cached(
-                "SELECT user_id, digest, email, hint FROM rows WHERE user_id > ?1
+                "SELECT user_id, digest, email, email_normal, hint FROM rows WHERE user_id > ?1
                  ORDER BY user_id LIMIT ?2",
             )?
             .query_map((user, limit), |row| {
@@ -188,7 +198,8 @@ impl Staging {
                     user: row.get(0)?,
                     digest: columns::digest(row, 1)?,
                     email: row.get(2)?,
-                    hint: row.get(3)?,
+                    email_normal: row.get(3)?,
+                    hint: row.get(4)?,
                 })
             })?
             .collect()
@@ -211,22 +222,34 @@ impl Staging {
     }
 }
 
+/// What a row that is good by itself says.
+struct Checked {
+    digest: Digest,
+    email_normal: Option<String>,
+}
+
 /// What is wrong with a row by itself. Names no value: it might be a key in
 /// the wrong column.
-fn checked(row: &ImportRow<'_>) -> Result<Digest, String> {
+fn checked(row: &ImportRow<'_>) -> Result<Checked, String> {
     row.user
         .parse::<UserId>()
         .map_err(|error| error.to_string())?;
     let digest = Digest::from_hex(&row.digest);
     let digest = digest.ok_or("a digest is 64 hexadecimal digits")?;
-    if let Some(email) = &row.email {
-        email.parse::<Email>().map_err(|error| error.to_string())?;
-    }
+    let email: Option<Email> = row
+        .email
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: InvalidEmail| error.to_string())?;
     if let Some(hint) = &row.hint {
         let visible = hint.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !visible || !(1..=HINT_MAX).contains(&hint.len()) {
             return Err("a hint is 1 to 8 letters or digits".to_owned());
         }
     }
-    Ok(digest)
+    Ok(Checked {
+        digest,
+        email_normal: email.map(|email| email.normal()),
+    })
 }

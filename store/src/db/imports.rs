@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{columns, next_revision};
 use crate::clock::Moment;
+use crate::email::Email;
 
 /// How long one change of an import works on its rows. All that waits meanwhile
 /// goes before the next one.
@@ -27,8 +28,10 @@ pub struct Row {
     pub user: String,
     /// Of the key.
     pub digest: Digest,
-    /// The user's address.
+    /// The user's address, as it was typed.
     pub email: Option<String>,
+    /// And in the form in which it is compared.
+    pub email_normal: Option<String>,
     /// The key's last characters.
     pub hint: Option<String>,
 }
@@ -76,18 +79,18 @@ pub fn load(
         }
         let is_new = transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO users (user_id, email, created_ms, import)
-                 VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO users (user_id, email, email_normal, created_ms, import)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute((&row.user, &row.email, now.told.0, id.0))?
+            .execute((&row.user, &row.email, &row.email_normal, now.told.0, id.0))?
             > 0;
         let is_known = is_new
             || transaction
                 .prepare_cached(
                     "SELECT 1 FROM live_users
-                     WHERE user_id = ?1 AND (?2 IS NULL OR email IS ?2)",
+                     WHERE user_id = ?1 AND (?2 IS NULL OR email_normal IS ?2)",
                 )?
-                .exists((&row.user, &row.email))?;
+                .exists((&row.user, &row.email_normal))?;
         // The schema refuses a second key of a user and a second user of a key.
         let is_in = is_known
             && transaction
@@ -282,16 +285,19 @@ pub fn told(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
 pub fn reserves(
     connection: &Connection,
     user: &str,
-    email: Option<&str>,
+    email: Option<&Email>,
 ) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM users WHERE user_id = ?1
                             AND user_id NOT IN (SELECT user_id FROM live_users WHERE user_id = ?1))
-                 OR EXISTS (SELECT 1 FROM users u WHERE u.email = ?2
+                 OR EXISTS (SELECT 1 FROM users u WHERE (u.email = ?2 OR u.email_normal = ?3)
                             AND NOT EXISTS (SELECT 1 FROM live_users l WHERE l.user_id = u.user_id))
                  OR EXISTS (SELECT 1 FROM keys k WHERE k.user_id = ?1 AND k.state = 'active'
                             AND NOT EXISTS (SELECT 1 FROM live_keys l WHERE l.digest = k.digest))",
         )?
-        .query_row((user, email), |row| row.get(0))
+        .query_row(
+            (user, email.map(Email::as_str), email.map(Email::normal)),
+            |row| row.get(0),
+        )
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
 use super::{columns, next_revision};
-use crate::api::RevokeResponse;
+use crate::api::{KeyShown, RevokeResponse};
 use crate::clock::{Moment, UnixMillis};
 
 /// What the audit log calls the end of a key that got no successor by it.
@@ -87,6 +87,28 @@ pub fn resolve(
                 replay_until: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
             }))
         })
+}
+
+/// What the operator is shown of a key; `None`: no such key.
+pub fn show(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<KeyShown>> {
+    connection
+        .prepare_cached(
+            "SELECT k.user_id, u.email, k.state, k.hint, k.created_ms, k.revoked_ms
+             FROM keys k JOIN users u USING (user_id) WHERE k.digest = ?1",
+        )?
+        .query_row([digest.as_bytes()], |row| {
+            let revoked: Option<i64> = row.get(5)?;
+            Ok(KeyShown {
+                user_id: columns::user(row, 0)?,
+                email: row.get(1)?,
+                digest: *digest,
+                state: columns::state(row, 2)?,
+                hint: row.get(3)?,
+                created_at: UnixMillis(row.get(4)?).rfc3339(),
+                revoked_at: revoked.map(|at| UnixMillis(at).rfc3339()),
+            })
+        })
+        .optional()
 }
 
 /// At most `limit` revocations after a revision, oldest first.

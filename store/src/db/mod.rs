@@ -22,8 +22,10 @@ mod old_keys;
 mod open;
 mod own_key;
 mod passwords;
+mod people;
 mod reader;
 mod record;
+mod removal;
 mod replays;
 mod restore;
 mod rotate;
@@ -41,7 +43,7 @@ use rekey_protocol::{Change, Digest, Head, ResolvedState, RotateRequest, UserId,
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::api::{AuditPage, RevokeResponse, UserEntry};
+use crate::api::{AuditPage, KeyShown, RevokeResponse, UserEntry};
 use crate::clock::{Clock, Moment, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::feed::{Feed, Records};
@@ -49,6 +51,7 @@ use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
 pub use accounts::BySession;
+pub use audit::Selection;
 pub use backup::{BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup};
 pub use health::{DiskUse, NotReady};
 pub use import::{ImportError, Staging};
@@ -60,6 +63,7 @@ pub use open::OpenError;
 pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use reader::ReadError;
+pub use removal::{EmailRefusal, RemoveRefusal, Removed};
 pub use replays::ReplayPlace;
 pub use restore::{Later, Loss, Restore, RestoreError, Restored};
 pub use rotate::{Again, Rotated};
@@ -355,26 +359,25 @@ impl Database {
             .await
     }
 
-    /// At most `limit` audit events of a user after event `after`; if these are all,
-    /// also what is done with the user's old keys. `None`: no such user.
-    pub async fn audit(
-        &self,
-        user: UserId,
-        after: i64,
-        limit: u32,
-    ) -> Result<Option<AuditPage>, ReadError> {
+    /// The audit events that are wanted. If these are all of a user, also what is
+    /// done with the user's old keys. `None`: no such user.
+    pub async fn audit(&self, wanted: Selection) -> Result<Option<AuditPage>, ReadError> {
         self.readers
             .read(move |connection| {
                 let snapshot = connection.transaction()?;
-                if !users::exists(&snapshot, &user)? {
+                let user = wanted.user.as_ref();
+                let standing = user
+                    .map(|user| users::standing(&snapshot, user))
+                    .transpose()?;
+                if matches!(standing, Some(None | Some(users::Standing::Removed))) {
                     return Ok(None);
                 }
-                let events = audit::list(&snapshot, &user, after, limit)?;
-                let is_full = events.len() == limit as usize;
+                let events = audit::list(&snapshot, &wanted)?;
+                let is_full = events.len() == wanted.limit as usize;
                 let next = events.last().filter(|_| is_full).map(|last| last.id);
-                let old_keys = match next {
-                    Some(_) => Vec::new(),
-                    None => old_keys::of_user(&snapshot, &user, OLD_KEYS_SHOWN)?,
+                let old_keys = match (user, next) {
+                    (Some(user), None) => old_keys::of_user(&snapshot, user, OLD_KEYS_SHOWN)?,
+                    _ => Vec::new(),
                 };
                 Ok(Some(AuditPage {
                     events,
@@ -383,6 +386,14 @@ impl Database {
                 }))
             })
             .await
+    }
+
+    /// What the operator is shown of a key; `None`: no such key.
+    pub async fn key(&self, digest: Digest) -> Result<Option<KeyShown>, ReadError> {
+        let read = self
+            .readers
+            .read(move |connection| keys::show(connection, &digest));
+        read.await
     }
 
     /// Uses of replaced and revoked keys.

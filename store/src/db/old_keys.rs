@@ -315,7 +315,12 @@ mod tests {
 
     /// The uses that the rows of the audit log tell, in their order.
     fn told(connection: &Connection, name: &str) -> Vec<u64> {
-        let events = audit::list(connection, &user(name), 0, 1000).unwrap();
+        let wanted = audit::Selection {
+            user: Some(user(name)),
+            limit: 1000,
+            ..audit::Selection::default()
+        };
+        let events = audit::list(connection, &wanted).unwrap();
         events.iter().filter_map(|event| event.uses).collect()
     }
 

@@ -3,25 +3,26 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{audit, columns, sessions, users};
+use super::{audit, people, sessions, users};
 use crate::clock::{Moment, UnixMillis};
+use crate::password::{Spelling, StoredHash};
 
 /// Whom an e-mail address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The user.
     pub user: UserId,
-    /// The hash of the password, as a PHC string; `None`: cannot log in.
-    pub phc: Option<String>,
-    /// Whether the user has logged in in this browser before.
-    pub is_known_device: bool,
+    /// The hash of the password; `None`: cannot log in.
+    pub hash: Option<StoredHash>,
+    /// By what the browser is known, if the user has logged in in it before.
+    pub known_device: Option<Digest>,
 }
 
 /// The hash of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    /// As a PHC string.
-    pub phc: String,
+    /// What is kept of it.
+    pub stored: StoredHash,
     /// When it was set.
     pub changed: UnixMillis,
 }
@@ -37,35 +38,47 @@ pub enum PasswordRefusal {
     Changed,
 }
 
-/// Finds an account by its address, whatever the case of its letters.
+/// Finds an account by its address, however that is spelled. Of the devices that a
+/// browser may be, the first counts that is the user's.
 pub fn account(
     connection: &Connection,
-    (email, device): (&str, Option<&Digest>),
+    email: &str,
+    devices: &[Digest],
 ) -> rusqlite::Result<Option<Account>> {
-    connection
-        .prepare_cached(
-            "SELECT u.user_id, p.phc,
-                    EXISTS (SELECT 1 FROM devices d WHERE d.digest = ?2 AND d.user_id = u.user_id)
-             FROM live_users u LEFT JOIN passwords p USING (user_id) WHERE u.email = ?1",
-        )?
-        .query_row((email, device.map(Digest::as_bytes)), |row| {
-            Ok(Account {
-                user: columns::user(row, 0)?,
-                phc: row.get(1)?,
-                is_known_device: row.get(2)?,
-            })
-        })
-        .optional()
+    let Some(user) = people::owner(connection, email)? else {
+        return Ok(None);
+    };
+    let mut known_device = None;
+    let mut is_known =
+        connection.prepare_cached("SELECT 1 FROM devices WHERE digest = ?1 AND user_id = ?2")?;
+    for device in devices {
+        if is_known.exists((device.as_bytes(), user.as_str()))? {
+            known_device = Some(*device);
+            break;
+        }
+    }
+    Ok(Some(Account {
+        hash: of_user(connection, &user)?.map(|hash| hash.stored),
+        user,
+        known_device,
+    }))
 }
 
 /// The hash of a user's password.
 pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<PasswordHash>> {
     connection
-        .prepare_cached("SELECT phc, changed_ms FROM passwords WHERE user_id = ?1")?
+        .prepare_cached("SELECT phc, normal, changed_ms FROM passwords WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| {
+            let spelling = match row.get(1)? {
+                true => Spelling::Normal,
+                false => Spelling::AsTyped,
+            };
             Ok(PasswordHash {
-                phc: row.get(0)?,
-                changed: UnixMillis(row.get(1)?),
+                stored: StoredHash {
+                    phc: row.get(0)?,
+                    spelling,
+                },
+                changed: UnixMillis(row.get(2)?),
             })
         })
         .optional()
@@ -115,7 +128,7 @@ pub fn change(
     change: &Change,
 ) -> rusqlite::Result<Result<(), PasswordRefusal>> {
     let user = &change.session.user;
-    let phc = of_user(transaction, user)?.map(|hash| hash.phc);
+    let phc = of_user(transaction, user)?.map(|hash| hash.stored.phc);
     // Who was logged out while the passwords were hashed stays out.
     if phc.as_ref() != Some(&change.old) || !sessions::delete(transaction, &change.former)? {
         return Ok(Err(PasswordRefusal::Changed));
@@ -129,7 +142,15 @@ pub fn change(
     Ok(Ok(()))
 }
 
-/// Sets or replaces the hash.
+/// Replaces the hash of a password that stays what it is.
+pub fn renew(transaction: &Connection, user: &UserId, phc: &str) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE passwords SET phc = ?2, normal = 1 WHERE user_id = ?1")?
+        .execute((user.as_str(), phc))
+        .map(drop)
+}
+
+/// Sets or replaces the hash, which is of the password's normal form.
 pub fn put(
     transaction: &Connection,
     now: Moment,
@@ -138,8 +159,8 @@ pub fn put(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT INTO passwords (user_id, phc, changed_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT (user_id) DO UPDATE SET phc = ?2, changed_ms = ?3",
+            "INSERT INTO passwords (user_id, phc, changed_ms, normal) VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT (user_id) DO UPDATE SET phc = ?2, changed_ms = ?3, normal = 1",
         )?
         .execute((user.as_str(), phc, now.told.0))
         .map(drop)

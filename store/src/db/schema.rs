@@ -3,13 +3,32 @@
 
 use rusqlite::Connection;
 
-use super::OpenError;
+use super::{OpenError, people};
 
 /// `PRAGMA application_id` of a database of ours: "REKY".
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
+const STEPS: &[Step] = &[
+    Step::Sql(V1),
+    Step::Sql(V2),
+    Step::Sql(V3),
+    Step::Sql(V4),
+    Step::Sql(V5),
+    Step::Sql(V6),
+    Step::Sql(V7),
+    Step::Sql(V8),
+    Step::SqlThen(V9, people::fill),
+];
+
+/// What leads from one schema to the next.
+enum Step {
+    /// Statements.
+    Sql(&'static str),
+    /// Statements, and then what only a program can do with the rows, in the same
+    /// transaction.
+    SqlThen(&'static str, fn(&Connection) -> rusqlite::Result<()>),
+}
 
 const V1: &str = "
 -- The one row of counters. time_ms is the latest time that was acted upon:
@@ -247,6 +266,38 @@ CREATE TABLE probe (
 ) STRICT;
 ";
 
+const V9: &str = "
+-- The address in the form in which it is compared (crate::typed).
+ALTER TABLE users ADD COLUMN email_normal TEXT;
+-- 0 for all who were added since there is that form. Users of before it may have
+-- addresses that are the same by it: each of those has another number.
+ALTER TABLE users ADD COLUMN email_nth INTEGER NOT NULL DEFAULT 0;
+-- 0: a user. 1: the id of one who was removed, so that nobody else gets it; nothing
+-- else is known of it. 2: the pseudonym that the audit log and the dead keys of a
+-- removed user have. Nothing here says which 2 was which 1.
+ALTER TABLE users ADD COLUMN removed INTEGER NOT NULL DEFAULT 0
+    CHECK (removed IN (0, 1, 2));
+-- 1: the hash is of the password's normal form; 0: of what was typed.
+ALTER TABLE passwords ADD COLUMN normal INTEGER NOT NULL DEFAULT 0;
+-- The audit log since some moment.
+CREATE INDEX audit_by_time ON audit (at_ms);
+-- The one change of the audit log that there is: a removed user's name in it.
+DROP TRIGGER audit_is_never_changed;
+CREATE TRIGGER audit_is_never_changed BEFORE UPDATE OF
+    id, at_ms, action, revision, old_digest, new_digest, hint, source, rotation_id,
+    client_address, client_request_id, uses, limit_ms ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_only_forgets_names BEFORE UPDATE OF user_id ON audit
+WHEN NOT EXISTS (
+    SELECT 1 FROM users WHERE user_id = NEW.user_id AND removed = 2)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+-- Who was removed is no user.
+DROP VIEW live_users;
+CREATE VIEW live_users AS
+    SELECT u.* FROM users u WHERE u.removed = 0 AND (u.import IS NULL OR EXISTS (
+        SELECT 1 FROM imports i WHERE i.id = u.import AND i.revision IS NOT NULL));
+";
+
 /// Refuses what is no database of ours, or of a newer version; reads only.
 pub fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -274,11 +325,27 @@ pub fn check_begun(connection: &Connection) -> Result<(), OpenError> {
 
 /// Takes the steps that are missing, each in a transaction of its own.
 pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    take(connection, STEPS)
+}
+
+/// As it was after so many steps, for tests with rows of that time.
+#[cfg(test)]
+pub fn migrate_to(connection: &mut Connection, steps: usize) {
+    take(connection, &STEPS[..steps]).unwrap();
+}
+
+fn take(connection: &mut Connection, steps: &[Step]) -> Result<(), OpenError> {
     let done: usize =
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
-    for (index, step) in STEPS.iter().enumerate().skip(done) {
+    for (index, step) in steps.iter().enumerate().skip(done) {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => transaction.execute_batch(sql)?,
+            Step::SqlThen(sql, then) => {
+                transaction.execute_batch(sql)?;
+                then(&transaction)?;
+            }
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index as i64 + 1)?;
         transaction.commit()?;
@@ -326,10 +393,8 @@ mod tests {
 
     #[test]
     fn of_an_older_database_it_is_not_known_when_keys_were_used() {
-        let connection = Connection::open_in_memory().unwrap();
-        for step in STEPS.iter().take_while(|step| **step != V7) {
-            connection.execute_batch(step).unwrap();
-        }
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate_to(&mut connection, 6);
         let made_at = |made_ms: i64| {
             let user = format!("u_{made_ms}");
             connection
@@ -367,22 +432,37 @@ mod tests {
         let row = "INSERT INTO audit (at_ms, user_id, action, revision, source)
                    VALUES (1, 'u', 'rotated', 1, 'gateway')";
         connection.execute(row, []).unwrap();
-        for change in ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"] {
-            let error = connection.execute(change, []).unwrap_err();
-            assert!(error.to_string().contains("append-only"), "{error}");
+        let columns: Vec<String> = connection
+            .prepare("SELECT name FROM pragma_table_info('audit')")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(columns.len() > 10, "{columns:?}");
+        let changes = columns
+            .iter()
+            .map(|column| format!("UPDATE audit SET {column} = {column}"));
+        let removed = "INSERT INTO users (user_id, created_ms, removed) VALUES ('r', 1, 2)";
+        connection.execute(removed, []).unwrap();
+        let together = "UPDATE audit SET user_id = 'r', at_ms = 2".to_owned();
+        let others = ["UPDATE audit SET user_id = 'v'", "DELETE FROM audit"].map(str::to_owned);
+        for change in changes.chain(others).chain([together]) {
+            let error = connection.execute(&change, []).unwrap_err();
+            assert!(
+                error.to_string().contains("append-only"),
+                "{change}: {error}"
+            );
         }
+        // But for the name of a user who was removed.
+        let forget = "UPDATE audit SET user_id = 'r'";
+        assert_eq!(connection.execute(forget, []).unwrap(), 1);
     }
 
     #[test]
-    fn v5_keeps_what_counted_before_and_finds_its_revocations() {
+    fn imports_keep_what_counted_before_and_revocations_are_found() {
         let mut connection = Connection::open_in_memory().unwrap();
-        for step in &STEPS[..4] {
-            connection.execute_batch(step).unwrap();
-        }
-        connection.pragma_update(None, "user_version", 4).unwrap();
-        connection
-            .pragma_update(None, "application_id", APPLICATION_ID)
-            .unwrap();
+        migrate_to(&mut connection, 4);
         connection
             .execute_batch(
                 "INSERT INTO users VALUES ('u', 'u@example.com', 1, 2), ('v', NULL, 1, NULL);

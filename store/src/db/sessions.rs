@@ -6,7 +6,7 @@ use std::time::Duration;
 use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{audit, columns, passwords};
+use super::{audit, columns, passwords, users};
 use crate::clock::{Moment, UnixMillis};
 
 /// The longest that a session may be set to last.
@@ -58,8 +58,11 @@ pub struct LogIn {
     pub session: NewSession,
     /// The hash of the password that was shown.
     pub phc: String,
-    /// The session that the browser had.
-    pub former: Option<Digest>,
+    /// What it is to become: the hash of the password's normal form, where that on
+    /// record is of what was typed.
+    pub renewed: Option<String>,
+    /// The sessions that the browser had: one, unless somebody has planted others.
+    pub former: Vec<Digest>,
     /// What the browser is to be known by from now on.
     pub device: Digest,
     /// What it was known by.
@@ -114,16 +117,19 @@ pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool
         .exists([digest.as_bytes()])
 }
 
-/// Begins a session, and ends the one that the browser had. `false`: the
+/// Begins a session, and ends those that the browser had. `false`: the
 /// password was changed since it was shown.
 pub fn open(transaction: &Connection, now: Moment, log_in: &LogIn) -> rusqlite::Result<bool> {
     let session = &log_in.session;
     let user = &session.user;
-    let phc = passwords::of_user(transaction, user)?.map(|hash| hash.phc);
+    let phc = passwords::of_user(transaction, user)?.map(|hash| hash.stored.phc);
     if phc.as_ref() != Some(&log_in.phc) {
         return Ok(false);
     }
-    if let Some(former) = &log_in.former {
+    if let Some(renewed) = &log_in.renewed {
+        passwords::renew(transaction, user, renewed)?;
+    }
+    for former in &log_in.former {
         delete(transaction, former)?;
     }
     insert(transaction, now, session)?;
@@ -209,6 +215,10 @@ pub fn close(
             "logout"
         }
     };
+    // Who was removed meanwhile must not come back into the log.
+    if !users::exists(transaction, &session.user)? {
+        return Ok(());
+    }
     let (what, client) = ((action, audit::DASHBOARD), Some(&session.client));
     audit::append_aside(transaction, now, &session.user, what, client)
 }
@@ -262,7 +272,8 @@ mod tests {
         schema::migrate(&mut connection).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO users (user_id, email, created_ms) VALUES ('u', 'u@example.com', 1);
+                "INSERT INTO users (user_id, email, email_normal, created_ms)
+                     VALUES ('u', 'u@example.com', 'u@example.com', 1);
                  INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
             )
             .unwrap();
@@ -314,15 +325,16 @@ mod tests {
         let log_in = LogIn {
             session: session(99),
             phc: "old".into(),
-            former: None,
+            renewed: None,
+            former: Vec::new(),
             device: session(99).digest,
             former_device: None,
         };
         assert!(open(&database, NOW, &log_in).unwrap());
         assert!(is_open(&database, 99, NOW));
         let email = "u@example.com";
-        let found = passwords::account(&database, (email, Some(&log_in.device)));
-        assert!(found.unwrap().unwrap().is_known_device);
+        let found = passwords::account(&database, email, &[log_in.device]);
+        assert_eq!(found.unwrap().unwrap().known_device, Some(log_in.device));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The users: adding and listing them.
 
 use rekey_protocol::{Digest, UserId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Event};
-use super::{LastUse, columns, imports, keys, next_revision, passwords};
+use super::{LastUse, columns, imports, keys, next_revision, passwords, people};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
@@ -29,6 +29,8 @@ pub struct NewUser {
 pub enum AddRefusal {
     /// The id is taken.
     UserExists,
+    /// The id was a removed user's.
+    UserRemoved,
     /// The address is taken.
     EmailExists,
     /// An import holds the id or the address whose rows do not count.
@@ -41,26 +43,30 @@ pub fn add(
     now: Moment,
     new: &NewUser,
 ) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
-    let taken = |sql, value: &str| transaction.prepare_cached(sql)?.exists([value]);
-    if taken(
-        "SELECT 1 FROM live_users WHERE user_id = ?1",
-        new.id.as_str(),
-    )? {
-        return Ok(Err(AddRefusal::UserExists));
+    match standing(transaction, &new.id)? {
+        None => {}
+        Some(Standing::Here) => return Ok(Err(AddRefusal::UserExists)),
+        Some(Standing::Removed | Standing::Pseudonym) => {
+            return Ok(Err(AddRefusal::UserRemoved));
+        }
     }
-    if taken(
-        "SELECT 1 FROM live_users WHERE email = ?1",
-        new.email.as_str(),
-    )? {
+    if people::owner(transaction, new.email.as_str())?.is_some() {
         return Ok(Err(AddRefusal::EmailExists));
     }
-    if imports::reserves(transaction, new.id.as_str(), Some(new.email.as_str()))? {
+    if imports::reserves(transaction, new.id.as_str(), Some(&new.email))? {
         return Ok(Err(AddRefusal::BeingImported));
     }
     let revision = next_revision(transaction, now)?;
     transaction
-        .prepare_cached("INSERT INTO users (user_id, email, created_ms) VALUES (?1, ?2, ?3)")?
-        .execute((new.id.as_str(), new.email.as_str(), now.told.0))?;
+        .prepare_cached(
+            "INSERT INTO users (user_id, email, email_normal, created_ms) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            new.id.as_str(),
+            new.email.as_str(),
+            new.email.normal(),
+            now.told.0,
+        ))?;
     if let Some(phc) = &new.phc {
         passwords::put(transaction, now, &new.id, phc)?;
     }
@@ -211,9 +217,35 @@ pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusql
         .map(drop)
 }
 
+/// What an id stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A user.
+    Here,
+    /// Nobody any more, and nobody again.
+    Removed,
+    /// What a removed user is called in the audit log.
+    Pseudonym,
+}
+
+/// What this id stands for; `None`: nobody has had it.
+pub fn standing(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Standing>> {
+    connection
+        .prepare_cached(
+            "SELECT removed FROM users u WHERE user_id = ?1 AND (import IS NULL OR EXISTS (
+                 SELECT 1 FROM imports i WHERE i.id = u.import AND i.revision IS NOT NULL))",
+        )?
+        .query_row([user.as_str()], |row| {
+            Ok(match row.get(0)? {
+                0 => Standing::Here,
+                1 => Standing::Removed,
+                _ => Standing::Pseudonym,
+            })
+        })
+        .optional()
+}
+
 /// Whether there is such a user.
 pub fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM live_users WHERE user_id = ?1")?
-        .exists([user.as_str()])
+    Ok(standing(connection, user)? == Some(Standing::Here))
 }

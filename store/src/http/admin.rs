@@ -19,14 +19,18 @@ use crate::api::{
     PAGE_MAX, PASSWORD_PATH, PasswordSet, REVOKE_PATH, RevokeRequest, RevokeResponse,
     SetPasswordRequest, USERS_PATH, UserAdded, UserPage, UsersQuery,
 };
-use crate::db::{AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal};
+use crate::clock::UnixMillis;
+use crate::db::{
+    AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal, Selection,
+};
 use crate::issue;
 use crate::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;
 
-fn unknown_user() -> ApiError {
+/// 404.
+pub(super) fn unknown_user() -> ApiError {
     ApiError::new(ErrorCode::UnknownUser, "there is no such user")
 }
 
@@ -67,6 +71,10 @@ pub async fn add_user(
     let at = added.map_err(|refusal| {
         let what = match refusal {
             AddRefusal::UserExists => "a user with this id exists already",
+            AddRefusal::UserRemoved => {
+                "this id was a removed user's, and is not used again: your API may know that \
+                 person by it; choose another one"
+            }
             AddRefusal::EmailExists => "a user with this e-mail address exists already",
             AddRefusal::BeingImported => {
                 "an import that is not done, or is being removed, has a user with this id or e-mail address; try again when it is over"
@@ -118,7 +126,8 @@ pub async fn set_password(
     Ok(Json(PasswordSet { user_id }))
 }
 
-fn no_randomness(error: getrandom::Error) -> ApiError {
+/// 503.
+pub(super) fn no_randomness(error: getrandom::Error) -> ApiError {
     tracing::error!(%error, "no random bytes from the system");
     ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")
 }
@@ -228,12 +237,7 @@ pub async fn revoke(
     State(app): State<App>,
     JsonBody(request): JsonBody<RevokeRequest>,
 ) -> Result<Json<RevokeResponse>, ApiError> {
-    let which = match (request.user_id, request.digest) {
-        (Some(user), None) => Revoke::OfUser(user),
-        (None, Some(digest)) => Revoke::Key(digest),
-        _ => return Err(ApiError::bad_request("give user_id or digest, one of them")),
-    };
-    let revoked = app.database.revoke(which).await?;
+    let revoked = app.database.revoke(which(request)?).await?;
     let revoked = revoked.map_err(|refusal| match refusal {
         RevokeRefusal::UnknownUser => unknown_user(),
         RevokeRefusal::UnknownKey => {
@@ -246,7 +250,19 @@ pub async fn revoke(
     Ok(Json(revoked))
 }
 
-/// The audit log of a user, oldest event first.
+/// The one key that a request names.
+pub(super) fn which(request: RevokeRequest) -> Result<Revoke, ApiError> {
+    match (request.user_id, request.digest) {
+        (Some(user), None) => Ok(Revoke::OfUser(user)),
+        (None, Some(digest)) => Ok(Revoke::Key(digest)),
+        _ => Err(ApiError::bad_request("give user_id or digest, one of them")),
+    }
+}
+
+/// The audit log of a user or of all, oldest event first.
+///
+/// To read it for ever, go on after the id of the last event that you have. Ids are
+/// given in the order in which events become visible.
 #[utoipa::path(
     get, path = AUDIT_PATH, tag = "admin", security(("admin" = [])),
     params(AuditQuery),
@@ -263,7 +279,18 @@ pub async fn audit(
     QueryOf(query): QueryOf<AuditQuery>,
 ) -> Result<Json<AuditPage>, ApiError> {
     let limit = page(query.limit)?;
-    let page = app.database.audit(query.user, query.after, limit).await?;
+    let since = query.since.as_deref().map(|text| {
+        UnixMillis::parse(text).ok_or_else(|| {
+            ApiError::bad_request("since is a time as RFC 3339, such as 2026-01-31T16:00:00Z")
+        })
+    });
+    let wanted = Selection {
+        user: query.user,
+        after: query.after,
+        since: since.transpose()?,
+        limit,
+    };
+    let page = app.database.audit(wanted).await?;
     page.map(Json).ok_or_else(unknown_user)
 }
 

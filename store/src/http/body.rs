@@ -14,6 +14,8 @@ use super::error::ApiError;
 
 /// The largest body of a request, but for the import's, in bytes.
 const BODY_MAX: usize = 16 * 1024;
+/// The largest body of a request that is a list, in bytes.
+const LIST_MAX: usize = 1024 * 1024;
 /// How much more of a refused body is read, in bytes. A connection that is
 /// closed with bytes unread is reset, and the reset may destroy the answer on
 /// its way.
@@ -35,24 +37,42 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// A JSON body that is a list, as [`JsonBody`].
+pub struct LongJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LongJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let body = read_body_of(request.into_body(), LIST_MAX).await?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| ApiError::bad_request(explain(&error)))
+    }
+}
+
 /// A small body, whole and in good time.
 pub async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
-    let reading = read(body.into_data_stream());
+    read_body_of(body, BODY_MAX).await
+}
+
+async fn read_body_of(body: Body, most: usize) -> Result<Vec<u8>, ApiError> {
+    let reading = read(body.into_data_stream(), most);
     tokio::time::timeout(PATIENCE, reading)
         .await
         .map_err(|_| ApiError::bad_request("the body took longer than 10 s"))?
 }
 
-async fn read(mut chunks: BodyDataStream) -> Result<Vec<u8>, ApiError> {
+async fn read(mut chunks: BodyDataStream, most: usize) -> Result<Vec<u8>, ApiError> {
     let mut body = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk =
             chunk.map_err(|_| ApiError::bad_request("the body broke off before its end"))?;
-        if body.len() + chunk.len() > BODY_MAX {
+        if body.len() + chunk.len() > most {
             drain(chunks).await;
             return Err(ApiError::new(
                 ErrorCode::PayloadTooLarge,
-                "the body is over 16 KiB",
+                format!("the body is over {} KiB", most / 1024),
             ));
         }
         body.extend_from_slice(&chunk);

@@ -11,7 +11,9 @@ mod body;
 mod error;
 mod gateway;
 mod import;
+mod keys;
 mod open;
+mod people;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -123,7 +125,11 @@ pub fn routers(
     let (admin, admin_document) = OpenApiRouter::new()
         .routes(routes!(admin::add_user, admin::list_users))
         .routes(routes!(admin::set_password))
+        .routes(routes!(people::set_email))
+        .routes(routes!(people::remove_user))
+        .routes(routes!(keys::show_key))
         .routes(routes!(admin::revoke))
+        .routes(routes!(keys::revoke_many))
         .routes(routes!(admin::issue))
         .routes(routes!(admin::audit))
         .routes(routes!(import::import))

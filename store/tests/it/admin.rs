@@ -266,7 +266,10 @@ fn lists_come_in_pages() {
         "/v1/users?limit=0",
         "/v1/users?limit=1001",
         "/v1/users?page=1",
-        "/v1/audit",
+        "/v1/audit?limit=0",
+        "/v1/audit?user=a%20b",
+        "/v1/keys",
+        "/v1/keys?digest=ab",
     ] {
         let answer = store.admin("GET", bad, None);
         assert_eq!(

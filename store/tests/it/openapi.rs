@@ -13,13 +13,17 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/v1/audit", "get", "admin"),
     ("/v1/feed", "post", "gateway"),
     ("/v1/import", "post", "admin"),
+    ("/v1/keys", "get", "admin"),
     ("/v1/keys/issue", "post", "admin"),
     ("/v1/keys/resolve", "post", "gateway"),
     ("/v1/keys/revoke", "post", "admin"),
+    ("/v1/keys/revoke-many", "post", "admin"),
     ("/v1/keys/rotate", "post", "gateway"),
     ("/v1/users", "get", "admin"),
     ("/v1/users", "post", "admin"),
+    ("/v1/users/email", "post", "admin"),
     ("/v1/users/password", "post", "admin"),
+    ("/v1/users/remove", "post", "admin"),
 ];
 
 #[test]

@@ -55,13 +55,17 @@ fn session_and_browser_are_known_by_cookies_that_no_script_reads() {
     let browser = site.browser();
     // A session of before, which somebody else may have planted.
     browser.visit("/login");
-    browser.script("document.cookie = 'rekey_session=planted; path=/'", &[]);
+    let home = site.fleet.store.dashboard_url();
+    let port = home.rsplit(':').next().unwrap();
+    let [device, session] = ["device", "session"].map(|jar| format!("rekey_{jar}_{port}"));
+    let plant = format!("document.cookie = '{session}=planted; path=/'");
+    browser.script(&plant, &[]);
     send_log_in(&browser, &ada.email, &ada.password);
     assert_eq!(browser.page(), PROFILE);
     let cookies = || {
         let cookies = browser.cookies();
         let names: Vec<_> = cookies.iter().map(|cookie| cookie.name.as_str()).collect();
-        assert_eq!(names, ["rekey_device", "rekey_session"]);
+        assert_eq!(names, [&device, &session]);
         cookies
     };
     let first = cookies();

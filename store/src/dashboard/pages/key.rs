@@ -406,6 +406,7 @@ fn what(event: &AuditEvent) -> Markup {
         ("password_refused", _) => html! { "Change of password refused: wrong password" },
         ("password_changed", _) => html! { "Password changed" },
         ("password_set", _) => html! { "Password set by whoever runs this API" },
+        ("email_set", _) => html! { "E-mail address set by whoever runs this API" },
         (other, _) => html! { (other) },
     }
 }

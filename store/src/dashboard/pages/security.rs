@@ -29,6 +29,10 @@ pub fn page(
             h2 #password-title { "Change password" }
             form method="post" action="/settings/security/password" {
                 (csrf(session))
+                // So that a password manager knows whose password it keeps.
+                label for="username" { "E-mail" }
+                input #username type="text" name="username" value=(session.email) readonly
+                    autocomplete="username";
                 (password("current", "Current password", "current-password", None))
                 (password("new", "New password", "new-password", Some("length")))
                 p #length.hint { (LENGTH.start()) " to " (LENGTH.end()) " characters" }

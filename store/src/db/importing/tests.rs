@@ -186,6 +186,7 @@ fn staged() -> (Connection, ImportId) {
         user: name.into(),
         digest: digest(key),
         email: email.map(str::to_owned),
+        email_normal: email.map(str::to_owned),
         hint: None,
     };
     let rows = [row("ann", 1, Some("ann@example.com")), row("old", 2, None)];
@@ -207,7 +208,7 @@ fn rows_that_do_not_count_are_nobodys_and_taken() {
     assert_eq!(revoked, Err(RevokeRefusal::UnknownUser));
     let set = passwords::set(&connection, NOW, &ann, "phc").unwrap();
     assert_eq!(set, Err(PasswordRefusal::UnknownUser));
-    let account = passwords::account(&connection, ("ann@example.com", None)).unwrap();
+    let account = passwords::account(&connection, "ann@example.com", &[]).unwrap();
     assert_eq!(account, None);
     let issue = |user| users::issue(&connection, NOW, user, &digest(7), "hint").unwrap();
     assert_eq!(issue(&ann), Err(IssueRefusal::UnknownUser));
@@ -248,7 +249,13 @@ fn the_audit_log_tells_of_an_import_before_what_happens_to_its_keys() {
     }
     imports::told(&connection, id).unwrap();
     assert_eq!(imports::stage(&connection, id).unwrap(), Stage::Over);
-    let events = audit::list(&connection, &ann, 0, 9).unwrap();
+    let wanted = audit::Selection {
+        user: Some(ann.clone()),
+        after: 0,
+        since: None,
+        limit: 9,
+    };
+    let events = audit::list(&connection, &wanted).unwrap();
     let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["imported", "revoked"]);
     assert_eq!(keys::last_change(&connection, &ann).unwrap(), last);

@@ -2,10 +2,12 @@
 
 mod attacks;
 mod barrier;
+mod foreign;
 mod full_disk;
 mod hostile;
 mod last_use;
 mod login;
+mod names;
 mod old_keys;
 mod passwords;
 mod person;

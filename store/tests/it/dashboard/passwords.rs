@@ -32,7 +32,7 @@ fn a_change_ends_all_other_sessions_and_renews_this_one() {
     assert!(notice.contains("was changed"), "{notice}");
     assert_ne!(here.token(), before);
     assert_eq!(there.get(PROFILE).status, 303);
-    there.plant(&format!("rekey_session={before}"));
+    there.plant(&there.cookie_of(&before));
     assert_eq!(there.get(PROFILE).status, 303, "the old token is nobody's");
     assert_eq!(there.log_in(&email("ann"), PASSWORD).status, 403);
     assert_eq!(there.log_in(&email("ann"), NEW).status, 303);

@@ -48,8 +48,12 @@ impl Person {
     /// The same browser at the store's next life.
     pub fn again_at(self, store: &Store) -> Self {
         let next = Self::at(store);
-        next.plant(&self.cookie());
-        *next.device.lock().unwrap() = self.device.lock().unwrap().clone();
+        // It listens on another port, by which the cookies are named.
+        for (jar, kept) in [(&next.cookie, &self.cookie), (&next.device, &self.device)] {
+            let kept = kept.lock().unwrap().clone();
+            let renamed = kept.map(|cookie| cookie.replacen(self.port(), next.port(), 1));
+            *jar.lock().unwrap() = renamed;
+        }
         next
     }
 
@@ -62,6 +66,15 @@ impl Person {
     pub fn token(&self) -> String {
         let cookie = self.cookie();
         cookie.split_once('=').unwrap().1.to_owned()
+    }
+
+    /// A session's cookie with that value.
+    pub fn cookie_of(&self, token: &str) -> String {
+        format!("rekey_session_{}={token}", self.port())
+    }
+
+    fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
     }
 
     /// Puts a session's cookie into the browser.
@@ -86,19 +99,44 @@ impl Person {
 
     /// Sends a request with exactly these headers, but for what frames it.
     pub fn begin(&self, method: &str, path: &str, headers: &Headers, body: &str) -> TcpStream {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        self.begin_with(method, path, headers, b"", body)
+    }
+
+    /// As [`Self::begin`], with lines before the other headers, as bytes.
+    fn begin_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &Headers,
+        lines: &[u8],
+        body: &str,
+    ) -> TcpStream {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n").into_bytes();
+        text.extend_from_slice(lines);
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            text.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
         if !body.is_empty() {
-            text += &format!("content-length: {}\r\n", body.len());
+            text.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
-        text += "\r\n";
-        text += body;
+        text.extend_from_slice(b"\r\n");
+        text.extend_from_slice(body.as_bytes());
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
+        stream.write_all(&text).unwrap();
         stream
+    }
+
+    /// A page, asked for with foreign header lines, as bytes, before our own.
+    pub fn get_with(&self, path: &str, lines: &[u8]) -> Answer {
+        answer(self.begin_with("GET", path, &self.headers("GET"), lines, ""))
+    }
+
+    /// Sends a form with foreign header lines, as bytes, before our own.
+    pub fn submit_with(&self, form: &Form, lines: &[u8]) -> Answer {
+        let headers = self.headers("POST");
+        let stream = self.begin_with("POST", &form.action, &headers, lines, &form.body());
+        self.keep_cookies(answer(stream))
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &Headers, body: &str) -> Answer {
@@ -111,14 +149,17 @@ impl Person {
 
     /// Sends a form, and takes the cookies that come back.
     pub fn submit(&self, form: &Form) -> Answer {
-        let answer = self.send("POST", &form.action, &self.headers("POST"), &form.body());
+        self.submit_with(form, b"")
+    }
+
+    fn keep_cookies(&self, answer: Answer) -> Answer {
         for (_, set) in answer
             .headers
             .iter()
             .filter(|(name, _)| name == "set-cookie")
         {
             let cookie = set.split(';').next().unwrap().to_owned();
-            let jar = match cookie.contains("rekey_device=") {
+            let jar = match cookie.contains("rekey_device") {
                 true => &self.device,
                 false => &self.cookie,
             };

@@ -18,7 +18,7 @@ fn plant(home: &Home) -> Vec<String> {
     add_user(&store, "ann");
     let stranger = Person::at(&store);
     let planted = fresh_digest().to_hex();
-    stranger.plant(&format!("rekey_session={planted}"));
+    stranger.plant(&stranger.cookie_of(&planted));
     stranger.log_in(TYPED, WRONG);
     stranger.log_in(&email("ann"), WRONG);
     let ann = logged_in(&store, "ann");

@@ -30,8 +30,8 @@ fn a_planted_cookie_does_not_become_a_session() {
     let home = Home::new();
     let store = start(&home);
     add_user(&store, "ann");
-    let planted = format!("rekey_session={}", "a".repeat(64));
     let (ann, eve) = (Person::at(&store), Person::at(&store));
+    let planted = ann.cookie_of(&"a".repeat(64));
     ann.plant(&planted);
     eve.plant(&planted);
     assert_eq!(ann.log_in("ann@example.com", PASSWORD).status, 303);
@@ -39,12 +39,37 @@ fn a_planted_cookie_does_not_become_a_session() {
     assert_eq!(ann.get(PROFILE).status, 200);
     assert_eq!(eve.get(PROFILE).header("location"), Some(LOGIN));
     assert!(!has_session(&home, &"a".repeat(64)));
-    // Two cookies of the name: nobody knows whose is whose.
+    // Two cookies of the name: what is nobody's session keeps nobody out.
     let own = ann.cookie();
     for both in [format!("{planted}; {own}"), format!("{own}; {planted}")] {
         ann.plant(&both);
-        assert_eq!(ann.get(PROFILE).status, 303);
+        assert_eq!(ann.get(PROFILE).status, 200);
     }
+}
+
+#[test]
+fn two_sessions_of_two_users_are_none_and_the_next_log_in_ends_both() {
+    let home = Home::new();
+    let store = start(&home);
+    for id in ["ann", "mallory"] {
+        add_user(&store, id);
+    }
+    let (ann, mallory) = (logged_in(&store, "ann"), logged_in(&store, "mallory"));
+    let own = ann.cookie();
+    for both in [
+        format!("{own}; {}", mallory.cookie()),
+        format!("{}; {own}", mallory.cookie()),
+    ] {
+        ann.plant(&both);
+        // Nobody knows whose the page should be.
+        assert_eq!(ann.get(PROFILE).header("location"), Some(LOGIN));
+        assert_eq!(ann.get(LOGIN).status, 200);
+    }
+    assert_eq!(ann.log_in("ann@example.com", PASSWORD).status, 303);
+    let planted = format!("{}; {}", mallory.cookie(), ann.cookie());
+    ann.plant(&planted);
+    assert!(ann.get(PROFILE).text.contains("ann@example.com"));
+    assert_eq!(mallory.get(PROFILE).status, 303, "it has ended, too");
 }
 
 #[test]
