@@ -91,6 +91,11 @@ impl Contents {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?))
             })?;
         let number = |sql| connection.query_row(sql, [], |row| row.get(0));
+        let has_imports = "SELECT 1 FROM sqlite_schema WHERE name = 'live_users'";
+        let users = match connection.prepare(has_imports)?.exists([])? {
+            true => "SELECT count(*) FROM live_users",
+            false => "SELECT count(*) FROM users",
+        };
         let life = connection
             .query_row(
                 "SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1",
@@ -100,7 +105,7 @@ impl Contents {
             .optional()?;
         Ok(Self {
             revision,
-            users: u64::try_from(number("SELECT count(*) FROM users")?).unwrap_or_default(),
+            users: u64::try_from(number(users)?).unwrap_or_default(),
             changed: (time > 0).then_some(UnixMillis(time)),
             bytes: std::fs::metadata(file).map_or(0, |found| found.len()),
             life,

@@ -8,11 +8,11 @@ use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, U
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::anchor::{Steps, anchor_of};
-use super::open::Begin;
+use super::life::Begin;
 use super::record::{Memo, Past, Record};
 use super::replays::Replays;
 use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
-use super::{keys, open, own_key, rotate, schema, users, writer};
+use super::{keys, life, own_key, rotate, schema, users, writer};
 use crate::api::RevokeResponse;
 use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
@@ -75,7 +75,7 @@ impl Ledger {
             past: self.beside,
             accept_restore,
         };
-        let begun = open::begin_incarnation(&mut self.connection, &begin)?;
+        let begun = life::begin_incarnation(&mut self.connection, &begin)?;
         self.published = begun.mark.revision;
         self.note(|memo| memo.begin(&begun.feed, begun.mark));
         Ok(begun.feed)
@@ -308,7 +308,7 @@ impl Ledger {
 
     /// As [`crate::feed::Records::record_lease`].
     pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
-        self.change(|transaction, _| super::record_lease(transaction, lease_ms))?;
+        self.change(|transaction, _| super::records::record_lease(transaction, lease_ms))?;
         self.note(|memo| memo.grant(lease_ms));
         Ok(())
     }

@@ -11,8 +11,23 @@ use super::WriteError;
 use super::anchor::{self, Fold, FoldError};
 use super::lock::Lock;
 use super::record::Mark;
-use super::writer::Keeper;
 use crate::feed::{Committed, Feed};
+
+/// What stands around every transaction: what allows it, and is told of it.
+pub trait Keeper: Send {
+    /// Whether anything may be changed now. Asked before a transaction begins.
+    fn allows(&self) -> Result<(), WriteError>;
+    /// Whether the database is still this process's (S10). Asked within the
+    /// transaction, right before its commit.
+    fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>>;
+    /// A transaction is on disk (S2).
+    fn committed(&self, committed: Committed);
+    /// Puts on record, durably, how far the database is (S8). Called before anyone
+    /// is answered.
+    fn mark(&self, mark: Mark) -> std::io::Result<()>;
+    /// The log has become long, or the writer ends.
+    fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError>;
+}
 
 /// The keeper of the database that this process owns.
 pub struct Owned {

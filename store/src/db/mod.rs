@@ -17,6 +17,7 @@ mod imports;
 mod keeper;
 mod keys;
 mod last_uses;
+mod life;
 mod lock;
 mod old_keys;
 mod open;
@@ -25,6 +26,7 @@ mod passwords;
 mod people;
 mod reader;
 mod record;
+mod records;
 mod removal;
 mod replays;
 mod restore;
@@ -39,20 +41,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rekey_protocol::{Change, Digest, Head, ResolvedState, RotateRequest, UserId, lease_margin_ms};
+use rekey_protocol::{Digest, ResolvedState, RotateRequest, UserId};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::api::{AuditPage, KeyShown, RevokeResponse, UserEntry};
 use crate::clock::{Clock, Moment, UnixMillis};
-use crate::feed::history::PAGE;
-use crate::feed::{Feed, Records};
+use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
 pub use accounts::BySession;
 pub use audit::Selection;
 pub use backup::{BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup};
+pub use fate::WriteError;
 pub use health::{DiskUse, NotReady};
 pub use import::{ImportError, Staging};
 pub use importing::{Import, Imported, Permit};
@@ -69,7 +71,7 @@ pub use restore::{Later, Loss, Restore, RestoreError, Restored};
 pub use rotate::{Again, Rotated};
 pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
 pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
-pub use writer::{Patience, WriteError, WriterThread};
+pub use writer::{Patience, WriterThread};
 
 use health::Health;
 use keeper::Owned;
@@ -163,7 +165,7 @@ impl Database {
         metrics.set_revision(opened.mark.revision);
         // S9: until then it is only supposed what former lives have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
-            .then(|| lease_over(opened.feed.held_lease_ms));
+            .then(|| records::lease_over(opened.feed.held_lease_ms));
         let life = opened.feed.history.head().incarnation;
         let feed = Feed::new(opened.feed, metrics.clone());
         let lock = Arc::new(opened.lock);
@@ -194,7 +196,7 @@ impl Database {
             error,
         })?;
         if let Some(after) = settled {
-            tokio::spawn(settle(after, writer.clone(), lock.clone()));
+            tokio::spawn(records::settle(after, writer.clone(), lock.clone()));
         }
         if are_kept {
             tokio::spawn(clear_up(writer.clone()));
@@ -427,42 +429,6 @@ impl Database {
     }
 }
 
-impl Records for Database {
-    type Error = RecordsError;
-
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {
-        let read = self.readers.read(move |connection| {
-            let snapshot = connection.transaction()?;
-            let head = keys::head(&snapshot)?;
-            Ok((keys::revoked_after(&snapshot, revision, PAGE + 1)?, head))
-        });
-        Ok(read.await?)
-    }
-
-    fn is_owned(&self) -> bool {
-        self.lock.check().is_ok()
-    }
-
-    async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
-        let change = self.writer.change(Kind::Admin, move |transaction, _| {
-            record_lease(transaction, lease_ms)
-        });
-        change.await?;
-        // In the writer's turn, so that it is over before the lock is given up.
-        let lock = self.lock.clone();
-        let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;
-        Ok(noted.map_err(|error| {
-            tracing::error!(%error, "the lock file could not be written");
-            WriteError::Unknown
-        })?)
-    }
-}
-
-/// How long a lease that was granted before a start may be trusted after it.
-fn lease_over(lease_ms: u32) -> Duration {
-    Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
-}
-
 /// Has what was kept for replays deleted in time, also where nobody writes.
 async fn clear_up(writer: Writer) {
     let mut turns = tokio::time::interval(CLEAR_UP_EVERY);
@@ -472,33 +438,6 @@ async fn clear_up(writer: Writer) {
             return;
         }
     }
-}
-
-/// Takes what was supposed off the record, so that the next start need not wait
-/// for it too.
-async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
-    tokio::time::sleep(after).await;
-    if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
-        tracing::error!(%error, "the lock file could not be written");
-    }
-}
-
-/// Why the feed's records could not be read or written. The store's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordsError {
-    /// Not read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Not written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
-        .execute([lease_ms])
-        .map(drop)
 }
 
 /// Counts one change: every change has a revision of its own. Notes the time

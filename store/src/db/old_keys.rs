@@ -248,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::db::audit::Event;
-    use crate::db::{next_revision, open, schema, users};
+    use crate::db::{life, next_revision, schema, users};
 
     const DAY: i64 = TOLD_EVERY_MS;
 
@@ -266,7 +266,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
         let now = Moment::both(UnixMillis(0));
-        open::begin_incarnation(&mut connection, &open::Begin::first(now.told)).unwrap();
+        life::begin_incarnation(&mut connection, &life::Begin::first(now.told)).unwrap();
         for (name, first) in [("ann", 1), ("bob", 11)] {
             let new = users::NewUser {
                 id: user(name),

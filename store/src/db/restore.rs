@@ -17,10 +17,9 @@ use tempfile::NamedTempFile;
 use super::backup::{
     Contents, CopyError, beside, copy_whole, folder_of, inspect, private_file, reading, sync_folder,
 };
+use super::life::{Begin, Begun, begin_incarnation, random_incarnation};
 use super::lock::Lock;
-use super::open::{
-    Begin, Begun, OpenError, absolute, begin_incarnation, connect, random_incarnation, unwritable,
-};
+use super::open::{OpenError, absolute, connect, unwritable};
 use super::schema;
 use crate::clock::UnixMillis;
 use crate::crash;

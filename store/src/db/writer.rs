@@ -17,12 +17,12 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use self::pending::{Change, Pending};
-use super::anchor::{Fold, FoldError};
-use super::fate;
+use super::anchor::Fold;
+use super::fate::{self, WriteError};
 use super::health::Health;
+use super::keeper::Keeper;
 use super::record::Mark;
 use super::replays::Replays;
-use crate::answers::RESTORED;
 use crate::clock::{Clock, Moment};
 use crate::crash;
 use crate::feed::Committed;
@@ -46,42 +46,6 @@ const PRUNED_IDLE: usize = 512;
 /// How often the records for replays that are over are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// Why a change has no result. The store's fault, never the client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// The queue is full: nothing was changed.
-    #[error("too many changes are waiting; nothing was changed, try again")]
-    Busy,
-    /// Shutting down: nothing was changed.
-    #[error("the store is shutting down; nothing was changed, try again")]
-    Stopping,
-    /// There is no room left: nothing was changed.
-    #[error(
-        "the store's disk is full; nothing was changed; it goes on by itself when there is room"
-    )]
-    Full,
-    /// A statement failed and all was rolled back: nothing was changed.
-    #[error("the database refused to write; nothing was changed; the store's log says why")]
-    RolledBack,
-    /// Nothing may be changed: this database is older than what was served (S8).
-    #[error("{}; nothing was changed", RESTORED.message)]
-    NotServed,
-    /// Nothing may be changed: the database may be another process's (S10).
-    #[error(
-        "another rekey-store may own the database now, and this one stops; nothing was changed"
-    )]
-    NotOwner,
-    /// Its asker had left, or had no more time, before its turn came: nothing was
-    /// changed.
-    #[error(
-        "the change had to wait for too long and was not begun; nothing was changed, try again"
-    )]
-    NotBegun,
-    /// The commit failed: on disk it may be there or not.
-    #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
-    Unknown,
-}
-
 /// What a change is about: rotations have crash points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -101,22 +65,6 @@ pub enum Kind {
 enum Alone {
     Work(Box<dyn FnOnce() + Send>),
     Change(Box<dyn Change>),
-}
-
-/// What stands around every transaction: what allows it, and is told of it.
-pub trait Keeper: Send {
-    /// Whether anything may be changed now. Asked before a transaction begins.
-    fn allows(&self) -> Result<(), WriteError>;
-    /// Whether the database is still this process's (S10). Asked within the
-    /// transaction, right before its commit.
-    fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>>;
-    /// A transaction is on disk (S2).
-    fn committed(&self, committed: Committed);
-    /// Puts on record, durably, how far the database is (S8). Called before anyone
-    /// is answered.
-    fn mark(&self, mark: Mark) -> std::io::Result<()>;
-    /// The log has become long, or the writer ends.
-    fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError>;
 }
 
 enum Task {

@@ -232,9 +232,9 @@ fn answers_that_are_over_go_however_many_there_are() {
         .execute_batch(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
              INSERT INTO rotations SELECT randomblob(16), zeroblob(32), randomblob(32),
-                'revoked', NULL, 7, i FROM n;
+                'revoked', NULL, 7, i, NULL FROM n;
              INSERT INTO rotations SELECT randomblob(16), zeroblob(32), randomblob(32),
-                'unknown_key', NULL, NULL, unixepoch() * 1000 + i
+                'unknown_key', NULL, NULL, unixepoch() * 1000 + i, NULL
                 FROM (SELECT 1 AS i UNION SELECT 2);",
         )
         .unwrap();

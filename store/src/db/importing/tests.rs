@@ -8,7 +8,7 @@ use crate::api::ImportRow;
 use crate::clock::UnixMillis;
 use crate::db::{
     AddRefusal, IssueRefusal, NewUser, Owner, PasswordRefusal, ReplayPlace, Revoke, RevokeRefusal,
-    audit, keys, open, own_key, passwords, schema, users,
+    audit, keys, life, own_key, passwords, schema, users,
 };
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
@@ -175,7 +175,7 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
 fn staged() -> (Connection, ImportId) {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
-    open::begin_incarnation(&mut connection, &open::Begin::first(NOW.told)).unwrap();
+    life::begin_incarnation(&mut connection, &life::Begin::first(NOW.told)).unwrap();
     let old = new_user("old", "old@example.com", 9);
     users::add(&connection, NOW, &old).unwrap().unwrap();
     keys::revoke(&connection, NOW, &Revoke::OfUser(user("old")))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Moment;
-use crate::db::{audit, keys, open, schema, users};
+use crate::db::{audit, keys, life, schema, users};
 
 const HOUR: i64 = HOUR_MS;
 /// Some moment in an hour of 2015.
@@ -22,7 +22,7 @@ fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
     let made = hours_ago(100);
-    open::begin_incarnation(&mut connection, &open::Begin::first(made)).unwrap();
+    life::begin_incarnation(&mut connection, &life::Begin::first(made)).unwrap();
     for (name, key) in [("ann", 1), ("bob", 2)] {
         let new = users::NewUser {
             id: name.to_owned().try_into().unwrap(),

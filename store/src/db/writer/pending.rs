@@ -9,8 +9,9 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Kind, WriteError};
+use super::Kind;
 use crate::clock::Moment;
+use crate::db::WriteError;
 use crate::metrics::Metrics;
 
 /// How long a change is worth beginning. Whoever drops the future that waits for

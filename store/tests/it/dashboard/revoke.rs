@@ -146,7 +146,8 @@ fn five_keys_a_day_are_made_at_once_and_revoking_is_never_limited() {
     home.sql()
         .execute_batch(
             "DROP TRIGGER audit_is_never_changed;
-             UPDATE audit SET at_ms = at_ms - 86400000 WHERE action = 'issued';",
+             UPDATE audit SET at_ms = at_ms - 86400000,
+                 limit_ms = coalesce(limit_ms, at_ms) - 86400000 WHERE action = 'issued';",
         )
         .unwrap();
     shown(&ann.submit(&ann.new_key()));

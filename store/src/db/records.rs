@@ -1,0 +1,78 @@
+//! What the change feed asks of the database: the changes of long ago, and that
+//! leases are on record before they are granted (PROTOCOL S9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekey_protocol::{Change, Head, lease_margin_ms};
+use rusqlite::Connection;
+
+use super::lock::Lock;
+use super::writer::{Kind, Writer};
+use super::{Database, ReadError, WriteError, keys};
+use crate::feed::Records;
+use crate::feed::history::PAGE;
+
+impl Records for Database {
+    type Error = RecordsError;
+
+    async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {
+        let read = self.readers.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            let head = keys::head(&snapshot)?;
+            Ok((keys::revoked_after(&snapshot, revision, PAGE + 1)?, head))
+        });
+        Ok(read.await?)
+    }
+
+    fn is_owned(&self) -> bool {
+        self.lock.check().is_ok()
+    }
+
+    async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
+        let change = self.writer.change(Kind::Admin, move |transaction, _| {
+            record_lease(transaction, lease_ms)
+        });
+        change.await?;
+        // In the writer's turn, so that it is over before the lock is given up.
+        let lock = self.lock.clone();
+        let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;
+        Ok(noted.map_err(|error| {
+            tracing::error!(%error, "the lock file could not be written");
+            WriteError::Unknown
+        })?)
+    }
+}
+
+/// How long a lease that was granted before a start may be trusted after it.
+pub fn lease_over(lease_ms: u32) -> Duration {
+    Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
+}
+
+/// Takes what was supposed off the record, so that the next start need not wait
+/// for it too.
+pub async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
+    tokio::time::sleep(after).await;
+    if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
+        tracing::error!(%error, "the lock file could not be written");
+    }
+}
+
+/// Why the feed's records could not be read or written. The store's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// Not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Puts the longest lease on record.
+pub fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
+        .execute([lease_ms])
+        .map(drop)
+}
