@@ -122,6 +122,11 @@ fn s8_a_log_that_is_laid_over_a_backup_is_found() {
 }
 
 #[test]
+fn an_import_whose_rows_count_one_by_one_is_found() {
+    is_found(Sabotage::ImportByHalves, &["in the name of"], 60);
+}
+
+#[test]
 fn s10_an_owner_without_its_lock_file_is_found() {
     is_found(Sabotage::GoOnWithoutLock, OLD_KEYS, 200);
 }

@@ -42,7 +42,8 @@ impl World {
                 if self.plan.sabotage == Some(Sabotage::IgnoreMark) {
                     start.restored = false;
                 }
-                self.history_begins(start.restored, accept_restore);
+                let is_restored = start.restored;
+                self.history_begins(is_restored, accept_restore);
                 if self.plan.sabotage == Some(Sabotage::NoRestartHold) {
                     start.held_lease_ms = 0;
                 }
@@ -55,6 +56,10 @@ impl World {
                 self.lives += 1;
                 self.store.life = Some(self.lives);
                 self.at(over, Event::Store(self.lives, Task::Settle));
+                self.store.importing.clear();
+                if !is_restored && let Err(error) = self.store.ledger.finish_imports() {
+                    self.violate(format!("an import that was stopped: {error}"));
+                }
                 self.store.told_at = self.now;
                 self.store.recheck_at = u64::MAX;
                 self.operator_tries_again();

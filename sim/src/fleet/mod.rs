@@ -10,8 +10,8 @@
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
 //! workers share, and its engines), [`store`], its [`lives`] and its [`restores`], [`network`],
-//! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`] and the
-//! [`operator`], [`oracle`] (what must never happen), and here the course of one
+//! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`], the
+//! [`operator`] and the [`imports`], [`oracle`] (what must never happen), and here the course of one
 //! schedule.
 
 pub mod clients;
@@ -20,6 +20,7 @@ pub mod dashboard;
 pub mod errands;
 pub mod gateway;
 pub mod hostcalls;
+pub mod imports;
 pub mod lives;
 pub mod network;
 pub mod operator;
@@ -137,6 +138,17 @@ fn settle(world: &mut World) {
 /// The fleet is healthy: every key does what it should, everywhere, and a
 /// warm one costs no call.
 fn prove(world: &mut World) {
+    for number in 0..world.imported.len() {
+        let key = world.imported[number].key.clone();
+        on_every_worker(world, |world, process, worker| {
+            let right = world.imported_outcome(number);
+            let found = ask(world, (process, worker), 0, &key, None);
+            if found != Some(right.clone()) {
+                let text = format!("a key of an import got {found:?}, not {right:?}");
+                world.violate(text);
+            }
+        });
+    }
     for user in 0..world.users.len() {
         let key = world.users[user].key.clone();
         on_every_worker(world, |world, process, worker| {

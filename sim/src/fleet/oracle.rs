@@ -33,6 +33,9 @@ pub struct Oracle {
     pub kept: BTreeMap<Digest, Digest>,
     /// Of these a thief has used up tries.
     pub guessed: BTreeSet<Digest>,
+    /// Keys of imports, and when the command returned. Who asked before that may have
+    /// met a gateway that has not heard of them.
+    pub unsettled: BTreeMap<Digest, u64>,
     last_rotation: BTreeMap<UserId, UnixMillis>,
 }
 
@@ -83,7 +86,13 @@ impl World {
         if let Some(lost) = &self.lost {
             state = lost.get(&key).copied().flatten();
         }
-        if state == Some(ResolvedState::Active) && !self.oracle.torn.contains(&key) {
+        let is_exempt = self.oracle.torn.contains(&key)
+            || self
+                .oracle
+                .unsettled
+                .get(&key)
+                .is_some_and(|heard| request.sent <= *heard);
+        if state == Some(ResolvedState::Active) && !is_exempt {
             return self.violate(format!("I7: an active key got {code}: {request:?}"));
         }
         // I1 is meant of what was refused as revoked.

@@ -35,6 +35,8 @@ pub enum Sabotage {
     IgnoreMark,
     /// A start lays whatever log there is over the database (S8).
     IgnoreAnchor,
+    /// The rows of an import count before all of it does.
+    ImportByHalves,
     /// An owner whose lock file was removed goes on (S10).
     GoOnWithoutLock,
 }
@@ -86,6 +88,8 @@ pub enum Fault {
     LoseLock(u64),
     /// The log is folded into the database file.
     Fold,
+    /// The operator imports keys.
+    Import,
     /// The operator revokes somebody's key.
     Revoke,
 }
@@ -350,6 +354,9 @@ fn faults(
             _ => Fault::Revoke,
         };
         faults.push((at, fault));
+    }
+    if restores || sabotage == Some(Sabotage::ImportByHalves) {
+        faults.push((rng.u64(0..chaos), Fault::Import));
     }
     if restores {
         faults.push((rng.u64(0..chaos / 2), Fault::Backup));

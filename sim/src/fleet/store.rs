@@ -12,7 +12,7 @@ use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
 use rekey_store::db::Rotated;
 use rekey_store::db::Unknown;
-use rekey_store::db::direct::Ledger;
+use rekey_store::db::direct::{Ledger, Loading};
 use rekey_store::feed::core::{Barrier, Core, Poll, Step};
 
 use super::clock::Clock;
@@ -52,6 +52,10 @@ pub enum Task {
     Revoke(usize, u64, By),
     /// A new key for a user is committed; by whom.
     Issue(usize, u64, Digest, By),
+    /// The rows of an import are in.
+    LoadImport(usize, usize),
+    /// From now on they count.
+    CountImport(usize, usize, Loading),
     /// The feed learns of a commit; then an answer is due behind a barrier.
     Told(u64, Vec<Change>, Box<Waiter>),
     /// The barriers are looked at again.
@@ -87,6 +91,8 @@ pub enum Say {
     NewKey(u64),
     /// To the operator: the user's key is dead.
     Revoked(usize, u64, By),
+    /// To the operator: these keys are imported.
+    Imported(usize, usize),
     /// To the operator: the user has the new key, or none could be given.
     Issued(usize, u64, bool),
 }
@@ -115,6 +121,8 @@ pub struct Store {
     /// A former owner whose lock file was removed, and until when gateways may
     /// reach it.
     pub ghost: Option<Ghost>,
+    /// Revisions of imports that the feed has not been told of.
+    pub importing: Vec<u64>,
     /// Keys that were asked for: none while the caches are warm.
     pub resolves: u64,
     pub(super) polls: BTreeMap<u64, (Poll, Return)>,
@@ -138,6 +146,7 @@ impl Store {
             frozen_until: 0,
             backups: Vec::new(),
             ghost: None,
+            importing: Vec::new(),
             resolves: 0,
             polls: BTreeMap::new(),
             barriers: Vec::new(),
@@ -376,7 +385,12 @@ impl World {
             }
             Task::Form(number) => self.form_arrives(number, time)?,
             // Refused, and begun again in the next life.
-            Task::Revoke(..) | Task::Issue(..) if self.store.is_restored() => {}
+            Task::Revoke(..) | Task::Issue(..) | Task::LoadImport(..) | Task::CountImport(..)
+                if self.store.is_restored() => {}
+            Task::LoadImport(first, count) => self.import_loads((first, count), time)?,
+            Task::CountImport(first, count, loading) => {
+                self.import_counts((first, count), loading, time)?;
+            }
             // What was begun anew is not done twice.
             Task::Revoke(user, operation, _) | Task::Issue(user, operation, ..)
                 if !self.users[user].is_in(operation) => {}
@@ -398,6 +412,13 @@ impl World {
             }
             Task::Told(revision, changes, waiter) => {
                 self.store.core.committed(revision, changes);
+                self.store.importing.retain(|imported| {
+                    let is_told = *imported <= revision;
+                    if is_told {
+                        self.store.core.imported(*imported);
+                    }
+                    !is_told
+                });
                 let held: Vec<_> = self.store.polls.keys().copied().collect();
                 for number in held {
                     self.step(number);
@@ -489,6 +510,7 @@ impl World {
                 }
             }
             Say::NewKey(form) => self.page_leaves(form),
+            Say::Imported(first, count) => self.import_is_heard(first, count),
             Say::Revoked(user, operation, by) => self.operator_heard_revoked(user, operation, by),
             Say::Issued(user, operation, given) => {
                 self.operator_heard_issued(user, operation, given);

@@ -10,6 +10,7 @@ use super::clients::{Request, User};
 use super::clock::Clock;
 use super::dashboard::Form;
 use super::gateway::{Process, WorkerRef};
+use super::imports::Imported;
 use super::oracle::{Oracle, States};
 use super::plan::{Fault, Plan, Rng, Sabotage};
 use super::port::Happening;
@@ -47,6 +48,8 @@ pub enum Event {
     SendForm(u64),
     /// A user sees what came of a form.
     FormHeard(u64, super::clients::Ending),
+    /// Somebody uses a key of an import.
+    TryImported(usize),
     /// The operator gives a user a new key, by revoking and issuing.
     Operator(usize),
     /// Something bad.
@@ -96,6 +99,8 @@ pub struct World {
     pub store: Store,
     /// The users.
     pub users: Vec<User>,
+    /// Keys of imports.
+    pub imported: Vec<Imported>,
     /// Requests under way.
     pub requests: BTreeMap<u32, Request>,
     /// Requests that went to the upstream and stay open there.
@@ -159,6 +164,7 @@ impl World {
             queue: BTreeMap::new(),
             store,
             users: Vec::new(),
+            imported: Vec::new(),
             requests: BTreeMap::new(),
             streams: BTreeMap::new(),
             forms: BTreeMap::new(),
@@ -284,6 +290,7 @@ impl World {
             Event::Act(user) => self.act(user),
             Event::Heard(request, ending) => self.heard(request, ending),
             Event::Repeat(request) => self.repeat(*request),
+            Event::TryImported(number) => self.try_imported(number),
             Event::Steal(user, key) => self.steal(user, key),
             Event::Leave(request) => self.leave(request),
             Event::CloseStream(stream) => self.close_stream(stream),
@@ -310,6 +317,7 @@ impl World {
             Fault::Restore(how) => self.restore(how),
             Fault::LoseLock(span) => self.lose_lock(span),
             Fault::Fold => self.fold(),
+            Fault::Import => self.import(),
             Fault::Revoke => {
                 let user = self.rng.usize(0..self.users.len());
                 self.operate(user);

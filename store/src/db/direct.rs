@@ -12,7 +12,7 @@ use super::life::Begin;
 use super::record::{Memo, Past, Record};
 use super::replays::Replays;
 use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
-use super::{keys, life, own_key, rotate, schema, users, writer};
+use super::{imports, keys, life, own_key, rotate, schema, users, writer};
 use crate::api::RevokeResponse;
 use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
@@ -29,6 +29,31 @@ pub struct Committed<T> {
     /// The keys that it revoked.
     pub revoked: Vec<Change>,
 }
+
+/// A user with a key, as an import brings them.
+#[derive(Debug, Clone)]
+pub struct ImportedKey {
+    /// Whose.
+    pub user: UserId,
+    /// Of the key.
+    pub digest: Digest,
+}
+
+impl ImportedKey {
+    fn row(&self) -> imports::Row {
+        imports::Row {
+            user: self.user.as_str().to_owned(),
+            digest: self.digest,
+            email: None,
+            email_normal: None,
+            hint: None,
+        }
+    }
+}
+
+/// An import whose rows are in.
+#[derive(Debug, Clone, Copy)]
+pub struct Loading(imports::ImportId);
 
 /// A database in memory.
 pub struct Ledger {
@@ -310,6 +335,47 @@ impl Ledger {
     pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
         self.change(|transaction, _| super::records::record_lease(transaction, lease_ms))?;
         self.note(|memo| memo.grant(lease_ms));
+        Ok(())
+    }
+
+    /// An import has come so far: these users and their keys are in, and do not count.
+    pub fn load_import(
+        &mut self,
+        rows: &[ImportedKey],
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<Loading>> {
+        let now = Moment::both(now);
+        let rows: Vec<_> = rows.iter().map(ImportedKey::row).collect();
+        self.change(|transaction, _| {
+            let id = imports::begin(transaction, now)?;
+            imports::load(transaction, now, id, &rows)?;
+            Ok(Loading(id))
+        })
+    }
+
+    /// From now on its keys count.
+    pub fn count_import(
+        &mut self,
+        loading: Loading,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<u64>> {
+        let now = Moment::both(now);
+        self.change(|transaction, _| imports::cut_over(transaction, now, loading.0))
+    }
+
+    /// What every start does about imports that were stopped half-way.
+    pub fn finish_imports(&mut self) -> rusqlite::Result<()> {
+        for id in imports::unfinished(&self.connection)? {
+            let keys = imports::keys_after(&self.connection, id, None, usize::MAX >> 1)?;
+            let users = imports::users_after(&self.connection, id, "", usize::MAX >> 1)?;
+            self.change(|transaction, _| {
+                imports::tell(transaction, &keys)?;
+                imports::told(transaction, id)?;
+                imports::remove_keys(transaction, id, &keys)?;
+                imports::remove_users(transaction, id, &users)?;
+                imports::forget(transaction, id)
+            })?;
+        }
         Ok(())
     }
 

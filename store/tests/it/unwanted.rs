@@ -43,6 +43,11 @@ pub fn await_waiting(store: &Store, count: i64) {
     await_some(|| (metric(store, "rekey_store_waiting_changes ") == count).then_some(()));
 }
 
+/// Until the store has noticed that so many askers have gone.
+pub fn await_left(store: &Store, count: i64) {
+    await_some(|| (metric(store, "rekey_store_left_changes_total ") == count).then_some(()));
+}
+
 /// A request on a connection of its own.
 fn send(base: &str, token: &str, path: &str, body: &Value) -> TcpStream {
     let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();

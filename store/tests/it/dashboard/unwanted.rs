@@ -5,7 +5,7 @@ use super::person::Form;
 use super::regenerate::{is_state, shown};
 use super::{CHANGE, NEW_KEY, PASSWORD, REGENERATE, SECURITY, add_user, logged_in, start};
 use crate::process::Home;
-use crate::unwanted::{Busy, await_waiting, leave};
+use crate::unwanted::{Busy, await_left, await_waiting, leave};
 
 #[test]
 fn a_key_that_nobody_waits_for_is_not_made_and_the_form_works_again() {
@@ -75,6 +75,7 @@ fn a_password_is_not_changed_for_a_browser_that_has_gone() {
     let call = ann.begin("POST", CHANGE, &ann.headers("POST"), &form.body());
     await_waiting(&store, 1);
     leave(call);
+    await_left(&store, 1);
     busy.end();
     await_waiting(&store, 0);
     assert_eq!(ann.get(SECURITY).status, 200, "still logged in");
