@@ -6,7 +6,7 @@ use rekey_store::clock::UnixMillis;
 use rekey_store::db::{OwnRefusal, Wish};
 
 use super::clients::{Attempt, Ending, Key};
-use super::store::{Say, Task, Waiter};
+use super::tasks::{Say, Task, Waiter};
 use super::world::{Event, World};
 
 /// A form under way.

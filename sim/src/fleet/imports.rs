@@ -7,7 +7,7 @@ use rekey_store::db::direct::{ImportedKey, Loading};
 
 use super::clients::{Ending, Key};
 use super::plan::Sabotage;
-use super::store::{Say, Task, Waiter};
+use super::tasks::{Say, Task, Waiter};
 use super::world::{Event, World};
 
 /// A key that an import brings.

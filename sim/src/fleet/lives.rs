@@ -4,7 +4,8 @@ use rekey_protocol::{Incarnation, lease_margin_ms};
 use rekey_store::feed::core::Core;
 
 use super::plan::Sabotage;
-use super::store::{Say, Task, millis};
+use super::store::millis;
+use super::tasks::{Say, Task};
 use super::world::{Event, World};
 
 impl World {

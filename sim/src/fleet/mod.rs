@@ -9,7 +9,7 @@
 //!
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
-//! workers share, and its engines), [`store`], its [`lives`] and its [`restores`], [`network`],
+//! workers share, and its engines), [`store`] with its [`tasks`], its [`lives`] and its [`restores`], [`network`],
 //! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`], the
 //! [`operator`] and the [`imports`], [`oracle`] (what must never happen), and here the course of one
 //! schedule.
@@ -30,6 +30,7 @@ pub mod port;
 pub mod restores;
 pub mod store;
 pub mod streams;
+pub mod tasks;
 pub mod world;
 
 use clients::Ending;

@@ -4,7 +4,7 @@
 use super::gateway::WorkerRef;
 use super::plan::Network;
 use super::port::{Happening, Outcome};
-use super::store::Asked;
+use super::tasks::Asked;
 use super::world::{Event, World};
 
 /// Where an answer goes.

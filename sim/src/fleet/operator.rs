@@ -6,7 +6,7 @@ use rekey_store::clock::UnixMillis;
 use rekey_store::db::{OwnRefusal, Revoke};
 
 use super::dashboard::Form;
-use super::store::{By, Task};
+use super::tasks::{By, Task};
 use super::world::{Event, World};
 
 impl World {

@@ -2,14 +2,23 @@
 //! of the database, with and without what lies beside it, and remove lock files.
 
 use rekey_protocol::FEED_PATH;
-use rekey_store::feed::core::{Poll, Step};
+use rekey_store::feed::core::{Core, Poll, Step};
 
 use super::plan::{Fault, Restoration, Sabotage};
-use super::store::{Asked, Ghost, millis};
+use super::store::millis;
+use super::tasks::Asked;
 use super::world::World;
 
 /// Backups that are kept.
 const KEPT: usize = 8;
+
+/// A former owner: what it remembers.
+pub struct Ghost {
+    /// Its feed.
+    pub core: Core,
+    /// In world time.
+    pub until: u64,
+}
 
 impl World {
     /// A backup is made.

@@ -14,8 +14,9 @@ use super::imports::Imported;
 use super::oracle::{Oracle, States};
 use super::plan::{Fault, Plan, Rng, Sabotage};
 use super::port::Happening;
-use super::store::{Asked, Store, Task};
+use super::store::Store;
 use super::streams::Stream;
+use super::tasks::{Asked, Task};
 
 /// What happens at a time.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::life::Begin;
 use super::record::{Memo, Past, Record};
 use super::replays::Replays;
 use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
-use super::{imports, keys, life, own_key, rotate, schema, users, writer};
+use super::{imports, keeper, keys, life, own_key, rotate, schema, users};
 use crate::api::RevokeResponse;
 use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
@@ -400,7 +400,7 @@ impl Ledger {
         let before = transaction.total_changes();
         let result = work(&transaction, &mut self.replays)?;
         let is_changed = transaction.total_changes() != before;
-        let mark = writer::count_commit(&transaction, is_changed)?;
+        let mark = keeper::count_commit(&transaction, is_changed)?;
         let revision = mark.revision;
         let revoked = keys::revoked_after(&transaction, self.published, PAGE)?;
         self.replays.flush()?;

@@ -72,3 +72,18 @@ impl Keeper for Owned {
         anchor::fold(connection, &self.lock, how).map(drop)
     }
 }
+
+/// How far the database is when this transaction is committed (S8).
+pub fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
+    let count = match is_changed {
+        true => {
+            "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
+             RETURNING revision, commits"
+        }
+        false => "SELECT revision, commits FROM meta",
+    };
+    transaction.prepare_cached(count)?.query_row([], |row| {
+        let (revision, commits) = (row.get(0)?, row.get(1)?);
+        Ok(Mark { commits, revision })
+    })
+}

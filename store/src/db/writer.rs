@@ -20,7 +20,7 @@ use self::pending::{Change, Pending};
 use super::anchor::Fold;
 use super::fate::{self, WriteError};
 use super::health::Health;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, count_commit};
 use super::record::Mark;
 use super::replays::Replays;
 use crate::clock::{Clock, Moment};
@@ -479,21 +479,6 @@ struct Failed {
     fate: WriteError,
     /// SQLite's word, where it was SQLite.
     cause: Option<rusqlite::Error>,
-}
-
-/// How far the database is when this transaction is committed (S8).
-pub(super) fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
-    let count = match is_changed {
-        true => {
-            "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
-             RETURNING revision, commits"
-        }
-        false => "SELECT revision, commits FROM meta",
-    };
-    transaction.prepare_cached(count)?.query_row([], |row| {
-        let (revision, commits) = (row.get(0)?, row.get(1)?);
-        Ok(Mark { commits, revision })
-    })
 }
 
 pub(super) fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {
