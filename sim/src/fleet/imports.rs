@@ -69,7 +69,7 @@ impl World {
     ) -> rusqlite::Result<()> {
         let done = self.store.ledger.count_import(loading, time)?;
         if self.plan.sabotage != Some(Sabotage::ImportByHalves) {
-            for imported in self.imported[first..first + count].to_vec() {
+            for imported in &self.imported[first..first + count] {
                 // Until the barrier is open a gateway may not have heard of it.
                 self.oracle.unsettled.insert(imported.key.digest, u64::MAX);
                 self.oracle
