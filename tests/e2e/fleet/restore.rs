@@ -108,8 +108,8 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
     run.fleet.assert_no_trap();
 }
 
-/// A backup of the last life itself, made while the store ran: the lock file
-/// cannot tell, only a gateway can. It may ask about keys before it polls, and
+/// A backup that is put in place without the lock file: only a gateway can tell. It
+/// may ask about keys before it polls, and
 /// must not forget, by the answers of the restored store, what it knows of the
 /// later history.
 #[test]
@@ -141,7 +141,9 @@ fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
     eventually("the end of the lease", || {
         (client.get(SCRAPE, &steady.text).status == 503).then_some(())
     });
-    let _ = fs::remove_file(companion(&database, "-shm"));
+    for end in ["-shm", ".lock"] {
+        fs::remove_file(companion(&database, end)).unwrap();
+    }
     for (file, content) in &backup {
         fs::write(file, content).unwrap();
     }
