@@ -66,13 +66,22 @@ pub fn check(database: &Path, past: Past) -> Result<(), OpenError> {
         Some(anchor) => in_file(database)?.is_some_and(|value| anchor.includes(value)),
         None => true,
     };
-    match fits && is_one(database)? {
-        true => Ok(()),
-        false => Err(OpenError::LeftoverLog {
-            database: database.to_owned(),
-            index: beside(database, "-shm"),
-            log,
-        }),
+    match fits {
+        true => {
+            let both = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            // What is only looked at is not written into the file.
+            both.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            is_one(&both, database)
+        }
+        false => Err(leftover(database)),
+    }
+}
+
+fn leftover(database: &Path) -> OpenError {
+    OpenError::LeftoverLog {
+        database: database.to_owned(),
+        index: beside(database, "-shm"),
+        log: beside(database, "-wal"),
     }
 }
 
@@ -103,17 +112,14 @@ fn has_anchor(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare(table)?.exists([])
 }
 
-/// Whether file and log together are of one history, by the second copy of the
-/// anchor: it is never ahead of the first one.
-fn is_one(database: &Path) -> Result<bool, OpenError> {
-    let both = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    // What is only looked at is not written into the file.
-    both.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    if !has_anchor(&both)? {
-        return Ok(true);
-    }
+/// Refuses file and log together that are not of one history, by the second copy of
+/// the anchor: it is never ahead of the first one.
+pub fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError> {
     let in_order = "SELECT meta.anchor <= anchor.value FROM meta, anchor";
-    Ok(both.query_row(in_order, [], |row| row.get(0))?)
+    match !has_anchor(both)? || both.query_row(in_order, [], |row| row.get(0))? {
+        true => Ok(()),
+        false => Err(leftover(database)),
+    }
 }
 
 /// Changes the anchor and writes the log into the database file. Only in the

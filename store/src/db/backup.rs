@@ -227,6 +227,8 @@ pub(super) fn reading(database: &Path) -> Result<Connection, OpenError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     schema::check(&connection)?;
     schema::check_begun(&connection)?;
+    // A backup of a mixture would make it look whole.
+    super::anchor::is_one(&connection, database)?;
     Ok(connection)
 }
 

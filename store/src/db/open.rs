@@ -78,7 +78,8 @@ pub enum OpenError {
     #[error(
         "{} belongs to another state of the database than {}: a backup was put in its place, and the log was left. \
          Together they would revive replaced keys unnoticed. Nothing was changed. To use the backup, remove {} and {} \
-         and start with --accept-restore; or put the database back that was there",
+         and start with --accept-restore; or put the database back that was there. If both were moved here together, \
+         make one file of them with `rekey-store backup`, and restore that with `rekey-store restore`",
         .log.display(), .database.display(), .log.display(), .index.display()
     )]
     LeftoverLog {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use crate::feed::Gateway;
-use crate::process::{Home, Store, User, fresh_digest, output, rotation, stderr};
+use crate::process::{Home, Store, User, cli, fresh_digest, output, rotation, stderr};
 
 /// A way to copy the database.
 type Copy = fn(&Home, Store) -> Copied;
@@ -152,6 +152,14 @@ fn s8_without_a_lock_file_the_mixture_itself_shows_it() {
         fs::remove_file(home.path("rekey.db.lock")).unwrap();
         refused(&home, &[]);
         refused(&home, &["--accept-restore"]);
+        // Nor does a backup make it look whole.
+        let database = home.database();
+        let (database, copy) = (database.to_str().unwrap(), home.path("copy.db"));
+        let arguments = ["backup", "--database", database, copy.to_str().unwrap()];
+        let made = output(&mut cli(&arguments), "");
+        assert_eq!(made.status.code(), Some(1));
+        assert!(stderr(&made).contains("rekey.db-wal"), "{}", stderr(&made));
+        assert!(!copy.exists());
     }
 }
 
