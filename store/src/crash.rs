@@ -35,6 +35,9 @@ pub const RESTORE_POINTS: &[&str] = &[
     "restore.done",
 ];
 
+/// Steps of writing the log into the database file.
+pub const FOLD_POINTS: &[&str] = &["fold.anchored"];
+
 /// The variable that names the point.
 pub const VARIABLE: &str = "REKEY_STORE_CRASH_AT";
 
@@ -81,7 +84,9 @@ mod armed {
     });
 
     fn is_known(name: &str) -> bool {
-        super::POINTS.contains(&name) || super::RESTORE_POINTS.contains(&name)
+        super::POINTS.contains(&name)
+            || super::RESTORE_POINTS.contains(&name)
+            || super::FOLD_POINTS.contains(&name)
     }
 
     /// Whether the variable is understood.

@@ -17,12 +17,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::lock::Lock;
-use super::record::{Anchor, Past};
+use super::record::{Anchor, Past, Record};
 use crate::clock::UnixMillis;
+use crate::crash;
+
+/// The anchor of a file of an older version.
+const NONE: u64 = 0;
 
 /// What becomes of the log's file at a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,22 +62,32 @@ pub fn check(database: &Path, past: Past) -> Result<(), OpenError> {
     if std::fs::metadata(&log).map_or(0, |found| found.len()) == 0 {
         return Ok(());
     }
-    let is_known = match past {
-        Past::Known(record) => record.anchor,
-        Past::Nothing | Past::Unknown => None,
-    };
-    let fits = match is_known {
-        Some(anchor) => in_file(database)?.is_some_and(|value| anchor.includes(value)),
-        None => true,
-    };
-    match fits {
-        true => {
-            let both = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            // What is only looked at is not written into the file.
-            both.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            is_one(&both, database)
-        }
-        false => Err(leftover(database)),
+    if let Past::Known(record) = past
+        && !fits(database, &record)?
+    {
+        return Err(leftover(database));
+    }
+    let both = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    // What is only looked at is not written into the file.
+    both.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    is_one(&both, database)
+}
+
+/// Whether the lock file knows the file, by its anchor: as the one that was served
+/// last, or as one that was only looked at since.
+fn fits(database: &Path, record: &Record) -> Result<bool, OpenError> {
+    let known = [record.anchor, record.looked_at];
+    let known = || known.iter().flatten();
+    // A record of an older version.
+    if known().next().is_none() {
+        return Ok(true);
+    }
+    match in_file(database) {
+        Ok(value) => Ok(known().any(|anchor| anchor.includes(value))),
+        // A checkpoint that was cut off: pages are missing that the log has. The file
+        // of a backup can be read.
+        Err(_) if known().any(Anchor::is_under_way) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
@@ -85,8 +99,9 @@ fn leftover(database: &Path) -> OpenError {
     }
 }
 
-/// The anchor in the file itself, without its log; none in a file without one.
-fn in_file(database: &Path) -> Result<Option<u64>, OpenError> {
+/// The anchor in the file itself, without its log; [`NONE`] in a file of a version
+/// that had none.
+fn in_file(database: &Path) -> Result<u64, OpenError> {
     // https://www.sqlite.org/uri.html: an immutable file is read without a lock
     // and without a log.
     let mut uri = String::from("file:");
@@ -100,11 +115,22 @@ fn in_file(database: &Path) -> Result<Option<u64>, OpenError> {
     uri.push_str("?immutable=1");
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let file = Connection::open_with_flags(uri, access)?;
-    if !has_anchor(&file)? {
-        return Ok(None);
+    match has_anchor(&file)? {
+        true => Ok(anchor_of(&file)?),
+        false => Ok(NONE),
     }
-    let value = file.query_row("SELECT value FROM anchor", [], |row| row.get(0));
-    Ok(value.optional()?)
+}
+
+/// Puts a file on record that has no anchor yet, before the steps of the schema
+/// write into its log.
+pub fn expect_none(connection: &Connection, lock: &Lock) -> Result<(), FoldError> {
+    if !has_anchor(connection)? {
+        lock.set_anchor(Anchor {
+            low: NONE,
+            high: NONE,
+        })?;
+    }
+    Ok(())
 }
 
 fn has_anchor(connection: &Connection) -> rusqlite::Result<bool> {
@@ -127,11 +153,18 @@ pub fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError> {
 /// before it would bear the same anchor. Returns whether all of the log is in the
 /// file; a reader may be in the way.
 pub fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
+    // The file changes now, by our own hand.
+    let folded = lock.while_folding(|| fold_now(connection, lock, how));
+    folded?
+}
+
+fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
     let steps = Steps::new(lock.anchor(), anchor_of(connection)?, UnixMillis::wall());
     lock.set_anchor(steps.under_way)?;
     connection
         .prepare_cached("UPDATE anchor SET value = ?1")?
         .execute([steps.next])?;
+    crash::point("fold.anchored");
     let checkpoint = match how {
         Fold::Reuse => "PRAGMA wal_checkpoint(PASSIVE)",
         Fold::Empty => "PRAGMA wal_checkpoint(TRUNCATE)",

@@ -146,7 +146,8 @@ pub fn backup(database: &Path, target: Target) -> Result<Made, BackupError> {
     clear?;
     let name: &Path = match &target {
         Target::New(file) | Target::Replace(file) => file,
-        Target::Sent => database,
+        // The copy is beside the database until it is sent.
+        Target::Sent => folder,
     };
     let failed = |error| BackupError::Unwritable {
         path: name.to_owned(),

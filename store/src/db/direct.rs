@@ -93,6 +93,9 @@ impl Ledger {
         accept_restore: bool,
     ) -> Result<Start, super::OpenError> {
         self.memo = Memo::found(self.beside);
+        if !accept_restore && life::is_restored(&self.connection, self.beside)? {
+            self.memo.look_only();
+        }
         self.fold(wall)?;
         let begin = Begin {
             id,
@@ -145,14 +148,16 @@ impl Ledger {
         let mut file = Connection::open_in_memory()?;
         file.deserialize_read_exact("main", backup, backup.len(), true)?;
         let in_file = anchor_of(&file)?;
-        let by_lock_file = match self.beside {
-            Past::Known(record) => record.anchor,
-            Past::Nothing | Past::Unknown => None,
+        let known = match self.beside {
+            Past::Known(record) => [record.anchor, record.looked_at],
+            Past::Nothing | Past::Unknown => [None; 2],
         };
+        let known: Vec<_> = known.into_iter().flatten().collect();
+        let fits = known.is_empty() || known.iter().any(|anchor| anchor.includes(in_file));
         let in_log: u64 = self
             .connection
             .query_row("SELECT anchor FROM meta", [], |row| row.get(0))?;
-        Ok(by_lock_file.is_none_or(|anchor| anchor.includes(in_file)) && in_log <= in_file)
+        Ok(fits && in_log <= in_file)
     }
 
     /// Lays the newest pages of the two tables that every commit changes over a
@@ -163,13 +168,14 @@ impl Ledger {
         let mut log = Connection::open_in_memory()?;
         log.deserialize_read_exact("main", newest.as_slice(), newest.len(), true)?;
         self.connection.execute("DELETE FROM incarnations", [])?;
-        let mut lives =
-            log.prepare("SELECT first_revision, id, started_ms, last_revision FROM incarnations")?;
+        let mut lives = log.prepare(
+            "SELECT first_revision, id, started_ms, last_revision, last_commits FROM incarnations",
+        )?;
         let mut lives = lives.query([])?;
         while let Some(row) = lives.next()? {
-            let life: (u64, [u8; 16], i64, Option<u64>) = row.try_into()?;
+            let life: (u64, [u8; 16], i64, Option<u64>, Option<u64>) = row.try_into()?;
             self.connection
-                .execute("INSERT INTO incarnations VALUES (?1, ?2, ?3, ?4)", life)?;
+                .execute("INSERT INTO incarnations VALUES (?1, ?2, ?3, ?4, ?5)", life)?;
         }
         let meta: (u64, i64, u32, u64, u64, u64) = log.query_row(
             "SELECT revision, time_ms, longest_lease_ms, accepted_before, commits, anchor FROM meta",

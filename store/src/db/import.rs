@@ -70,6 +70,10 @@ const CHECKS: &[&str] = &[
      WHERE r.email IS NOT NULL AND r.email_normal IS NOT u.email_normal",
 ];
 
+/// What an import leaves of the disk, in MiB: rotations go on, and an import that is
+/// given up can be removed, which needs room, too.
+pub const RESERVE_MIB: u64 = 64;
+
 /// Why there was no import. The store's fault; only after [`WriteError::Unknown`]
 /// may it have happened.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,16 @@ pub enum ImportError {
     /// A row could not be put in, and then all could.
     #[error("users or keys were changed at the same time; nothing was imported, try again")]
     Changed,
+    /// It would take the room that rotations and its own removal need.
+    #[error(
+        "the import needs some {needed_mib} MiB on the store's disk, of which {RESERVE_MIB} MiB have to stay free, and {free_mib} MiB are free; nothing was imported; make room and try again"
+    )]
+    NoRoom {
+        /// For the rows that are not in yet, and what has to stay free.
+        needed_mib: u64,
+        /// What there is.
+        free_mib: u64,
+    },
     /// It was the writer's turn.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -9,10 +9,10 @@ use rekey_protocol::Digest;
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::import::{ImportError, Staging};
+use super::import::{ImportError, RESERVE_MIB, Staging};
 use super::imports::{self, ImportId, Loaded, Row, Stage};
 use super::writer::{Kind, Patience};
-use super::{Database, WriteError};
+use super::{Database, WriteError, health};
 use crate::clock::Moment;
 
 /// How long a change of an import should take, the commit with it: others wait for
@@ -50,6 +50,11 @@ pub enum Imported {
     /// Nothing was imported, for so many lines are bad.
     Refused(Import, u64),
 }
+
+const MIB: u64 = 1 << 20;
+/// What a row takes of the disk with its indexes and its line in the audit log, in
+/// bytes; reckoned.
+const ROW_TAKES: u64 = 1024;
 
 /// How many rows the next change takes, by how long the last one took.
 #[derive(Debug)]
@@ -140,6 +145,7 @@ impl Database {
         import: Import,
         patience: impl Fn() -> Patience,
     ) -> Result<Imported, ImportError> {
+        self.has_room(import.staging.rows())?;
         let begin = |transaction: &Connection, now| imports::begin(transaction, now);
         let begun = self.writer.change_in(Kind::Admin, patience(), begin).await;
         let (id, mut pace) = (begun?, Pace(ROWS_LEAST));
@@ -193,6 +199,10 @@ impl Database {
                 break;
             };
             last = row.user.clone();
+            // Others may have taken the room meanwhile.
+            if let Err(error) = self.has_room(0) {
+                return (import, Err(NotIn::Failed(error)));
+            }
             if let Err(fault) = self.load_page(id, page, pace, patience).await {
                 return (import, Err(fault));
             }
@@ -204,6 +214,23 @@ impl Database {
             error => error.into(),
         });
         (import, counts)
+    }
+
+    /// Whether so many more rows fit on the disk. Where the system does not say, they
+    /// do.
+    fn has_room(&self, rows: u64) -> Result<(), ImportError> {
+        let Some(free) = health::free_bytes(&self.path) else {
+            return Ok(());
+        };
+        let needed_mib = RESERVE_MIB + rows.saturating_mul(ROW_TAKES) / MIB;
+        let free_mib = free / MIB;
+        match free_mib < needed_mib {
+            true => Err(ImportError::NoRoom {
+                needed_mib,
+                free_mib,
+            }),
+            false => Ok(()),
+        }
     }
 
     async fn load_page(

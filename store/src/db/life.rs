@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rekey_protocol::{Incarnation, LEASE_CAP_MS};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::OpenError;
 use super::record::{Mark, Past};
@@ -70,7 +70,8 @@ pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<B
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let is_restored = is_restored(&transaction, begin.past)? && !begin.accept_restore;
     transaction.execute(
-        "UPDATE incarnations SET last_revision = (SELECT revision FROM meta)
+        "UPDATE incarnations SET last_revision = (SELECT revision FROM meta),
+                                 last_commits = (SELECT commits FROM meta)
          WHERE last_revision IS NULL",
         [],
     )?;
@@ -116,16 +117,35 @@ pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<B
 }
 
 /// S8: whether more was served last than the database knows: another life, or more
-/// of it.
-fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
+/// of it. What the database did in later lives does not count: a backup may have been
+/// tried out somewhere else.
+pub fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
     let Past::Known(last) = past else {
         return Ok(false);
     };
-    let is_known = connection
-        .prepare_cached("SELECT 1 FROM incarnations WHERE id = ?1")?
-        .exists([last.incarnation.0])?;
-    let commits: u64 = connection.query_row("SELECT commits FROM meta", [], |row| row.get(0))?;
-    Ok(!is_known || last.mark.is_some_and(|mark| commits < mark.commits))
+    let has_mark = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'commits'";
+    if !connection.prepare(has_mark)?.exists([])? {
+        let is_known = "SELECT 1 FROM incarnations WHERE id = ?1";
+        // Of before there was a mark, and this one has been served since.
+        return Ok(last.mark.is_some_and(|mark| mark.commits > 0)
+            || !connection.prepare(is_known)?.exists([last.incarnation.0])?);
+    }
+    let far = connection
+        .prepare(
+            "SELECT coalesce(last_revision, revision),
+                    CASE WHEN last_revision IS NULL THEN commits ELSE last_commits END
+             FROM incarnations, meta WHERE id = ?1",
+        )?
+        .query_row([last.incarnation.0], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get::<_, Option<u64>>(1)?))
+        })
+        .optional()?;
+    let Some((revision, commits)) = far else {
+        return Ok(true);
+    };
+    Ok(last.mark.is_some_and(|mark| {
+        revision < mark.revision || commits.is_some_and(|commits| commits < mark.commits)
+    }))
 }
 
 /// S8: the first revision of a life. The wall clock is past anything that was used

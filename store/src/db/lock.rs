@@ -24,6 +24,8 @@ const PID_LEN: usize = 11;
 /// Where the records are, in turn: the one before is whole while one is written.
 /// Each is within a sector of the disk.
 const PLACES: [u64; 2] = [512, 1024];
+/// Its place among the watched files.
+const DATABASE: usize = 1;
 
 /// A file's identity, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +54,31 @@ struct Watched {
     id: FileId,
 }
 
+/// When and how long the database file was after the last checkpoint. Nothing but a
+/// checkpoint writes into it, and readers do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Left {
+    length: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Left {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self {
+            length: found.len(),
+            seconds: found.mtime(),
+            nanoseconds: found.mtime_nsec(),
+        })
+    }
+}
+
 /// The database is not surely ours any more (S10).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} was removed or replaced while this store ran: another rekey-store may own the database \
-     now. This one stops; start one again, and leave the database's files to it", .file.display()
+    "{} was removed, replaced or written over while this store ran: another rekey-store may own the \
+     database now. This one stops; start one again, and leave the database's files to it", .file.display()
 )]
 pub struct Lost {
     /// Which file.
@@ -73,6 +95,8 @@ pub struct Lock {
     written: Mutex<Written>,
     /// The lock file, the database and its log.
     watched: OnceLock<Vec<Watched>>,
+    /// The database file as this store left it; none while it writes into it.
+    left: Mutex<Option<Left>>,
     lost: watch::Sender<Option<Lost>>,
 }
 
@@ -123,6 +147,7 @@ impl Lock {
                 sequence: last.map_or(0, |last| last.sequence),
             }),
             watched: OnceLock::new(),
+            left: Mutex::new(None),
             lost: watch::Sender::new(None),
         };
         let pid = format!("{:<1$}\n", std::process::id(), PID_LEN - 1);
@@ -174,7 +199,38 @@ impl Lock {
             watched.push(Watched { path, id });
         }
         let _ = self.watched.set(watched);
+        *self.left() = Left::of(database).ok();
         Ok(())
+    }
+
+    /// Runs what writes into the database file.
+    pub fn while_folding<T>(&self, fold: impl FnOnce() -> T) -> std::io::Result<T> {
+        *self.left() = None;
+        let folded = fold();
+        if let Some(database) = self.database() {
+            *self.left() = Some(Left::of(database)?);
+        }
+        Ok(folded)
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it is, once it is watched.
+    fn database(&self) -> Option<&Path> {
+        let watched = self.watched.get()?.get(DATABASE)?;
+        Some(&watched.path)
+    }
+
+    /// Whether somebody else has written into the database file.
+    fn is_written_over(&self) -> bool {
+        // Held, so that no checkpoint begins meanwhile.
+        let left = self.left();
+        match (*left, self.database()) {
+            (Some(left), Some(path)) => !Left::of(path).is_ok_and(|now| now == left),
+            _ => false,
+        }
     }
 
     /// S10: whether the files that this process holds are still the ones that
@@ -182,10 +238,16 @@ impl Lock {
     pub fn check(&self) -> Result<(), Lost> {
         let mut watched = self.watched.get().into_iter().flatten();
         let gone = watched.find(|file| !FileId::of(&file.path).is_ok_and(|id| id == file.id));
-        match gone {
-            None => Ok(()),
-            Some(file) => Err(self.lose(&file.path)),
+        match (gone, self.database()) {
+            (Some(file), _) => Err(self.lose(&file.path)),
+            (None, Some(database)) if self.is_written_over() => Err(self.lose(database)),
+            (None, _) => Ok(()),
         }
+    }
+
+    /// The file that is there will not be served: see [`Memo::look_only`].
+    pub fn look_only(&self) {
+        self.lock().memo.look_only();
     }
 
     /// The database is another process's; `file` shows it.
@@ -454,5 +516,17 @@ mod tests {
                 assert_eq!(lock.check(), Err(Lost { file }));
             }
         }
+    }
+
+    #[test]
+    fn s10_a_database_that_somebody_else_writes_into_is_missed() {
+        let home = Home::new();
+        let lock = home.serve();
+        let written = lock.while_folding(|| std::fs::write(home.database(), "our own"));
+        written.unwrap().unwrap();
+        assert_eq!(lock.check(), Ok(()));
+        std::fs::write(home.database(), "somebody else's").unwrap();
+        let file = home.database();
+        assert_eq!(lock.check(), Err(Lost { file }));
     }
 }

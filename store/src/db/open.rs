@@ -8,9 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::anchor::{self, Fold, FoldError};
-use super::life::{Begin, begin_incarnation, random_incarnation};
+use super::life::{Begin, begin_incarnation, is_restored, random_incarnation};
 use super::lock::Lock;
-use super::record::Mark;
+use super::record::{Mark, Past};
 use super::schema;
 use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
@@ -76,11 +76,11 @@ pub enum OpenError {
     /// The write-ahead log is of another database than the one that it lies
     /// beside (S8).
     #[error(
-        "{} belongs to another state of the database than {}: a backup was put in its place, and the log was left. \
-         Together they would revive replaced keys unnoticed. Nothing was changed. To use the backup, remove {} and {} \
-         and start with --accept-restore; or put the database back that was there. If both were moved here together, \
-         make one file of them with `rekey-store backup`, and restore that with `rekey-store restore`",
-        .log.display(), .database.display(), .log.display(), .index.display()
+        "{log} does not belong to the {database} that was served here last, so nothing was changed. If you put both here \
+         together, they are one database: make one file of them with `rekey-store backup --database {database} copy.db`, \
+         and then `rekey-store restore copy.db --database {database}`. If you put only a backup here and the log was left, remove {log} \
+         and {index}, because together they would revive replaced keys unnoticed, and start with --accept-restore",
+        log = .log.display(), database = .database.display(), index = .index.display()
     )]
     LeftoverLog {
         /// The database.
@@ -156,12 +156,18 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     writer.pragma_update(None, "journal_mode", "wal")?;
     // In KiB. A change of an import touches some thousand pages, all over the indexes.
     writer.pragma_update(None, "cache_size", -16384)?;
+    if !accept_restore && is_restored(&writer, lock.past())? {
+        lock.look_only();
+    }
+    warn_without_record(&writer, lock.past())?;
+    let failed = |error| match error {
+        FoldError::Sqlite(error) => OpenError::from(error),
+        FoldError::Lock(error) => unwritable(&anchor::beside(&path, ".lock"), error),
+    };
+    anchor::expect_none(&writer, &lock).map_err(failed)?;
     schema::migrate(&mut writer)?;
     // S8: the log is empty before this life writes into it.
-    anchor::fold(&writer, &lock, Fold::Empty).map_err(|error| match error {
-        FoldError::Sqlite(error) => error.into(),
-        FoldError::Lock(error) => unwritable(&anchor::beside(&path, ".lock"), error),
-    })?;
+    anchor::fold(&writer, &lock, Fold::Empty).map_err(failed)?;
     let begin = Begin {
         id: random_incarnation()?,
         wall: UnixMillis::wall(),
@@ -181,6 +187,26 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
         time: begun.time,
         mark: begun.mark,
     })
+}
+
+/// Says that an older backup would not be noticed (S8).
+fn warn_without_record(connection: &Connection, past: Past) -> Result<(), OpenError> {
+    let tables = "SELECT 1 FROM sqlite_schema WHERE name = 'incarnations'";
+    let was_served = connection.prepare(tables)?.exists([])?
+        && connection
+            .prepare("SELECT 1 FROM incarnations")?
+            .exists([])?;
+    let missing = match past {
+        Past::Known(_) => return Ok(()),
+        Past::Nothing if !was_served => return Ok(()),
+        Past::Nothing => "there is no lock file beside the database",
+        Past::Unknown => "the lock file beside the database has no record",
+    };
+    tracing::warn!(
+        "{missing}: if the database is an older backup, replaced keys are valid again, and only a \
+         gateway can show it"
+    );
+    Ok(())
 }
 
 /// A connection with the settings that all of ours have.

@@ -27,6 +27,11 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// Whether a checkpoint was begun of which nobody knows that it is whole.
+    pub fn is_under_way(&self) -> bool {
+        self.low < self.high
+    }
+
     /// Whether the write-ahead log continues a file with this value.
     pub fn includes(&self, value: u64) -> bool {
         (self.low..=self.high).contains(&value)
@@ -43,8 +48,10 @@ pub struct Record {
     pub longest_lease_ms: u32,
     /// How far the database was; none where an older version wrote the record.
     pub mark: Option<Mark>,
-    /// None where an older version wrote the record.
+    /// Of that file. None where an older version wrote the record.
     pub anchor: Option<Anchor>,
+    /// Of another file that a start has looked at since and did not serve.
+    pub looked_at: Option<Anchor>,
 }
 
 /// What is found beside a database at the start.
@@ -58,9 +65,11 @@ pub enum Past {
     Known(Record),
 }
 
-/// The length of [`Record::text`]: two times 16 bytes in hexadecimal digits and
-/// six numbers, with a space or a line's end behind each.
-pub const RECORD_LEN: usize = 32 + 1 + 10 + 1 + 5 * (20 + 1) + 16 + 1;
+/// The length of [`Record::text`]: incarnation, lease, seven numbers and a check, with
+/// a space or a line's end behind each.
+pub const RECORD_LEN: usize = 32 + 1 + 10 + 1 + 7 * (20 + 1) + 16 + 1;
+/// Instead of the bounds of an anchor that there is none of.
+const NO_ANCHOR: Anchor = Anchor { low: 1, high: 0 };
 /// Incarnation, lease and check: what versions before the mark wrote.
 pub const OLD_RECORD_LEN: usize = 32 + 1 + 10 + 1 + 16 + 1;
 
@@ -72,13 +81,16 @@ impl Record {
             longest_lease_ms,
             mark,
             anchor,
+            looked_at,
         } = self;
         let Mark { commits, revision } = mark.unwrap_or_default();
-        let Anchor { low, high } = anchor.unwrap_or(Anchor { low: 0, high: 0 });
+        let Anchor { low, high } = anchor.unwrap_or(NO_ANCHOR);
+        let other = looked_at.unwrap_or(NO_ANCHOR);
         let incarnation = hex::encode(incarnation.0);
         sealed(&format!(
             "{incarnation} {longest_lease_ms:010} {commits:020} {revision:020} \
-             {low:020} {high:020} {sequence:020}"
+             {low:020} {high:020} {:020} {:020} {sequence:020}",
+            other.low, other.high
         ))
     }
 
@@ -87,19 +99,20 @@ impl Record {
     pub fn parse(bytes: &[u8]) -> Option<Numbered> {
         let text = std::str::from_utf8(bytes).ok()?;
         let mut words = text.split_ascii_whitespace();
+        let incarnation = incarnation(words.next()?)?;
+        let longest_lease_ms = words.next()?.parse().ok()?;
+        let mut number = || -> Option<u64> { words.next()?.parse().ok() };
         let record = Self {
-            incarnation: incarnation(words.next()?)?,
-            longest_lease_ms: words.next()?.parse().ok()?,
+            incarnation,
+            longest_lease_ms,
             mark: Some(Mark {
-                commits: words.next()?.parse().ok()?,
-                revision: words.next()?.parse().ok()?,
+                commits: number()?,
+                revision: number()?,
             }),
-            anchor: Some(Anchor {
-                low: words.next()?.parse().ok()?,
-                high: words.next()?.parse().ok()?,
-            }),
+            anchor: anchor(&mut number)?,
+            looked_at: anchor(&mut number)?,
         };
-        let sequence = words.next()?.parse().ok()?;
+        let sequence = number()?;
         let numbered = Numbered { sequence, record };
         (record.text(sequence) == text).then_some(numbered)
     }
@@ -114,6 +127,7 @@ impl Record {
             longest_lease_ms: lease.parse().ok()?,
             mark: None,
             anchor: None,
+            looked_at: None,
         };
         (sealed(&format!("{life} {lease}")) == text).then_some(record)
     }
@@ -126,6 +140,11 @@ pub struct Numbered {
     pub sequence: u64,
     /// The record.
     pub record: Record,
+}
+
+fn anchor(number: &mut impl FnMut() -> Option<u64>) -> Option<Option<Anchor>> {
+    let (low, high) = (number()?, number()?);
+    Some((low <= high).then_some(Anchor { low, high }))
 }
 
 fn incarnation(text: &str) -> Option<Incarnation> {
@@ -149,6 +168,8 @@ pub struct Memo {
     anchor: Option<Anchor>,
     /// Not in a life that serves nothing: what was served last stays on record.
     is_served: bool,
+    /// In such a life.
+    only_looks: bool,
     /// The longest lease of this life and of those that the database knows.
     granted_ms: u32,
 }
@@ -164,6 +185,7 @@ impl Memo {
             record,
             anchor: record.and_then(|record| record.anchor),
             is_served: false,
+            only_looks: false,
             granted_ms: 0,
         }
     }
@@ -180,16 +202,26 @@ impl Memo {
             longest_lease_ms: start.held_lease_ms,
             mark: Some(mark),
             anchor: self.anchor,
+            looked_at: None,
         });
         self.record
     }
 
-    /// The values that the file's anchor may have from now on. In a life that
-    /// serves nothing, too: its log must not be laid over another file.
+    /// The file that is there is not the one that was served last, and will not be
+    /// served: it is known beside that one.
+    pub fn look_only(&mut self) {
+        self.only_looks = true;
+        self.anchor = self.record.and_then(|record| record.looked_at);
+    }
+
+    /// The values that the file's anchor may have from now on.
     pub fn anchored(&mut self, anchor: Anchor) -> Option<Record> {
         self.anchor = Some(anchor);
         let record = self.record.as_mut()?;
-        record.anchor = Some(anchor);
+        match self.only_looks {
+            true => record.looked_at = Some(anchor),
+            false => record.anchor = Some(anchor),
+        }
         Some(*record)
     }
 
@@ -239,6 +271,7 @@ mod tests {
             revision: 1 << 52,
         }),
         anchor: Some(Anchor { low: 3, high: 4 }),
+        looked_at: None,
     };
 
     #[test]
@@ -265,25 +298,30 @@ mod tests {
         assert_eq!(text.len(), OLD_RECORD_LEN);
         let old = Record::parse_old(text.as_bytes()).unwrap();
         let (mark, anchor) = (None, None);
-        assert_eq!(
-            old,
-            Record {
-                mark,
-                anchor,
-                ..RECORD
-            }
-        );
+        let expected = Record {
+            mark,
+            anchor,
+            ..RECORD
+        };
+        assert_eq!(old, expected);
         assert_eq!(Record::parse_old(RECORD.text(1).as_bytes()), None);
     }
 
     #[test]
-    fn s8_a_life_that_serves_nothing_changes_the_anchor_only() {
+    fn s8_a_life_that_serves_nothing_leaves_what_was_served_on_record() {
         let mut memo = Memo::found(Past::Known(RECORD));
+        memo.look_only();
         assert_eq!(memo.committed(Mark::default()), None);
         assert_eq!(memo.grant(1_000), None);
         assert_eq!(memo.settle(), None);
-        let anchor = Some(Anchor { low: 4, high: 9 });
+        let looked_at = Some(Anchor { low: 4, high: 9 });
         let written = memo.anchored(Anchor { low: 4, high: 9 });
-        assert_eq!(written, Some(Record { anchor, ..RECORD }));
+        let expected = Record {
+            looked_at,
+            ..RECORD
+        };
+        assert_eq!(written, Some(expected));
+        let read = Record::parse(expected.text(3).as_bytes()).unwrap();
+        assert_eq!(read.record, expected);
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn broken_off(marker: &Path) -> String {
     let back = match aside {
         "" => String::new(),
         aside => format!(
-            "; to go back instead, move {aside} to {0}, {aside}-wal to {0}-wal if it is there, and remove {1}",
+            "; to go back instead, move {aside} to {0}, {aside}-wal to {0}-wal if it is there, remove {1}, and \
+             if nothing is served then, start with --accept-restore",
             database.display(),
             marker.display(),
         ),

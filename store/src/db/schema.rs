@@ -181,6 +181,8 @@ const V5: &str = "
 ALTER TABLE meta ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
 -- The anchor as of the last change; see below.
 ALTER TABLE meta ADD COLUMN anchor INTEGER NOT NULL DEFAULT 0;
+-- As it was when the life ended; NULL: it has not, or nobody counted yet.
+ALTER TABLE incarnations ADD COLUMN last_commits INTEGER;
 -- Changed before each checkpoint, on a page of its own: it says which file the
 -- write-ahead log continues.
 CREATE TABLE anchor (

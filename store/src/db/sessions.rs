@@ -274,7 +274,8 @@ mod tests {
             .execute_batch(
                 "INSERT INTO users (user_id, email, email_normal, created_ms)
                      VALUES ('u', 'u@example.com', 'u@example.com', 1);
-                 INSERT INTO incarnations VALUES (1, x'01010101010101010101010101010101', 1, NULL);",
+                 INSERT INTO incarnations (first_revision, id, started_ms)
+                    VALUES (1, x'01010101010101010101010101010101', 1);",
             )
             .unwrap();
         passwords::put(&connection, NOW, &user(), "old").unwrap();

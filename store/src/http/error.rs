@@ -102,6 +102,7 @@ impl From<ImportError> for ApiError {
         match error {
             ImportError::Write(error) => error.into(),
             ImportError::Running
+            | ImportError::NoRoom { .. }
             | ImportError::Failed
             | ImportError::Changed
             | ImportError::Read(_) => Self::new(ErrorCode::Unavailable, error.to_string()),

@@ -183,6 +183,94 @@ fn s8_the_log_of_a_life_that_served_nothing_is_not_laid_over_the_right_file() {
     assert_eq!(store.resolve(&user.digest).status, 503);
 }
 
+/// Of a page, in bytes.
+const PAGE: usize = 4096;
+const CRASHING: &str = env!("CARGO_BIN_EXE_rekey-store-crash-points");
+
+/// Starts a store that dies in the middle of that checkpoint, counted from 1: the
+/// start makes the first, the stop the last.
+fn dying(home: &Home, checkpoint: u32) -> std::process::Command {
+    let mut serve = home.serve_by(CRASHING, "", "");
+    let at = format!("fold.anchored:{checkpoint}");
+    serve.env("REKEY_STORE_CRASH_AT", at);
+    serve
+}
+
+#[test]
+fn s8_a_checkpoint_that_was_cut_off_is_no_damage() {
+    let home = Home::new();
+    let mut store = home.start_as(&mut dying(&home, 2));
+    let user = store.add_user("alice");
+    let request = rotation(&user.digest, &fresh_digest());
+    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+    // Until the file has to grow.
+    let length = fs::metadata(home.database()).unwrap().len();
+    let pages = || home.count("PRAGMA page_count") as u64 * PAGE as u64;
+    while pages() <= length {
+        store.add_user(&fresh_digest().to_hex()[..12]);
+    }
+    store.signal(rustix::process::Signal::TERM);
+    assert_eq!(store.child.wait().unwrap().code(), None, "killed");
+    // A checkpoint writes the first page first, which says how many there will be.
+    let frames = fs::read(log(&home)).unwrap();
+    let first = frames[32..].chunks_exact(24 + PAGE);
+    let first = first.filter(|frame| frame[..4] == 1_u32.to_be_bytes());
+    let mut file = fs::read(home.database()).unwrap();
+    file[..PAGE].copy_from_slice(&first.last().unwrap()[24..]);
+    fs::write(home.database(), file).unwrap();
+    let store = home.start();
+    assert_eq!(state(&store, &user), "revoked");
+    Gateway::new(100).follow(&store);
+}
+
+#[test]
+fn s8_a_start_that_dies_while_it_updates_an_older_file_is_repeated() {
+    let home = Home::new();
+    let store = home.start();
+    store.add_user("alice");
+    assert_eq!(store.stop(), Some(0));
+    fs::remove_file(home.database()).unwrap();
+    let old = rusqlite::Connection::open(home.database()).unwrap();
+    old.execute_batch(include_str!("schema_v1.sql")).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let died = output(dying(&home, 1).arg("--accept-restore"), "");
+        assert_eq!(died.status.code(), None, "{}", stderr(&died));
+        assert!(fs::metadata(log(&home)).unwrap().len() > 0);
+    }
+    let store = home.start_as(home.serve().arg("--accept-restore"));
+    Gateway::new(100).follow(&store);
+}
+
+#[test]
+fn s8_the_right_file_with_its_log_is_served_after_another_was_looked_at() {
+    let home = Home::new();
+    let store = home.start();
+    let user = store.add_user("alice");
+    assert_eq!(store.stop(), Some(0));
+    let backup = fs::read(home.database()).unwrap();
+    let store = home.start();
+    let request = rotation(&user.digest, &fresh_digest());
+    assert_eq!(store.rotate(&request).json()["outcome"], "rotated");
+    store.kill();
+    let names = ["rekey.db", "rekey.db-wal", "rekey.db-shm"];
+    for name in names {
+        fs::rename(home.path(name), home.path(&format!("{name}.aside"))).unwrap();
+    }
+    fs::write(home.database(), backup).unwrap();
+    for _ in 0..2 {
+        let store = home.start();
+        assert_eq!(store.resolve(&user.digest).status, 503);
+        store.kill();
+    }
+    for name in names {
+        fs::rename(home.path(&format!("{name}.aside")), home.path(name)).unwrap();
+    }
+    let store = home.start();
+    assert_eq!(state(&store, &user), "revoked");
+    Gateway::new(100).follow(&store);
+}
+
 #[test]
 fn an_ordinary_crash_leaves_a_log_that_is_used() {
     let home = Home::new();

@@ -12,7 +12,7 @@ use crate::process::{Home, Store, User, await_some, fresh_digest, rotation};
 const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
 
 /// How an owner loses the database.
-const LOSSES: [fn(&Home); 4] = [
+const LOSSES: [fn(&Home); 5] = [
     |home| fs::remove_file(home.path("rekey.db.lock")).unwrap(),
     |home| {
         let lock = home.path("rekey.db.lock");
@@ -25,6 +25,11 @@ const LOSSES: [fn(&Home); 4] = [
         fs::copy(home.path("old.db"), home.database()).unwrap();
     },
     |home| fs::rename(home.path("rekey.db-wal"), home.path("old-wal")).unwrap(),
+    |home| {
+        // A backup that is copied over it.
+        let backup = fs::read(home.database()).unwrap();
+        fs::write(home.database(), backup).unwrap();
+    },
 ];
 
 fn served() -> (Home, Store, User, Gateway) {
@@ -49,7 +54,7 @@ fn s10_an_owner_that_lost_its_files_stops_and_says_why() {
         // Nobody asks it for anything.
         assert_eq!(ended(store), 1, "loss {number}");
         let log = home.log();
-        assert!(log.contains("removed or replaced"), "{log}");
+        assert!(log.contains("while this store ran"), "{log}");
         assert!(log.contains("rekey.db"), "{log}");
     }
 }

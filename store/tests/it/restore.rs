@@ -250,6 +250,31 @@ fn s8_a_backup_of_the_last_life_itself_is_noticed_at_the_start() {
     }
 }
 
+/// As one should do with backups; and as a failover does.
+#[test]
+fn s8_a_backup_that_was_tried_out_somewhere_else_is_noticed() {
+    for change in CHANGES {
+        let home = Home::new();
+        let store = home.start();
+        let user = store.add_user("alice");
+        let backup = backup(&home);
+        change(&store, &user);
+        assert_eq!(store.stop(), Some(0));
+        // It goes further there than the lost history did.
+        let other = Home::new();
+        fs::copy(&backup, other.database()).unwrap();
+        for number in 0..3 {
+            let store = other.start();
+            store.add_user(&format!("tried-{number}"));
+            assert_eq!(store.stop(), Some(0));
+        }
+        remove_log(&home);
+        fs::copy(other.database(), home.database()).unwrap();
+        let request = rotation(&user.digest, &fresh_digest());
+        is_refused(&home.start(), &mut Gateway::new(100), &request);
+    }
+}
+
 #[test]
 fn s8_without_a_lock_file_a_backup_of_the_last_life_is_noticed_by_a_poll() {
     let home = Home::new();

@@ -112,7 +112,11 @@ fn read(mut input: impl BufRead, lines: Lines) -> anyhow::Result<Vec<Wanted>> {
         if !is_whole {
             bail!("line {line} is too long; nothing was revoked");
         }
-        let trimmed = text.trim_ascii();
+        // What Windows' editors put before the first line.
+        let marked = text
+            .strip_prefix(b"\xef\xbb\xbf".as_slice())
+            .filter(|_| line == 1);
+        let trimmed = marked.unwrap_or(&text).trim_ascii();
         if trimmed.is_empty() {
             continue;
         }
