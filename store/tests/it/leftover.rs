@@ -214,9 +214,9 @@ fn s8_a_checkpoint_that_was_cut_off_is_no_damage() {
     // A checkpoint writes the first page first, which says how many there will be.
     let frames = fs::read(log(&home)).unwrap();
     let first = frames[32..].chunks_exact(24 + PAGE);
-    let first = first.filter(|frame| frame[..4] == 1_u32.to_be_bytes());
+    let mut first = first.filter(|frame| frame[..4] == 1_u32.to_be_bytes());
     let mut file = fs::read(home.database()).unwrap();
-    file[..PAGE].copy_from_slice(&first.last().unwrap()[24..]);
+    file[..PAGE].copy_from_slice(&first.next_back().unwrap()[24..]);
     fs::write(home.database(), file).unwrap();
     let store = home.start();
     assert_eq!(state(&store, &user), "revoked");
