@@ -103,8 +103,9 @@ impl World {
             return Ok(());
         };
         if self.store.is_restored() {
-            // That says nothing of the first one, if it is the second.
-            let ending = match self.waits_for(number) {
+            // That says nothing of the first one, if it is the second: it may have been
+            // sent to the life before this one.
+            let ending = match self.waits_for(number) || self.lost.is_some() {
                 true => Ending::Nothing,
                 false => Ending::Refused(503, String::new()),
             };

@@ -64,7 +64,7 @@ impl World {
             return self.violate(format!("a restore: {error}"));
         }
         self.lost.get_or_insert(before);
-        if how.lock_is_lost {
+        if !self.store.ledger.has_record() {
             // Nobody can tell any more.
             self.loss_is_accepted();
         }

@@ -196,6 +196,11 @@ impl Ledger {
         self.beside = Past::Nothing;
     }
 
+    /// Whether the lock file says what was served last.
+    pub fn has_record(&self) -> bool {
+        matches!(self.beside, Past::Known(_))
+    }
+
     /// As [`super::Database::interval`].
     pub fn interval(&self) -> RotationInterval {
         self.interval
