@@ -12,14 +12,14 @@
 //! SQLite reads the log. A second copy of the number, in `meta`, is in the log
 //! with nearly every change; so a mixture is mostly found without a lock file, too.
 
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
+use super::files::beside;
 use super::lock::Lock;
 use super::record::{Anchor, Past, Record};
 use crate::clock::UnixMillis;
@@ -46,13 +46,6 @@ pub enum FoldError {
     /// The lock file's.
     #[error("the lock file could not be written: {0}")]
     Lock(#[from] std::io::Error),
-}
-
-/// The database's file of this ending, such as `-wal`.
-pub fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut path = OsString::from(database);
-    path.push(ending);
-    path.into()
 }
 
 /// Refuses a log that continues another file than the one that is there. Changes

@@ -4,7 +4,6 @@
 //! Takes no ownership (PROTOCOL S10), and changes nothing of what it copies. The
 //! lock file, the write-ahead log and what is kept for replays stay out.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tempfile::NamedTempFile;
 
+use super::files::{beside, folder_of, sync_folder};
 use super::open::{OpenError, connect, quick_check};
 use super::schema;
 use crate::clock::UnixMillis;
@@ -302,24 +302,4 @@ pub(super) fn inspect(file: &Path) -> Result<Contents, OpenError> {
 /// A file of this user's alone, in the folder where it is to stay.
 pub(super) fn private_file(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(prefix).tempfile_in(folder)
-}
-
-/// The path with something behind its last letter, as SQLite names its own files.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(suffix);
-    PathBuf::from(beside)
-}
-
-/// The folder of a file.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// A new name is there after a power cut if its folder says so.
-pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::backup::{beside, folder_of};
+use super::files::{beside, folder_of};
 use super::writer::{Kind, Writer};
 use super::{Database, ReadError, WriteError};
 use crate::answers;

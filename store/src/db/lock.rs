@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use super::anchor::beside;
+use super::files::{beside, folder_of, sync_folder};
 use super::open::{OpenError, unwritable};
 use super::record::{Anchor, Mark, Memo, Numbered, OLD_RECORD_LEN, Past, RECORD_LEN, Record};
 use crate::feed::core::Start;
@@ -176,7 +176,7 @@ impl Lock {
             .and_then(|()| self.write(PID_LEN as u64, &old))
             .and_then(|()| match self.past {
                 // A new file is there after a power cut if its folder says so.
-                Past::Nothing => self.sync_folder(),
+                Past::Nothing => sync_folder(folder_of(&self.path)),
                 _ => Ok(()),
             });
         begun.map_err(|error| unwritable(&self.path, error))
@@ -322,13 +322,6 @@ impl Lock {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(at))?;
         file.write_all(text.as_bytes())
-    }
-
-    fn sync_folder(&self) -> std::io::Result<()> {
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod backup;
 mod columns;
 pub mod direct;
 mod fate;
+mod files;
 mod health;
 mod import;
 mod importing;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::anchor::{self, Fold, FoldError};
+use super::files::beside;
 use super::life::{Begin, begin_incarnation, is_restored, random_incarnation};
 use super::lock::Lock;
 use super::record::{Mark, Past};
@@ -162,7 +163,7 @@ pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     warn_without_record(&writer, lock.past())?;
     let failed = |error| match error {
         FoldError::Sqlite(error) => OpenError::from(error),
-        FoldError::Lock(error) => unwritable(&anchor::beside(&path, ".lock"), error),
+        FoldError::Lock(error) => unwritable(&beside(&path, ".lock"), error),
     };
     anchor::expect_none(&writer, &lock).map_err(failed)?;
     schema::migrate(&mut writer)?;

@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 
 use self::note::{Note, Notes};
 use super::columns;
+use super::files;
 use super::open::connect;
 use super::wrap::{Wrapped, Wraps};
 use crate::clock::UnixMillis;
@@ -145,16 +146,12 @@ impl Replays {
     }
 
     fn beside(database: &Path) -> PathBuf {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".replays");
-        PathBuf::from(path)
+        files::beside(database, ".replays")
     }
 
     fn remove(path: &Path) {
         for suffix in ["", "-wal", "-shm"] {
-            let mut file = path.as_os_str().to_owned();
-            file.push(suffix);
-            let _ = std::fs::remove_file(file);
+            let _ = std::fs::remove_file(files::beside(path, suffix));
         }
     }
 

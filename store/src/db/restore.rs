@@ -14,9 +14,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::NamedTempFile;
 
-use super::backup::{
-    Contents, CopyError, beside, copy_whole, folder_of, inspect, private_file, reading, sync_folder,
-};
+use super::backup::{Contents, CopyError, copy_whole, inspect, private_file, reading};
+use super::files::{beside, folder_of, sync_folder};
 use super::life::{Begin, Begun, begin_incarnation, random_incarnation};
 use super::lock::Lock;
 use super::open::{OpenError, absolute, connect, unwritable};
