@@ -56,6 +56,7 @@
 //! | restore | an older backup is restored, and that is accepted | 598,542 | 30 |
 //! | restored-and-restarted | the same, and the store restarts soon after | 383,422 | 24 |
 //! | backup | a backup that still knows the cursor of a gateway that has seen more | 243,934 | 29 |
+//! | unaccepted-restore | a backup is started without `--accept-restore` | 737,969 | 25 |
 //! | lease-lengths | polls that ask for leases of different length | 106,812 | 27 |
 //! | two-leases | the same, and the store restarts | 326,418 | 24 |
 //! | two-gateways | two gateways of one store | 1,451,314 | 33 |
@@ -81,6 +82,8 @@
 //! | s6_acknowledged | one-way | the barrier has a bound | 14 |
 //! | s7_first | fills | I2 | 7 |
 //! | s7_repeat | fills | I2 | 7 |
+//! | s8_mark | unaccepted-restore | I2 | 13 |
+//! | s8_marked_first | unaccepted-restore | I2 | 12 |
 //! | s9_hold | store-restart | I2 | 6 |
 //! | s9_on_record | two-leases | I2 | 11 |
 //! | s9_cap | restore | I2 | 6 |

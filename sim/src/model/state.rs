@@ -58,6 +58,8 @@ pub struct Store {
     pub is_restored: bool,
     /// How far the file was, by the lock file, which no backup carries (S8).
     pub mark: Revision,
+    /// The longest lease that was granted, by the lock file (S9).
+    pub lease_beside: Tick,
     /// Whether the file is less far than that, and nobody has accepted it.
     pub is_behind: bool,
     /// Leases and barrier: the store's own code.

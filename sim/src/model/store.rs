@@ -98,6 +98,7 @@ impl Store {
             early: None,
             is_restored: false,
             mark: FIRST.revision,
+            lease_beside: lease,
             is_behind: false,
             leases,
             lives: FIRST.life,
@@ -214,6 +215,7 @@ impl World {
         let store = &mut state.store;
         if rules.s9_on_record {
             store.disk.longest = store.disk.longest.max(lease);
+            store.lease_beside = store.lease_beside.max(lease);
         }
         if lost.is_some_and(|lost| lost.revision >= store.disk.accepted_before) {
             store.is_restored = true;
@@ -334,7 +336,11 @@ impl World {
         store.early = None;
         let last = store.disk.revision;
         if restored && self.lock_is_lost {
-            store.mark = 0;
+            (store.mark, store.lease_beside) = (0, 0);
+        }
+        // The worlds of accepted restores have to hold without the lock file.
+        if self.unaccepted {
+            store.disk.longest = store.disk.longest.max(store.lease_beside);
         }
         store.is_behind = !accepts && (store.is_behind || restored && last < store.mark);
         store.is_restored = rules.s8_mark && store.is_behind;
@@ -369,8 +375,11 @@ impl World {
         // What nobody has accepted the loss of is owed all the same.
         let is_accepted = accepts || self.lock_is_lost;
         for key in 0..MOST {
-            state.rotations[key].waits = false;
-            if state.store.disk.revoked[key] == 0 && (is_accepted || !state.store.is_behind) {
+            let rotation = &mut state.rotations[key];
+            rotation.waits = false;
+            // Nor may a loss that nobody noticed be one that somebody was told of.
+            let is_owed = !is_accepted && (rotation.told || state.store.is_behind);
+            if state.store.disk.revoked[key] == 0 && !is_owed {
                 self.forget_what_was_owed(state, key);
             }
         }

@@ -206,14 +206,13 @@ impl World {
             Self {
                 name: "unaccepted-restore",
                 about: "a backup is started without --accept-restore, and gateways start, too",
-                revocable: &[true, true],
+                revocable: &[true, false],
                 until: 2,
                 budget: Budget {
                     polls: 1,
                     calls: 1,
                     gateway_crashes: 1,
                     restores: 1,
-                    store_crashes: 1,
                     ..BASE.budget
                 },
                 backup_lease: 0,
@@ -347,6 +346,14 @@ impl World {
     pub fn big() -> Vec<Self> {
         let small = |name: &str| Self::named(name).unwrap_or(BASE);
         vec![
+            Self {
+                name: "big-unaccepted-restore",
+                budget: Budget {
+                    store_crashes: 1,
+                    ..small("unaccepted-restore").budget
+                },
+                ..small("unaccepted-restore")
+            },
             Self {
                 name: "big-fills",
                 until: 4,
