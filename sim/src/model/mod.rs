@@ -136,6 +136,7 @@
 //! store keeps its last life and its longest lease beside the database as well,
 //! and takes the cap where that record is missing (`store/src/db/lock.rs`).
 
+mod canonical;
 pub mod check;
 pub mod control;
 pub mod feeder;
@@ -146,6 +147,7 @@ pub mod request;
 pub mod rules;
 pub mod run;
 pub mod slot;
+mod starts;
 pub mod state;
 pub mod steps;
 pub mod store;
