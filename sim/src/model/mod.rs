@@ -1,4 +1,4 @@
-//! The checked model: the revocation protocol (DESIGN section 7; PROTOCOL S1 to
+//! The checked model: the revocation protocol (docs/protocol.md; S1 to
 //! S10, G1 to G8, G10) in small worlds, of which every interleaving is explored.
 //!
 //! Messages are lost, late, doubled and overtake each other; gateways and store
@@ -26,7 +26,7 @@
 //!
 //! Not in this model: rotation ids and replays (S11, X1 to X6), which have one of their
 //! own ([`crate::rotations`]), time of the rate
-//! limit (S12), many replicas (R1 to R8), a worker-local cache (G9: there is none),
+//! limit (S12), many replicas of the store, a worker-local cache (G9: there is none),
 //! the 429 at the edge (G11, not part of the proof), the new key (G12). That the
 //! gateway's id is compared (G2) cannot matter here: the record dies with its
 //! process.

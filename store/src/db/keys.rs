@@ -57,7 +57,7 @@ pub enum RevokeRefusal {
 }
 
 /// Everything about one key, by one statement and so from one snapshot
-/// (PROTOCOL S1).
+/// (S1).
 pub fn resolve(
     connection: &Connection,
     digest: &Digest,
