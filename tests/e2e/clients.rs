@@ -16,8 +16,8 @@ mod standing_readers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use crate::support::fleet::{self, TestFleet};
 

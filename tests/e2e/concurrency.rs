@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use rekey_testbed::{Account, FleetOptions};
 use serde_json::json;
-use xtask::testbed::{Account, FleetOptions};
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, ABANDONED, TestFleet, eventually, stat};

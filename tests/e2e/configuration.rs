@@ -5,8 +5,8 @@ mod refused;
 mod secrets;
 mod update;
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::support::client::SCRAPE;
 use super::support::fleet::{self, TestFleet, eventually};

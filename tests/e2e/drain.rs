@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use xtask::testbed::{FleetOptions, Gateway, Shutdown, Signal};
+use rekey_testbed::{FleetOptions, Gateway, Shutdown, Signal};
 
 use crate::support::client::{Client, SCRAPE, raw_request};
 use crate::support::fleet::{self, SOON, TestFleet, eventually, stat};

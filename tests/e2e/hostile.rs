@@ -10,8 +10,8 @@ mod malformed_http2;
 mod methods;
 mod paths;
 
+use rekey_testbed::{FleetOptions, Received};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, Received};
 
 use super::support::fleet::{self, TestFleet};
 use super::support::raw_http::{RawAnswer, RawConnection};

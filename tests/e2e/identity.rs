@@ -1,8 +1,8 @@
 //! Whom the upstream believes to be served: the key's user and nobody else,
 //! whatever a client claims; and what that user pays.
 
+use rekey_testbed::{FleetOptions, Received};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, Received};
 
 use crate::support::client::{REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use self::owner::Owner;
 use super::support::fleet::{self, TestFleet};

@@ -2,7 +2,7 @@
 //! the old key stays refused, the new one valid, the hour goes on; and who was
 //! not restarted serves again by itself.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use crate::support::client::{Client, SCRAPE};
 use crate::support::death::Death;

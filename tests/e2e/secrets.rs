@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::{fs, process};
 
 use rekey_protocol::{ChecksumSecrets, RANDOM_BYTES, ROTATE_PATH};
-use xtask::testbed::{Account, FleetOptions};
+use rekey_testbed::{Account, FleetOptions};
 
 use super::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
 use super::support::dashboard::{Visitor, hidden_field};

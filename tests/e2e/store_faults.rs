@@ -7,8 +7,8 @@ mod connections;
 mod patience;
 mod unsent;
 
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::support::client::Answer;
 use super::support::fleet::{self, TestFleet};

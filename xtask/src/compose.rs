@@ -19,7 +19,7 @@ use anyhow::bail;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::shell;
+use rekey_testbed::shell;
 
 /// Options of `cargo xtask compose`.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,9 @@ use std::{process::Command, time::Duration};
 
 use anyhow::Context as _;
 
-use crate::{build, shell, workspace};
+use rekey_testbed::{shell, workspace};
+
+use crate::build;
 
 /// Long enough for 20 MB over a slow line.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);

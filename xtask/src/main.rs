@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rekey_load::bench::{self, BenchArgs};
 use xtask::{
-    bench::{self, BenchArgs},
     build::{self, BuildArgs},
     compose::{self, ComposeArgs},
     fuzz::{self, FuzzArgs},

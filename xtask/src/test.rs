@@ -15,13 +15,12 @@ use std::{env, fmt, time::Instant};
 
 use anyhow::bail;
 
+use rekey_testbed::{PREBUILT_VARIABLE, chromium, envoy, shell, workspace};
+
 use crate::{
     build::{self, BuildArgs},
-    chromium,
     compose::{self, BaseChoice, ComposeArgs},
-    envoy, lint, shell,
-    testbed::PREBUILT_VARIABLE,
-    workspace,
+    lint,
 };
 
 /// Parts that CI machines need not be able to run.
@@ -112,8 +111,10 @@ fn tests(args: &TestArgs, report: &mut Report) -> anyhow::Result<()> {
                 Ok(_) => parts.push(Part::Browser),
                 Err(why) => report.skip(Part::Browser, &why)?,
             }
-            build::run(&BuildArgs::default())?;
-            build::store_with_crash_points()?;
+            build::run(&BuildArgs {
+                crash_points: true,
+                ..BuildArgs::default()
+            })?;
             cargo.env(PREBUILT_VARIABLE, "1");
         }
         Err(why) => {

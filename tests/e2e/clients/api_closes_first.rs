@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::before;
 use crate::support::client::raw_request;

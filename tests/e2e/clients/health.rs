@@ -1,7 +1,7 @@
 //! The path that load balancers ask: answered by the gateway itself, without a key,
 //! whether the API and the key store live or not.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::super::support::fleet::{self, eventually};
 use super::super::support::raw_http::RawConnection;

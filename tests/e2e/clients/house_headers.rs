@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::manager;
 use crate::support::client::SCRAPE;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use rekey_testbed::{FleetOptions, Port};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, Port};
 
 use super::{PATIENT, before, route, routes};
 use crate::support::client::{OFFER_WEBSOCKET, raw_request, raw_request_with};

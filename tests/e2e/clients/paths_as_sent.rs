@@ -1,6 +1,6 @@
 //! The API's paths reach it byte for byte.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{PATIENT, before};
 use crate::support::client::raw_request;

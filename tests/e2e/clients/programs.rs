@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use crate::support::client::REGENERATE;
 use crate::support::fleet;

@@ -2,7 +2,7 @@
 
 use hyper::Request;
 use hyper::body::Bytes;
-use xtask::testbed::{FleetOptions, HttpVersions, Received};
+use rekey_testbed::{FleetOptions, HttpVersions, Received};
 
 use crate::support::client::{REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::Request;
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use super::{manager, route};
 use crate::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request, raw_request_with};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::FleetOptions;
 use socket2::SockRef;
 use tokio::time::sleep;
-use xtask::testbed::FleetOptions;
 
 use crate::support::client::bearer;
 use crate::support::fleet;

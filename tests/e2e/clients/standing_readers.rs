@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request_with};
 use super::super::support::fleet::{self, TestFleet, eventually, stat};

@@ -4,8 +4,8 @@
 use std::fs;
 use std::sync::Arc;
 
+use rekey_testbed::{FleetOptions, GatewayOptions};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, GatewayOptions};
 
 use super::super::support::fleet::TestFleet;
 use super::{filter, first_listener, start};

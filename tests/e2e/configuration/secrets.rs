@@ -4,8 +4,8 @@
 use std::fs;
 
 use rekey_protocol::{ApiKey, ChecksumSecrets};
+use rekey_testbed::{FleetOptions, GatewayOptions};
 use serde_json::json;
-use xtask::testbed::{FleetOptions, GatewayOptions};
 
 use super::super::support::client::{Client, SCRAPE};
 use super::super::support::fleet::{TestFleet, eventually, stat};

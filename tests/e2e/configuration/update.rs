@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use rekey_testbed::Gateway;
 use serde_json::{Value, json};
-use xtask::testbed::Gateway;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{eventually, matching};

@@ -1,7 +1,7 @@
 //! "At once" and "everywhere": on each worker of a gateway, and on each
 //! gateway, the old key is refused as soon as the answer has come.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use xtask::testbed::{FleetOptions, until};
+use rekey_testbed::{FleetOptions, until};
 
 use super::options;
 use crate::support::client::{Answer, REGENERATE, bearer};

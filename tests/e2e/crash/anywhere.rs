@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use xtask::testbed::{Account, FleetOptions};
+use rekey_testbed::{Account, FleetOptions};
 
 use super::short_lease;
 use super::verdict::{Became, Told, check};

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 
-use xtask::testbed::{Artifacts, FleetOptions, Signal, StoreBinary};
+use rekey_testbed::{Artifacts, FleetOptions, Signal, StoreBinary};
 
 use super::short_lease;
 use super::verdict::{Became, Told, check};

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::site::{
     NEW_KEY, PROFILE, Person, REGENERATE, REVOKE, SECURITY, Site, fields, gateways, masked,

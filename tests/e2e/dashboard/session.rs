@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::site::{self, PROFILE, REGENERATE, SECURITY, Site, gateways, log_in, send_log_in};
 use crate::support::fleet::eventually;

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use crate::support::browser::{self, Browser, Patience, Seats};
 use crate::support::client::SCRAPE;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xtask::testbed::{FleetOptions, Shutdown};
+use rekey_testbed::{FleetOptions, Shutdown};
 
 use super::{NOTICE, SOON, health};
 use crate::support::client::SCRAPE;

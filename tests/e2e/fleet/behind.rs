@@ -3,9 +3,9 @@
 
 use std::thread;
 
+use rekey_load::{Key, import, rotate};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Key, import, rotate};
-use xtask::testbed::FleetOptions;
 
 use super::run::{LEASE_MS, Run, accepted, refused};
 use crate::support::fleet::{eventually, stat};

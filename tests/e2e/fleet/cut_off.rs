@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use xtask::load::{Key, Probe};
-use xtask::testbed::FleetOptions;
+use rekey_load::{Key, Probe};
+use rekey_testbed::FleetOptions;
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, plugin, refused};
 use crate::support::client::{Client, SCRAPE};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xtask::load::{Key, Tally, rotate};
+use rekey_load::{Key, Tally, rotate};
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 use crate::support::fleet::eventually;

@@ -42,7 +42,7 @@ fn a_warm_cache_asks_the_store_nothing() {
     }
     let mut connection = run.connect(1);
     for _ in 0..ROUNDS {
-        let again = xtask::load::regenerate(&rotated.new.text);
+        let again = rekey_load::regenerate(&rotated.new.text);
         assert_eq!(connection.exchange(&again).unwrap().status, 429);
     }
     println!("{served} requests were served");

@@ -2,9 +2,9 @@
 //! valid ones, rotated ones (I8). `cargo xtask bench memory` does the same
 //! with a million.
 
+use rekey_load::{Book, Churn, Memory, import};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Book, Churn, Memory, import};
-use xtask::testbed::FleetOptions;
 
 use crate::support::fleet;
 

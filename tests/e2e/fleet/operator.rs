@@ -4,8 +4,8 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rekey_load::Key;
 use serde_json::Value;
-use xtask::load::Key;
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekey_testbed::{FEED_CLUSTER, GatewayOptions};
 use serde_json::Value;
 use ureq::Agent;
-use xtask::testbed::{FEED_CLUSTER, GatewayOptions};
 
 use super::run::{Run, accepted, gateways, refused};
 use crate::support::client::{Client, SCRAPE};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rekey_load::{Book, Connection, Faults, Key, Pace, Probe, Rotated, Tally, Traffic, rotate};
+use rekey_testbed::{FleetOptions, Gateway, GatewayOptions};
 use serde_json::{Value, json};
-use xtask::load::{Book, Connection, Faults, Key, Pace, Probe, Rotated, Tally, Traffic, rotate};
-use xtask::testbed::{FleetOptions, Gateway, GatewayOptions};
 
 use crate::support::fleet::{self, TestFleet, eventually};
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rekey_protocol::{ApiKey, ChecksumSecrets};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use crate::support::client::{Client, SCRAPE};
 use crate::support::fleet::{self, SOON, TestFleet, eventually};

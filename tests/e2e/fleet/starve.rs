@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rekey_testbed::{Account, Edit, FleetOptions, ROTATION_CLUSTER, STORE_CLUSTER};
 use serde_json::{Value, json};
-use xtask::testbed::{Account, Edit, FleetOptions, ROTATION_CLUSTER, STORE_CLUSTER};
 
 use crate::support::client::{Answer, REGENERATE, SCRAPE, bearer, raw_request_with};
 use crate::support::fleet::{self, TestFleet, eventually, stat};

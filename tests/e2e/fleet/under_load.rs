@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use rekey_load::{Faults, Storm, import};
+use rekey_testbed::Gateway;
 use serde_json::json;
-use xtask::load::{Faults, Storm, import};
-use xtask::testbed::Gateway;
 
 use super::run::{Run, gateways, no_fault};
 

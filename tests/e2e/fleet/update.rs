@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekey_load::{Connection, Key, Probe, get};
+use rekey_testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::load::{Connection, Key, Probe, get};
-use xtask::testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 
 use super::run::{LEASE_MS, Run, accepted, gateways, no_fault, plugin, refused};
 use crate::support::client::Client;
@@ -223,8 +223,8 @@ fn another_store_does_not_lend_its_trust() {
     let elsewhere = tempfile::tempdir().unwrap();
     let mut other_store = None;
     let Some(mut changing) = Changing::start(users, |gateway| {
-        let options = xtask::testbed::StoreOptions {
-            binary: xtask::testbed::StoreBinary::Release,
+        let options = rekey_testbed::StoreOptions {
+            binary: rekey_testbed::StoreBinary::Release,
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use rekey_load::{Book, Connection, get, import, random_key, regenerate};
 use rekey_protocol::{RESOLVE_PATH, ROTATE_PATH};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Book, Connection, get, import, random_key, regenerate};
-use xtask::testbed::FleetOptions;
 
 use crate::support::fleet::{self, TestFleet, eventually, stat};
 use crate::support::store_view::{answered, metric};

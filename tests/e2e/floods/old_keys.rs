@@ -1,7 +1,7 @@
 //! What is done with a key after it was replaced: counted by every worker, told
 //! to the store with the polls, shown to its user.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use crate::fleet::run::{Run, plugin};
 use crate::support::client::SCRAPE;

@@ -5,9 +5,9 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use rekey_load::{Connection, get, random_key};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Connection, get, random_key};
-use xtask::testbed::FleetOptions;
 
 use crate::fleet::run::{Run, plugin};
 use crate::support::store_view::metric;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::{FleetOptions, Received};
 use serde_json::json;
 use tokio::time::timeout;
-use xtask::testbed::{FleetOptions, Received};
 
 use super::super::support::client::{SCRAPE, raw_request};
 use super::super::support::fleet::{self, TestFleet};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use rekey_testbed::{Edit, FleetOptions};
 use serde_json::Value;
-use xtask::testbed::{Edit, FleetOptions};
 
 use super::super::support::client::REGENERATE;
 use super::super::support::fleet::{self, TestFleet};

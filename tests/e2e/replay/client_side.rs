@@ -42,7 +42,7 @@ fn end(stream: TcpStream, end: End) {
 }
 
 fn start() -> Option<TestFleet> {
-    fleet::start(xtask::testbed::FleetOptions {
+    fleet::start(rekey_testbed::FleetOptions {
         gateways: 1,
         ..options()
     })

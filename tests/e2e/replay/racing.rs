@@ -12,7 +12,7 @@ const CLIENTS: usize = 8;
 const ROUNDS: usize = 10;
 
 fn start() -> Option<TestFleet> {
-    fleet::start(xtask::testbed::FleetOptions {
+    fleet::start(rekey_testbed::FleetOptions {
         gateways: GATEWAYS,
         ..options()
     })

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::{REGENERATE, SCRAPE, bearer};
 use super::super::support::scripted_store::{Act, Then, active, error, honest, marked};

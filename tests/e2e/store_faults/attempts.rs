@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::scripted_store::{

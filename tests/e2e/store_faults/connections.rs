@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rekey_protocol::ROTATE_PATH;
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{self, TestFleet, eventually};

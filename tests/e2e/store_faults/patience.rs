@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rekey_protocol::ApiKey;
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::scripted_store::{Act, Asked, Then, active, honest, marked, rotated};

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rekey_testbed::{Edit, FleetOptions, STORE_CLUSTER};
 use serde_json::{Value, json};
-use xtask::testbed::{Edit, FleetOptions, STORE_CLUSTER};
 
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{self, eventually};

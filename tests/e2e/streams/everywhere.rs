@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{ENDED, PAUSE, all_are_cut, open};
 use crate::support::fleet::{self, connections_by_worker, stat};

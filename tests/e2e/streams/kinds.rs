@@ -1,6 +1,6 @@
 //! Each kind of stream, and what its client sees when its key dies.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{all_are_cut, ended, open};
 use crate::support::fleet;

@@ -1,8 +1,8 @@
 //! How many requests can be open, all of them and those of one key: a setting,
 //! and what happens beyond it.
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use super::{BEYOND_SHARE, BUSY, ENDED, all_are_cut, open};
 use crate::support::client::SCRAPE;

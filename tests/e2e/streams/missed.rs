@@ -3,8 +3,8 @@
 //! streams then.
 
 use rekey_protocol::RESOLVE_PATH;
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use super::{ENDED, all_are_cut, open};
 use crate::support::client::{Client, SCRAPE};

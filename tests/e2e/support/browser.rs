@@ -14,8 +14,8 @@ use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, Locator};
+use rekey_testbed::workspace;
 use serde_json::{Value, json};
-use xtask::workspace;
 
 use self::driver::Driver;
 pub use self::driver::{Patience, Seats, is_there};

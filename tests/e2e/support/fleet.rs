@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::{env, thread};
 
-use xtask::envoy;
-use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
+use rekey_testbed::envoy;
+use rekey_testbed::{self as testbed, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
 
 use super::client::{Client, SCRAPE};
 

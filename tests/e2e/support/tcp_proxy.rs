@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::Duration;
 
+use rekey_testbed::{GatewayOptions, Port};
 use socket2::SockRef;
-use xtask::testbed::{GatewayOptions, Port};
 
 use super::cuts::{Cuts, End};
 use super::http1::{Head, Message};

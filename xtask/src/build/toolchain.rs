@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{shell, workspace};
+use rekey_testbed::{shell, workspace};
 
 const TARGET: &str = "wasm32-wasip1";
 

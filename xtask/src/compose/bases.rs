@@ -3,10 +3,11 @@
 
 use anyhow::{Context, ensure};
 
+use rekey_testbed::{shell, workspace};
+
 use super::BaseChoice;
 use super::docker::Docker;
 use super::standin;
-use crate::{shell, workspace};
 
 const DOCKERFILE: &str = "deploy/Dockerfile";
 

@@ -13,9 +13,10 @@ use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use rekey_testbed::{shell, workspace};
+
 use super::bases::Bases;
 use super::docker::Docker;
-use crate::{shell, workspace};
 
 /// Part of every tag: to be raised when a stand-in is made in another way.
 const RECIPE: &str = "2";
@@ -95,7 +96,7 @@ fn rust(docker: &Docker, release: &Release) -> anyhow::Result<String> {
 }
 
 fn envoy(docker: &Docker, debian: &str) -> anyhow::Result<String> {
-    let binary = crate::envoy::obtain()?;
+    let binary = rekey_testbed::envoy::obtain()?;
     let image = Image::new("envoy", &[debian.as_bytes(), &read(&binary)?]);
     image.unless_there(docker, || {
         let context = tempfile::tempdir()?;

@@ -6,8 +6,8 @@ use std::{env, io::Write as _};
 use serde::Serialize;
 
 use super::Demo;
-use crate::random;
-use crate::testbed::Fleet;
+use rekey_testbed::Fleet;
+use rekey_testbed::random;
 
 /// The line of `--json`; the order of the fields is the order in it.
 #[derive(Serialize)]

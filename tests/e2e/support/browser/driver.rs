@@ -9,13 +9,13 @@ use fantoccini::error::{CmdError, NewSessionError};
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rekey_testbed::chromium;
+use rekey_testbed::{Port, Process, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 use ureq::http::Method;
 use url::{ParseError, Url};
-use xtask::chromium;
-use xtask::testbed::{Port, Process, until};
 
 use crate::support::fleet::{SOON, skip};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{
+use crate::{
     Edit, Gateway, GatewayOptions, HttpVersions, Process, RunDir, Secrets, Shutdown, Store,
     StoreBinary, StoreOptions, Upstream,
 };

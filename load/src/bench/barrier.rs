@@ -7,17 +7,16 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use rekey_testbed::{RunDir, Secrets, Store, StoreBinary, StoreOptions, random};
+
 use super::{
     cpu::Cpu,
-    hex_id,
     swarm::Swarm,
     tell,
     times::{Rounds, Times},
 };
-use crate::{
-    load::{Book, Connection, import},
-    testbed::{RunDir, Secrets, Store, StoreBinary, StoreOptions},
-};
+
+use crate::{Book, Connection, import};
 
 /// The lease that gateways ask for by default, in milliseconds.
 const LEASE_MS: u32 = 3_000;
@@ -90,9 +89,9 @@ impl Case {
     }
 
     fn rotation(&self, digest: &str) -> anyhow::Result<Vec<u8>> {
-        let new = format!("{}{}", hex_id()?, hex_id()?);
+        let new = format!("{}{}", random::hex(16)?, random::hex(16)?);
         let body = json!({
-            "rotation_id": hex_id()?, "attempt": 1,
+            "rotation_id": random::hex(16)?, "attempt": 1,
             "old_digest": digest, "new_digest": new, "hint": "0000",
         });
         let body = body.to_string();

@@ -5,7 +5,7 @@ use std::{fmt, fs};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::testbed::Gateway;
+use rekey_testbed::Gateway;
 
 /// A gateway's memory at one moment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The body of a successful GET.
-pub(super) fn get(url: &str) -> anyhow::Result<String> {
+pub(crate) fn get(url: &str) -> anyhow::Result<String> {
     let mut response = agent(true)
         .get(url)
         .call()
@@ -20,12 +20,12 @@ pub(super) fn get(url: &str) -> anyhow::Result<String> {
 }
 
 /// The same, as JSON.
-pub(super) fn get_json<T: DeserializeOwned>(url: &str) -> anyhow::Result<T> {
+pub(crate) fn get_json<T: DeserializeOwned>(url: &str) -> anyhow::Result<T> {
     serde_json::from_str(&get(url)?).with_context(|| format!("GET {url}: not the JSON expected"))
 }
 
 /// Status and body of a POST, whatever the status.
-pub(super) fn post_json(url: &str, token: &str, body: &Value) -> anyhow::Result<(u16, String)> {
+pub(crate) fn post_json(url: &str, token: &str, body: &Value) -> anyhow::Result<(u16, String)> {
     let mut response = agent(false)
         .post(url)
         .header("authorization", format!("Bearer {token}"))

@@ -15,10 +15,12 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::json;
 
+use rekey_testbed::{Fleet, FleetOptions, Gateway};
+
 use super::{cores, cpu::Cpu, tell, times::Times};
+
 use crate::{
-    load::{Book, Connection, Flood, Flooded, Guess, Key, Memory, get, import, refused_per_second},
-    testbed::{Fleet, FleetOptions, Gateway},
+    Book, Connection, Flood, Flooded, Guess, Key, Memory, get, import, refused_per_second,
 };
 
 /// The share of what the gateway can refuse.

@@ -4,8 +4,9 @@ use std::{fmt::Write as _, fs, sync::Arc};
 
 use anyhow::Context as _;
 
+use rekey_testbed::{Store, shell};
+
 use super::{Book, Key};
-use crate::{shell, testbed::Store};
 
 /// The random part of a key, in characters.
 const RANDOM: usize = 32;

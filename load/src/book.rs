@@ -5,8 +5,9 @@ use std::{
     time::Instant,
 };
 
+use rekey_testbed::Account;
+
 use super::Answer;
-use crate::testbed::Account;
 
 /// A key and its life so far.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! A fleet of real processes on loopback: Envoys with the filter, the key
-//! store, the demo upstream. `cargo xtask up` and the end-to-end tests stand on
-//! it.
+//! store, the demo upstream. The end-to-end tests, the bench and `cargo xtask
+//! up` stand on it.
 //!
 //! ```no_run
-//! use xtask::testbed::{Fleet, FleetOptions};
+//! use rekey_testbed::{Fleet, FleetOptions};
 //!
 //! let mut fleet = Fleet::start(FleetOptions { concurrency: 4, ..FleetOptions::default() })?;
 //! let account = fleet.store.add_user("ada@example.com")?;
@@ -20,22 +20,28 @@
 //! says why, with the end of the log.
 //!
 //! It knows how to start, find and stop; it knows nothing of what is asked of
-//! the parts, and no test.
+//! the parts, and no test. How the parts are built it does not know either: it
+//! calls `cargo xtask build`.
 
 mod artifacts;
+pub mod chromium;
+pub mod envoy;
 mod envoy_config;
 mod fleet;
 mod gateway;
 mod http;
 mod port;
 mod process;
+pub mod random;
 mod run_dir;
 mod secrets;
+pub mod shell;
 mod store;
 mod upstream;
 mod wait;
+pub mod workspace;
 
-pub use artifacts::{Artifacts, PREBUILT_VARIABLE};
+pub use artifacts::{Artifacts, Built, PREBUILT_VARIABLE};
 pub use envoy_config::{
     API_CLUSTER, EnvoyConfig, FEED_CLUSTER, LISTENER, ROTATION_CLUSTER, STORE_CLUSTER,
 };

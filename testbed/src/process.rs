@@ -21,7 +21,7 @@ use nix::{
     unistd::{Pid, getpid, getppid},
 };
 
-use super::until;
+use crate::until;
 
 /// How long a process may take to stop by itself before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -187,7 +187,7 @@ impl Process {
 
     /// Waits until it is `ready`; if it ends before, or takes too long, an
     /// error with the end of its log.
-    pub(super) fn wait_until_ready(
+    pub(crate) fn wait_until_ready(
         &self,
         limit: Duration,
         mut ready: impl FnMut() -> bool,
@@ -319,7 +319,7 @@ fn obituary(name: &str, status: ExitStatus, log: &Path) -> String {
 
 /// The end of a log, under its name. Not its path: a temporary one is gone by
 /// the time that somebody reads the error.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = read_lossy(log);
     let lines: Vec<_> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];

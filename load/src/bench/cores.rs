@@ -4,7 +4,7 @@ use std::{process::Command, thread};
 
 use anyhow::Context as _;
 
-use crate::shell;
+use rekey_testbed::shell;
 
 /// Gives the first core to one process and the rest to others; on a machine with
 /// one core all of them share it.

@@ -3,11 +3,11 @@
 
 use serde_json::json;
 
+use rekey_testbed::{Fleet, FleetOptions};
+
 use super::{fleet_options, tell};
-use crate::{
-    load::{Book, Churn, Memory, import},
-    testbed::{Fleet, FleetOptions},
-};
+
+use crate::{Book, Churn, Memory, import};
 
 /// Looks at the memory so often.
 const PARTS: usize = 10;

@@ -64,14 +64,14 @@ impl Secrets {
     }
 
     /// What an Envoy gets to know.
-    pub(super) fn give_to_gateway(&self, command: &mut Command) {
+    pub(crate) fn give_to_gateway(&self, command: &mut Command) {
         command.env("REKEY_STORE_TOKEN", &self.store_token);
         command.env("REKEY_CHECKSUM_SECRET", &self.checksum_secret);
         command.env_remove("REKEY_ADMIN_TOKEN");
     }
 
     /// What the key store gets to know.
-    pub(super) fn give_to_store(&self, command: &mut Command) {
+    pub(crate) fn give_to_store(&self, command: &mut Command) {
         for variable in VARIABLES {
             command.env(variable, self.get(variable));
         }

@@ -24,14 +24,13 @@ mod times;
 
 use std::env;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::{
-    testbed::{Artifacts, FleetOptions},
-    workspace,
-};
+use rekey_testbed::{Artifacts, FleetOptions, workspace};
+
+use crate::{Faults, Tally};
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -115,15 +114,8 @@ fn tell(what: impl std::fmt::Display) {
 }
 
 /// Fails if an answer was wrong; the numbers would be worth nothing.
-fn all_right(tally: &crate::load::Tally) -> anyhow::Result<()> {
+fn all_right(tally: &Tally) -> anyhow::Result<()> {
     let faults = &tally.faults;
-    ensure!(*faults == crate::load::Faults::default(), "{faults:?}");
+    ensure!(*faults == Faults::default(), "{faults:?}");
     Ok(())
-}
-
-/// 128 random bits as 32 hexadecimal digits, as ids are written.
-fn hex_id() -> anyhow::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("the machine gives no random bytes")?;
-    Ok(hex::encode(bytes))
 }

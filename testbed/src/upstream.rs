@@ -11,7 +11,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Artifacts, Port, Process, http};
+use crate::{Artifacts, Port, Process, http};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use rekey_testbed::{Fleet, Gateway};
+
 use super::{
     all_right, fleet_options, tell,
     times::{Rounds, Times},
 };
-use crate::{
-    load::{Book, Connection, Key, Pace, Probe, Traffic, import, rotate},
-    testbed::{Fleet, Gateway},
-};
+
+use crate::{Book, Connection, Key, Pace, Probe, Traffic, import, rotate};
 
 /// One case: a fleet, with or without a load.
 struct Case {

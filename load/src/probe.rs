@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr};
 
 use anyhow::{Context as _, ensure};
 
+use rekey_testbed::Gateway;
+
 use super::{Answer, Connection, get};
-use crate::testbed::Gateway;
 
 /// Connections are opened so many at a time until each worker has one: the
 /// kernel deals them out.

@@ -13,12 +13,11 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{
+use crate::{
     Artifacts, EnvoyConfig, Port, Process, Secrets,
     envoy_config::{API_CLUSTER, FEED_CLUSTER, GRPC_CLUSTER, ROTATION_CLUSTER, STORE_CLUSTER},
-    http,
+    http, workspace,
 };
-use crate::workspace;
 
 /// Compiling the filter takes a good second, and tests share their machine.
 const READY_LIMIT: Duration = Duration::from_secs(60);

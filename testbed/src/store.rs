@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Artifacts, Port, Process, Secrets, http};
+use crate::{Artifacts, Port, Process, Secrets, http};
 
 /// Opening a database after a kill replays its log.
 const READY_LIMIT: Duration = Duration::from_secs(60);

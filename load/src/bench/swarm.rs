@@ -18,8 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, runtime::Runtime};
 
-use super::hex_id;
-use crate::testbed::{Store, until};
+use rekey_testbed::{Store, random, until};
 
 /// How long all of them may take to be taken in.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,7 +72,7 @@ impl Swarm {
 
     fn add(&self, store: SocketAddr, token: Arc<str>, lease_ms: u32) -> anyhow::Result<()> {
         let counts = Arc::clone(&self.counts);
-        let id = hex_id()?;
+        let id = random::hex(16)?;
         let runtime = self.runtime.as_ref().context("the swarm has ended")?;
         runtime.spawn(async move {
             let mut gateway = Gateway {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use rekey_testbed::{Fleet, Gateway};
+
 use super::{all_right, fleet_options, tell, times::Times};
-use crate::{
-    load::{Book, Pace, Storm, Traffic, import},
-    testbed::{Fleet, Gateway},
-};
+
+use crate::{Book, Pace, Storm, Traffic, import};
 
 /// More users than can be rotated in that time.
 const A_SECOND: u64 = 1_500;
