@@ -25,9 +25,9 @@ use crate::support::fleet::{self, TestFleet};
 const PATIENT: Duration = Duration::from_secs(120);
 
 /// A fleet of one gateway before the API at this address instead of the demo.
-fn before(api: SocketAddr, options: FleetOptions) -> Option<TestFleet> {
-    let fleet = fleet::start_with(options, |gateway| gateway.upstream = api);
-    fleet.map(|(fleet, ())| fleet)
+fn before(api: SocketAddr, options: FleetOptions) -> TestFleet {
+    let (fleet, ()) = fleet::start_with(options, |gateway| gateway.upstream = api);
+    fleet
 }
 
 /// The HTTP connection manager of a gateway's configuration.

@@ -73,7 +73,7 @@ fn method_not_allowed() -> Outcome {
     Outcome::Refused(405, "method_not_allowed".to_owned())
 }
 
-fn start() -> Option<TestFleet> {
+fn start() -> TestFleet {
     fleet::start(FleetOptions {
         plugin: json!({ "public_paths": PUBLIC }),
         ..FleetOptions::default()

@@ -79,9 +79,7 @@ fn is_served_as(body: &str, user: Option<&str>, key: &str) {
 
 #[test]
 fn the_upstream_sees_the_user_and_never_a_key() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let (user, client) = (fleet.user(), fleet.client());
     let other = fleet.user();
     let first = client.get(ECHO, &user.api_key);
@@ -97,9 +95,7 @@ fn the_upstream_sees_the_user_and_never_a_key() {
 
 #[test]
 fn a_forged_user_is_replaced_where_a_key_is_needed() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
     let key = format!("authorization: Bearer {}", user.api_key);
     for forgery in FORGERIES {
@@ -121,9 +117,7 @@ fn a_forged_user_is_replaced_where_a_key_is_needed() {
 
 #[test]
 fn a_forged_user_is_dropped_on_public_paths() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
     let key = format!("authorization: Bearer {}", user.api_key);
     for forgery in FORGERIES {
@@ -140,9 +134,7 @@ fn a_forged_user_is_dropped_on_public_paths() {
 
 #[test]
 fn a_header_with_underscores_is_refused() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let key = format!("authorization: Bearer {}", fleet.user().api_key);
     for forgery in UNDERSCORES {
         for path in [ECHO, SCRAPE] {
@@ -155,9 +147,7 @@ fn a_header_with_underscores_is_refused() {
 
 #[test]
 fn http2_headers_forge_no_user_either() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let (gateway, user) = (&fleet.gateways[0], fleet.user());
     let connection = Http2::connect(gateway.address());
     let forged = |path: &str, header: &str| {
@@ -179,9 +169,7 @@ fn http2_headers_forge_no_user_either() {
 /// who asks. gRPC is the way on which trailers reach an API at all.
 #[test]
 fn trailers_name_no_user_and_carry_no_key() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
     let connection = Http2::connect(fleet.gateways[0].address());
     for content_type in ["application/grpc", "application/json"] {
@@ -218,9 +206,7 @@ fn trailers_name_no_user_and_carry_no_key() {
 /// `Connection` nominates. A WebSocket's passes Envoy as it came.
 #[test]
 fn nobody_takes_off_their_own_identity() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
     let key = format!("authorization: Bearer {}", user.api_key);
     let rest = "upgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -253,9 +239,7 @@ fn nobody_takes_off_their_own_identity() {
 
 #[test]
 fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
     let key = format!("authorization: Bearer {}", user.api_key);
     // RFC 9110 7.6.1: a header that `Connection` names is for this hop alone.
@@ -274,9 +258,7 @@ fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
 
 #[test]
 fn a_rotation_moves_no_credit_and_other_requests_cost_one() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let (user, client) = (fleet.user(), fleet.client());
     let balance = || fleet.upstream.ledger().unwrap().get(&user.user_id).copied();
     assert_eq!(balance(), None, "nothing was charged so far");

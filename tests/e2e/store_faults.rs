@@ -133,7 +133,7 @@ impl Fault {
 fn start(
     options: FleetOptions,
     script: impl FnMut(&Asked) -> Act + Send + 'static,
-) -> Option<(TestFleet, ScriptedStore)> {
+) -> (TestFleet, ScriptedStore) {
     fleet::start_with(options, |gateway| {
         let store = ScriptedStore::start(script);
         gateway.store = store.address();

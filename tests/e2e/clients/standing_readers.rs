@@ -103,9 +103,7 @@ fn a_dead_keys_streams_are_over_though_nobody_reads() {
         })),
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(options) else {
-        return;
-    };
+    let fleet = fleet::start(options);
     let gateway = fleet.gateways[0].address();
     let key = fleet.user().api_key;
     let client = fleet.client();

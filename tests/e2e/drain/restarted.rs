@@ -148,9 +148,7 @@ fn a_restart_of_one_of_two_gateways_loses_nothing() {
         },
         ..FleetOptions::default()
     };
-    let Some(mut fleet) = fleet::start(options) else {
-        return;
-    };
+    let mut fleet = fleet::start(options);
     let key = fleet.user().api_key;
     let request = format!(
         "POST {SCRAPE} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\

@@ -28,9 +28,7 @@ fn it_catches_up_page_by_page() {
         }),
         ..FleetOptions::default()
     };
-    let Some(mut run) = Run::start(options.clone(), 1) else {
-        return;
-    };
+    let mut run = Run::start(options.clone(), 1);
     let keys = import(&run.fleet.store, "b", REVOKED, &run.book).unwrap();
     let proxy = TcpProxy::start(run.fleet.store.address());
     let mut far = run.fleet.gateway_options(&options);

@@ -35,9 +35,7 @@ fn companion(database: &Path, end: &str) -> PathBuf {
 
 #[test]
 fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
-    let Some(mut run) = Run::start(gateways(3, 500), 2) else {
-        return;
-    };
+    let mut run = Run::start(gateways(3, 500), 2);
     let [before, lost] = &run.keys[..] else {
         panic!("two keys");
     };
@@ -114,9 +112,7 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
 /// later history.
 #[test]
 fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
-    let Some(mut run) = Run::start(gateways(0, 500), 2) else {
-        return;
-    };
+    let mut run = Run::start(gateways(0, 500), 2);
     let proxy = TcpProxy::start(run.fleet.store.address());
     let mut gateway = run.fleet.gateway_options(&gateways(1, 500));
     follow_the_feed_through(&mut gateway, proxy.address());

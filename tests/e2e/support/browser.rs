@@ -18,7 +18,7 @@ use rekey_testbed::workspace;
 use serde_json::{Value, json};
 
 use self::driver::Driver;
-pub use self::driver::{Patience, Seats, is_there};
+pub use self::driver::{Patience, Seats};
 pub use self::hands::{ENTER, TAB};
 use super::fleet::eventually;
 
