@@ -1,11 +1,13 @@
-//! A client's connection of HTTP/1.1 that is kept alive, request by request,
-//! with the moments that a judgement needs.
+//! A client's connection that is kept alive, request by request, with the
+//! moments that a judgement needs.
 
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::{self, ErrorKind},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
+
+use rekey_testbed::http1;
 
 /// The documented endpoint.
 pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
@@ -14,8 +16,6 @@ pub const SERVED: &str = "/v1/scrape";
 
 /// Longer than a rotation is pursued.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// More headers than any answer here has.
-const MOST_HEADERS: usize = 64;
 
 /// A request for what the upstream serves, with a key.
 pub fn get(key: &str) -> Vec<u8> {
@@ -45,12 +45,12 @@ pub struct Answer {
     pub received: Instant,
 }
 
-/// A connection to one address; it is made when it is needed, and made anew
-/// after it broke.
+/// A connection to one address. It is made when it is needed, and again after it
+/// broke.
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
-    stream: Option<TcpStream>,
+    opened: Option<http1::Connection>,
     sent: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Connection {
     pub fn to(address: SocketAddr) -> Self {
         Self {
             address,
-            stream: None,
+            opened: None,
             sent: Instant::now(),
         }
     }
@@ -69,13 +69,7 @@ impl Connection {
     /// # Errors
     /// Nobody listens there.
     pub fn open(&mut self) -> io::Result<()> {
-        if self.stream.is_none() {
-            let stream = TcpStream::connect(self.address)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            self.stream = Some(stream);
-        }
-        Ok(())
+        self.opened().map(drop)
     }
 
     /// Sends a request; its answer is to be [received](Self::receive) before
@@ -86,12 +80,9 @@ impl Connection {
     pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.open()?;
         self.sent = Instant::now();
-        let Some(stream) = &mut self.stream else {
-            return Err(ErrorKind::NotConnected.into());
-        };
-        let written = stream.write_all(request);
+        let written = self.opened()?.send(request);
         if written.is_err() {
-            self.stream = None;
+            self.opened = None;
         }
         written
     }
@@ -102,16 +93,20 @@ impl Connection {
     /// The connection broke before the answer's end, or 45 s have passed; the
     /// next request begins a new connection.
     pub fn receive(&mut self) -> io::Result<Answer> {
-        let Some(mut stream) = self.stream.take() else {
+        let Some(mut connection) = self.opened.take() else {
             return Err(ErrorKind::NotConnected.into());
         };
-        let (head, body) = read_answer(&mut stream)?;
-        if !head.closes {
-            self.stream = Some(stream);
+        let answer = connection.answer()?;
+        // Every answer here says its length: the filter's, the demo's, Envoy's.
+        if answer.header("content-length").is_none() {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        if !answer.says_close() {
+            self.opened = Some(connection);
         }
         Ok(Answer {
-            status: head.status,
-            body: String::from_utf8_lossy(&body).into_owned(),
+            status: answer.status,
+            body: answer.body,
             sent: self.sent,
             received: Instant::now(),
         })
@@ -125,59 +120,14 @@ impl Connection {
         self.send(request)?;
         self.receive()
     }
-}
 
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) length: usize,
-    closes: bool,
-}
-
-fn read_answer(stream: &mut TcpStream) -> io::Result<(Head, Vec<u8>)> {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut piece = [0; 4096];
-    let mut parsed: Option<(Head, usize)> = None;
-    loop {
-        if parsed.is_none() {
-            parsed = parse_head(&bytes)?;
-        }
-        if let Some((head, at)) = &parsed
-            && bytes.len() >= at + head.length
-        {
-            break;
-        }
-        let read = stream.read(&mut piece)?;
-        let new = piece.get(..read).unwrap_or_default();
-        if new.is_empty() {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        bytes.extend_from_slice(new);
+    fn opened(&mut self) -> io::Result<&mut http1::Connection> {
+        Ok(match self.opened.take() {
+            Some(connection) => self.opened.insert(connection),
+            None => {
+                let connection = http1::Connection::open(self.address, PATIENCE)?;
+                self.opened.insert(connection)
+            }
+        })
     }
-    let (head, at) = parsed.ok_or(ErrorKind::InvalidData)?;
-    Ok((head, bytes.split_off(at)))
-}
-
-/// The head and where the body begins; none if its end has not come yet.
-pub(super) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut answer = httparse::Response::new(&mut headers);
-    let Ok(status) = answer.parse(bytes) else {
-        return Err(ErrorKind::InvalidData.into());
-    };
-    let httparse::Status::Complete(at) = status else {
-        return Ok(None);
-    };
-    let header = |name: &str| {
-        let mut named = answer.headers.iter();
-        let found = named.find(|header| header.name.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(found.value).ok()
-    };
-    // Every answer here says its length: the filter's, the demo's, Envoy's.
-    let length = header("content-length").and_then(|length| length.parse().ok());
-    let head = Head {
-        status: answer.code.unwrap_or_default(),
-        length: length.ok_or(ErrorKind::InvalidData)?,
-        closes: header("connection") == Some("close"),
-    };
-    Ok(Some((head, at)))
 }

@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
-use super::{Connection, connection::parse_head, get, random_key};
+use rekey_testbed::http1::Head;
+
+use super::{Connection, get, random_key};
 
 /// Connections of a flood: as many as requests are sent and answered in a few
 /// turns.
@@ -238,8 +240,12 @@ impl Lane {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        if let Some((head, at)) = parse_head(&self.held)?
-            && self.held.len() >= at + head.length
+        if let Some((head, at)) = Head::of_answer(&self.held)?
+            && self.held.len()
+                >= at
+                    + head
+                        .content_length()
+                        .context("an answer without a length")?
         {
             seen.add(head.status)?;
             self.held.clear();

@@ -30,6 +30,7 @@ mod envoy_config;
 mod fleet;
 mod gateway;
 mod http;
+pub mod http1;
 mod port;
 mod process;
 pub mod random;

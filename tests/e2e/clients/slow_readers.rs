@@ -9,12 +9,12 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 use rekey_testbed::FleetOptions;
+use rekey_testbed::http1::Head;
 use socket2::SockRef;
 use tokio::time::sleep;
 
 use crate::support::client::bearer;
 use crate::support::fleet;
-use crate::support::http1::Head;
 use crate::support::link::Link;
 
 /// Round trip of the delayed line.
@@ -89,7 +89,7 @@ fn read(address: SocketAddr, key: &str, wording: Wording, reader: Reader) -> usi
         let read = stream.read(&mut piece).unwrap();
         assert!(read > 0, "no answer");
         bytes.extend(&piece[..read]);
-        if let Some((head, end)) = Head::of_answer(&bytes) {
+        if let Some((head, end)) = Head::of_answer(&bytes).unwrap() {
             bytes.drain(..end);
             break head;
         }
