@@ -83,9 +83,9 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     tests(args, &mut report)?;
     match only_some {
         Some(why) => report.leave_out(Part::Containers, why),
-        None => match compose::unavailable() {
-            Some(why) => report.skip(Part::Containers, &why)?,
-            None => {
+        None => match compose::obtain() {
+            Err(why) => report.skip(Part::Containers, &why)?,
+            Ok(()) => {
                 compose::run(ComposeArgs {
                     keep: false,
                     bases: BaseChoice::Auto,
