@@ -1,5 +1,5 @@
 //! Clients that keep a fleet busy and judge every answer. The fleet's tests use
-//! them, and so does the [`bench`].
+//! them, and so does the bench, the program of this crate.
 //!
 //! A [`Book`] knows of each key whether it is alive, being replaced or dead,
 //! and since when. [`Traffic`] asks with all of them, everywhere and all the
@@ -10,7 +10,6 @@
 //!
 //! It knows the documented API, and nothing of what is behind it.
 
-pub mod bench;
 mod book;
 mod churn;
 mod connection;

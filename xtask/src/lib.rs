@@ -3,6 +3,7 @@
 //! It knows how the parts are built, and calls those who start, test or measure
 //! them. It knows nothing of what they do.
 
+pub mod bench;
 pub mod build;
 pub mod compose;
 pub mod fuzz;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the revocation protocol costs and bears, on real
+//! The bench, as `cargo xtask bench` calls it: what the revocation protocol costs and bears, on real
 //! processes.
 //!
 //! | part | what |
@@ -22,19 +22,18 @@ mod rotation;
 mod swarm;
 mod times;
 
-use std::env;
+use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
-use clap::ValueEnum;
+use anyhow::ensure;
+use clap::{Parser, ValueEnum};
+use rekey_load::{Faults, Tally};
+use rekey_testbed::{Artifacts, FleetOptions};
 use serde_json::json;
 
-use rekey_testbed::{Artifacts, FleetOptions, workspace};
-
-use crate::{Faults, Tally};
-
-/// Options of `cargo xtask bench`.
-#[derive(Debug, clap::Args)]
-pub struct BenchArgs {
+/// Measures rotations, the barrier, and a gateway's memory.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct BenchArgs {
     /// Which parts; all if none is named
     #[arg(value_enum)]
     parts: Vec<Part>,
@@ -45,7 +44,7 @@ pub struct BenchArgs {
 
 /// A part of the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+enum Part {
     /// How long a rotation takes, through one and three gateways
     Rotation,
     /// The same at a store that 1,000 gateways poll, and its CPU
@@ -58,14 +57,17 @@ pub enum Part {
     Floods,
 }
 
-/// Measures, and prints on standard output.
-///
-/// # Errors
-/// Something cannot be built or started, or an answer was wrong.
-pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        return again_in_release();
+fn main() -> ExitCode {
+    // Not as `main`'s result: that prints a backtrace where one is switched on.
+    if let Err(error) = run(&BenchArgs::parse()) {
+        eprintln!("bench: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
+}
+
+/// Measures, and prints on standard output.
+fn run(args: &BenchArgs) -> anyhow::Result<()> {
     Artifacts::obtain()?;
     let parts = match args.parts.as_slice() {
         [] => Part::value_variants(),
@@ -79,18 +81,6 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Part::Memory => memory::run(args.quick)?,
             Part::Floods => floods::run(args.quick)?,
         }
-    }
-    Ok(())
-}
-
-/// A thousand simulated gateways are to cost the machine little beside what is
-/// measured, so the bench itself runs optimized.
-fn again_in_release() -> anyhow::Result<()> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["run", "--quiet", "--release", "--package", "xtask", "--"]);
-    let status = cargo.args(env::args_os().skip(1)).status()?;
-    if !status.success() {
-        bail!("the bench failed: {status}");
     }
     Ok(())
 }

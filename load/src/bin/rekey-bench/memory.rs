@@ -1,13 +1,11 @@
 //! A gateway's memory through a million random keys, 100,000 valid ones over a
 //! table of 16,384, and 10,000 rotations.
 
+use rekey_load::{Book, Churn, Memory, import};
+use rekey_testbed::{Fleet, FleetOptions};
 use serde_json::json;
 
-use rekey_testbed::{Fleet, FleetOptions};
-
-use super::{fleet_options, tell};
-
-use crate::{Book, Churn, Memory, import};
+use crate::{fleet_options, tell};
 
 /// Looks at the memory so often.
 const PARTS: usize = 10;

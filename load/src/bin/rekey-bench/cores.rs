@@ -3,7 +3,6 @@
 use std::{process::Command, thread};
 
 use anyhow::Context as _;
-
 use rekey_testbed::shell;
 
 /// Gives the first core to one process and the rest to others; on a machine with

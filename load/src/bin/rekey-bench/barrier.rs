@@ -4,19 +4,17 @@
 use std::{process, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use rekey_load::{Book, Connection, import};
+use rekey_testbed::{RunDir, Secrets, Store, StoreBinary, StoreOptions, random};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use rekey_testbed::{RunDir, Secrets, Store, StoreBinary, StoreOptions, random};
-
-use super::{
+use crate::{
     cpu::Cpu,
     swarm::Swarm,
     tell,
     times::{Rounds, Times},
 };
-
-use crate::{Book, Connection, import};
 
 /// The lease that gateways ask for by default, in milliseconds.
 const LEASE_MS: u32 = 3_000;

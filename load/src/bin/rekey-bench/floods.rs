@@ -13,15 +13,13 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use serde_json::json;
-
-use rekey_testbed::{Fleet, FleetOptions, Gateway};
-
-use super::{cores, cpu::Cpu, tell, times::Times};
-
-use crate::{
+use rekey_load::{
     Book, Connection, Flood, Flooded, Guess, Key, Memory, get, import, refused_per_second,
 };
+use rekey_testbed::{Fleet, FleetOptions, Gateway};
+use serde_json::json;
+
+use crate::{cores, cpu::Cpu, tell, times::Times};
 
 /// The share of what the gateway can refuse.
 const SHARE: f64 = 0.6;

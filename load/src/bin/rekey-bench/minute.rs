@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
+use rekey_load::{Book, Pace, Storm, Traffic, import};
 use rekey_testbed::{Fleet, Gateway};
 
-use super::{all_right, fleet_options, tell, times::Times};
-
-use crate::{Book, Pace, Storm, Traffic, import};
+use crate::{all_right, fleet_options, tell, times::Times};
 
 /// More users than can be rotated in that time.
 const A_SECOND: u64 = 1_500;

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use rekey_load::{Book, Connection, Key, Pace, Probe, Traffic, import, rotate};
 use rekey_testbed::{Fleet, Gateway};
 
-use super::{
+use crate::{
     all_right, fleet_options, tell,
     times::{Rounds, Times},
 };
-
-use crate::{Book, Connection, Key, Pace, Probe, Traffic, import, rotate};
 
 /// One case: a fleet, with or without a load.
 struct Case {

@@ -15,10 +15,9 @@ use anyhow::{Context as _, ensure};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use rekey_testbed::{Store, random, until};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, runtime::Runtime};
-
-use rekey_testbed::{Store, random, until};
 
 /// How long all of them may take to be taken in.
 const PATIENCE: Duration = Duration::from_secs(60);
