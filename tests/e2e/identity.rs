@@ -1,10 +1,10 @@
 //! Whom the upstream believes to be served: the key's user and nobody else,
 //! whatever a client claims; and what that user pays.
 
-use rekey_testbed::{FleetOptions, Received};
+use rekey_testbed::{EnvoyConfig, FleetOptions, Received, workspace};
 use serde_json::{Value, json};
 
-use crate::support::client::{REGENERATE, SCRAPE, bearer};
+use crate::support::client::{KEY_HEADER, REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};
 use crate::support::http2::{Body, Http2};
 use crate::support::raw_http::{RawAnswer, RawConnection};
@@ -74,7 +74,7 @@ fn is_served_as(body: &str, user: Option<&str>, key: &str) {
     let received = received(body);
     assert_eq!(received.user, user.unwrap_or(ANONYMOUS));
     assert_eq!(values(&received, USER_HEADER), Vec::from_iter(user));
-    assert!(values(&received, "authorization").is_empty(), "{body}");
+    assert!(values(&received, KEY_HEADER).is_empty(), "{body}");
 }
 
 #[test]
@@ -93,11 +93,29 @@ fn the_upstream_sees_the_user_and_never_a_key() {
     is_served_as(&second.body, Some(&user.user_id), &new);
 }
 
+/// On every route, and by name: the filter must never read a key from a header
+/// that goes on to the API.
+#[test]
+fn the_shipped_configuration_takes_off_the_very_header_that_the_filter_reads() {
+    let shipped = workspace::root().join("envoy.yaml");
+    let mut shipped = EnvoyConfig::read(&shipped).unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = shipped.value_mut().pointer(manager).unwrap();
+    let taken_off = &manager["route_config"]["request_headers_to_remove"];
+    let taken_off: Vec<String> = serde_json::from_value(taken_off.clone()).unwrap();
+    for name in [KEY_HEADER, USER_HEADER] {
+        assert!(
+            taken_off.iter().any(|header| header == name),
+            "{name}: {taken_off:?}"
+        );
+    }
+}
+
 #[test]
 fn a_forged_user_is_replaced_where_a_key_is_needed() {
     let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     for forgery in FORGERIES {
         for lines in [format!("{forgery}\r\n{key}"), format!("{key}\r\n{forgery}")] {
             let answer = get(&fleet, ECHO, &lines);
@@ -119,7 +137,7 @@ fn a_forged_user_is_replaced_where_a_key_is_needed() {
 fn a_forged_user_is_dropped_on_public_paths() {
     let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     for forgery in FORGERIES {
         // With a key too: a public path does not look at it.
         for lines in [(*forgery).to_owned(), format!("{forgery}\r\n{key}")] {
@@ -135,7 +153,7 @@ fn a_forged_user_is_dropped_on_public_paths() {
 #[test]
 fn a_header_with_underscores_is_refused() {
     let fleet = fleet::start(with_a_public_path());
-    let key = format!("authorization: Bearer {}", fleet.user().api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", fleet.user().api_key);
     for forgery in UNDERSCORES {
         for path in [ECHO, SCRAPE] {
             let answer = get(&fleet, path, &format!("{key}\r\n{forgery}"));
@@ -153,7 +171,7 @@ fn http2_headers_forge_no_user_either() {
     let forged = |path: &str, header: &str| {
         let request = hyper::Request::builder()
             .uri(format!("{}{path}", gateway.url()))
-            .header("authorization", format!("Bearer {}", user.api_key))
+            .header(KEY_HEADER, format!("Bearer {}", user.api_key))
             .header(header, "forged")
             .header(header, "forged-again");
         request.body(()).unwrap()
@@ -176,14 +194,14 @@ fn trailers_name_no_user_and_carry_no_key() {
         let request = hyper::Request::builder()
             .method("POST")
             .uri(format!("http://gateway{ECHO}"))
-            .header("authorization", format!("Bearer {}", user.api_key))
+            .header(KEY_HEADER, format!("Bearer {}", user.api_key))
             .header("content-type", content_type);
         let mut trailers = hyper::HeaderMap::new();
         for (name, value) in [
             (USER_HEADER, "u_forged"),
             (USER_HEADER, "u_forged_again"),
             ("x.rekey.user", "u_forged"),
-            ("authorization", user.api_key.as_str()),
+            (KEY_HEADER, user.api_key.as_str()),
             ("x-checksum", "kept"),
         ] {
             trailers.append(name, value.parse().unwrap());
@@ -208,7 +226,7 @@ fn trailers_name_no_user_and_carry_no_key() {
 fn nobody_takes_off_their_own_identity() {
     let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     let rest = "upgrade: websocket\r\nsec-websocket-version: 13\r\n\
                 sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==";
     for nominating in [
@@ -241,7 +259,7 @@ fn nobody_takes_off_their_own_identity() {
 fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
     let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     // RFC 9110 7.6.1: a header that `Connection` names is for this hop alone.
     let answer = get(&fleet, ECHO, &format!("{key}\r\nconnection: authorization"));
     assert_eq!(

@@ -5,13 +5,20 @@ use rekey_testbed::FleetOptions;
 
 use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
-use crate::support::fleet::{self, connections_by_worker, eventually};
+use crate::support::fleet::{self, TestFleet, connections_by_worker, eventually};
 use crate::support::raw_http::RawConnection;
 use crate::support::store_view;
 
 /// Connections are opened so many at a time, until each worker has some: the
 /// kernel deals them out, evenly on the whole.
 const AT_A_TIME: usize = 16;
+
+fn two_gateways() -> TestFleet {
+    fleet::start(FleetOptions {
+        gateways: 2,
+        ..options()
+    })
+}
 
 #[test]
 fn every_worker_refuses_the_old_key_at_once() {
@@ -64,11 +71,7 @@ fn every_worker_refuses_the_old_key_at_once() {
 
 #[test]
 fn every_gateway_refuses_the_old_key_at_once() {
-    let two_gateways = FleetOptions {
-        gateways: 2,
-        ..options()
-    };
-    let fleet = fleet::start(two_gateways);
+    let fleet = two_gateways();
     let user = fleet.user();
     let (here, there) = (fleet.client_of(0), fleet.client_of(1));
     for client in [&here, &there] {
@@ -92,11 +95,7 @@ fn every_gateway_refuses_the_old_key_at_once() {
 
 #[test]
 fn a_key_revoked_by_the_operator_is_refused_everywhere() {
-    let two_gateways = FleetOptions {
-        gateways: 2,
-        ..options()
-    };
-    let fleet = fleet::start(two_gateways);
+    let fleet = two_gateways();
     let user = fleet.user();
     for gateway in 0..2 {
         assert_eq!(

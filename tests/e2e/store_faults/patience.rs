@@ -17,22 +17,23 @@ use super::{Fault, USER, assert_unconfirmed, start};
 /// answer of a rotation for so long (DESIGN, section 7).
 const LONGEST_BARRIER: Duration = Duration::from_millis(32_350);
 
+const FAULTS: [Fault; 9] = [
+    Fault::Closes,
+    Fault::Resets,
+    Fault::HalfBody,
+    Fault::HalfBodyWithoutLength,
+    Fault::Garbage,
+    Fault::WithoutMarker,
+    Fault::Proxy(503),
+    Fault::Store(500, "internal"),
+    Fault::Silent,
+];
+
 /// All at once, because each takes the whole patience.
 #[test]
 fn an_outcome_that_stays_unknown_is_said_to_be_unknown() {
     let (fleet, store) = start(FleetOptions::default(), honest(USER));
-    let faults = [
-        Fault::Closes,
-        Fault::Resets,
-        Fault::HalfBody,
-        Fault::HalfBodyWithoutLength,
-        Fault::Garbage,
-        Fault::WithoutMarker,
-        Fault::Proxy(503),
-        Fault::Store(500, "internal"),
-        Fault::Silent,
-    ];
-    let cases: Vec<_> = faults
+    let cases: Vec<_> = FAULTS
         .into_iter()
         .map(|fault| (fault, fleet.user().api_key))
         .collect();
