@@ -108,6 +108,9 @@ fn end_to_end(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
     })?;
     let targets = Targets::read()?;
     let mut cargo = cargo_test(&targets.of_e2e_lane());
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        cargo.env("RUST_TEST_THREADS", threads().to_string());
+    }
     took.tests(cargo.env(PREBUILT_VARIABLE, "1"), harness)
 }
 
@@ -124,13 +127,10 @@ fn cargo_test(targets: &[&str]) -> Command {
     // Other targets are tested even where one has failed.
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
     cargo.args(targets);
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        cargo.env("RUST_TEST_THREADS", threads().to_string());
-    }
     cargo
 }
 
-/// Twice the cores: most tests wait for another process or for a time to pass.
+/// Twice the cores: most of these tests wait for a process or for a time to pass.
 fn threads() -> usize {
     2 * thread::available_parallelism().map_or(1, NonZero::get)
 }
