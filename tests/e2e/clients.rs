@@ -16,8 +16,8 @@ mod standing_readers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use crate::support::fleet::{self, TestFleet};
 
@@ -25,9 +25,9 @@ use crate::support::fleet::{self, TestFleet};
 const PATIENT: Duration = Duration::from_secs(120);
 
 /// A fleet of one gateway before the API at this address instead of the demo.
-fn before(api: SocketAddr, options: FleetOptions) -> Option<TestFleet> {
-    let fleet = fleet::start_with(options, |gateway| gateway.upstream = api);
-    fleet.map(|(fleet, ())| fleet)
+fn before(api: SocketAddr, options: FleetOptions) -> TestFleet {
+    let (fleet, ()) = fleet::start_with(options, |gateway| gateway.upstream = api);
+    fleet
 }
 
 /// The HTTP connection manager of a gateway's configuration.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use rekey_testbed::{Account, FleetOptions};
 use serde_json::json;
-use xtask::testbed::{Account, FleetOptions};
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, ABANDONED, TestFleet, eventually, stat};
@@ -20,27 +20,21 @@ const LEAVING: usize = 80;
 
 #[test]
 fn of_200_rotations_of_one_key_exactly_one_wins() {
-    let Some(fleet) = fleet::start(with_patience(1)) else {
-        return;
-    };
+    let fleet = fleet::start(with_patience(1));
     exactly_one_wins(&fleet);
     fleet.assert_no_trap();
 }
 
 #[test]
 fn of_200_rotations_over_two_gateways_exactly_one_wins() {
-    let Some(fleet) = fleet::start(with_patience(2)) else {
-        return;
-    };
+    let fleet = fleet::start(with_patience(2));
     exactly_one_wins(&fleet);
     fleet.assert_no_trap();
 }
 
 #[test]
 fn rotations_of_different_users_do_not_disturb_each_other() {
-    let Some(fleet) = fleet::start(with_patience(1)) else {
-        return;
-    };
+    let fleet = fleet::start(with_patience(1));
     let users: Vec<_> = (0..RACING).map(|_| fleet.user()).collect();
     let keys: Vec<_> = users.iter().map(|user| user.api_key.as_str()).collect();
     let answers = rotate_at_once(&fleet, &keys);
@@ -129,9 +123,7 @@ fn at_once(fleet: &TestFleet, keys: &[&str], send: fn(&Client, &str) -> Answer) 
 /// rotation that is whole; gateway and store agree which.
 #[test]
 fn a_client_that_leaves_loses_its_answer_and_nothing_else() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let mut moments = Moments::of_a_rotation(&fleet, 0x1ea5e);
     let (mut stayed, mut rotated) = (0, 0);
     for _ in 0..LEAVING {

@@ -1,7 +1,7 @@
 //! The documented API, to the letter: `POST /v1/user/api-key/regenerate` as
 //! its page has it, and what follows from it on every worker and gateway.
 
-use xtask::testbed::{FleetOptions, HttpVersions};
+use rekey_testbed::{FleetOptions, HttpVersions};
 
 mod everywhere;
 mod hour;

@@ -10,8 +10,8 @@ mod malformed_http2;
 mod methods;
 mod paths;
 
+use rekey_testbed::{FleetOptions, Received};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, Received};
 
 use super::support::fleet::{self, TestFleet};
 use super::support::raw_http::{RawAnswer, RawConnection};
@@ -73,7 +73,7 @@ fn method_not_allowed() -> Outcome {
     Outcome::Refused(405, "method_not_allowed".to_owned())
 }
 
-fn start() -> Option<TestFleet> {
+fn start() -> TestFleet {
     fleet::start(FleetOptions {
         plugin: json!({ "public_paths": PUBLIC }),
         ..FleetOptions::default()

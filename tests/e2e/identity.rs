@@ -1,10 +1,10 @@
 //! Whom the upstream believes to be served: the key's user and nobody else,
 //! whatever a client claims; and what that user pays.
 
+use rekey_testbed::{EnvoyConfig, FleetOptions, Received, workspace};
 use serde_json::{Value, json};
-use xtask::testbed::{FleetOptions, Received};
 
-use crate::support::client::{REGENERATE, SCRAPE, bearer};
+use crate::support::client::{KEY_HEADER, REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};
 use crate::support::http2::{Body, Http2};
 use crate::support::raw_http::{RawAnswer, RawConnection};
@@ -74,14 +74,12 @@ fn is_served_as(body: &str, user: Option<&str>, key: &str) {
     let received = received(body);
     assert_eq!(received.user, user.unwrap_or(ANONYMOUS));
     assert_eq!(values(&received, USER_HEADER), Vec::from_iter(user));
-    assert!(values(&received, "authorization").is_empty(), "{body}");
+    assert!(values(&received, KEY_HEADER).is_empty(), "{body}");
 }
 
 #[test]
 fn the_upstream_sees_the_user_and_never_a_key() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let (user, client) = (fleet.user(), fleet.client());
     let other = fleet.user();
     let first = client.get(ECHO, &user.api_key);
@@ -95,13 +93,29 @@ fn the_upstream_sees_the_user_and_never_a_key() {
     is_served_as(&second.body, Some(&user.user_id), &new);
 }
 
+/// On every route, and by name: the filter must never read a key from a header
+/// that goes on to the API.
+#[test]
+fn the_shipped_configuration_takes_off_the_very_header_that_the_filter_reads() {
+    let shipped = workspace::root().join("envoy.yaml");
+    let mut shipped = EnvoyConfig::read(&shipped).unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = shipped.value_mut().pointer(manager).unwrap();
+    let taken_off = &manager["route_config"]["request_headers_to_remove"];
+    let taken_off: Vec<String> = serde_json::from_value(taken_off.clone()).unwrap();
+    for name in [KEY_HEADER, USER_HEADER] {
+        assert!(
+            taken_off.iter().any(|header| header == name),
+            "{name}: {taken_off:?}"
+        );
+    }
+}
+
 #[test]
 fn a_forged_user_is_replaced_where_a_key_is_needed() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     for forgery in FORGERIES {
         for lines in [format!("{forgery}\r\n{key}"), format!("{key}\r\n{forgery}")] {
             let answer = get(&fleet, ECHO, &lines);
@@ -121,11 +135,9 @@ fn a_forged_user_is_replaced_where_a_key_is_needed() {
 
 #[test]
 fn a_forged_user_is_dropped_on_public_paths() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     for forgery in FORGERIES {
         // With a key too: a public path does not look at it.
         for lines in [(*forgery).to_owned(), format!("{forgery}\r\n{key}")] {
@@ -140,10 +152,8 @@ fn a_forged_user_is_dropped_on_public_paths() {
 
 #[test]
 fn a_header_with_underscores_is_refused() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
-    let key = format!("authorization: Bearer {}", fleet.user().api_key);
+    let fleet = fleet::start(with_a_public_path());
+    let key = format!("{KEY_HEADER}: Bearer {}", fleet.user().api_key);
     for forgery in UNDERSCORES {
         for path in [ECHO, SCRAPE] {
             let answer = get(&fleet, path, &format!("{key}\r\n{forgery}"));
@@ -155,15 +165,13 @@ fn a_header_with_underscores_is_refused() {
 
 #[test]
 fn http2_headers_forge_no_user_either() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let (gateway, user) = (&fleet.gateways[0], fleet.user());
     let connection = Http2::connect(gateway.address());
     let forged = |path: &str, header: &str| {
         let request = hyper::Request::builder()
             .uri(format!("{}{path}", gateway.url()))
-            .header("authorization", format!("Bearer {}", user.api_key))
+            .header(KEY_HEADER, format!("Bearer {}", user.api_key))
             .header(header, "forged")
             .header(header, "forged-again");
         request.body(()).unwrap()
@@ -179,23 +187,21 @@ fn http2_headers_forge_no_user_either() {
 /// who asks. gRPC is the way on which trailers reach an API at all.
 #[test]
 fn trailers_name_no_user_and_carry_no_key() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
     let connection = Http2::connect(fleet.gateways[0].address());
     for content_type in ["application/grpc", "application/json"] {
         let request = hyper::Request::builder()
             .method("POST")
             .uri(format!("http://gateway{ECHO}"))
-            .header("authorization", format!("Bearer {}", user.api_key))
+            .header(KEY_HEADER, format!("Bearer {}", user.api_key))
             .header("content-type", content_type);
         let mut trailers = hyper::HeaderMap::new();
         for (name, value) in [
             (USER_HEADER, "u_forged"),
             (USER_HEADER, "u_forged_again"),
             ("x.rekey.user", "u_forged"),
-            ("authorization", user.api_key.as_str()),
+            (KEY_HEADER, user.api_key.as_str()),
             ("x-checksum", "kept"),
         ] {
             trailers.append(name, value.parse().unwrap());
@@ -218,11 +224,9 @@ fn trailers_name_no_user_and_carry_no_key() {
 /// `Connection` nominates. A WebSocket's passes Envoy as it came.
 #[test]
 fn nobody_takes_off_their_own_identity() {
-    let Some(fleet) = fleet::start(with_a_public_path()) else {
-        return;
-    };
+    let fleet = fleet::start(with_a_public_path());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     let rest = "upgrade: websocket\r\nsec-websocket-version: 13\r\n\
                 sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==";
     for nominating in [
@@ -253,11 +257,9 @@ fn nobody_takes_off_their_own_identity() {
 
 #[test]
 fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let user = fleet.user();
-    let key = format!("authorization: Bearer {}", user.api_key);
+    let key = format!("{KEY_HEADER}: Bearer {}", user.api_key);
     // RFC 9110 7.6.1: a header that `Connection` names is for this hop alone.
     let answer = get(&fleet, ECHO, &format!("{key}\r\nconnection: authorization"));
     assert_eq!(
@@ -274,9 +276,7 @@ fn hop_by_hop_tricks_do_not_hide_the_key_or_the_user() {
 
 #[test]
 fn a_rotation_moves_no_credit_and_other_requests_cost_one() {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let (user, client) = (fleet.user(), fleet.client());
     let balance = || fleet.upstream.ledger().unwrap().get(&user.user_id).copied();
     assert_eq!(balance(), None, "nothing was charged so far");

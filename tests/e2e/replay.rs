@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use self::owner::Owner;
 use super::support::fleet::{self, TestFleet};
@@ -55,12 +55,12 @@ struct Cuttable {
 }
 
 impl Cuttable {
-    fn start(gateways: usize) -> Option<Self> {
+    fn start(gateways: usize) -> Self {
         Self::start_with(gateways, options())
     }
 
-    fn start_with(gateways: usize, options: FleetOptions) -> Option<Self> {
-        let mut fleet = fleet::start(options.clone())?;
+    fn start_with(gateways: usize, options: FleetOptions) -> Self {
+        let mut fleet = fleet::start(options.clone());
         let mut proxies = Vec::new();
         for _ in 0..gateways {
             let proxy = TcpProxy::start(fleet.store.address());
@@ -69,7 +69,7 @@ impl Cuttable {
             fleet.add_gateway(gateway).expect("a gateway");
             proxies.push(proxy);
         }
-        Some(Self { fleet, proxies })
+        Self { fleet, proxies }
     }
 
     /// Sends the owner's request to a gateway, and leaves when so many of the

@@ -7,8 +7,8 @@ mod connections;
 mod patience;
 mod unsent;
 
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::support::client::Answer;
 use super::support::fleet::{self, TestFleet};
@@ -133,7 +133,7 @@ impl Fault {
 fn start(
     options: FleetOptions,
     script: impl FnMut(&Asked) -> Act + Send + 'static,
-) -> Option<(TestFleet, ScriptedStore)> {
+) -> (TestFleet, ScriptedStore) {
     fleet::start_with(options, |gateway| {
         let store = ScriptedStore::start(script);
         gateway.store = store.address();

@@ -7,9 +7,9 @@
 mod bases;
 mod curl;
 mod docker;
+mod printed;
 mod project;
 mod scenario;
-mod standin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use anyhow::bail;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::shell;
+use rekey_testbed::shell;
 
 /// Options of `cargo xtask compose`.
 #[derive(Debug, clap::Args)]
@@ -40,17 +40,17 @@ pub enum BaseChoice {
     Auto,
     /// The official ones, or fail
     Official,
-    /// Stand-ins made on this machine
+    /// Stand-ins made on this machine by deploy/stand-ins.sh
     StandIn,
 }
 
-/// Why [`run`] cannot be tried here, or `None` if it can: there is no Docker, or
-/// base images can neither be pulled nor made. Obtains them, which may take minutes.
-pub fn unavailable() -> Option<anyhow::Error> {
-    let docker = docker::Docker::find();
-    docker
-        .and_then(|docker| bases::choose(&docker, BaseChoice::Auto))
-        .err()
+/// Obtains what [`run`] needs, which may take minutes.
+///
+/// # Errors
+/// There is no Docker, or base images can neither be pulled nor made.
+pub fn obtain() -> anyhow::Result<()> {
+    bases::choose(&docker::Docker::find()?, BaseChoice::Auto)?;
+    Ok(())
 }
 
 /// Runs docker-compose.yml and the curl test against it.

@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use crate::{shell, workspace};
+use rekey_testbed::{shell, workspace};
 use summary::Summary;
 
 const PACKAGE: &str = "rekey-fuzz";

@@ -1,22 +1,12 @@
-//! The project's automation: what `cargo xtask …` does, and the test bed that
-//! `up` and the end-to-end tests stand on.
+//! The project's automation: what `cargo xtask …` does.
 //!
-//! It knows how the parts are built, started and told of each other. Of what
-//! they do only [`load`] and [`bench`] know something: the documented API, and
-//! the store's messages that a simulated gateway needs. No part knows a
-//! decision.
+//! It knows how the parts are built, and calls those who start, test or measure
+//! them. It knows nothing of what they do.
 
 pub mod bench;
 pub mod build;
-pub mod chromium;
 pub mod compose;
-pub mod envoy;
 pub mod fuzz;
 pub mod lint;
-pub mod load;
-pub mod random;
-pub mod shell;
 pub mod test;
-pub mod testbed;
 pub mod up;
-pub mod workspace;

@@ -30,6 +30,7 @@ enum Task {
     /// Build the filter, the key store and the demo upstream
     Build(BuildArgs),
     /// Measure rotations, the barrier, and a gateway's memory
+    #[command(disable_help_flag = true)]
     Bench(BenchArgs),
     /// Look for inputs that break a parser, a decision or a record, with libFuzzer
     Fuzz(FuzzArgs),

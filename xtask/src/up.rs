@@ -14,14 +14,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use rekey_testbed::{
+    Account, Artifacts, Fleet, FleetOptions, Gateway, Secrets, Shutdown, Signal, random, shell,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
-};
-
-use crate::{
-    random, shell,
-    testbed::{Account, Artifacts, Fleet, FleetOptions, Gateway, Secrets, Shutdown, Signal},
 };
 
 /// As in the image, without the notice, because no load balancer stands before it.

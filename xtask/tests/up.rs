@@ -16,8 +16,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rekey_testbed::{Received, until};
 use serde_json::Value;
-use xtask::testbed::{Received, until};
 
 struct Up {
     child: Child,
@@ -277,7 +277,7 @@ fn a_dashboards_port_that_is_taken_is_refused_by_number() {
 fn an_operators_file_without_a_named_part_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.yaml");
-    let shipped = fs::read_to_string(xtask::workspace::root().join("envoy.yaml")).unwrap();
+    let shipped = fs::read_to_string(rekey_testbed::workspace::root().join("envoy.yaml")).unwrap();
     fs::write(&file, shipped.replace("name: rekey_store", "name: keys")).unwrap();
     let up = Up::start(&["--envoy-config", file.to_str().unwrap()]);
     assert_eq!(up.line, "");

@@ -5,11 +5,8 @@
 
 use std::path::PathBuf;
 
-use xtask::{
-    build::{INTERFACE_FILE, interface::Interface},
-    testbed::Artifacts,
-    workspace,
-};
+use rekey_testbed::{Artifacts, workspace};
+use xtask::build::{INTERFACE_FILE, interface::Interface};
 
 fn filter() -> Vec<u8> {
     let artifacts = Artifacts::obtain().expect("the filter is built");

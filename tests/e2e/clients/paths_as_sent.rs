@@ -1,6 +1,6 @@
 //! The API's paths reach it byte for byte.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{PATIENT, before};
 use crate::support::client::raw_request;
@@ -10,9 +10,7 @@ use crate::support::raw_http::RawConnection;
 #[test]
 fn paths_pass_byte_for_byte() {
     let api = RawApi::start(PATIENT);
-    let Some(fleet) = before(api.address(), FleetOptions::default()) else {
-        return;
-    };
+    let fleet = before(api.address(), FleetOptions::default());
     let key = fleet.user().api_key;
     let mut connection = RawConnection::open(fleet.gateways[0].address());
     for path in [

@@ -2,7 +2,7 @@
 
 use hyper::Request;
 use hyper::body::Bytes;
-use xtask::testbed::{FleetOptions, HttpVersions, Received};
+use rekey_testbed::{FleetOptions, HttpVersions, Received};
 
 use crate::support::client::{REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};
@@ -10,7 +10,7 @@ use crate::support::http2::{Body, Http2};
 use crate::support::raw_http::{RawAnswer, RawConnection};
 
 /// Most APIs: they speak HTTP/1.1, and nothing else.
-fn before_http1() -> Option<TestFleet> {
+fn before_http1() -> TestFleet {
     fleet::start(FleetOptions {
         upstream: HttpVersions::Http1,
         ..FleetOptions::default()
@@ -32,7 +32,7 @@ fn exchange(fleet: &TestFleet, request: &str) -> RawAnswer {
 
 #[test]
 fn a_client_of_http_2_is_served_by_an_api_of_http_1() {
-    let Some(fleet) = before_http1() else { return };
+    let fleet = before_http1();
     let user = fleet.user();
     let connection = Http2::connect(fleet.gateways[0].address());
     let large = Bytes::from(vec![b'x'; 300_000]);
@@ -63,7 +63,7 @@ fn a_client_of_http_2_is_served_by_an_api_of_http_1() {
 /// RFC 9110, 7.8: who does not know the protocol ignores the offer.
 #[test]
 fn offers_of_unknown_protocols_are_ignored() {
-    let Some(fleet) = before_http1() else { return };
+    let fleet = before_http1();
     let user = fleet.user();
     let key = format!("authorization: Bearer {}\r\n", user.api_key);
     for offer in [
@@ -95,7 +95,7 @@ fn offers_of_unknown_protocols_are_ignored() {
 
 #[test]
 fn http_1_0_is_served() {
-    let Some(fleet) = before_http1() else { return };
+    let fleet = before_http1();
     let user = fleet.user();
     let key = format!("authorization: Bearer {}\r\n", user.api_key);
     let get = format!("GET {SCRAPE} HTTP/1.0");

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request_with};
 use super::super::support::fleet::{self, TestFleet, eventually, stat};
@@ -103,9 +103,7 @@ fn a_dead_keys_streams_are_over_though_nobody_reads() {
         })),
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(options) else {
-        return;
-    };
+    let fleet = fleet::start(options);
     let gateway = fleet.gateways[0].address();
     let key = fleet.user().api_key;
     let client = fleet.client();

@@ -1,11 +1,11 @@
 //! "At once" and "everywhere": on each worker of a gateway, and on each
 //! gateway, the old key is refused as soon as the answer has come.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
-use crate::support::fleet::{self, connections_by_worker, eventually};
+use crate::support::fleet::{self, TestFleet, connections_by_worker, eventually};
 use crate::support::raw_http::RawConnection;
 use crate::support::store_view;
 
@@ -13,15 +13,20 @@ use crate::support::store_view;
 /// kernel deals them out, evenly on the whole.
 const AT_A_TIME: usize = 16;
 
+fn two_gateways() -> TestFleet {
+    fleet::start(FleetOptions {
+        gateways: 2,
+        ..options()
+    })
+}
+
 #[test]
 fn every_worker_refuses_the_old_key_at_once() {
     let four_workers = FleetOptions {
         concurrency: 4,
         ..options()
     };
-    let Some(fleet) = fleet::start(four_workers) else {
-        return;
-    };
+    let fleet = fleet::start(four_workers);
     let old = fleet.user().api_key;
     let gateway = &fleet.gateways[0];
 
@@ -66,13 +71,7 @@ fn every_worker_refuses_the_old_key_at_once() {
 
 #[test]
 fn every_gateway_refuses_the_old_key_at_once() {
-    let two_gateways = FleetOptions {
-        gateways: 2,
-        ..options()
-    };
-    let Some(fleet) = fleet::start(two_gateways) else {
-        return;
-    };
+    let fleet = two_gateways();
     let user = fleet.user();
     let (here, there) = (fleet.client_of(0), fleet.client_of(1));
     for client in [&here, &there] {
@@ -96,13 +95,7 @@ fn every_gateway_refuses_the_old_key_at_once() {
 
 #[test]
 fn a_key_revoked_by_the_operator_is_refused_everywhere() {
-    let two_gateways = FleetOptions {
-        gateways: 2,
-        ..options()
-    };
-    let Some(fleet) = fleet::start(two_gateways) else {
-        return;
-    };
+    let fleet = two_gateways();
     let user = fleet.user();
     for gateway in 0..2 {
         assert_eq!(

@@ -15,12 +15,7 @@ const CLOCK_SLACK_SECONDS: i64 = 5;
 
 #[test]
 fn the_documented_curl_gives_the_documented_answer() {
-    let Some(fleet) = fleet::start(options()) else {
-        return;
-    };
-    if !curl_is_there() {
-        return;
-    }
+    let fleet = fleet::start(options());
     let url = fleet.gateways[0].url();
     let (user, client) = (fleet.user(), fleet.client());
     assert_eq!(client.get(SCRAPE, &user.api_key).status, 200);
@@ -45,9 +40,7 @@ fn the_documented_curl_gives_the_documented_answer() {
 
 #[test]
 fn a_rotation_leaves_one_active_key_in_the_list_of_users() {
-    let Some(fleet) = fleet::start(options()) else {
-        return;
-    };
+    let fleet = fleet::start(options());
     let user = fleet.user();
     let new_key = fleet.client().regenerate(&user.api_key).new_key();
 
@@ -70,9 +63,7 @@ fn a_rotation_leaves_one_active_key_in_the_list_of_users() {
 
 #[test]
 fn the_audit_log_says_who_rotated() {
-    let Some(fleet) = fleet::start(options()) else {
-        return;
-    };
+    let fleet = fleet::start(options());
     let user = fleet.user();
     let new_key = fleet.client().regenerate(&user.api_key).new_key();
     let events = store_view::audit(&fleet.store, &user.user_id);
@@ -126,13 +117,6 @@ fn is_about_now(created_at: &str) {
         (-CLOCK_SLACK_SECONDS..=CLOCK_SLACK_SECONDS).contains(&age),
         "{created_at} is {age} s ago"
     );
-}
-
-fn curl_is_there() -> bool {
-    match Command::new("curl").arg("--version").output() {
-        Ok(_) => true,
-        Err(error) => fleet::skip(&format!("curl: {error}")),
-    }
 }
 
 /// What `curl -i` prints, taken apart.

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 
-use xtask::testbed::{Artifacts, FleetOptions, Signal, StoreBinary};
+use rekey_testbed::{Artifacts, FleetOptions, Signal, StoreBinary};
 
 use super::short_lease;
 use super::verdict::{Became, Told, check};
@@ -18,9 +18,7 @@ fn a_rotation_outlives_the_store_at_every_step() {
         plugin: short_lease(),
         ..FleetOptions::default()
     };
-    let Some(mut fleet) = fleet::start(harmless) else {
-        return;
-    };
+    let mut fleet = fleet::start(harmless);
     let points = all_points();
     assert!(points.len() >= 10, "{points:?}");
     for point in &points {

@@ -1,7 +1,7 @@
 //! What must be true of a rotation, whatever was killed during it: what the
 //! client was told, what the store holds and what the gateway accepts agree.
 
-use xtask::testbed::Account;
+use rekey_testbed::Account;
 
 use crate::support::client::{Answer, Broken, SCRAPE};
 use crate::support::fleet::TestFleet;

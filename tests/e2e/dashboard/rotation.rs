@@ -10,9 +10,7 @@ use crate::support::fleet::eventually;
 
 #[test]
 fn a_leaked_key_is_replaced_and_dead_on_every_gateway_when_the_page_answers() {
-    let Some(site) = Site::start(gateways(2), 1) else {
-        return;
-    };
+    let site = Site::start(gateways(2), 1);
     let ada = site.person();
     site.accepts(&ada.key);
     let browser = site.browser();
@@ -66,9 +64,7 @@ fn a_leaked_key_is_replaced_and_dead_on_every_gateway_when_the_page_answers() {
 
 #[test]
 fn dashboard_and_api_share_the_hour() {
-    let Some(site) = Site::start(gateways(1), 1) else {
-        return;
-    };
+    let site = Site::start(gateways(1), 1);
     let client = site.fleet.client();
     let limited = (429, "rate_limited".to_owned());
 
@@ -117,9 +113,7 @@ const KEPT_LATER: &str = "
 
 #[test]
 fn the_new_key_is_on_one_page_and_nowhere_else() {
-    let Some(site) = Site::start(gateways(0), 1) else {
-        return;
-    };
+    let site = Site::start(gateways(0), 1);
     let ada = site.person();
     let browser = site.browser_of(&ada);
     let key = site::regenerate(&browser);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::site::{self, PROFILE, REGENERATE, SECURITY, Site, gateways, log_in, send_log_in};
 use crate::support::fleet::eventually;
@@ -14,9 +14,7 @@ fn a_session_that_ended_in_mid_form_changes_nothing_and_says_so() {
         store_args: vec!["--session-idle".to_owned(), "2s".to_owned()],
         ..gateways(0)
     };
-    let Some(site) = Site::start(short, 1) else {
-        return;
-    };
+    let site = Site::start(short, 1);
     let ada = site.person();
     let browser = site.browser_of(&ada);
     browser.follow("regenerate");
@@ -42,9 +40,7 @@ fn a_session_that_ended_in_mid_form_changes_nothing_and_says_so() {
 
 #[test]
 fn a_log_out_ends_this_session_and_everywhere_means_all() {
-    let Some(site) = Site::start(gateways(0), 2) else {
-        return;
-    };
+    let site = Site::start(gateways(0), 2);
     let (ada, bea) = (site.person(), site.person());
     let (office, home) = (site.browser_of(&ada), site.browser_of(&ada));
     let visitor = site.visitor(&office);
@@ -85,9 +81,7 @@ fn a_log_out_ends_this_session_and_everywhere_means_all() {
 
 #[test]
 fn another_password_ends_the_other_sessions_and_the_old_password() {
-    let Some(site) = Site::start(gateways(0), 2) else {
-        return;
-    };
+    let site = Site::start(gateways(0), 2);
     let ada = site.person();
     let (office, home) = (site.browser_of(&ada), site.browser_of(&ada));
     let new = "twelve signs, and some more";

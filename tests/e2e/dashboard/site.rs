@@ -5,10 +5,10 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
-use crate::support::browser::{self, Browser, Patience, Seats};
+use crate::support::browser::{Browser, Patience, Seats};
 use crate::support::client::SCRAPE;
 use crate::support::dashboard::Visitor;
 use crate::support::fleet::{self, TestFleet, eventually};
@@ -67,22 +67,19 @@ pub fn gateways(count: usize) -> FleetOptions {
 impl Site {
     /// Starts a fleet for a test that opens so many browsers at a time; none if
     /// the test is to be skipped.
-    pub fn start(options: FleetOptions, browsers: usize) -> Option<Self> {
-        if !browser::is_there() {
-            return None;
-        }
+    pub fn start(options: FleetOptions, browsers: usize) -> Self {
         let seats = Seats::take(browsers);
-        let fleet = fleet::start(options)?;
+        let fleet = fleet::start(options);
         for gateway in &fleet.gateways {
             eventually("a lease", || {
                 (fleet::stat(gateway, LEASE_HELD) == 1).then_some(())
             });
         }
-        Some(Self {
+        Self {
             fleet,
             people: AtomicU32::new(0),
             _seats: seats,
-        })
+        }
     }
 
     /// Somebody new.

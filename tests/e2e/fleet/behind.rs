@@ -3,9 +3,9 @@
 
 use std::thread;
 
+use rekey_load::{Key, import, rotate};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Key, import, rotate};
-use xtask::testbed::FleetOptions;
 
 use super::run::{LEASE_MS, Run, accepted, refused};
 use crate::support::fleet::{eventually, stat};
@@ -28,9 +28,7 @@ fn it_catches_up_page_by_page() {
         }),
         ..FleetOptions::default()
     };
-    let Some(mut run) = Run::start(options.clone(), 1) else {
-        return;
-    };
+    let mut run = Run::start(options.clone(), 1);
     let keys = import(&run.fleet.store, "b", REVOKED, &run.book).unwrap();
     let proxy = TcpProxy::start(run.fleet.store.address());
     let mut far = run.fleet.gateway_options(&options);

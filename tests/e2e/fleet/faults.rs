@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xtask::load::{Key, Tally, rotate};
+use rekey_load::{Key, Tally, rotate};
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 use crate::support::fleet::eventually;
@@ -34,9 +34,7 @@ fn only_from(run: &Run, gateway: usize, tally: &Tally) {
 #[test]
 fn a_gateway_that_stands_still_costs_its_lease_and_lets_nobody_in_afterwards() {
     let users = ROUNDS * (2 + AFTER_EACH);
-    let Some(run) = Run::start(gateways(3, LEASE_MS), users) else {
-        return;
-    };
+    let run = Run::start(gateways(3, LEASE_MS), users);
     let traffic = run.traffic();
     let mut probe = run.probe();
     for (round, keys) in run.keys.chunks(2 + AFTER_EACH).enumerate() {
@@ -85,9 +83,7 @@ fn serves_again(run: &Run, key: &Key) {
 #[test]
 fn gateways_that_are_killed_and_started_hold_what_the_others_hold() {
     let users = 2 * (1 + AFTER_EACH);
-    let Some(mut run) = Run::start(gateways(3, LEASE_MS), users) else {
-        return;
-    };
+    let mut run = Run::start(gateways(3, LEASE_MS), users);
     let traffic = run.traffic();
     let keys = run.keys.clone();
     let (before, after) = keys.split_at(1 + AFTER_EACH);
@@ -125,9 +121,7 @@ fn gateways_that_are_killed_and_started_hold_what_the_others_hold() {
 #[test]
 fn a_store_that_is_killed_and_restarted_costs_answers_and_nothing_else() {
     let users = ROUNDS * (2 + AFTER_EACH);
-    let Some(mut run) = Run::start(gateways(3, LEASE_MS), users) else {
-        return;
-    };
+    let mut run = Run::start(gateways(3, LEASE_MS), users);
     let traffic = run.traffic();
     let mut probe = run.probe();
     let mut outages = Vec::new();
@@ -202,9 +196,7 @@ impl Run {
 /// nothing of that lease, and must not answer before it is over.
 #[test]
 fn a_restarted_store_waits_for_leases_that_it_does_not_know() {
-    let Some(mut run) = Run::start(gateways(2, LEASE_MS), ROUNDS) else {
-        return;
-    };
+    let mut run = Run::start(gateways(2, LEASE_MS), ROUNDS);
     let proxy = crate::support::tcp_proxy::TcpProxy::start(run.fleet.store.address());
     let mut cut_off = run.fleet.gateway_options(&gateways(1, LEASE_MS));
     cut_off.store = proxy.address();

@@ -2,9 +2,9 @@
 //! valid ones, rotated ones (I8). `cargo xtask bench memory` does the same
 //! with a million.
 
+use rekey_load::{Book, Churn, Memory, import};
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::load::{Book, Churn, Memory, import};
-use xtask::testbed::FleetOptions;
 
 use crate::support::fleet;
 
@@ -33,9 +33,7 @@ fn it_does_not_grow_with_the_keys_that_are_seen() {
         }),
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(options) else {
-        return;
-    };
+    let fleet = fleet::start(options);
     let book = Book::default();
     let keys = import(&fleet.store, "m", 3 * (VALID + ROTATIONS), &book).unwrap();
     let mut seen = Vec::new();

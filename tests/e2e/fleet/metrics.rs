@@ -22,9 +22,7 @@ fn series(run: &Run, gateway: usize) -> BTreeMap<String, u64> {
 
 #[test]
 fn lease_feed_and_cache_can_be_seen() {
-    let Some(run) = Run::start(gateways(2, LEASE_MS), 2) else {
-        return;
-    };
+    let run = Run::start(gateways(2, LEASE_MS), 2);
     let mut probe = run.probe();
     let [key, steady] = &run.keys[..] else {
         panic!("two keys");

@@ -4,8 +4,8 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rekey_load::Key;
 use serde_json::Value;
-use xtask::load::Key;
 
 use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 
@@ -39,9 +39,7 @@ fn issue(run: &Run, user: &str) -> std::sync::Arc<Key> {
 
 #[test]
 fn a_revoked_key_is_dead_everywhere_when_the_command_returns() {
-    let Some(run) = Run::start(gateways(3, 3000), TIMES) else {
-        return;
-    };
+    let run = Run::start(gateways(3, 3000), TIMES);
     let traffic = run.traffic();
     let mut probe = run.probe();
     for key in &run.keys {
@@ -60,9 +58,7 @@ fn a_revoked_key_is_dead_everywhere_when_the_command_returns() {
 /// The command waits for a gateway that cannot be told, as a rotation does.
 #[test]
 fn a_revocation_waits_for_a_gateway_that_stands_still() {
-    let Some(run) = Run::start(gateways(2, LEASE_MS), 1) else {
-        return;
-    };
+    let run = Run::start(gateways(2, LEASE_MS), 1);
     let (mut here, mut there) = (run.probe_of(0), run.probe_of(1));
     let key = &run.keys[0];
     accepted(&mut here, key);

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekey_load::Key;
+use rekey_testbed::{FEED_CLUSTER, GatewayOptions};
 use serde_json::Value;
 use ureq::Agent;
-use xtask::testbed::{FEED_CLUSTER, GatewayOptions};
 
 use super::run::{Run, accepted, gateways, refused};
 use crate::support::client::{Client, SCRAPE};
@@ -35,9 +36,7 @@ fn companion(database: &Path, end: &str) -> PathBuf {
 
 #[test]
 fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
-    let Some(mut run) = Run::start(gateways(3, 500), 2) else {
-        return;
-    };
+    let mut run = Run::start(gateways(3, 500), 2);
     let [before, lost] = &run.keys[..] else {
         panic!("two keys");
     };
@@ -54,22 +53,7 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
     restore(&run.fleet.store.database(), &backup);
     run.fleet.store.restart().unwrap();
     assert!(refusal_of(&run).contains("--accept-restore"), "at once");
-    // Each gateway says no, for each key, and the store says why.
-    for gateway in &run.fleet.gateways {
-        let client = Client::new(&gateway.url());
-        let unavailable = (503, "key_store_unavailable".to_owned());
-        for key in [&kept.text, &forgotten.text] {
-            // What it knows it may serve until its lease is over.
-            let answer = eventually("a refusal", || {
-                let answer = client.get(SCRAPE, key);
-                (answer.status != 200).then_some(answer)
-            });
-            assert_eq!(answer.outcome(), unavailable);
-        }
-        assert_eq!(client.regenerate(&kept.text).outcome(), unavailable);
-        // Revived by the restore; nobody is let in by it.
-        assert_ne!(client.get(SCRAPE, &lost.text).status, 200);
-    }
+    every_gateway_says_no(&run, [&kept, &forgotten], &lost);
     let log = run.fleet.store.process.log();
     assert!(log.contains("--accept-restore"), "the store's log says so");
     assert!(
@@ -108,15 +92,32 @@ fn a_restored_backup_is_noticed_refused_and_served_once_it_is_accepted() {
     run.fleet.assert_no_trap();
 }
 
+/// For each key, whatever it knows of it.
+fn every_gateway_says_no(run: &Run, good: [&Arc<Key>; 2], revived: &Key) {
+    for gateway in &run.fleet.gateways {
+        let client = Client::new(&gateway.url());
+        let unavailable = (503, "key_store_unavailable".to_owned());
+        for key in good {
+            // What it knows it may serve until its lease is over.
+            let answer = eventually("a refusal", || {
+                let answer = client.get(SCRAPE, &key.text);
+                (answer.status != 200).then_some(answer)
+            });
+            assert_eq!(answer.outcome(), unavailable);
+        }
+        assert_eq!(client.regenerate(&good[0].text).outcome(), unavailable);
+        // Revived by the restore; nobody is let in by it.
+        assert_ne!(client.get(SCRAPE, &revived.text).status, 200);
+    }
+}
+
 /// A backup that is put in place without the lock file: only a gateway can tell. It
 /// may ask about keys before it polls, and
 /// must not forget, by the answers of the restored store, what it knows of the
 /// later history.
 #[test]
 fn a_restored_backup_is_noticed_also_where_lookups_come_first() {
-    let Some(mut run) = Run::start(gateways(0, 500), 2) else {
-        return;
-    };
+    let mut run = Run::start(gateways(0, 500), 2);
     let proxy = TcpProxy::start(run.fleet.store.address());
     let mut gateway = run.fleet.gateway_options(&gateways(1, 500));
     follow_the_feed_through(&mut gateway, proxy.address());

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rekey_load::{Book, Connection, Faults, Key, Pace, Probe, Rotated, Tally, Traffic, rotate};
+use rekey_testbed::{FleetOptions, Gateway, GatewayOptions};
 use serde_json::{Value, json};
-use xtask::load::{Book, Connection, Faults, Key, Pace, Probe, Rotated, Tally, Traffic, rotate};
-use xtask::testbed::{FleetOptions, Gateway, GatewayOptions};
 
 use crate::support::fleet::{self, TestFleet, eventually};
 
@@ -49,9 +49,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a fleet with so many users; none if the test is to be skipped.
-    pub fn start(options: FleetOptions, users: usize) -> Option<Self> {
-        let fleet = fleet::start(options)?;
+    /// Starts a fleet with so many users.
+    pub fn start(options: FleetOptions, users: usize) -> Self {
+        let fleet = fleet::start(options);
         let mut run = Self {
             fleet,
             book: Book::default(),
@@ -64,7 +64,7 @@ impl Run {
         for gateway in 0..run.fleet.gateways.len() {
             run.until_trusted(gateway);
         }
-        Some(run)
+        run
     }
 
     /// Starts one more gateway, and returns when it trusts its cache.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rekey_testbed::{Account, Edit, FleetOptions, ROTATION_CLUSTER, STORE_CLUSTER};
 use serde_json::{Value, json};
-use xtask::testbed::{Account, Edit, FleetOptions, ROTATION_CLUSTER, STORE_CLUSTER};
 
 use crate::support::client::{Answer, REGENERATE, SCRAPE, bearer, raw_request_with};
 use crate::support::fleet::{self, TestFleet, eventually, stat};
@@ -35,7 +35,7 @@ const AWAY: usize = 1;
 const LEASE_HELD: &str = "wasmcustom.rekey.lease_held";
 const WAITING: &str = "http.edge.downstream_rq_active";
 
-fn start() -> Option<TestFleet> {
+fn start() -> TestFleet {
     fleet::start(FleetOptions {
         gateways: 2,
         plugin: json!({
@@ -110,7 +110,7 @@ fn until_so_many_wait(fleet: &TestFleet, least: usize) {
 /// One attacker with some keys, each rotated and then asked about again and again.
 #[test]
 fn rotations_that_wait_and_their_repetitions_keep_no_lookup_out() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let attacker = users(&fleet, KEYS);
     let keys: Vec<_> = attacker.iter().map(|user| user.api_key.as_str()).collect();
     let client = fleet.client_of(HEALTHY);
@@ -149,7 +149,7 @@ fn rotations_that_wait_and_their_repetitions_keep_no_lookup_out() {
 /// Many users, or one with many accounts: more rotations than there are places.
 #[test]
 fn rotations_of_many_keys_keep_no_lookup_out() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let many = users(&fleet, MANY);
     let keys: Vec<_> = many.iter().map(|user| user.api_key.as_str()).collect();
     let client = fleet.client_of(HEALTHY);
@@ -186,7 +186,7 @@ fn rotations_of_many_keys_keep_no_lookup_out() {
 /// are connections for them.
 #[test]
 fn lookups_that_wait_keep_no_rotation_out() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let (known, cold) = (fleet.user().api_key, fleet.user().api_key);
     for gateway in [HEALTHY, AWAY] {
         fleet.until_one_trusts(gateway, &known);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use rekey_load::{Faults, Storm, import};
+use rekey_testbed::Gateway;
 use serde_json::json;
-use xtask::load::{Faults, Storm, import};
-use xtask::testbed::Gateway;
 
 use super::run::{Run, gateways, no_fault};
 
@@ -32,9 +32,7 @@ fn print_times(rotations: &mut [Duration]) {
 /// answer, and by a load beside.
 #[test]
 fn hundreds_of_rotations_in_a_row_under_load() {
-    let Some(run) = Run::start(gateways(3, 3000), IN_A_ROW) else {
-        return;
-    };
+    let run = Run::start(gateways(3, 3000), IN_A_ROW);
     let traffic = run.traffic();
     let mut probe = run.probe();
     let mut times = Vec::new();
@@ -55,9 +53,7 @@ fn rotations_at_full_speed_through_all_gateways() {
     let mut options = gateways(3, 3000);
     // Imported keys have no checksum.
     options.plugin["checksum"] = json!("off");
-    let Some(run) = Run::start(options, 0) else {
-        return;
-    };
+    let run = Run::start(options, 0);
     let keys = import(&run.fleet.store, "s", AT_FULL_SPEED, &run.book).unwrap();
     let traffic = run.traffic();
     let gateways: Vec<_> = run.fleet.gateways.iter().map(Gateway::address).collect();

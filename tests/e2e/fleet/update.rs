@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekey_load::{Connection, Key, Probe, get};
+use rekey_testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::load::{Connection, Key, Probe, get};
-use xtask::testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 
 use super::run::{LEASE_MS, Run, accepted, gateways, no_fault, plugin, refused};
 use crate::support::client::Client;
@@ -33,8 +33,8 @@ struct Changing {
 }
 
 impl Changing {
-    fn start(users: usize, prepare: impl FnOnce(&mut GatewayOptions)) -> Option<Self> {
-        let mut run = Run::start(gateways(1, LEASE_MS), users)?;
+    fn start(users: usize, prepare: impl FnOnce(&mut GatewayOptions)) -> Self {
+        let mut run = Run::start(gateways(1, LEASE_MS), users);
         let folder = tempfile::tempdir().unwrap();
         let options = FleetOptions {
             plugin: plugin(LEASE_MS, 5000),
@@ -44,12 +44,12 @@ impl Changing {
         prepare(&mut gateway);
         let listener = WatchedListener::of(&mut gateway, folder.path());
         run.add_gateway(gateway);
-        Some(Self {
+        Self {
             run,
             listener,
             updates: 0,
             _folder: folder,
-        })
+        }
     }
 
     /// Changes the filter's configuration, and returns when it serves.
@@ -143,12 +143,10 @@ fn use_other_cluster(plugin: &mut Value) {
 fn old_and_new_settings_side_by_side_hold() {
     let mut address = None;
     let users = 5 * UNDER_EACH;
-    let Some(mut changing) = Changing::start(users, |gateway| {
+    let mut changing = Changing::start(users, |gateway| {
         address = Some(gateway.store);
         add_cluster(gateway, gateway.store);
-    }) else {
-        return;
-    };
+    });
     let keys = changing.run.keys.clone();
     let mut keys = keys.chunks(UNDER_EACH);
     let traffic = changing.run.traffic();
@@ -177,9 +175,7 @@ fn old_and_new_settings_side_by_side_hold() {
 #[test]
 fn two_builds_side_by_side_hold() {
     let users = 3 * UNDER_EACH;
-    let Some(mut changing) = Changing::start(users, |_| {}) else {
-        return;
-    };
+    let mut changing = Changing::start(users, |_| {});
     let folder = tempfile::tempdir().unwrap();
     let other = another_build(folder.path());
     let keys = changing.run.keys.clone();
@@ -222,9 +218,9 @@ fn another_store_does_not_lend_its_trust() {
     let users = 2 * UNDER_EACH;
     let elsewhere = tempfile::tempdir().unwrap();
     let mut other_store = None;
-    let Some(mut changing) = Changing::start(users, |gateway| {
-        let options = xtask::testbed::StoreOptions {
-            binary: xtask::testbed::StoreBinary::Release,
+    let mut changing = Changing::start(users, |gateway| {
+        let options = rekey_testbed::StoreOptions {
+            binary: rekey_testbed::StoreBinary::Release,
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),
@@ -234,9 +230,7 @@ fn another_store_does_not_lend_its_trust() {
         let store = Store::start(elsewhere.path(), options).unwrap();
         add_cluster(gateway, store.address());
         other_store = Some(store);
-    }) else {
-        return;
-    };
+    });
     let other_store = other_store.unwrap();
     let account = other_store.add_user("elsewhere@example.com").unwrap();
     let foreign = Key::alive(&account.api_key, &account.user_id);

@@ -76,7 +76,7 @@ fn assert_closes(case: &str, connection: &mut RawConnection, answer: &RawAnswer)
 
 #[test]
 fn without_a_body_the_connection_lives_through_every_refusal() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let mut connection = open(&fleet);
     let forged = format!("Authorization: Bearer {FORGED}").into_bytes();
     for (line, headers, expected) in [
@@ -114,7 +114,7 @@ fn without_a_body_the_connection_lives_through_every_refusal() {
 /// that the answer ends the connection.
 #[test]
 fn a_refusal_closes_only_where_the_body_is_still_to_come() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     for (line, expected) in [
         ("POST /v1/scrape", missing_key()),
         ("POST /v1/user/api-key/regenerate", missing_key()),
@@ -143,7 +143,7 @@ fn a_refusal_closes_only_where_the_body_is_still_to_come() {
 
 #[test]
 fn a_rotation_ignores_its_body() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     for number in 0..with_bodies("", None).len() {
         let key = fleet.user().api_key;
         let bearer = format!("Bearer {key}");
@@ -167,7 +167,7 @@ fn a_rotation_ignores_its_body() {
 
 #[test]
 fn a_body_that_never_ends_delays_no_answer() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let key = fleet.user().api_key;
     for (line, authorization, status) in [
         ("POST /v1/scrape", format!("Bearer {FORGED}"), 401),
@@ -193,7 +193,7 @@ fn a_body_that_never_ends_delays_no_answer() {
 
 #[test]
 fn a_served_body_arrives_whole() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let user = fleet.user();
     let bearer = format!("Bearer {}", user.api_key);
     for Sent { case, pieces } in with_bodies("POST /v1/scrape", Some(&bearer)) {
@@ -215,7 +215,7 @@ fn a_served_body_arrives_whole() {
 /// Envoy itself asks for the body, whatever the filter then says of it.
 #[test]
 fn expect_100_continue_gets_its_interim_answer_first() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let user = fleet.user();
     let bearer = format!("Authorization: Bearer {}", user.api_key).into_bytes();
     let headers = |more: &[Vec<u8>]| {

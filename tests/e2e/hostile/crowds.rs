@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::{FleetOptions, Received};
 use serde_json::json;
 use tokio::time::timeout;
-use xtask::testbed::{FleetOptions, Received};
 
 use super::super::support::client::{SCRAPE, raw_request};
 use super::super::support::fleet::{self, TestFleet};
@@ -77,9 +77,7 @@ fn one_worker() -> FleetOptions {
 
 #[test]
 fn many_refusals_that_waited_for_their_bodies_harm_nobody() {
-    let Some(fleet) = fleet::start(one_worker()) else {
-        return;
-    };
+    let fleet = fleet::start(one_worker());
     let client = Streams::new(200);
     let (address, other) = (fleet.gateways[0].address(), fleet.user().api_key);
     let open = client.open(address, Kind::Events, &other, 5);
@@ -93,9 +91,7 @@ fn many_refusals_that_waited_for_their_bodies_harm_nobody() {
 
 #[test]
 fn many_that_waited_for_the_store_harm_nobody() {
-    let Some((fleet, proxy)) = fleet::start_with(one_worker(), TcpProxy::before_store_of) else {
-        return;
-    };
+    let (fleet, proxy) = fleet::start_with(one_worker(), TcpProxy::before_store_of);
     let client = Streams::new(200);
     let (address, other) = (fleet.gateways[0].address(), fleet.user().api_key);
     let open = client.open(address, Kind::Events, &other, 5);

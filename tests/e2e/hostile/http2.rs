@@ -34,7 +34,7 @@ fn outcome(answer: &Http2Answer) -> (u16, String) {
 
 #[test]
 fn an_unread_body_costs_neither_the_answer_nor_the_connection() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let connection = Http2::connect(fleet.gateways[0].address());
     let sizes = [0, 10, 60_000, 3_000_000];
     for (size, finished) in sizes
@@ -66,7 +66,7 @@ fn an_unread_body_costs_neither_the_answer_nor_the_connection() {
 
 #[test]
 fn many_streams_of_one_connection_each_get_their_own_answer() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let user = fleet.user();
     let connection = Http2::connect(fleet.gateways[0].address());
     let kinds: [(&str, &str, &str, (u16, &str)); 5] = [
@@ -101,7 +101,7 @@ fn many_streams_of_one_connection_each_get_their_own_answer() {
 
 #[test]
 fn odd_headers_are_as_odd_on_http2() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let connection = Http2::connect(fleet.gateways[0].address());
     let key = fleet.user().api_key;
     let bearer = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
@@ -131,7 +131,7 @@ fn odd_headers_are_as_odd_on_http2() {
 /// `grpc-status`, our body in `grpc-message`.
 #[test]
 fn a_refused_grpc_call_gets_a_grpc_status() {
-    let Some(fleet) = start() else { return };
+    let fleet = start();
     let connection = Http2::connect(fleet.gateways[0].address());
     let valid = fleet.user().api_key;
     let call = |path: &str| to("POST", path).header("content-type", "application/grpc");

@@ -41,8 +41,8 @@ fn end(stream: TcpStream, end: End) {
     }
 }
 
-fn start() -> Option<TestFleet> {
-    fleet::start(xtask::testbed::FleetOptions {
+fn start() -> TestFleet {
+    fleet::start(rekey_testbed::FleetOptions {
         gateways: 1,
         ..options()
     })
@@ -50,9 +50,7 @@ fn start() -> Option<TestFleet> {
 
 #[test]
 fn i4_a_request_that_breaks_off_at_any_byte_costs_no_key() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let length = Owner::new(&fleet, "example").raw_request().len();
     let cases = every_byte(length);
     let (told, took) = timed(|| side_by_side(&cases, |case| break_off(&fleet, *case, length)));
@@ -75,9 +73,7 @@ fn break_off(fleet: &TestFleet, (at, how): Case, length: usize) -> Told {
 
 #[test]
 fn i4_an_answer_that_breaks_off_at_any_byte_is_had_again() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let length = {
         let owner = Owner::new(&fleet, "example");
         let mut stream = connect(&fleet);
@@ -116,9 +112,7 @@ fn read_some(fleet: &TestFleet, (at, how): Case, length: usize) {
 /// The store has made the rotations, and their answers are on the way.
 #[test]
 fn i4_a_client_that_leaves_before_the_answer_has_it_again() {
-    let Some(run) = Cuttable::start(1) else {
-        return;
-    };
+    let run = Cuttable::start(1);
     let [leaving, came_back] = [0, 1].map(|when| {
         let owner = |number| Owner::new(&run.fleet, (when, number));
         (0..LEAVING).map(owner).collect::<Vec<_>>()
@@ -157,9 +151,7 @@ fn i4_a_client_that_leaves_a_store_that_stands_still_has_one_key() {
     let mut patient = options();
     patient.gateways = 1;
     patient.plugin["lease_ms"] = json!(3000);
-    let Some(fleet) = fleet::start(patient) else {
-        return;
-    };
+    let fleet = fleet::start(patient);
     for is_known in [false, true] {
         let told = leave_a_store_that_stands_still(&fleet, is_known);
         let replayed = told.iter().filter(|told| told.replayed).count();

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use xtask::testbed::Account;
+use rekey_testbed::Account;
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
 use crate::support::cuts::{End, Place, Plan};

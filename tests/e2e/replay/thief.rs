@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rekey_protocol::ChecksumSecrets;
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::options;
 use super::owner::{Owner, is_replay};
@@ -22,11 +22,11 @@ const AFTER_USE: Duration = Duration::from_secs(30);
 /// How late a test may see that on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
-fn start() -> Option<TestFleet> {
+fn start() -> TestFleet {
     start_with(options())
 }
 
-fn start_with(options: FleetOptions) -> Option<TestFleet> {
+fn start_with(options: FleetOptions) -> TestFleet {
     fleet::start(FleetOptions {
         gateways: GATEWAYS,
         ..options
@@ -56,9 +56,7 @@ fn events(fleet: &TestFleet, owner: &Owner, action: &str) -> Vec<Value> {
 
 #[test]
 fn x4_the_old_key_alone_gets_nothing_and_uses_nothing_up() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let owner = Owner::new(&fleet, "owner");
     let old = &owner.user.api_key;
     let key = owner.ask(&fleet.client()).new_key();
@@ -81,9 +79,7 @@ fn x4_the_old_key_alone_gets_nothing_and_uses_nothing_up() {
 
 #[test]
 fn x4_five_wrong_idempotency_keys_end_it_on_every_gateway() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let owner = Owner::new(&fleet, "owner");
     let old = &owner.user.api_key;
     let key = owner.ask(&fleet.client()).new_key();
@@ -113,9 +109,7 @@ fn x4_five_wrong_idempotency_keys_end_it_on_every_gateway() {
 
 #[test]
 fn x2_the_idempotency_key_without_the_old_key_gets_nothing() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let owner = Owner::new(&fleet, "owner");
     let once = &owner.idempotency_key;
     let client = fleet.client();
@@ -142,9 +136,7 @@ fn x2_the_idempotency_key_without_the_old_key_gets_nothing() {
 /// I5: the hour began with the rotation, however often that is answered.
 #[test]
 fn x3_a_replay_is_no_rotation() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let owner = Owner::new(&fleet, "owner");
     let key = owner.ask(&fleet.client()).new_key();
     let left = |gateway| {
@@ -171,9 +163,7 @@ fn x3_a_replay_is_no_rotation() {
 
 #[test]
 fn x4_it_ends_half_a_minute_after_the_new_key_was_used() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let (owner, unused) = (Owner::new(&fleet, "owner"), Owner::new(&fleet, "unused"));
     let client = fleet.client();
     let key = owner.ask(&client).new_key();
@@ -204,9 +194,7 @@ fn x4_it_ends_half_a_minute_after_the_new_key_was_used() {
 
 #[test]
 fn x4_it_ends_when_the_new_key_is_revoked() {
-    let Some(fleet) = start() else {
-        return;
-    };
+    let fleet = start();
     let owner = Owner::new(&fleet, "owner");
     let key = owner.ask(&fleet.client()).new_key();
     for gateway in 0..GATEWAYS {
@@ -232,12 +220,10 @@ fn x4_it_ends_when_the_new_key_is_revoked() {
 
 #[test]
 fn x4_it_ends_when_the_new_key_is_rotated() {
-    let Some(fleet) = start_with(FleetOptions {
+    let fleet = start_with(FleetOptions {
         rotation_interval: "1s".to_owned(),
         ..options()
-    }) else {
-        return;
-    };
+    });
     let owner = Owner::new(&fleet, "owner");
     let key = owner.ask(&fleet.client()).new_key();
     for gateway in 0..GATEWAYS {
@@ -269,9 +255,7 @@ fn assert_dead(fleet: &TestFleet, owner: &Owner) {
 fn the_operator_can_switch_it_off() {
     let mut switched_off = options();
     switched_off.store_args = vec!["--no-replay".to_owned()];
-    let Some(fleet) = start_with(switched_off) else {
-        return;
-    };
+    let fleet = start_with(switched_off);
     let owner = Owner::new(&fleet, "owner");
     let answer = owner.ask(&fleet.client());
     assert!(!is_replay(&answer));

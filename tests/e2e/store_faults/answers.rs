@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::{REGENERATE, SCRAPE, bearer};
 use super::super::support::scripted_store::{Act, Then, active, error, honest, marked};
@@ -24,9 +24,7 @@ fn options() -> FleetOptions {
 /// I6: the store learns digests, and the gateway's own token.
 #[test]
 fn the_store_is_asked_for_a_digest_and_gets_nothing_else_of_the_key() {
-    let Some((fleet, store)) = start(options(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(options(), honest(USER));
     let key = fleet.user().api_key;
     let mut headers = bearer(&key);
     headers.push(("idempotency-key", "0123456789-idempotency-key".to_owned()));
@@ -56,9 +54,7 @@ fn the_store_is_asked_for_a_digest_and_gets_nothing_else_of_the_key() {
 /// I7: a failure is a 503 and never a 401, and the next good word counts.
 #[test]
 fn a_resolve_that_comes_to_nothing_is_a_503_and_leaves_no_trace() {
-    let Some((fleet, store)) = start(options(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(options(), honest(USER));
     let client = fleet.client();
     let key = fleet.user().api_key;
     let faults = UNCLEAR.into_iter().chain(CERTAIN).chain([Fault::Silent]);
@@ -82,9 +78,7 @@ fn a_resolve_that_comes_to_nothing_is_a_503_and_leaves_no_trace() {
 
 #[test]
 fn a_silent_store_costs_no_more_than_the_configured_time() {
-    let Some((fleet, _store)) = start(options(), |_| Act::Keep(Then::Hang)) else {
-        return;
-    };
+    let (fleet, _store) = start(options(), |_| Act::Keep(Then::Hang));
     let key = fleet.user().api_key;
     let began = Instant::now();
     assert_unavailable("silent", &fleet.client().get(SCRAPE, &key));
@@ -99,9 +93,7 @@ fn a_silent_store_costs_no_more_than_the_configured_time() {
 /// The user goes into a header: one that could break it is no user.
 #[test]
 fn a_user_id_that_could_break_a_header_is_refused() {
-    let Some((fleet, store)) = start(options(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(options(), honest(USER));
     let key = fleet.user().api_key;
     for user in [
         json!("u_1\r\nx-admin: yes"),
@@ -129,9 +121,7 @@ fn an_answer_may_have_more_fields_than_are_known() {
     body["from_tomorrow"] = json!({"a": [1, 2, 3]});
     let answer = marked(200, &body);
     let script = move |_: &_| Act::Send(answer.clone(), Then::Live);
-    let Some((fleet, _store)) = start(options(), script) else {
-        return;
-    };
+    let (fleet, _store) = start(options(), script);
     let key = fleet.user().api_key;
     assert_eq!(fleet.client().get(SCRAPE, &key).status, 200);
 }
@@ -139,9 +129,7 @@ fn an_answer_may_have_more_fields_than_are_known() {
 /// Only the store's own word makes a 401; "unknown" is no word for ever.
 #[test]
 fn a_no_of_the_stores_own_is_a_401() {
-    let Some((fleet, store)) = start(options(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(options(), honest(USER));
     let client = fleet.client();
     let key = fleet.user().api_key;
     let outcome = |status: u16, code: &str| (status, code.to_owned());
@@ -171,9 +159,7 @@ fn a_no_of_the_stores_own_is_a_401() {
 /// the call, on every worker.
 #[test]
 fn a_revoked_key_stays_revoked_whatever_the_store_says_later() {
-    let Some((fleet, store)) = start(options(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(options(), honest(USER));
     let client = fleet.client();
     let key = fleet.user().api_key;
     let mut body = active(USER);

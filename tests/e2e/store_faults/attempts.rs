@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::scripted_store::{
@@ -39,9 +39,7 @@ fn distinct<'a>(asked: &'a [Asked], field: &str) -> BTreeSet<&'a str> {
 /// the same id, with the same new key, and the first word that is clear counts.
 #[test]
 fn an_unclear_attempt_is_followed_by_another_under_the_same_id() {
-    let Some((fleet, store)) = start(FleetOptions::default(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), honest(USER));
     let client = fleet.client();
     for fault in UNCLEAR {
         let case = format!("{fault:?}");
@@ -72,9 +70,7 @@ fn an_unclear_attempt_is_followed_by_another_under_the_same_id() {
 /// The only attempt did nothing, by the store's own word: the old key works.
 #[test]
 fn a_certain_refusal_ends_it_and_nothing_has_happened() {
-    let Some((fleet, store)) = start(FleetOptions::default(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), honest(USER));
     let client = fleet.client();
     let key = fleet.user().api_key;
     for fault in CERTAIN {
@@ -92,9 +88,7 @@ fn a_certain_refusal_ends_it_and_nothing_has_happened() {
 
 #[test]
 fn a_clear_no_of_a_later_attempt_is_the_answer() {
-    let Some((fleet, store)) = start(FleetOptions::default(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), honest(USER));
     let client = fleet.client();
     for (status, body, expected) in [
         (
@@ -123,9 +117,7 @@ fn a_clear_no_of_a_later_attempt_is_the_answer() {
 /// S11: a key that is not this gateway's own is a key that nobody has.
 #[test]
 fn another_new_key_than_ours_is_never_shown_as_ours() {
-    let Some((fleet, store)) = start(FleetOptions::default(), honest(USER)) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), honest(USER));
     let key = fleet.user().api_key;
     store.follow(rotate_by(|asked| {
         let mut good = rotated(asked, USER);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rekey_protocol::ROTATE_PATH;
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{self, TestFleet, eventually};
@@ -17,7 +17,7 @@ use super::{USER, assert_unavailable, start};
 const BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// A gateway that reaches the real store through a proxy.
-fn start_with_proxy() -> Option<(TestFleet, TcpProxy)> {
+fn start_with_proxy() -> (TestFleet, TcpProxy) {
     fleet::start_with(FleetOptions::default(), TcpProxy::before_store_of)
 }
 
@@ -25,9 +25,7 @@ fn start_with_proxy() -> Option<(TestFleet, TcpProxy)> {
 /// no cached failure, no pause before the next try.
 #[test]
 fn service_is_back_as_soon_as_the_store_is() {
-    let Some((fleet, proxy)) = start_with_proxy() else {
-        return;
-    };
+    let (fleet, proxy) = start_with_proxy();
     let client = fleet.client();
     let pid = fleet.gateways[0].process.pid();
     let user = fleet.user();
@@ -65,9 +63,7 @@ fn service_is_back_as_soon_as_the_store_is() {
 /// again under its id, and ends with the key that the store holds.
 #[test]
 fn a_rotation_whose_answer_was_cut_ends_with_the_right_key() {
-    let Some((fleet, proxy)) = start_with_proxy() else {
-        return;
-    };
+    let (fleet, proxy) = start_with_proxy();
     let client = fleet.client();
     for (cut, times) in [
         (Cut::Before, 1),
@@ -102,9 +98,7 @@ fn a_dead_connection_costs_no_request() {
         0 => Act::Send(marked(200, &active(USER)), Then::Live),
         _ => Act::Keep(Then::Close),
     };
-    let Some((fleet, store)) = start(FleetOptions::default(), kept_alive_dies) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), kept_alive_dies);
     let client = fleet.client();
     let key = fleet.user().api_key;
     for _ in 0..30 {
@@ -131,9 +125,7 @@ fn a_rotation_on_a_dead_connection_is_the_filters_to_repeat() {
         (true, _) => Act::Keep(Then::Close),
         (false, _) => Act::Send(marked(200, &active(USER)), Then::Live),
     };
-    let Some((fleet, store)) = start(FleetOptions::default(), script) else {
-        return;
-    };
+    let (fleet, store) = start(FleetOptions::default(), script);
     for _ in 0..5 {
         let key = fleet.user().api_key;
         store.take_asked();
@@ -158,9 +150,7 @@ fn a_rotation_on_a_dead_connection_is_the_filters_to_repeat() {
 #[test]
 fn a_token_that_the_store_refuses_is_the_operators_to_mend() {
     let options = FleetOptions::default();
-    let Some(mut fleet) = fleet::start(options.clone()) else {
-        return;
-    };
+    let mut fleet = fleet::start(options.clone());
     let user = fleet.user();
     let wrong = "0123456789-not-the-stores-token";
     let mut gateway = fleet.gateway_options(&options);

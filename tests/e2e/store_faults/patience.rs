@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rekey_protocol::ApiKey;
+use rekey_testbed::FleetOptions;
 use serde_json::Value;
-use xtask::testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
 use super::super::support::scripted_store::{Act, Asked, Then, active, honest, marked, rotated};
@@ -17,24 +17,23 @@ use super::{Fault, USER, assert_unconfirmed, start};
 /// answer of a rotation for so long (docs/protocol.md).
 const LONGEST_BARRIER: Duration = Duration::from_millis(32_350);
 
+const FAULTS: [Fault; 9] = [
+    Fault::Closes,
+    Fault::Resets,
+    Fault::HalfBody,
+    Fault::HalfBodyWithoutLength,
+    Fault::Garbage,
+    Fault::WithoutMarker,
+    Fault::Proxy(503),
+    Fault::Store(500, "internal"),
+    Fault::Silent,
+];
+
 /// All at once, because each takes the whole patience.
 #[test]
 fn an_outcome_that_stays_unknown_is_said_to_be_unknown() {
-    let Some((fleet, store)) = start(FleetOptions::default(), honest(USER)) else {
-        return;
-    };
-    let faults = [
-        Fault::Closes,
-        Fault::Resets,
-        Fault::HalfBody,
-        Fault::HalfBodyWithoutLength,
-        Fault::Garbage,
-        Fault::WithoutMarker,
-        Fault::Proxy(503),
-        Fault::Store(500, "internal"),
-        Fault::Silent,
-    ];
-    let cases: Vec<_> = faults
+    let (fleet, store) = start(FleetOptions::default(), honest(USER));
+    let cases: Vec<_> = FAULTS
         .into_iter()
         .map(|fault| (fault, fleet.user().api_key))
         .collect();

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{ENDED, PAUSE, all_are_cut, open};
 use crate::support::fleet::{self, connections_by_worker, stat};
@@ -25,9 +25,7 @@ fn all_streams_of_the_old_key_end_and_no_others() {
         concurrency: 2,
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(options) else {
-        return;
-    };
+    let fleet = fleet::start(options);
     let client = Streams::new(PAUSE);
     let (user, other) = (fleet.user(), fleet.user());
     let kinds = [Kind::HTTP_1, Kind::HTTP_2].concat();

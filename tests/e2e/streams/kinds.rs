@@ -1,6 +1,6 @@
 //! Each kind of stream, and what its client sees when its key dies.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{all_are_cut, ended, open};
 use crate::support::fleet;
@@ -11,9 +11,7 @@ const COUNT: usize = 3;
 
 /// Rotates a key with open streams of each of these kinds, one after the other.
 fn end_with_their_key(kinds: &[Kind]) {
-    let Some(fleet) = fleet::start(FleetOptions::default()) else {
-        return;
-    };
+    let fleet = fleet::start(FleetOptions::default());
     let client = Streams::new(200);
     let other = fleet.user();
     let others = open(&fleet, 0, &client, kinds, (&other.api_key, COUNT));
@@ -56,9 +54,7 @@ fn many_streams_of_one_worker_end() {
         concurrency: 1,
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(one_worker) else {
-        return;
-    };
+    let fleet = fleet::start(one_worker);
     let client = Streams::new(1_000);
     let (user, other) = (fleet.user(), fleet.user());
     let kinds = [Kind::Events, Kind::Events2];

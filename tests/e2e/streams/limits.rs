@@ -1,8 +1,8 @@
 //! How many requests can be open, all of them and those of one key: a setting,
 //! and what happens beyond it.
 
+use rekey_testbed::FleetOptions;
 use serde_json::json;
-use xtask::testbed::FleetOptions;
 
 use super::{BEYOND_SHARE, BUSY, ENDED, all_are_cut, open};
 use crate::support::client::SCRAPE;
@@ -12,7 +12,7 @@ use crate::support::streams::{Kind, Stream, Streams};
 const POLLS: &str = "cluster.rekey_store_feed.upstream_rq_completed";
 
 /// One worker, with room for so many streams.
-fn start(max_streams: u32) -> Option<TestFleet> {
+fn start(max_streams: u32) -> TestFleet {
     fleet::start(FleetOptions {
         concurrency: 1,
         plugin: json!({ "max_streams": max_streams }),
@@ -31,7 +31,7 @@ fn told(fleet: &TestFleet, key: &str) -> (u16, String) {
 
 #[test]
 fn beyond_its_share_a_key_is_refused_and_all_of_it_ends() {
-    let Some(fleet) = start(32) else { return };
+    let fleet = start(32);
     let client = Streams::new(200);
     let (thief, other) = (fleet.user(), fleet.user());
     let kinds = [Kind::Events, Kind::WebSocket];
@@ -49,7 +49,7 @@ fn beyond_its_share_a_key_is_refused_and_all_of_it_ends() {
 
 #[test]
 fn a_full_registry_refuses_and_ends_all_of_a_dead_key() {
-    let Some(fleet) = start(2) else { return };
+    let fleet = start(2);
     let client = Streams::new(200);
     let (dying, living, third) = (fleet.user(), fleet.user(), fleet.user());
     let first = open(&fleet, 0, &client, &[Kind::Events], (&dying.api_key, 1));
@@ -71,7 +71,7 @@ fn a_full_registry_refuses_and_ends_all_of_a_dead_key() {
 
 #[test]
 fn with_no_room_at_all_none_ends() {
-    let Some(fleet) = start(0) else { return };
+    let fleet = start(0);
     let client = Streams::new(200);
     let user = fleet.user();
     let kinds = [Kind::HTTP_1, Kind::HTTP_2].concat();

@@ -1,6 +1,6 @@
 //! All ways of replacing or revoking a key end its streams, at every gateway.
 
-use xtask::testbed::FleetOptions;
+use rekey_testbed::FleetOptions;
 
 use super::{all_are_cut, open};
 use crate::support::dashboard::{Visitor, hidden_field};
@@ -11,14 +11,12 @@ const KINDS: [Kind; 3] = [Kind::WebSocket, Kind::Upload, Kind::Grpc];
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Has streams open with a key, and with another one, and kills the first.
-fn ends_streams(kill: impl FnOnce(&TestFleet, &xtask::testbed::Account)) {
+fn ends_streams(kill: impl FnOnce(&TestFleet, &rekey_testbed::Account)) {
     let two = FleetOptions {
         gateways: 2,
         ..FleetOptions::default()
     };
-    let Some(fleet) = fleet::start(two) else {
-        return;
-    };
+    let fleet = fleet::start(two);
     let client = Streams::new(200);
     let user = fleet.store.add_login("ada@example.com", PASSWORD).unwrap();
     let other = fleet.user();

@@ -14,11 +14,11 @@ use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, Locator};
+use rekey_testbed::workspace;
 use serde_json::{Value, json};
-use xtask::workspace;
 
 use self::driver::Driver;
-pub use self::driver::{Patience, Seats, is_there};
+pub use self::driver::{Patience, Seats};
 pub use self::hands::{ENTER, TAB};
 use super::fleet::eventually;
 

@@ -10,6 +10,9 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Method, Request};
 
+/// The header that shows a key: the one that the filter reads, and that Envoy takes
+/// off before the API.
+pub const KEY_HEADER: &str = "authorization";
 /// The documented endpoint.
 pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
 /// A path of the demo upstream that needs a key.
@@ -132,7 +135,7 @@ fn agent(patience: Duration) -> Agent {
 
 /// The header that shows a key.
 pub fn bearer(key: &str) -> Vec<(&'static str, String)> {
-    vec![("authorization", format!("Bearer {key}"))]
+    vec![(KEY_HEADER, format!("Bearer {key}"))]
 }
 
 impl Answer {
@@ -182,6 +185,6 @@ pub fn raw_request(method: &str, path: &str, key: &str) -> String {
 /// The same with more header lines, each with its line end.
 pub fn raw_request_with(method: &str, path: &str, key: &str, lines: &str) -> String {
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n{lines}\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: gateway\r\n{KEY_HEADER}: Bearer {key}\r\n{lines}\r\n"
     )
 }

@@ -6,8 +6,9 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 
+use rekey_testbed::http1::Message;
+
 use super::fleet::SOON;
-use super::http1::Message;
 
 /// Where an exchange is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

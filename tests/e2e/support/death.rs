@@ -1,6 +1,6 @@
 //! How a process comes to its end: asked to, or not.
 
-use xtask::testbed::Process;
+use rekey_testbed::Process;
 
 /// One of the ways.
 #[derive(Debug, Clone, Copy)]

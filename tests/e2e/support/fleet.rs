@@ -1,19 +1,15 @@
 //! Fleets to test, and what is seen of them from outside.
 //!
-//! A test begins with `let Some(fleet) = fleet::start(…) else { return };`:
-//! where there is no Envoy and none can be had, it says so and is skipped,
-//! unless `CI` is set, for then everything has to be there.
+//! A machine without an Envoy cannot run these tests: they fail there, and say
+//! what is missing. `cargo xtask test` leaves them out as a whole, and says so.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
-use xtask::envoy;
-use xtask::testbed::{self, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
+use rekey_testbed::{self as testbed, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
 
 use super::client::{Client, SCRAPE};
 
@@ -40,18 +36,15 @@ pub struct TestFleet {
     users: AtomicU32,
 }
 
-/// Starts a fleet; none if the test is to be skipped.
+/// Starts a fleet.
 ///
 /// # Panics
-/// It does not start, or there is no Envoy and `CI` is set.
-pub fn start(options: FleetOptions) -> Option<TestFleet> {
-    if !envoy_is_there() {
-        return None;
-    }
-    Some(TestFleet {
+/// It does not start, or there is no Envoy.
+pub fn start(options: FleetOptions) -> TestFleet {
+    TestFleet {
         fleet: Fleet::start(options).expect("a fleet"),
         users: AtomicU32::new(0),
-    })
+    }
 }
 
 /// Starts a fleet of one gateway, whose own options are changed when the rest is
@@ -62,37 +55,16 @@ pub fn start(options: FleetOptions) -> Option<TestFleet> {
 pub fn start_with<T>(
     options: FleetOptions,
     change: impl FnOnce(&mut GatewayOptions) -> T,
-) -> Option<(TestFleet, T)> {
+) -> (TestFleet, T) {
     let options = FleetOptions {
         gateways: 0,
         ..options
     };
-    let mut fleet = start(options.clone())?;
+    let mut fleet = start(options.clone());
     let mut gateway = fleet.gateway_options(&options);
     let changed = change(&mut gateway);
     fleet.add_gateway(gateway).expect("a gateway");
-    Some((fleet, changed))
-}
-
-fn envoy_is_there() -> bool {
-    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| match envoy::obtain() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{error:#}")),
-    });
-    found.as_ref().map_or_else(|why| skip(why), |()| true)
-}
-
-/// Says that the test is skipped, past the harness, which hides what a test
-/// prints unless it fails. Always false.
-///
-/// # Panics
-/// `CI` is set.
-pub fn skip(why: &str) -> bool {
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    assert!(env::var_os("CI").is_none(), "{test} cannot run: {why}");
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
-    false
+    (fleet, changed)
 }
 
 /// Waits until `condition` has something.

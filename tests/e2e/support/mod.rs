@@ -6,7 +6,6 @@ pub mod cuts;
 pub mod dashboard;
 pub mod death;
 pub mod fleet;
-pub mod http1;
 pub mod http2;
 pub mod link;
 pub mod moments;

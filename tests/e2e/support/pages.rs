@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::http1::{Head, Message};
+use rekey_testbed::http1::{Head, Message};
 
 /// The site; it goes when dropped.
 pub struct Pages {
@@ -62,7 +62,7 @@ impl Drop for Pages {
 
 fn serve(mut stream: &TcpStream, shared: &Mutex<Shared>) {
     let mut unread = Vec::new();
-    while let Some(request) = Message::read(stream, &mut unread, Head::of_request) {
+    while let Some(request) = Message::read(stream, &mut unread, Head::of_request).unwrap() {
         let page = shared
             .lock()
             .unwrap()

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http1::{Head, Message};
+use rekey_testbed::http1::{Head, Message};
 
 /// The API; it goes, with all its connections, when dropped.
 pub struct RawApi {
@@ -72,7 +72,7 @@ impl Drop for RawApi {
 fn serve(mut stream: &TcpStream, keep_alive: Duration) {
     let mut unread = Vec::new();
     let mut answered = None;
-    while let Some(request) = Message::read(stream, &mut unread, Head::of_request) {
+    while let Some(request) = Message::read(stream, &mut unread, Head::of_request).unwrap() {
         let is_late = |at: Instant| at.elapsed() > keep_alive;
         if answered.is_some_and(is_late) {
             break;

@@ -13,10 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use rekey_protocol::{FEED_PATH, MARKER_HEADER, MARKER_VALUE, RESOLVE_PATH, ROTATE_PATH};
+use rekey_testbed::http1::{Head, Message};
 use serde_json::{Value, json};
 use socket2::SockRef;
-
-use super::http1::{Head, Message};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -174,7 +173,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn serve(mut stream: &TcpStream, shared: &Shared) -> Then {
     let mut unread = Vec::new();
     for nth in 0.. {
-        let Some(request) = Message::read(stream, &mut unread, Head::of_request) else {
+        let Some(request) = Message::read(stream, &mut unread, Head::of_request).unwrap() else {
             break;
         };
         if request.head.path == FEED_PATH {

@@ -2,9 +2,9 @@
 //! every statement about which key is accepted.
 
 use rekey_protocol::{ApiKey, Digest};
+use rekey_testbed::Store;
 use serde_json::{Value, json};
 use ureq::Agent;
-use xtask::testbed::Store;
 
 /// The SHA-256 under which the store knows a key.
 pub fn digest(key: &str) -> Digest {

@@ -9,6 +9,7 @@ use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use hyper::Request;
 use hyper::body::Bytes;
+use rekey_testbed::http1::Head;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,7 +17,6 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
 use super::client::{OFFER_WEBSOCKET, raw_request_with};
-use super::http1::Head;
 
 /// No stream takes longer to open.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -181,10 +181,10 @@ async fn over_http1(gateway: SocketAddr, stream: &Stream, key: &str, pause: u64)
         writing.write_all(b"1\r\n.\r\n").await.unwrap();
         tokio::spawn(write_chunks(writing, pause));
     } else {
-        while Head::of_answer(&tail).is_none() {
+        while Head::of_answer(&tail).unwrap().is_none() {
             assert!(reading.read_buf(&mut tail).await.unwrap() > 0, "{kind:?}");
         }
-        let (head, length) = Head::of_answer(&tail).unwrap();
+        let (head, length) = Head::of_answer(&tail).unwrap().unwrap();
         assert!(
             matches!(head.status, 101 | 200),
             "{kind:?}: {}",

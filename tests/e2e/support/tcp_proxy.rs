@@ -11,11 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::Duration;
 
+use rekey_testbed::http1::{Head, Message};
+use rekey_testbed::{GatewayOptions, Port};
 use socket2::SockRef;
-use xtask::testbed::{GatewayOptions, Port};
 
 use super::cuts::{Cuts, End};
-use super::http1::{Head, Message};
 
 /// How much of an answer is passed on before both connections are closed. The
 /// store has answered by then, so what it was asked to do is done.
@@ -267,7 +267,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> Option<End> {
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
     loop {
-        let request = Message::read(gateway, &mut requests, Head::of_request)?;
+        let request = Message::read(gateway, &mut requests, Head::of_request).unwrap()?;
         shared.wait_for_end_of(&[Silence::Both]);
         if let Some((after, end)) = shared.cuts.of_request(&request) {
             let passed_on = request.bytes.get(..after).unwrap_or(&request.bytes);
@@ -275,7 +275,7 @@ fn pass_on(mut gateway: &TcpStream, mut store: &TcpStream, shared: &Shared) -> O
             return Some(end);
         }
         store.write_all(&request.bytes).ok()?;
-        let answer = Message::read(store, &mut answers, Head::of_answer)?;
+        let answer = Message::read(store, &mut answers, Head::of_answer).unwrap()?;
         shared.wait_while_held(&request.head.path);
         shared.wait_for_end_of(&[Silence::Answers, Silence::Both]);
         if let Some((after, end)) = shared.cuts.of_answer(&request, &answer) {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rekey_testbed::GatewayOptions;
 use serde_json::{Value, json};
-use xtask::testbed::GatewayOptions;
 
 /// A file of one resource that an Envoy watches.
 #[derive(Debug, Clone)]

@@ -10,13 +10,10 @@ use super::{
     interface::{self, Interface},
     toolchain::{Toolchain, ToolchainChoice},
 };
-use crate::{shell, workspace};
+use rekey_testbed::{Built, shell, workspace};
 
 /// The list of the filter's imports and exports, below the repository.
 pub const INTERFACE_FILE: &str = "src/interface.txt";
-
-/// What the finished filter is called, below `<target>/rekey`.
-pub const FILE_NAME: &str = "rekey.wasm";
 
 /// Builds it.
 pub fn build(choice: ToolchainChoice) -> anyhow::Result<()> {
@@ -33,8 +30,7 @@ pub fn build(choice: ToolchainChoice) -> anyhow::Result<()> {
     shell::run(&mut cargo)?;
 
     let linked = workspace::target_dir()?.join("wasm32-wasip1/wasm/rekey.wasm");
-    let finished = workspace::output_dir()?.join(FILE_NAME);
-    keep_listed_exports(&linked, &finished)
+    keep_listed_exports(&linked, &Built::expected()?.filter)
 }
 
 /// Post-link step. A callback that is exported is entered, whether or not the

@@ -5,6 +5,7 @@
 //! | the filter, with only the exports of `src/interface.txt` | `rekey/rekey.wasm` |
 //! | the key store and its command line | `release/rekey-store` |
 //! | the demo upstream | `release/rekey-demo` |
+//! | with `--crash-points`: the store that tests can kill anywhere | `release/rekey-store-crash-points` |
 //!
 //! What is missing (the wasm target) is obtained, and said. Cargo decides what
 //! is out of date: with nothing changed this takes a second.
@@ -13,12 +14,13 @@ mod filter;
 pub mod interface;
 mod toolchain;
 
-use std::path::PathBuf;
-
-use crate::{shell, workspace};
+use rekey_testbed::{Built, shell, workspace};
 
 pub use filter::INTERFACE_FILE;
 pub use toolchain::ToolchainChoice;
+
+/// The store's program with crash points, by cargo's name.
+const CRASH_POINTS: &str = "rekey-store-crash-points";
 
 /// Options of `cargo xtask build`.
 #[derive(Debug, Default, clap::Args)]
@@ -26,29 +28,9 @@ pub struct BuildArgs {
     /// Which Rust compiles the filter
     #[arg(long, value_enum, default_value_t)]
     pub wasm_toolchain: ToolchainChoice,
-}
-
-/// What has been built.
-#[derive(Debug, Clone)]
-pub struct Built {
-    /// The filter, as an Envoy loads it.
-    pub filter: PathBuf,
-    /// The key store and its command line.
-    pub store: PathBuf,
-    /// The demo upstream.
-    pub demo: PathBuf,
-}
-
-impl Built {
-    /// Where things are once they are built; looks at nothing.
-    pub(crate) fn expected() -> anyhow::Result<Self> {
-        let release = workspace::target_dir()?.join("release");
-        Ok(Self {
-            filter: workspace::output_dir()?.join(filter::FILE_NAME),
-            store: release.join("rekey-store"),
-            demo: release.join("rekey-demo"),
-        })
-    }
+    /// Build the key store, too, that tests can tell to die at a given point
+    #[arg(long)]
+    pub crash_points: bool,
 }
 
 /// Builds the filter, the key store and the demo upstream.
@@ -59,6 +41,9 @@ impl Built {
 pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
     filter::build(args.wasm_toolchain)?;
     build_release(&[])?;
+    if args.crash_points {
+        build_release(&["--features=crash-points", "--bin", CRASH_POINTS])?;
+    }
     Built::expected()
 }
 
@@ -70,17 +55,6 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
 pub(crate) fn obtain_wasm_target() -> anyhow::Result<bool> {
     let toolchain = toolchain::Toolchain::obtain(ToolchainChoice::Auto)?;
     Ok(matches!(toolchain, toolchain::Toolchain::Here))
-}
-
-/// Builds the key store that can be told to die at a given point of a
-/// transaction; tests only.
-///
-/// # Errors
-/// It does not compile.
-pub fn store_with_crash_points() -> anyhow::Result<PathBuf> {
-    let name = "rekey-store-crash-points";
-    build_release(&["--features=crash-points", "--bin", name])?;
-    Ok(workspace::target_dir()?.join("release").join(name))
 }
 
 /// Always both packages: together they ask for the same features of the crates

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{shell, workspace};
+use rekey_testbed::{shell, workspace};
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -59,6 +59,8 @@ impl Toolchain {
         let refused = match shell::run_for(RUSTUP_LIMIT, rustup.args(["target", "add", TARGET])) {
             Ok(()) if has_target() => return Ok(Self::Here),
             Ok(()) => anyhow::anyhow!("rustup added it to another toolchain than the one in use"),
+            // Somebody else was adding it at this moment.
+            Err(_) if has_target() => return Ok(Self::Here),
             Err(refused) => refused,
         };
         if choice == ToolchainChoice::Rustup {

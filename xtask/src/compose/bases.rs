@@ -1,14 +1,17 @@
 //! Which base images the build stands on: the official ones, or stand-ins where
 //! none can be pulled. Knows the names, not how a stand-in is made.
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context, ensure};
+use rekey_testbed::{envoy, shell, workspace};
 
 use super::BaseChoice;
 use super::docker::Docker;
-use super::standin;
-use crate::{shell, workspace};
 
 const DOCKERFILE: &str = "deploy/Dockerfile";
+/// Makes stand-ins, and prints the Dockerfile's arguments that name them.
+const STAND_INS: &str = "deploy/stand-ins.sh";
 
 /// A base image for each of the Dockerfile's three arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,45 @@ pub struct Bases {
 }
 
 impl Bases {
+    /// Reads lines `<prefix>NAME=IMAGE`; the first of a name counts.
+    fn parse(text: &str, prefix: &str) -> anyhow::Result<Self> {
+        let image = |argument: &str| {
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+            let found = lines.find_map(|line| line.strip_prefix(argument)?.strip_prefix('='));
+            let image = found.with_context(|| format!("there is no `{prefix}{argument}=…`"))?;
+            ensure!(!image.is_empty(), "`{prefix}{argument}=` is empty");
+            Ok(image.to_owned())
+        };
+        Ok(Self {
+            rust: image("RUST_IMAGE")?,
+            debian: image("DEBIAN_IMAGE")?,
+            envoy: image("ENVOY_IMAGE")?,
+            stand_in_because: None,
+        })
+    }
+
+    /// The official ones, whose names stand in the Dockerfile and nowhere else.
+    fn official() -> anyhow::Result<Self> {
+        let path = workspace::root().join(DOCKERFILE);
+        let dockerfile = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&dockerfile, "ARG ").context(DOCKERFILE)
+    }
+
+    fn stand_ins(because: String) -> anyhow::Result<Self> {
+        let mut script = Command::new("bash");
+        script.current_dir(workspace::root());
+        script.arg(STAND_INS).arg(envoy::obtain()?);
+        // Not in /tmp: that may forbid devices and programs (nodev, noexec).
+        script.env("TMPDIR", workspace::output_dir()?);
+        // What it says on the way is for people, and at once.
+        let printed = shell::output(script.stderr(Stdio::inherit()))?;
+        Ok(Self {
+            stand_in_because: Some(because),
+            ..Self::parse(&printed, "").context(STAND_INS)?
+        })
+    }
+
     /// The Dockerfile's arguments that name these images.
     pub fn build_args(&self) -> [(&'static str, &str); 3] {
         [
@@ -57,7 +99,7 @@ pub fn choose(docker: &Docker, choice: BaseChoice) -> anyhow::Result<Bases> {
     let because = match choice {
         BaseChoice::StandIn => "asked for by --bases stand-in".to_owned(),
         BaseChoice::Auto | BaseChoice::Official => {
-            let official = official()?;
+            let official = Bases::official()?;
             match pull(docker, &official) {
                 Ok(()) => return Ok(official),
                 Err(error) if choice == BaseChoice::Official => return Err(error),
@@ -68,7 +110,7 @@ pub fn choose(docker: &Docker, choice: BaseChoice) -> anyhow::Result<Bases> {
     shell::say(format_args!(
         "making stand-ins for the base images: {because}"
     ));
-    standin::make(docker, because)
+    Bases::stand_ins(because)
 }
 
 fn pull(docker: &Docker, bases: &Bases) -> anyhow::Result<()> {
@@ -85,42 +127,13 @@ fn one_line(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join(": ")
 }
 
-/// The official names, which stand in the Dockerfile and nowhere else.
-fn official() -> anyhow::Result<Bases> {
-    let path = workspace::root().join(DOCKERFILE);
-    let dockerfile = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Bases {
-        rust: default_of(&dockerfile, "RUST_IMAGE")?,
-        debian: default_of(&dockerfile, "DEBIAN_IMAGE")?,
-        envoy: default_of(&dockerfile, "ENVOY_IMAGE")?,
-        stand_in_because: None,
-    })
-}
-
-fn default_of(dockerfile: &str, argument: &str) -> anyhow::Result<String> {
-    let image = dockerfile
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("ARG ")?
-                .strip_prefix(argument)?
-                .strip_prefix('=')
-        })
-        .with_context(|| format!("{DOCKERFILE} gives `ARG {argument}` no default"))?;
-    ensure!(
-        !image.is_empty(),
-        "{DOCKERFILE}: the default of `ARG {argument}` is empty"
-    );
-    Ok(image.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_dockerfile_names_the_official_images() {
-        let bases = official().unwrap();
+        let bases = Bases::official().unwrap();
         assert!(bases.rust.starts_with("rust:"), "{bases}");
         assert!(bases.debian.starts_with("debian:"), "{bases}");
         assert!(bases.envoy.starts_with("envoyproxy/envoy:"), "{bases}");
@@ -133,12 +146,21 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_without_a_default_is_named() {
-        for dockerfile in ["", "ARG RUST_IMAGE", "ARG RUST_IMAGE=", "ARG OTHER=x"] {
-            let error = default_of(dockerfile, "RUST_IMAGE")
-                .unwrap_err()
-                .to_string();
+    fn an_argument_without_an_image_is_named() {
+        let good = "RUST_IMAGE=a:1\nDEBIAN_IMAGE=b\nENVOY_IMAGE=c\nRUST_IMAGE=d";
+        assert_eq!(Bases::parse(good, "").unwrap().rust, "a:1");
+        for bad in ["", "ARG RUST_IMAGE", "ARG RUST_IMAGE=", "ARG OTHER=x"] {
+            let error = Bases::parse(bad, "ARG ").unwrap_err().to_string();
             assert!(error.contains("RUST_IMAGE"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_script_prints_every_argument() {
+        let script = workspace::root().join(STAND_INS);
+        let script = std::fs::read_to_string(script).unwrap();
+        for (name, _) in Bases::official().unwrap().build_args() {
+            assert!(script.contains(&format!("echo \"{name}=")), "{name}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::shell;
+use rekey_testbed::shell;
 
 /// What curl received.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, process::Command};
 
 use anyhow::{Context as _, bail};
 
-use crate::{shell, workspace};
+use rekey_testbed::{shell, workspace};
 
 /// Docker's command line, and the compose that goes with it.
 #[derive(Clone)]

@@ -9,9 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use rekey_testbed::{random, shell, workspace};
+
 use super::bases::Bases;
 use super::docker::Docker;
-use crate::{random, shell, workspace};
 
 /// The services of docker-compose.yml that are built.
 const SERVICES: [&str; 4] = ["gateway", "store", "upstream", "demo-user"];

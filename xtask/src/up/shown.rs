@@ -1,13 +1,13 @@
 //! What `cargo xtask up` prints once all is ready. The only two places that
 //! print a key or a password.
 
-use std::{env, io::Write as _};
+use std::{env, io::Write};
 
 use serde::Serialize;
 
 use super::Demo;
-use crate::random;
-use crate::testbed::Fleet;
+use rekey_testbed::Fleet;
+use rekey_testbed::random;
 
 /// The line of `--json`; the order of the fields is the order in it.
 #[derive(Serialize)]
@@ -128,6 +128,11 @@ The operator's side, with the admin token {whose}:
         admin = fleet.store.admin_url(),
         cli = fleet.store.cli_path().display(),
     )?;
+    print_places(fleet, &mut out)?;
+    Ok(out.flush()?)
+}
+
+fn print_places(fleet: &Fleet, out: &mut impl Write) -> anyhow::Result<()> {
     for gateway in &fleet.gateways {
         let name = &gateway.options.name;
         let (url, admin) = (gateway.url(), gateway.admin_url());
@@ -138,5 +143,5 @@ The operator's side, with the admin token {whose}:
         out,
         "Logs: {logs}/*/*.log\nCtrl-C stops all of it, when open requests have ended."
     )?;
-    Ok(out.flush()?)
+    Ok(())
 }

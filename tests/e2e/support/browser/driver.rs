@@ -3,21 +3,20 @@
 
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Condvar, Mutex};
 
 use fantoccini::error::{CmdError, NewSessionError};
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rekey_testbed::{Port, Process, chromium, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 use ureq::http::Method;
 use url::{ParseError, Url};
-use xtask::chromium;
-use xtask::testbed::{Port, Process, until};
 
-use crate::support::fleet::{SOON, skip};
+use crate::support::fleet::SOON;
 
 /// Browsers that run at a time, over all tests: each would like the machine
 /// for itself.
@@ -66,19 +65,6 @@ impl Drop for Seats {
             FREED.notify_all();
         }
     }
-}
-
-/// Whether there is a browser to drive; if not, the test is to be skipped.
-///
-/// # Panics
-/// There is none, and `CI` is set.
-pub fn is_there() -> bool {
-    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| match chromium::obtain() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{error:#}")),
-    });
-    found.as_ref().map_or_else(|why| skip(why), |()| true)
 }
 
 /// When a command is over that leads to another page.
