@@ -1,6 +1,7 @@
 //! What a client presents: the key in `Authorization` (RFC 6750 2.1) and the
 //! `Idempotency-Key`.
 
+use rekey_protocol::contract::{IDEMPOTENCY_KEY_LEN, KEY_SCHEME};
 use rekey_protocol::{ApiKey, ChecksumSecrets};
 
 use crate::config::ChecksumPolicy;
@@ -24,7 +25,7 @@ pub fn read_key(
     let (scheme, rest) = value.split_at(scheme_ends);
     // RFC 6750 3.1: an unsupported scheme is as good as no credentials.
     let token = rest.trim_ascii_start();
-    if !scheme.eq_ignore_ascii_case(b"bearer") || token.is_empty() {
+    if !scheme.eq_ignore_ascii_case(KEY_SCHEME.as_bytes()) || token.is_empty() {
         let presented = Presented::in_authorization(value);
         return Err(Refusal::MissingApiKey(presented));
     }
@@ -55,19 +56,23 @@ impl BadIdempotencyKey {
             Self::Invisible => "This one has a character that is not visible ASCII.".to_owned(),
         };
         format!(
-            "The Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can guess. \
-             A new random UUID serves. {came}"
+            "The Idempotency-Key must be {} to {} visible ASCII characters that nobody can guess. \
+             A new random UUID serves. {came}",
+            IDEMPOTENCY_KEY_LEN.start(),
+            IDEMPOTENCY_KEY_LEN.end(),
         )
     }
 }
 
-/// Checks an `Idempotency-Key`: 22 to 255 visible ASCII characters. 22 is what
-/// 128 random bits take in base64; whether they are random cannot be seen.
+/// Checks an `Idempotency-Key`: [`IDEMPOTENCY_KEY_LEN`] visible ASCII characters.
+/// Whether they are random cannot be seen.
 pub fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), BadIdempotencyKey> {
     match value {
         // First, because bytes are characters only in ASCII.
         Some(key) if !key.iter().all(u8::is_ascii_graphic) => Err(BadIdempotencyKey::Invisible),
-        Some(key) if !(22..=255).contains(&key.len()) => Err(BadIdempotencyKey::Length(key.len())),
+        Some(key) if !IDEMPOTENCY_KEY_LEN.contains(&key.len()) => {
+            Err(BadIdempotencyKey::Length(key.len()))
+        }
         Some(_) | None => Ok(()),
     }
 }

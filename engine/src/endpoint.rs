@@ -1,6 +1,7 @@
 //! The checks of the regenerate endpoint that need no key.
 
 use rekey_protocol::Client;
+use rekey_protocol::contract::{IDEMPOTENCY_KEY_HEADER, REQUEST_ID_HEADER};
 use zeroize::Zeroizing;
 
 use crate::credentials;
@@ -36,13 +37,13 @@ pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
     if head.method() != b"POST" {
         return Err(Refusal::MethodNotAllowed);
     }
-    let idempotency_key = head.header("idempotency-key").map(Zeroizing::new);
+    let idempotency_key = head.header(IDEMPOTENCY_KEY_HEADER).map(Zeroizing::new);
     credentials::check_idempotency_key(idempotency_key.as_ref().map(|key| key.as_slice()))
         .map_err(Refusal::InvalidIdempotencyKey)?;
     // A gateway may be told to keep the client's own, which can be anything: one
     // that made the rotate call too large for the store would cost the rotation.
     let request_id = head
-        .header("x-request-id")
+        .header(REQUEST_ID_HEADER)
         .filter(|id| id.len() <= REQUEST_ID_MAX);
     Ok(Asked {
         client: Client {

@@ -6,6 +6,7 @@ mod rotating;
 mod streaming;
 
 use rekey_protocol::Digest;
+use rekey_protocol::contract::KEY_HEADER;
 use zeroize::Zeroizing;
 
 use crate::acquaintances::Acquaintances;
@@ -155,7 +156,7 @@ impl Engine {
                 Err(refusal) => return self.out.refuse(request, refusal),
             },
         };
-        let authorization = head.header("authorization").map(Zeroizing::new);
+        let authorization = head.header(KEY_HEADER).map(Zeroizing::new);
         // There may be good keys with a checksum of another secret: the store knows.
         let policy = match self.issuing.is_behind() {
             true => ChecksumPolicy::Off,

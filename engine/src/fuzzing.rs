@@ -6,9 +6,9 @@ use crate::control::Control;
 use crate::slots::Slot;
 
 pub use crate::outbox::MOST_TURNS;
-pub use crate::replay::{Pair, SALT_BYTES};
+pub use crate::replay::Pair;
 pub use crate::revocations::{Log, Missed};
-pub use crate::route::{REGENERATE_PATH, Route, check_public_path, classify};
+pub use crate::route::{Route, check_public_path, classify};
 pub use crate::store_call::{
     Decided, Resolved, StoreFault, read_decided, read_feed, read_resolved,
 };

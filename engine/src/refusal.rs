@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use rekey_protocol::RotationInterval;
+use rekey_protocol::contract::rate_limited;
 
 use crate::credentials::BadIdempotencyKey;
 use crate::presented::Presented;
@@ -83,7 +84,7 @@ impl Refusal {
                 "The Connection header may name only Upgrade, Keep-Alive, Close, TE and \
                  HTTP2-Settings. Send other headers without naming them there."
             }
-            Self::RateLimited { interval, .. } => return too_early(interval).into(),
+            Self::RateLimited { interval, .. } => return rate_limited(interval).into(),
             Self::TooManyOpenRequests => {
                 "This API key has too many open requests. Close some of them, or wait, and try \
                  again."
@@ -126,16 +127,5 @@ fn missing(presented: Presented) -> Cow<'static, str> {
     match presented.in_words() {
         None => format!("No API key was given. {wanted}").into(),
         Some(came) => format!("No API key was given. {came} {wanted}").into(),
-    }
-}
-
-/// The documented text where the interval is the documented one.
-fn too_early(interval: RotationInterval) -> String {
-    let text = interval.too_early();
-    match interval {
-        RotationInterval::HOUR => text,
-        _ => {
-            format!("{text} A leaked key can be revoked at any time: Revoke now, in the dashboard.")
-        }
     }
 }

@@ -3,8 +3,8 @@
 //! `Idempotency-Key`, and a proof of having both for the store, which has
 //! neither.
 //!
-//! Both are made with HKDF-SHA-256 (RFC 5869) from the old key, 155 random bits,
-//! with the `Idempotency-Key` in the info, so that one without the other is as
+//! Both are made with HKDF-SHA-256 (RFC 5869) from the old key, [`KEY_BITS`](rekey_protocol::KEY_BITS)
+//! random bits, with the `Idempotency-Key` in the info, so that one without the other is as
 //! good as nothing. The key of a seal has a random salt of its own and seals one
 //! message, so ChaCha20-Poly1305 (RFC 8439) gets along with a nonce of zeros: the
 //! pair of key and nonce never comes twice. Its tag binds the rotation; it does
@@ -14,15 +14,12 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use hkdf::Hkdf;
 use rekey_protocol::{
-    ApiKey, Digest, KEY_LEN, Replay, ReplayProof, Replayed, RotationId, SealedKey,
+    ApiKey, Digest, KEY_LEN, Replay, ReplayProof, Replayed, RotationId, SEAL_SALT_LEN,
+    SEAL_TAG_LEN, SealedKey,
 };
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// Random bytes of one seal.
-pub const SALT_BYTES: usize = 32;
-
-const TAG_BYTES: usize = 16;
 const SEAL: &[u8] = b"rekey replay seal v1";
 const PROOF: &[u8] = b"rekey replay proof v1";
 
@@ -42,7 +39,12 @@ impl Pair {
     }
 
     /// What the rotation of this request carries.
-    pub fn replay(&self, new: &ApiKey, id: RotationId, salt: [u8; SALT_BYTES]) -> Option<Replay> {
+    pub fn replay(
+        &self,
+        new: &ApiKey,
+        id: RotationId,
+        salt: [u8; SEAL_SALT_LEN],
+    ) -> Option<Replay> {
         Some(Replay {
             proof: self.proof()?,
             sealed: self.seal(new, id, salt)?,
@@ -51,10 +53,9 @@ impl Pair {
 
     /// The key that a rotation made, if this pair is its client's.
     pub fn open(&self, replayed: &Replayed) -> Option<ApiKey> {
-        let (salt, rest) = replayed.sealed.0.split_first_chunk::<SALT_BYTES>()?;
-        let (sealed, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
-        let mut text = Zeroizing::new([0; KEY_LEN]);
-        text.copy_from_slice(sealed);
+        let (salt, rest) = replayed.sealed.0.split_first_chunk::<SEAL_SALT_LEN>()?;
+        let (sealed, tag) = rest.split_last_chunk::<SEAL_TAG_LEN>()?;
+        let mut text = Zeroizing::new(<[u8; KEY_LEN]>::try_from(sealed).ok()?);
         let bound = self.bound(&replayed.new_digest, replayed.rotation_id);
         let tag = Tag::from(*tag);
         self.cipher(salt)?
@@ -71,7 +72,7 @@ impl Pair {
         Some(ReplayProof(proof))
     }
 
-    fn seal(&self, new: &ApiKey, id: RotationId, salt: [u8; SALT_BYTES]) -> Option<SealedKey> {
+    fn seal(&self, new: &ApiKey, id: RotationId, salt: [u8; SEAL_SALT_LEN]) -> Option<SealedKey> {
         let mut text = Zeroizing::new([0; KEY_LEN]);
         text.copy_from_slice(new.expose().as_bytes());
         let bound = self.bound(&new.digest(), id);
@@ -83,7 +84,7 @@ impl Pair {
         parts.concat().try_into().ok().map(SealedKey)
     }
 
-    fn cipher(&self, salt: &[u8; SALT_BYTES]) -> Option<ChaCha20Poly1305> {
+    fn cipher(&self, salt: &[u8; SEAL_SALT_LEN]) -> Option<ChaCha20Poly1305> {
         let mut key = Zeroizing::new([0; 32]);
         self.expand(salt, SEAL, key.as_mut_slice())?;
         ChaCha20Poly1305::new_from_slice(key.as_slice()).ok()
@@ -113,7 +114,7 @@ mod tests {
     use rekey_protocol::{ChecksumSecrets, CreatedAt};
 
     const ID: RotationId = RotationId([7; 16]);
-    const SALT: [u8; SALT_BYTES] = [9; SALT_BYTES];
+    const SALT: [u8; SEAL_SALT_LEN] = [9; SEAL_SALT_LEN];
     const IDEMPOTENCY_KEY: &[u8] = b"3f2c9a52-6c1e-4a43-9c39-0f3f0f6b8b11";
 
     fn key(seed: u8) -> ApiKey {
@@ -190,10 +191,10 @@ mod tests {
     #[test]
     fn two_seals_of_one_key_have_nothing_in_common() {
         let (new, client) = (key(2), pair(1, IDEMPOTENCY_KEY));
-        let one = client.replay(&new, ID, [1; SALT_BYTES]).unwrap();
-        let two = client.replay(&new, ID, [2; SALT_BYTES]).unwrap();
+        let one = client.replay(&new, ID, [1; SEAL_SALT_LEN]).unwrap();
+        let two = client.replay(&new, ID, [2; SEAL_SALT_LEN]).unwrap();
         assert_eq!(one.proof, two.proof);
-        assert_ne!(one.sealed.0[SALT_BYTES..], two.sealed.0[SALT_BYTES..]);
+        assert_ne!(one.sealed.0[SEAL_SALT_LEN..], two.sealed.0[SEAL_SALT_LEN..]);
     }
 
     /// Made by another implementation (Python's `cryptography`), so that records

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use rekey_protocol::contract::{REGENERATED, REPLAYED_HEADER};
 use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -67,7 +68,7 @@ impl Reply {
                 created_at: created_at.as_str(),
                 previous_key_invalidated: true,
             },
-            message: "API key regenerated successfully. Your old key is now invalid.",
+            message: REGENERATED,
         };
         Self::json(200, &body, "rekey_rotated")
     }
@@ -75,9 +76,7 @@ impl Reply {
     /// The same 200 once more, for a repeated request.
     pub fn replayed(key: &ApiKey, created_at: &CreatedAt) -> Self {
         let mut reply = Self::rotated(key, created_at);
-        reply
-            .headers
-            .push(("idempotent-replayed", "true".to_owned()));
+        reply.headers.push((REPLAYED_HEADER, "true".to_owned()));
         reply.details = "rekey_replayed";
         reply
     }

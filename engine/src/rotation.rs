@@ -6,13 +6,13 @@
 //! "unconfirmed" if patience runs out.
 
 use rekey_protocol::{
-    ApiKey, Client, CreatedAt, Digest, Replay, Replayed, RotateRequest, RotationId,
+    ApiKey, Client, CreatedAt, Digest, Replay, Replayed, RotateRequest, RotationId, SEAL_SALT_LEN,
 };
 
 use crate::RequestId;
 use crate::course::Course;
 use crate::refusal::Refusal;
-use crate::replay::{Pair, SALT_BYTES};
+use crate::replay::Pair;
 use crate::store_call::{self, CallId, Decided, ROTATE_TIMEOUT_MS, StoreFault};
 
 /// How long a rotation is pursued, in milliseconds: longer than the store may
@@ -51,7 +51,7 @@ pub struct Drawn {
     /// The key that it is to make.
     pub new: ApiKey,
     /// The salt of its seal.
-    pub salt: [u8; SALT_BYTES],
+    pub salt: [u8; SEAL_SALT_LEN],
 }
 
 /// A rotation under way.
@@ -312,7 +312,7 @@ mod tests {
         let drawn = Drawn {
             id: RotationId([1; 16]),
             new: key(),
-            salt: [0; SALT_BYTES],
+            salt: [0; SEAL_SALT_LEN],
         };
         let old = OldKey {
             digest: Digest::of(b"old"),

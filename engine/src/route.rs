@@ -23,8 +23,7 @@
 //! compared as it stands, and is public only if nothing in it is open to a reading
 //! (`is_unambiguous`).
 
-/// The documented endpoint.
-pub const REGENERATE_PATH: &str = "/v1/user/api-key/regenerate";
+use rekey_protocol::contract::REGENERATE_PATH;
 
 /// Which rule a request falls under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

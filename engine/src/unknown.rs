@@ -3,7 +3,7 @@
 //! costs a call now and then and not one for each request.
 //!
 //! It can never hide a new key. A key that the store or a gateway has drawn has
-//! 154 random bits, so nobody has asked for it before it was made: those of
+//! [`KEY_BITS`](rekey_protocol::KEY_BITS) random bits, so nobody has asked for it before it was made: those of
 //! `users add`, `keys issue`, the dashboard and every rotation, and none of them
 //! can be asked for between the drawing and the commit (G12). Only an import
 //! makes a key good that somebody bore before. It has a revision, which the feed

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{MOST_TURNS, REGENERATE_PATH};
+use rekey_engine::fuzzing::MOST_TURNS;
 use rekey_engine::{CallId, CallOutcome, Config, Effect, Engine, RequestId, StoreRequest};
+use rekey_protocol::contract::REGENERATE_PATH;
 use rekey_protocol::{
     ApiKey, Digest, FEED_PATH, FeedRequest, KEY_PREFIX, RESOLVE_PATH, ResolveRequest,
     ResolveResponse, ResolvedState, RotateRequest, RotateResponse,

@@ -8,8 +8,8 @@ use arbitrary::{Result, Unstructured};
 use rekey_engine::Moment;
 use rekey_engine::control::{self, Control};
 use rekey_protocol::{
-    Change, Digest, FeedRequest, FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS,
-    LEASE_LEAST_MS,
+    Digest, FeedRequest, FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS, LEASE_LEAST_MS,
+    Revocation,
 };
 use rekey_store::feed::core::{Barrier, Core, Poll, Start, Step};
 use rekey_store::feed::history::{History, Life, PAGE};
@@ -39,7 +39,7 @@ struct World {
     lives: Vec<Life>,
     head: Head,
     /// All revocations there ever were.
-    changes: Vec<Change>,
+    changes: Vec<Revocation>,
     /// Where keys were imported, and in which life.
     imports: Vec<Head>,
     /// The longest lease on record.
@@ -278,10 +278,10 @@ fn at(incarnation: Incarnation, revision: u64) -> Head {
     }
 }
 
-fn change(revision: u64) -> Change {
+fn change(revision: u64) -> Revocation {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&revision.to_be_bytes());
-    Change {
+    Revocation {
         digest: Digest::from_bytes(bytes),
         revision,
         replayable: false,

@@ -5,7 +5,8 @@
 //! The readings here are slow, and written in another way than the engine's.
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{REGENERATE_PATH, Route, check_public_path, classify};
+use rekey_engine::fuzzing::{Route, check_public_path, classify};
+use rekey_protocol::contract::REGENERATE_PATH;
 
 /// Some public paths as a configuration may have them, and a path.
 pub fn route(data: &[u8]) {

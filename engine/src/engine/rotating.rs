@@ -1,6 +1,6 @@
 //! The rotations of one worker: begun, asked for, and carried out.
 
-use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId};
+use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId, SEAL_SALT_LEN};
 use zeroize::Zeroizing;
 
 use super::Engine;
@@ -13,7 +13,7 @@ use crate::metrics::Counter;
 use crate::outbox::{Effect, LogLevel, RequestId};
 use crate::queue::Queued;
 use crate::refusal::Refusal;
-use crate::replay::{Pair, SALT_BYTES};
+use crate::replay::Pair;
 use crate::reply::Reply;
 use crate::rotation::{Drawn, OldKey, Progress, Rotation, Wish};
 use crate::slots::{Tombstone, View};
@@ -235,7 +235,7 @@ impl Engine {
         let place = place.or(old.was_dead.then_some(0)).ok_or(NoKey::Refused)?;
         let mut id = [0; 16];
         env.sources.fill_random(&mut id)?;
-        let mut salt = [0; SALT_BYTES];
+        let mut salt = [0; SEAL_SALT_LEN];
         env.sources.fill_random(&mut salt)?;
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
         for _ in 0..KEY_DRAWS {

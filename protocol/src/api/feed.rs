@@ -127,7 +127,7 @@ pub struct FeedResponse {
     /// The request's number.
     pub poll: u64,
     /// Keys revoked after the request's cursor, oldest first.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Revocation>,
     /// To ask with next, once `changes` are applied.
     pub cursor: Head,
     /// The lease granted, in milliseconds; 0: none. It runs from the moment at
@@ -181,11 +181,11 @@ fn is_zero(revision: &u64) -> bool {
     *revision == 0
 }
 
-/// One revocation.
+/// One revocation, as the feed tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Change {
-    /// The key that died.
+pub struct Revocation {
+    /// The revoked key.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
     /// The revision of the change.

@@ -202,7 +202,7 @@ pub enum RotateResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorBody, ErrorCode};
+    use crate::{ErrorBody, ErrorCode, SEALED_KEY_LEN};
 
     #[test]
     fn messages_have_the_documented_form() {
@@ -214,7 +214,7 @@ mod tests {
             hint: "wxyz".into(),
             replay: Some(Box::new(Replay {
                 proof: ReplayProof([3; 32]),
-                sealed: SealedKey([4; 88]),
+                sealed: SealedKey([4; SEALED_KEY_LEN]),
             })),
             client: Client {
                 address: Some("192.0.2.1:5".into()),
@@ -231,7 +231,7 @@ mod tests {
                 "01".repeat(32),
                 "02".repeat(32),
                 "03".repeat(32),
-                "04".repeat(88)
+                "04".repeat(SEALED_KEY_LEN)
             )
         );
         assert_eq!(
