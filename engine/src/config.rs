@@ -7,7 +7,7 @@ use rekey_protocol::{BadToken, ChecksumSecrets, LEASE_CAP_MS, LEASE_LEAST_MS, Se
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::route;
+use crate::request::route;
 
 /// The environment variable with the checksum's secrets.
 pub const CHECKSUM_SECRET_VARIABLE: &str = "REKEY_CHECKSUM_SECRET";

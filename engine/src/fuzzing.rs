@@ -2,17 +2,17 @@
 //! else's business. Behind a feature, so that it is no part of what the filter
 //! and the simulator can name, and compiled by the tests, so that it cannot rot.
 
-use crate::control::Control;
-use crate::slots::Slot;
+use crate::cache::control::Control;
+use crate::cache::slots::Slot;
 
-pub use crate::outbox::MOST_TURNS;
-pub use crate::replay::Pair;
-pub use crate::revocations::{Log, Missed};
-pub use crate::route::{Route, check_public_path, classify};
-pub use crate::store_call::{
+pub use crate::feed::revoked_uses::{Ledger, Uses};
+pub use crate::host::outbox::MOST_TURNS;
+pub use crate::request::route::{Route, check_public_path, classify};
+pub use crate::rotation::replay::Pair;
+pub use crate::store::calls::{
     Decided, Resolved, StoreFault, read_decided, read_feed, read_resolved,
 };
-pub use crate::uses::{Ledger, Uses};
+pub use crate::streams::revocation_log::{Log, Missed};
 
 /// A slot from its value in shared data.
 pub fn decode_slot(value: &[u8]) -> Option<Slot> {

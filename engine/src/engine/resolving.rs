@@ -4,16 +4,16 @@
 use rekey_protocol::{Digest, Head};
 
 use super::Engine;
-use crate::budget::Token;
-use crate::control::Control;
-use crate::env::Env;
-use crate::lookups::{Answered, Purpose, Sent, Waiter};
-use crate::metrics::Counter;
-use crate::outbox::RequestId;
-use crate::refusal::Refusal;
-use crate::rotation::OldKey;
-use crate::slots::{Active, Merged, Tombstone, View};
-use crate::store_call::{Resolved, StoreFault};
+use crate::cache::control::Control;
+use crate::cache::slots::{Active, Merged, Tombstone, View};
+use crate::host::env::Env;
+use crate::host::metrics::Counter;
+use crate::host::outbox::RequestId;
+use crate::limits::token_bucket::Token;
+use crate::request::refusal::Refusal;
+use crate::rotation::lifecycle::OldKey;
+use crate::store::calls::{Resolved, StoreFault};
+use crate::store::lookups::{Answered, Purpose, Sent, Waiter};
 
 impl Engine {
     /// What the store said of a key that requests wait to know of. Returns whether

@@ -4,20 +4,20 @@ use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId, SEAL_SALT_LEN};
 use zeroize::Zeroizing;
 
 use super::Engine;
-use crate::budget::Kind;
-use crate::course::Course;
-use crate::endpoint::Asked;
-use crate::env::{EntropyError, Env};
-use crate::lookups::Purpose;
-use crate::metrics::Counter;
-use crate::outbox::{Effect, LogLevel, RequestId};
-use crate::queue::Queued;
-use crate::refusal::Refusal;
-use crate::replay::Pair;
-use crate::reply::Reply;
-use crate::rotation::{Drawn, OldKey, Progress, Rotation, Wish};
-use crate::slots::{Tombstone, View};
-use crate::store_call::{self, CallOutcome};
+use crate::cache::slots::{Tombstone, View};
+use crate::host::env::{EntropyError, Env};
+use crate::host::metrics::Counter;
+use crate::host::outbox::{Effect, LogLevel, RequestId};
+use crate::limits::token_bucket::Kind;
+use crate::request::endpoint::Asked;
+use crate::request::refusal::Refusal;
+use crate::request::reply::Reply;
+use crate::rotation::attempts::Course;
+use crate::rotation::lifecycle::{Drawn, OldKey, Progress, Rotation, Wish};
+use crate::rotation::queue::Queued;
+use crate::rotation::replay::Pair;
+use crate::store::calls::{self, CallOutcome};
+use crate::store::lookups::Purpose;
 
 /// Rotations under way in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
@@ -87,7 +87,7 @@ impl Engine {
         outcome: CallOutcome<'_>,
         env: &mut Env<'_>,
     ) {
-        let decided = self.note_rotation(store_call::read_decided(outcome), env);
+        let decided = self.note_rotation(calls::read_decided(outcome), env);
         let progress = match decided {
             Ok(decided) => rotation.decided(decided),
             Err(fault) => rotation.failed(fault, env.now.monotonic),

@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, RotateRequest};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::rotation::PATIENCE_MS;
+use crate::rotation::lifecycle::PATIENCE_MS;
 
 #[test]
 fn a_valid_key_goes_on_with_its_user() {

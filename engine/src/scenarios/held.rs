@@ -1,7 +1,7 @@
 //! Refusals of requests whose bodies are on their way.
 
 use super::*;
-use crate::outbox::MOST_TURNS;
+use crate::host::outbox::MOST_TURNS;
 
 /// Answered at once, a client that is still sending might not read the answer.
 #[test]

@@ -31,7 +31,7 @@ fn a_rotation_without_a_word_of_the_host_is_asked_for_again() {
     let mut worker = Worker::new();
     let (request, first) = worker.rotating(&key(1));
     worker.call();
-    worker.pass(u64::from(crate::store_call::ROTATE_TIMEOUT_MS) + 1_000);
+    worker.pass(u64::from(crate::store::calls::ROTATE_TIMEOUT_MS) + 1_000);
     worker.pass(100);
     let (_, sent) = worker.calls.last().unwrap();
     let second: RotateRequest = serde_json::from_slice(&sent.body).unwrap();

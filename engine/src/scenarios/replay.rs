@@ -2,7 +2,7 @@
 //! new key (PROTOCOL X2 to X5), and nobody else does.
 
 use super::*;
-use crate::rotation::PATIENCE_MS;
+use crate::rotation::lifecycle::PATIENCE_MS;
 
 const OURS: &str = "3f2c9a52-6c1e-4a43-9c39-0f3f0f6b8b11";
 const ANOTHER: &str = "00000000-1111-2222-3333-444444444444";

@@ -2,7 +2,7 @@
 //! wait for its end. And the ways to the store, which do not starve each other.
 
 use super::*;
-use crate::rotation::PATIENCE_MS;
+use crate::rotation::lifecycle::PATIENCE_MS;
 
 const OURS: &str = "3f2c9a52-6c1e-4a43-9c39-0f3f0f6b8b11";
 /// Lookups go one way, rotations another.

@@ -1,7 +1,7 @@
 //! What there is in a world of rotations: the store's disk, the requests of
 //! clients with all their attempts, and what the gateways know.
 
-use rekey_engine::course::Course;
+use rekey_engine::attempts::Course;
 
 /// Requests that a world can have.
 pub const REQUESTS: usize = 5;

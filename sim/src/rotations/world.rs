@@ -1,6 +1,6 @@
 //! A world of rotations: who asks for what, and what may go wrong.
 
-use rekey_engine::course::Course;
+use rekey_engine::attempts::Course;
 
 use super::rules::Rules;
 use super::state::{

@@ -1,0 +1,399 @@
+//! The table of keys that the process knows: a bounded number of slots in
+//! shared data, each with a few records. The layout is known to this file alone.
+//!
+//! A slot's transitions ([`Slot::look`], [`Slot::bury`], [`Slot::fill`]) are
+//! plain functions; [`Table`] carries them out by compare-and-swap.
+
+use rekey_protocol::{Digest, REPLAY_WINDOW_MS, RotationInterval, UserId};
+
+use crate::cache::control::Generation;
+use crate::host::env::{Cas, SharedData, SharedDataError};
+use crate::shared::codec::{Reader, Writer};
+
+/// Version of the layout below; a part of the namespace (G10).
+pub const SCHEMA: u8 = 4;
+/// Records in one slot: so many keys that share a slot do not push each other
+/// out.
+pub const WAYS: usize = 4;
+/// A slot is contended only by keys that share it.
+const WRITE_ATTEMPTS: usize = 8;
+
+const REVOKED: u8 = 1;
+const ACTIVE: u8 = 2;
+
+/// What is known of the keys that share a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// The generation in which all of it was written.
+    generation: u64,
+    /// A key read from the store at an older revision is not cached here: it
+    /// may be one of those whose tombstones had to go (G8).
+    floor: u64,
+    /// The newest first, at most [`WAYS`], each of another key.
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Record {
+    digest: Digest,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum State {
+    Revoked(Tombstone),
+    Active(Active),
+}
+
+/// A revocation, as it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tombstone {
+    /// At which it was revoked.
+    pub revision: u64,
+    /// The gateway's monotonic time, in milliseconds, until which the store may
+    /// answer the rotation that replaced it again (X5); 0: it never will.
+    pub replay_until: u64,
+}
+
+/// What the store said of an active key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Active {
+    /// Whose it is.
+    pub user: UserId,
+    /// The store's head in the snapshot that it was read from.
+    pub revision: u64,
+    /// The gateway's monotonic time, in milliseconds, before which the user may
+    /// not rotate.
+    pub not_before: u64,
+    /// How long the user waits between two rotations.
+    pub interval: RotationInterval,
+}
+
+/// What a slot says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Nothing: the store has to be asked.
+    Absent,
+    /// Revoked in this generation's history. Needs no lease: what was revoked
+    /// never becomes active again (I1).
+    Revoked(Tombstone),
+    /// To be believed under a lease only.
+    Active(Active),
+}
+
+/// What a slot says of a key after the store's "active" was merged into it (G6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merged {
+    /// Active, as it now stands in the slot.
+    Active(Active),
+    /// A tombstone refuses.
+    Revoked(Tombstone),
+    /// The answer is older than what this slot has forgotten, or of a generation
+    /// that is over: the store has to be asked anew.
+    TooOld,
+}
+
+impl Tombstone {
+    /// Of a key revoked at `revision`, written down at `now` of the gateway's
+    /// monotonic clock.
+    pub fn new(revision: u64, replayable: bool, now: u64) -> Self {
+        let replay_until = match replayable {
+            true => now.saturating_add(REPLAY_WINDOW_MS.into()),
+            false => 0,
+        };
+        Self {
+            revision,
+            replay_until,
+        }
+    }
+
+    /// What two words on one revocation say together. Each is told at a time of
+    /// its own, and the earlier end is the nearer to the truth: else who asks again
+    /// and again could do so without end.
+    fn merge(self, other: Self) -> Self {
+        let ends = [self.replay_until, other.replay_until];
+        let ends = ends.into_iter().filter(|end| *end > 0);
+        Self {
+            revision: self.revision.max(other.revision),
+            replay_until: ends.min().unwrap_or(0),
+        }
+    }
+}
+
+impl Slot {
+    /// A slot without records. All that was revoked before the generation began
+    /// has no trace here; what was revoked after it has had none evicted from
+    /// this slot, for it did not exist (G8).
+    pub fn new(generation: Generation) -> Self {
+        Self {
+            generation: generation.number,
+            floor: generation.began,
+            records: Vec::new(),
+        }
+    }
+
+    /// What it says of a key in this generation.
+    pub fn look(&self, generation: Generation, digest: &Digest) -> View {
+        if self.generation != generation.number {
+            return View::Absent;
+        }
+        let found = self.records.iter().find(|record| record.digest == *digest);
+        match found.map(|record| &record.state) {
+            None => View::Absent,
+            Some(State::Revoked(tombstone)) => View::Revoked(*tombstone),
+            Some(State::Active(active)) => View::Active(active.clone()),
+        }
+    }
+
+    /// Writes a tombstone, always, also for a key that is not here (G3).
+    /// Returns false, and changes nothing, if the slot is of a later generation.
+    #[must_use]
+    pub fn bury(&mut self, generation: Generation, digest: &Digest, tombstone: Tombstone) -> bool {
+        if !self.enter(generation) {
+            return false;
+        }
+        let held = self.take(digest);
+        let tombstone = match held.map(|record| record.state) {
+            Some(State::Revoked(known)) => known.merge(tombstone),
+            _ => tombstone,
+        };
+        self.put(digest, State::Revoked(tombstone));
+        true
+    }
+
+    /// Merges the store's "active" into the slot.
+    pub fn fill(&mut self, generation: Generation, digest: &Digest, active: Active) -> Merged {
+        if !self.enter(generation) {
+            return Merged::TooOld;
+        }
+        match self.look(generation, digest) {
+            View::Revoked(tombstone) => return Merged::Revoked(tombstone),
+            View::Active(held) if held.revision > active.revision => return Merged::Active(held),
+            View::Active(_) | View::Absent => {}
+        }
+        let floor = self.floor.max(self.next_floor(digest));
+        if active.revision < floor {
+            return Merged::TooOld;
+        }
+        self.take(digest);
+        self.put(digest, State::Active(active.clone()));
+        Merged::Active(active)
+    }
+
+    /// Makes the slot one of this generation: records of an earlier one count as
+    /// absent (G8). False if it is of a later one.
+    fn enter(&mut self, generation: Generation) -> bool {
+        if self.generation < generation.number {
+            *self = Self::new(generation);
+        }
+        self.generation == generation.number
+    }
+
+    fn take(&mut self, digest: &Digest) -> Option<Record> {
+        let place = self
+            .records
+            .iter()
+            .position(|record| record.digest == *digest)?;
+        Some(self.records.remove(place))
+    }
+
+    /// The revision of the tombstone that a record of this key would push out.
+    fn next_floor(&self, digest: &Digest) -> u64 {
+        let is_held = self.records.iter().any(|record| record.digest == *digest);
+        match self.records.get(WAYS - 1) {
+            Some(Record {
+                state: State::Revoked(tombstone),
+                ..
+            }) if !is_held => tombstone.revision,
+            _ => 0,
+        }
+    }
+
+    /// Adds a record of a key that has none, and evicts the oldest if need be.
+    fn put(&mut self, digest: &Digest, state: State) {
+        let digest = *digest;
+        self.records.insert(0, Record { digest, state });
+        for evicted in self.records.split_off(self.records.len().min(WAYS)) {
+            // G8: nothing read before this revocation is believed any more.
+            if let State::Revoked(tombstone) = evicted.state {
+                self.floor = self.floor.max(tombstone.revision);
+            }
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let head = Writer::default()
+            .u8(SCHEMA)
+            .u64(self.generation)
+            .u64(self.floor);
+        let written = self.records.iter().fold(head, |slot, record| {
+            let slot = slot.bytes(record.digest.as_bytes());
+            match &record.state {
+                State::Revoked(tombstone) => slot
+                    .u8(REVOKED)
+                    .u64(tombstone.revision)
+                    .u64(tombstone.replay_until),
+                State::Active(active) => slot
+                    .u8(ACTIVE)
+                    .u64(active.revision)
+                    .u64(active.not_before)
+                    .u64(active.interval.seconds())
+                    .short(active.user.as_str().as_bytes()),
+            }
+        });
+        written.finish()
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(value);
+        if fields.u8()? != SCHEMA {
+            return None;
+        }
+        let (generation, floor) = (fields.u64()?, fields.u64()?);
+        let mut records = Vec::new();
+        while !fields.is_empty() {
+            records.push(Record::decode(&mut fields)?);
+        }
+        (records.len() <= WAYS).then_some(Self {
+            generation,
+            floor,
+            records,
+        })
+    }
+}
+
+impl Record {
+    fn decode(fields: &mut Reader<'_>) -> Option<Self> {
+        let digest = Digest::from_bytes(fields.array()?);
+        let state = match fields.u8()? {
+            REVOKED => State::Revoked(Tombstone {
+                revision: fields.u64()?,
+                replay_until: fields.u64()?,
+            }),
+            ACTIVE => State::Active(Active {
+                revision: fields.u64()?,
+                not_before: fields.u64()?,
+                interval: interval(fields.u64()?)?,
+                user: std::str::from_utf8(fields.short()?).ok()?.parse().ok()?,
+            }),
+            _ => return None,
+        };
+        Some(Self { digest, state })
+    }
+}
+
+/// As it is written: what reads as the same is the same.
+fn interval(seconds: u64) -> Option<RotationInterval> {
+    let interval = RotationInterval::from(seconds);
+    (interval.seconds() == seconds).then_some(interval)
+}
+
+/// The slots in shared data.
+pub struct Table {
+    namespace: String,
+    slots: u32,
+}
+
+impl Table {
+    /// A table of so many slots under a namespace.
+    pub fn new(namespace: &str, slots: u32) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            slots,
+        }
+    }
+
+    /// What is known of a key. A slot that cannot be read or understood says
+    /// nothing: the store is asked then.
+    pub fn look(
+        &self,
+        shared: &mut dyn SharedData,
+        generation: Generation,
+        digest: &Digest,
+    ) -> View {
+        match shared.get(&self.slot_of(digest)) {
+            Ok(Some((value, _))) => {
+                Slot::decode(&value).map_or(View::Absent, |slot| slot.look(generation, digest))
+            }
+            _ => View::Absent,
+        }
+    }
+
+    /// Writes down that a key was revoked.
+    ///
+    /// # Errors
+    /// The slot could not be written, or is of a later generation: then nobody
+    /// may be told that it was.
+    pub fn bury(
+        &self,
+        shared: &mut dyn SharedData,
+        generation: Generation,
+        digest: &Digest,
+        tombstone: Tombstone,
+    ) -> Result<(), SharedDataError> {
+        let written = self.change(shared, generation, digest, |slot| {
+            slot.bury(generation, digest, tombstone)
+        })?;
+        written.then_some(()).ok_or(SharedDataError::CasMismatch)
+    }
+
+    /// Merges the store's "active" and says what the slot says then (G6).
+    ///
+    /// # Errors
+    /// The slot could not be read or written: it says nothing.
+    pub fn fill(
+        &self,
+        shared: &mut dyn SharedData,
+        generation: Generation,
+        digest: &Digest,
+        active: &Active,
+    ) -> Result<Merged, SharedDataError> {
+        self.change(shared, generation, digest, |slot| {
+            slot.fill(generation, digest, active.clone())
+        })
+    }
+
+    fn change<T>(
+        &self,
+        shared: &mut dyn SharedData,
+        generation: Generation,
+        digest: &Digest,
+        change: impl Fn(&mut Slot) -> T,
+    ) -> Result<T, SharedDataError> {
+        let name = self.slot_of(digest);
+        for _ in 0..WRITE_ATTEMPTS {
+            let (held, cas) = match shared.get(&name)? {
+                None => (None, Cas::Absent),
+                // A value of another schema is never overwritten.
+                Some((value, version)) => {
+                    let slot = Slot::decode(&value).ok_or(SharedDataError::Unreadable)?;
+                    (Some(slot), Cas::Version(version))
+                }
+            };
+            let mut slot = held.clone().unwrap_or_else(|| Slot::new(generation));
+            let result = change(&mut slot);
+            if held.as_ref() == Some(&slot) {
+                return Ok(result);
+            }
+            match shared.set(&name, &slot.encode(), cas) {
+                Ok(()) => return Ok(result),
+                Err(SharedDataError::CasMismatch) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(SharedDataError::CasMismatch)
+    }
+
+    fn slot_of(&self, digest: &Digest) -> String {
+        let bytes = digest
+            .as_bytes()
+            .first_chunk::<4>()
+            .copied()
+            .unwrap_or_default();
+        let slot = u32::from_be_bytes(bytes) % self.slots.max(1);
+        format!("{}slot.{slot}", self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests;

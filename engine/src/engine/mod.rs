@@ -1,0 +1,423 @@
+//! The engine: takes events, decides, and yields effects.
+
+mod cache_miss;
+mod open_requests;
+mod resolving;
+mod rotating;
+
+use rekey_protocol::Digest;
+use rekey_protocol::contract::KEY_HEADER;
+use zeroize::Zeroizing;
+
+use crate::cache::control::Cell;
+use crate::cache::negative::UnknownKeys;
+use crate::cache::slots::{Table, Tombstone, View};
+use crate::config::{ChecksumPolicy, Config};
+use crate::feed::feeder::Feeder;
+use crate::feed::last_uses::{LastUses, ToTell};
+use crate::feed::revoked_uses::{Ledger, Uses};
+use crate::host::env::{Env, RequestHead};
+use crate::host::metrics::{self, Counter};
+use crate::host::outbox::{Effect, MOST_TURNS, Outbox, RequestId, Turns};
+use crate::limits::seen_keys::Acquaintances;
+use crate::limits::token_bucket::{Budget, Kind};
+use crate::request::connection;
+use crate::request::credentials;
+use crate::request::endpoint;
+use crate::request::held::Held;
+use crate::request::refusal::Refusal;
+use crate::request::route::{self, Route};
+use crate::rotation::issuing::Issuing;
+use crate::rotation::lifecycle::{Progress, Rotation};
+use crate::rotation::queue::Queue;
+use crate::shared::leader::Nonce;
+use crate::shared::namespace;
+use crate::shared::workers::Number;
+use crate::store::calls::{self, CallId, CallOutcome, StoreFault};
+use crate::store::health::Health;
+use crate::store::lookups::{Lookups, Purpose, Way};
+use crate::streams::open_requests::Streams;
+use crate::streams::revocation_log;
+
+/// The decisions of one worker under one configuration. See the crate's head
+/// for how it is driven.
+pub struct Engine {
+    config: Config,
+    namespace: String,
+    control: Cell,
+    table: Table,
+    nonce: Option<Nonce>,
+    number: Number,
+    feeder: Feeder,
+    lookups: Lookups,
+    budget: Budget,
+    acquaintances: Acquaintances,
+    unknown: UnknownKeys,
+    uses: Uses,
+    untold: Ledger,
+    last_uses: LastUses,
+    to_tell: ToTell,
+    rotations: Vec<Rotation>,
+    queue: Queue,
+    issuing: Issuing,
+    revocations: revocation_log::Log,
+    streams: Streams,
+    held: Held,
+    health: Health,
+    /// Where rotations go another way than lookups.
+    rotation_health: Option<Health>,
+    out: Outbox,
+}
+
+impl Engine {
+    /// An engine without any state.
+    pub fn new(config: Config) -> Self {
+        let namespace = namespace::of(&config);
+        Self {
+            control: Cell::new(&namespace),
+            table: Table::new(&namespace, config.cache_slots),
+            nonce: None,
+            number: Number::default(),
+            feeder: Feeder::new(&config, &namespace),
+            lookups: Lookups::default(),
+            budget: Budget::new(&namespace, config.unknown_keys_per_second),
+            acquaintances: Acquaintances::new(&namespace, config.cache_slots),
+            unknown: UnknownKeys::default(),
+            uses: Uses::default(),
+            untold: Ledger::new(&namespace),
+            last_uses: LastUses::new(config.cache_slots),
+            to_tell: ToTell::new(&namespace),
+            rotations: Vec::new(),
+            queue: Queue::default(),
+            issuing: Issuing::new(&namespace, &config),
+            revocations: revocation_log::Log::new(&namespace),
+            streams: Streams::new(config.max_streams),
+            held: Held::default(),
+            health: Health::of(format!("key store (cluster {})", config.store.cluster)),
+            rotation_health: config
+                .store
+                .rotation_cluster
+                .as_ref()
+                .map(|cluster| Health::of(format!("key store for rotations (cluster {cluster})"))),
+            out: Outbox::default(),
+            namespace,
+            config,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Requests and rotations under way.
+    pub fn under_way(&self) -> usize {
+        self.lookups.waiting() + self.rotations.len() + self.queue.len() + self.held.len()
+    }
+
+    /// Requests that were let through and are not over; none where they are not
+    /// ended with their keys.
+    pub fn open_requests(&self) -> usize {
+        self.streams.entered()
+    }
+
+    /// The next thing to do; to be asked until there is none.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.out.pop()
+    }
+
+    /// The headers of a request came. It is decided at once (a `Continue` or
+    /// `Reply` is among the effects) or waits: for a call, or refused, for its body.
+    pub fn on_request_headers(
+        &mut self,
+        request: RequestId,
+        head: &dyn RequestHead,
+        env: &mut Env<'_>,
+    ) {
+        self.out.begin(Turns::Only(request));
+        self.receive(request, head, env);
+        if endpoint::sends_a_body(head)
+            && self.held.has_room()
+            && let Some(reply) = self.out.take_reply(request)
+        {
+            self.held.hold(request, reply, env.now.monotonic);
+        }
+    }
+
+    fn receive(&mut self, request: RequestId, head: &dyn RequestHead, env: &mut Env<'_>) {
+        if let Err(refusal) = connection::check(head) {
+            return self.out.refuse(request, refusal);
+        }
+        let asked = match route::classify(&head.path(), &self.config.public_paths) {
+            Route::Public => return self.out.go_on(request, None),
+            Route::Protected => None,
+            Route::Regenerate => match endpoint::check(head) {
+                Ok(asked) => Some(asked),
+                Err(refusal) => return self.out.refuse(request, refusal),
+            },
+        };
+        let authorization = head.header(KEY_HEADER).map(Zeroizing::new);
+        // There may be good keys with a checksum of another secret: the store knows.
+        let policy = match self.issuing.is_behind() {
+            true => ChecksumPolicy::Off,
+            false => self.config.checksum,
+        };
+        let key = match credentials::read_key(
+            authorization.as_ref().map(|value| value.as_slice()),
+            policy,
+            &self.config.secrets,
+        ) {
+            Ok(key) => key,
+            Err(Refusal::MissingApiKey(presented)) => {
+                let presented = presented.or_elsewhere(head);
+                return self.out.refuse(request, Refusal::MissingApiKey(presented));
+            }
+            Err(refusal) => return self.out.refuse(request, refusal),
+        };
+        // A gRPC call is a POST of another kind: the gateway turns our answers to
+        // it into headers, and a new key is not to be put into one.
+        if asked.is_some() && endpoint::is_grpc(head) {
+            return self.out.refuse(request, Refusal::MethodNotAllowed);
+        }
+        let is_checked = policy == ChecksumPolicy::Required || self.config.secrets.verify(&key);
+        let digest = key.digest();
+        let purpose = match asked {
+            None => Purpose::Authenticate,
+            Some(asked) => Purpose::Regenerate(Box::new(self.wish(key, asked))),
+        };
+        let kind = if is_checked {
+            Kind::Checked
+        } else {
+            Kind::Unchecked
+        };
+        self.decide(request, (digest, kind), purpose, env);
+    }
+
+    /// From what the gateway knows, or by asking the store.
+    fn decide(
+        &mut self,
+        request: RequestId,
+        (digest, kind): (Digest, Kind),
+        purpose: Purpose,
+        env: &mut Env<'_>,
+    ) {
+        // G4: control first, then the slot.
+        let control = self.control.read(env);
+        let known = control.as_ref().map_or(View::Absent, |control| {
+            self.table.look(env.sources, control.generation, &digest)
+        });
+        let is_trusted = control.is_some_and(|control| control.trusts(env.now));
+        match known {
+            View::Revoked(tombstone) => {
+                self.out.count(Counter::TombstoneHit);
+                return self.refuse_or_replay(request, (digest, tombstone), purpose, env);
+            }
+            View::Active(active) if is_trusted => {
+                self.out.count(Counter::CacheHit);
+                self.note_last_use(digest, env.now);
+                let covered_in = control.map(|control| control.generation.number);
+                return self.accept(request, (digest, covered_in), purpose, active, env);
+            }
+            // I7: without a lease no cached yes, and no cached no.
+            View::Active(_) | View::Absent => {}
+        }
+        let trusted = control.as_ref().filter(|_| is_trusted);
+        if trusted.is_some_and(|control| self.unknown.has(&digest, control)) {
+            self.out.count(Counter::UnknownHit);
+            return self.out.refuse(request, Refusal::InvalidApiKey);
+        }
+        self.out.count(Counter::CacheMiss);
+        let arrival = self.lookups.arrival(control.as_ref(), env.now);
+        self.ask(request, (digest, kind), purpose, arrival, env);
+    }
+
+    /// The request is over. Perhaps the host has ended it inside the end of another
+    /// one, so this event turns to no request.
+    pub fn on_request_done(&mut self, request: RequestId) {
+        self.out.begin(Turns::None);
+        self.out.forget(request);
+        self.streams.close(request);
+        self.lookups.leave(request);
+        self.held.leave(request);
+        self.queue.leave(request);
+        let place = self
+            .rotations
+            .iter()
+            .position(|rotation| rotation.request == Some(request));
+        let Some(mut rotation) = place.map(|place| self.rotations.swap_remove(place)) else {
+            return;
+        };
+        self.out.count(Counter::RotationAbandoned);
+        if let Progress::Pending = rotation.client_left() {
+            self.rotations.push(rotation);
+        }
+    }
+
+    /// A call was answered, or is known to be lost or unsent. A call that
+    /// nobody waits for any more is ignored.
+    pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
+        self.out.begin(Turns::Most(MOST_TURNS));
+        if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
+            let (control, table) = (&self.control, &self.table);
+            let shared = (control, table, &mut self.issuing);
+            self.feeder
+                .answered(outcome, nonce, shared, env, &mut self.out);
+            return self.tell_revoked(env);
+        }
+        if let Some(answered) = self.lookups.answered(call) {
+            let outcome = self.note(calls::read_resolved(outcome), env);
+            let digest = answered.digest;
+            let is_unknown = self.resolved(answered, outcome, env);
+            self.stream_key_answered(&digest, is_unknown, env);
+            return self.on_root(env);
+        }
+        let mut rotations = self.rotations.iter();
+        if let Some(place) = rotations.position(|rotation| rotation.asked(call)) {
+            let rotation = self.rotations.swap_remove(place);
+            self.rotation_answered(rotation, outcome, env);
+        }
+    }
+
+    /// The root was rung: sends what is due in the root's name.
+    pub fn on_root(&mut self, env: &mut Env<'_>) {
+        self.out.begin(Turns::Most(MOST_TURNS));
+        self.end_streams(env);
+        self.take_turns(env);
+        // G5: a call remembers the generation it was sent in.
+        let control = self.control.read(env);
+        let now = env.now.monotonic;
+        let store = &self.config.store;
+        let timeout = store.resolve_timeout_ms;
+        let lost_at = calls::lost_at(now, timeout);
+        for due in self.lookups.send_due(control.as_ref(), lost_at) {
+            // So that a crowd of other lookups is not in a rotation's way.
+            let cluster = match due.way {
+                Way::Lookup => &store.cluster,
+                Way::Rotation => store.for_rotations(),
+            };
+            self.out
+                .call(due.call, calls::resolve(cluster, due.digest, timeout));
+        }
+        for mut rotation in std::mem::take(&mut self.rotations) {
+            let call = self.out.new_call();
+            if let Some((attempt, timeout)) = rotation.next_attempt(call, now) {
+                if rotation.attempts() > 1 {
+                    self.out.count(Counter::RotationRetried);
+                }
+                let cluster = self.config.store.for_rotations();
+                self.out
+                    .call(call, calls::rotate(cluster, &attempt, timeout));
+            }
+            let progress = rotation.tick(now);
+            self.advance(rotation, progress, env);
+        }
+    }
+
+    /// Time passed. To be called every 100 ms or so.
+    pub fn on_tick(&mut self, env: &mut Env<'_>) {
+        self.out.begin(Turns::Most(MOST_TURNS));
+        self.own_doorbell(env);
+        self.held.send_due(env.now.monotonic, &mut self.out);
+        self.uses.hand_over(&self.untold, env.sources);
+        self.issuing.tick(env.sources, &mut self.out);
+        self.last_uses.hand_over(&self.to_tell, env.sources);
+        if let Some(nonce) = self.nonce {
+            self.feeder.tick(nonce, &self.control, env, &mut self.out);
+        }
+        for call in self.lookups.overdue(env.now.monotonic) {
+            self.on_call_done(call, CallOutcome::Lost, env);
+        }
+        self.check_streams(env);
+        self.on_root(env);
+        if let Some(control) = self.control.read(env) {
+            metrics::show(&control, env.now, self.config.lease_ms, &mut self.out);
+        }
+    }
+
+    /// Writes down that a key was revoked, as the store said when it stood at
+    /// `read_at`. Returns what to tell who asked.
+    fn bury(
+        &mut self,
+        digest: &Digest,
+        tombstone: Tombstone,
+        read_at: u64,
+        env: &mut Env<'_>,
+    ) -> Refusal {
+        let Some(control) = self.control.read(env) else {
+            return Refusal::KeyStoreUnavailable;
+        };
+        // Of before the generation: perhaps of a history that was lost, in which
+        // case the key lives. Nothing that was asked then is cached now (G5).
+        if read_at < control.generation.began {
+            return Refusal::ApiKeyRevoked;
+        }
+        let (generation, sources) = (control.generation, &mut *env.sources);
+        let known = self.table.look(sources, generation, digest);
+        match self.table.bury(sources, generation, digest, tombstone) {
+            Ok(()) => {
+                self.out.count(Counter::TombstoneWritten);
+                // Once in a generation: in an earlier one, of a history that was
+                // lost, it may have been told, too, and the key was good again.
+                if !matches!(known, View::Revoked(_)) {
+                    self.tell_of(digest, env);
+                }
+                Refusal::ApiKeyRevoked
+            }
+            // I1: what was refused without a trace, a late answer could let in.
+            Err(_) => Refusal::KeyStoreUnavailable,
+        }
+    }
+
+    fn ring(&mut self, env: &mut Env<'_>) {
+        self.own_doorbell(env);
+        self.out.push(Effect::RingRoot);
+    }
+
+    fn own_doorbell(&mut self, env: &mut Env<'_>) {
+        if self.nonce.is_none() {
+            self.nonce = Nonce::draw(env);
+        }
+        let Some(nonce) = self.nonce else { return };
+        if let Some(number) = self.number.keep(nonce, &self.namespace, env) {
+            let name = self.doorbell(number);
+            self.out.push(Effect::OwnDoorbell(name));
+        }
+    }
+
+    fn doorbell(&self, number: u32) -> String {
+        format!("{}doorbell.{number}", self.namespace)
+    }
+
+    /// Counts a call's end, and tells the operator of a change.
+    fn note<T>(
+        &mut self,
+        answer: Result<T, StoreFault>,
+        env: &mut Env<'_>,
+    ) -> Result<T, StoreFault> {
+        let fault = answer.as_ref().err().copied();
+        self.count_call(fault);
+        self.health.note(fault, env.now.monotonic, &mut self.out);
+        answer
+    }
+
+    /// The same of a rotation's call.
+    fn note_rotation<T>(
+        &mut self,
+        answer: Result<T, StoreFault>,
+        env: &mut Env<'_>,
+    ) -> Result<T, StoreFault> {
+        let fault = answer.as_ref().err().copied();
+        self.count_call(fault);
+        let health = self.rotation_health.as_mut().unwrap_or(&mut self.health);
+        health.note(fault, env.now.monotonic, &mut self.out);
+        answer
+    }
+
+    fn count_call(&mut self, fault: Option<StoreFault>) {
+        self.out.count(match fault {
+            None => Counter::StoreAnswered,
+            Some(StoreFault::NotSent) => Counter::StoreNotSent,
+            Some(_) => Counter::StoreFailed,
+        });
+    }
+}

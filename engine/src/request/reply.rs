@@ -1,0 +1,221 @@
+//! The answers that the gateway gives itself, to the byte.
+
+use std::borrow::Cow;
+
+use rekey_protocol::contract::{REGENERATED, REPLAYED_HEADER};
+use rekey_protocol::{ApiKey, CreatedAt};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::request::refusal::Refusal;
+
+/// After how many seconds a client should come back when the store is away.
+const STORE_RETRY_AFTER: u64 = 1;
+/// After how many seconds a client should come back when too much is open.
+const ROOM_RETRY_AFTER: u64 = 1;
+
+/// More than any body of ours takes, so that the buffer is never moved: a
+/// moved buffer would leave a copy of the new key behind (I6).
+const BODY_CAPACITY: usize = 1024;
+
+/// An answer of the gateway's own.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers, lower-case names.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON. Zeroized when dropped, for it may hold a new key.
+    pub body: Zeroizing<Vec<u8>>,
+    /// The reason in the access log.
+    pub details: &'static str,
+}
+
+#[derive(Serialize)]
+struct Success<'a> {
+    success: bool,
+    data: SuccessData<'a>,
+    message: &'static str,
+}
+
+#[derive(Serialize)]
+struct SuccessData<'a> {
+    api_key: &'a str,
+    created_at: &'a str,
+    previous_key_invalidated: bool,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    success: bool,
+    error: FailureDetail,
+}
+
+#[derive(Serialize)]
+struct FailureDetail {
+    code: &'static str,
+    message: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+impl Reply {
+    /// The 200 of the endpoint: the documented object, in its order.
+    pub fn rotated(key: &ApiKey, created_at: &CreatedAt) -> Self {
+        let body = Success {
+            success: true,
+            data: SuccessData {
+                api_key: key.expose(),
+                created_at: created_at.as_str(),
+                previous_key_invalidated: true,
+            },
+            message: REGENERATED,
+        };
+        Self::json(200, &body, "rekey_rotated")
+    }
+
+    /// The same 200 once more, for a repeated request.
+    pub fn replayed(key: &ApiKey, created_at: &CreatedAt) -> Self {
+        let mut reply = Self::rotated(key, created_at);
+        reply.headers.push((REPLAYED_HEADER, "true".to_owned()));
+        reply.details = "rekey_replayed";
+        reply
+    }
+
+    /// The answer to a refused request.
+    pub fn refused(refusal: Refusal) -> Self {
+        let limited = match refusal {
+            Refusal::RateLimited { retry_after, .. } => Some(retry_after),
+            _ => None,
+        };
+        let detail = FailureDetail {
+            code: refusal.code(),
+            message: refusal.message(),
+            retry_after: limited,
+        };
+        let body = Failure {
+            success: false,
+            error: detail,
+        };
+        let mut reply = Self::json(refusal.status(), &body, refusal.details());
+        reply.headers.extend(extra_header(refusal));
+        reply
+    }
+
+    fn json(status: u16, body: &impl Serialize, details: &'static str) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BODY_CAPACITY));
+        // Strings and integers into memory: this cannot fail.
+        let _ = serde_json::to_writer(&mut *bytes, body);
+        debug_assert!(bytes.capacity() == BODY_CAPACITY);
+        let headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("cache-control", "no-store".to_owned()),
+        ];
+        Self {
+            status,
+            headers,
+            body: bytes,
+            details,
+        }
+    }
+}
+
+/// The header that goes with a refusal, where there is one.
+fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
+    // RFC 6750 3: no error code for a request without credentials.
+    let invalid_token = || {
+        let description = refusal.message();
+        format!(r#"Bearer realm="api", error="invalid_token", error_description="{description}""#)
+    };
+    match refusal {
+        Refusal::MissingApiKey(_) => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
+        Refusal::InvalidApiKey | Refusal::ApiKeyRevoked => {
+            Some(("www-authenticate", invalid_token()))
+        }
+        Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
+        Refusal::RateLimited { retry_after, .. } => Some(("retry-after", retry_after.to_string())),
+        Refusal::TooManyOpenRequests | Refusal::GatewayBusy => {
+            Some(("retry-after", ROOM_RETRY_AFTER.to_string()))
+        }
+        Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
+        Refusal::InvalidIdempotencyKey(_)
+        | Refusal::InvalidConnectionHeader
+        | Refusal::RotationUnconfirmed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::credentials::BadIdempotencyKey;
+    use crate::request::presented::Presented;
+    use rekey_protocol::RotationInterval;
+
+    fn text(reply: &Reply) -> &str {
+        std::str::from_utf8(&reply.body).unwrap()
+    }
+
+    #[test]
+    fn the_200_is_the_documented_object_in_its_order() {
+        let key = ApiKey::parse(format!("sb_live_{}", "x".repeat(32)).as_bytes()).unwrap();
+        let at = CreatedAt::try_from("2025-01-31T16:00:00Z".to_owned()).unwrap();
+        let reply = Reply::rotated(&key, &at);
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            text(&reply),
+            r#"{"success":true,"data":{"api_key":"sb_live_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx","created_at":"2025-01-31T16:00:00Z","previous_key_invalidated":true},"message":"API key regenerated successfully. Your old key is now invalid."}"#
+        );
+    }
+
+    #[test]
+    fn the_429_is_the_documented_object_and_agrees_with_its_header() {
+        let reply = Reply::refused(Refusal::RateLimited {
+            retry_after: 2400,
+            interval: RotationInterval::HOUR,
+        });
+        assert_eq!(reply.status, 429);
+        assert_eq!(
+            text(&reply),
+            r#"{"success":false,"error":{"code":"rate_limited","message":"You can only regenerate your API key once per hour. Please try again later.","retry_after":2400}}"#
+        );
+        assert!(reply.headers.contains(&("retry-after", "2400".to_owned())));
+    }
+
+    #[test]
+    fn every_refusal_has_one_shape_and_no_store() {
+        for refusal in [
+            Refusal::MissingApiKey(Presented::Subprotocol),
+            Refusal::InvalidApiKey,
+            Refusal::ApiKeyRevoked,
+            Refusal::MethodNotAllowed,
+            Refusal::InvalidIdempotencyKey(BadIdempotencyKey::Length(1 << 16)),
+            Refusal::RateLimited {
+                retry_after: 1,
+                interval: 90.into(),
+            },
+            Refusal::TooManyOpenRequests,
+            Refusal::InvalidConnectionHeader,
+            Refusal::KeyStoreUnavailable,
+            Refusal::RotationUnconfirmed,
+            Refusal::GatewayBusy,
+        ] {
+            let reply = Reply::refused(refusal);
+            let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(body["success"], false);
+            assert_eq!(body["error"]["code"], refusal.code());
+            assert!(
+                reply
+                    .headers
+                    .contains(&("cache-control", "no-store".to_owned()))
+            );
+            assert_eq!(reply.details, format!("rekey_{}", refusal.code()));
+            let challenged = reply
+                .headers
+                .iter()
+                .any(|(name, _)| *name == "www-authenticate");
+            assert_eq!(challenged, reply.status == 401);
+            // The documented refusal by the hour alone has it in its body, too.
+            let is_limited = matches!(refusal, Refusal::RateLimited { .. });
+            assert_eq!(body["error"]["retry_after"].is_u64(), is_limited);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What our names in shared data begin with (G10).
+//!
+//! One process may hold several configurations and builds at once: an update
+//! leaves the old ones serving beside the new until their connections have
+//! drained. Under one control record the lease of the one would cover the cache
+//! of the other, so each has names of its own, by a hash of all that makes
+//! trust comparable.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::{control, slots};
+use crate::config::{ChecksumPolicy, Config};
+use crate::feed::{last_uses, revoked_uses as uses};
+use crate::limits::{seen_keys, token_bucket};
+use crate::rotation::issuing;
+use crate::streams::revocation_log;
+
+/// The prefix of all names of a configuration in this build.
+pub fn of(config: &Config) -> String {
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(bytes);
+    };
+    field(env!("CARGO_PKG_VERSION").as_bytes());
+    field(&[control::SCHEMA, slots::SCHEMA, revocation_log::SCHEMA]);
+    field(&[token_bucket::SCHEMA, seen_keys::SCHEMA]);
+    field(&[uses::SCHEMA, last_uses::SCHEMA, issuing::SCHEMA]);
+    field(match config.checksum {
+        ChecksumPolicy::Required => b"required",
+        ChecksumPolicy::Off => b"off",
+    });
+    field(&config.cache_slots.to_be_bytes());
+    field(&config.lease_ms.to_be_bytes());
+    field(config.store.cluster.as_bytes());
+    field(config.store.for_rotations().as_bytes());
+    field(config.store.authority.as_bytes());
+    for cluster in &config.store.feed_clusters {
+        field(cluster.as_bytes());
+    }
+    // Each tells the store what it accepts, under a gateway id of its own.
+    for print in config.secrets.prints() {
+        field(&print.0);
+    }
+    let hash = hash.finalize();
+    // No `/`: other hosts split names there.
+    format!(
+        "rekey.{}.",
+        hex::encode(hash.first_chunk::<8>().copied().unwrap_or_default())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(json: &str) -> String {
+        of(&Config::load(json.as_bytes(), Some("0123456789abcdef"), None).unwrap())
+    }
+
+    #[test]
+    fn g10_what_trusts_differently_shares_nothing() {
+        let configurations = [
+            r#"{"store":{"cluster":"a"}}"#,
+            r#"{"store":{"cluster":"b"}}"#,
+            r#"{"store":{"cluster":"a","authority":"b"}}"#,
+            r#"{"store":{"cluster":"a","rotation_cluster":"b"}}"#,
+            r#"{"store":{"cluster":"a","feed_clusters":["b"]}}"#,
+            r#"{"store":{"cluster":"a"},"cache_slots":4095}"#,
+            r#"{"store":{"cluster":"a"},"lease_ms":2999}"#,
+            r#"{"store":{"cluster":"a"},"checksum":"off"}"#,
+        ];
+        let names: std::collections::BTreeSet<_> =
+            configurations.iter().map(|json| namespace(json)).collect();
+        assert_eq!(names.len(), configurations.len());
+    }
+
+    #[test]
+    fn other_secrets_are_told_under_another_gateway_id() {
+        let named = |secrets| {
+            let json = br#"{"store":{"cluster":"a"}}"#;
+            of(&Config::load(json, Some(secrets), None).unwrap())
+        };
+        let names = [
+            named("0123456789abcdef"),
+            named("0123456789abcdef,fedcba9876543210"),
+            named("fedcba9876543210,0123456789abcdef"),
+        ];
+        assert!(names[0] != names[1] && names[1] != names[2]);
+    }
+
+    #[test]
+    fn an_update_that_changes_nothing_of_that_keeps_the_cache() {
+        let before = namespace(r#"{"store":{"cluster":"a"}}"#);
+        let after = namespace(
+            r#"{"store":{"cluster":"a","resolve_timeout_ms":50},"public_paths":["/x"],
+                "unknown_keys_per_second":7}"#,
+        );
+        assert_eq!(before, after);
+    }
+}

@@ -1,0 +1,420 @@
+//! Requests that wait for the store's word on their key, and the calls that
+//! they share: one under way for each key.
+//!
+//! Who may take whose answer is the waiter rule (G7), [`Sent::may_serve`].
+
+use std::collections::BTreeMap;
+
+use rekey_protocol::Digest;
+
+use crate::RequestId;
+use crate::cache::control::{Control, Moment};
+use crate::limits::token_bucket::Token;
+use crate::rotation::lifecycle::Wish;
+use crate::store::calls::CallId;
+
+/// How often a request asks anew because the answer was too old to decide on.
+const MOST_TRIES: u8 = 3;
+
+/// What a request wants with its key.
+pub enum Purpose {
+    /// To go on to the upstream.
+    Authenticate,
+    /// To have it replaced.
+    Regenerate(Box<Wish>),
+}
+
+/// When a request arrived, and what this gateway could trust then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Place in the order of arrivals and sendings of this worker.
+    order: u64,
+    /// Generation and applied revision, if there was a lease.
+    trusted: Option<(u64, u64)>,
+}
+
+/// When a call was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    order: u64,
+    /// When the host's word on it is overdue, in monotonic milliseconds.
+    lost_at: u64,
+    /// The generation of that moment (G5); none if nothing could be cached.
+    pub generation: Option<u64>,
+}
+
+impl Sent {
+    /// Whether it was sent after the request arrived.
+    pub fn is_after(&self, arrival: &Arrival) -> bool {
+        arrival.order < self.order
+    }
+
+    /// The waiter rule (G7): whether a request that arrived then may take an
+    /// "active" that was read at this revision. Of a call sent after it arrived
+    /// always: the store's snapshot is younger than the request (S1). Of an
+    /// earlier one only where a cached yes would have done as well.
+    /// `is_cached`: whether the answer could be cached, which needs the generation
+    /// that it was sent in (G5).
+    pub fn may_serve(&self, arrival: &Arrival, revision: u64, is_cached: bool) -> bool {
+        if self.is_after(arrival) {
+            return true;
+        }
+        match (arrival.trusted, self.generation) {
+            (Some((generation, applied)), Some(sent_in)) if is_cached => {
+                generation == sent_in && revision >= applied
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A request that waits.
+pub struct Waiter {
+    /// Which.
+    pub request: RequestId,
+    /// What for.
+    pub purpose: Purpose,
+    /// Since when.
+    pub arrival: Arrival,
+    tries: u8,
+}
+
+/// Which way to the store a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// With the lookups of all requests.
+    Lookup,
+    /// With rotations: one waits for it.
+    Rotation,
+}
+
+/// A call that is to be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Its name.
+    pub call: CallId,
+    /// Of which key.
+    pub digest: Digest,
+    /// By which way.
+    pub way: Way,
+}
+
+/// A call that was answered, and who waited for it.
+pub struct Answered {
+    /// Of which key.
+    pub digest: Digest,
+    /// When it was sent.
+    pub sent: Sent,
+    /// What it has cost.
+    pub token: Option<Token>,
+    /// Those who still wait.
+    pub waiters: Vec<Waiter>,
+}
+
+struct Lookup {
+    digest: Digest,
+    /// None where it costs none.
+    token: Option<Token>,
+    /// None until the root has sent it.
+    sent: Option<Sent>,
+    waiters: Vec<Waiter>,
+}
+
+impl Lookup {
+    fn way(&self) -> Way {
+        let mut purposes = self.waiters.iter().map(|waiter| &waiter.purpose);
+        match purposes.any(|purpose| matches!(purpose, Purpose::Regenerate(_))) {
+            true => Way::Rotation,
+            false => Way::Lookup,
+        }
+    }
+}
+
+/// All lookups of one worker.
+#[derive(Default)]
+pub struct Lookups {
+    order: u64,
+    calls: BTreeMap<CallId, Lookup>,
+    by_digest: BTreeMap<Digest, CallId>,
+    by_request: BTreeMap<RequestId, CallId>,
+}
+
+impl Lookups {
+    /// A request with this key came.
+    pub fn arrival(&mut self, control: Option<&Control>, now: Moment) -> Arrival {
+        self.order += 1;
+        let trusted = control.filter(|control| control.trusts(now));
+        let trusted = trusted
+            .and_then(|control| Some((control.generation.number, control.applied?.revision)));
+        Arrival {
+            order: self.order,
+            trusted,
+        }
+    }
+
+    /// Whether there is a call for this key already, which costs no other.
+    pub fn is_under_way(&self, digest: &Digest) -> bool {
+        self.by_digest.contains_key(digest)
+    }
+
+    /// The call for this key costs a token, which is spent if it is never sent.
+    pub fn charge(&mut self, digest: &Digest, token: Option<Token>) {
+        let call = self.by_digest.get(digest);
+        if let Some(lookup) = call.and_then(|call| self.calls.get_mut(call)) {
+            lookup.token = token;
+        }
+    }
+
+    /// Lets a request wait. `call` is the id of a new call, if one is needed;
+    /// returns whether it is.
+    pub fn join(
+        &mut self,
+        digest: Digest,
+        request: RequestId,
+        purpose: Purpose,
+        arrival: Arrival,
+        call: CallId,
+    ) -> bool {
+        let waiter = Waiter {
+            request,
+            purpose,
+            arrival,
+            tries: 0,
+        };
+        self.wait(digest, waiter, call)
+    }
+
+    /// Lets a request wait for another call, for the last one could not serve
+    /// it; none if it has asked often enough. Returns it then, to be refused.
+    pub fn ask_anew(
+        &mut self,
+        digest: Digest,
+        mut waiter: Waiter,
+        call: CallId,
+    ) -> Option<RequestId> {
+        waiter.tries += 1;
+        if waiter.tries > MOST_TRIES {
+            return Some(waiter.request);
+        }
+        self.wait(digest, waiter, call);
+        None
+    }
+
+    /// Asks about a key that no request waits for; to be sent in the same event.
+    /// `call` is the id of a new call, if one is needed; one under way serves.
+    pub fn ask(&mut self, digest: Digest, call: CallId) {
+        let under_way = *self.by_digest.entry(digest).or_insert(call);
+        self.calls.entry(under_way).or_insert_with(|| Lookup {
+            digest,
+            token: None,
+            sent: None,
+            waiters: Vec::new(),
+        });
+    }
+
+    fn wait(&mut self, digest: Digest, waiter: Waiter, call: CallId) -> bool {
+        let under_way = *self.by_digest.entry(digest).or_insert(call);
+        let lookup = self.calls.entry(under_way).or_insert_with(|| Lookup {
+            digest,
+            token: None,
+            sent: None,
+            waiters: Vec::new(),
+        });
+        self.by_request.insert(waiter.request, under_way);
+        lookup.waiters.push(waiter);
+        under_way == call
+    }
+
+    /// Gives the calls that are to be sent now, by a root that sees this control
+    /// record; they count as sent, and as lost at `lost_at`.
+    pub fn send_due(&mut self, control: Option<&Control>, lost_at: u64) -> Vec<Due> {
+        let generation = control
+            .filter(|control| control.applied.is_some())
+            .map(|control| control.generation.number);
+        let mut due = Vec::new();
+        for (call, lookup) in &mut self.calls {
+            if lookup.sent.is_none() {
+                self.order += 1;
+                lookup.sent = Some(Sent {
+                    order: self.order,
+                    lost_at,
+                    generation,
+                });
+                due.push(Due {
+                    call: *call,
+                    digest: lookup.digest,
+                    way: lookup.way(),
+                });
+            }
+        }
+        due
+    }
+
+    /// Calls on which the host's word is overdue. Requests with their keys would
+    /// wait for ever.
+    pub fn overdue(&self, now: u64) -> Vec<CallId> {
+        let is_overdue = |lookup: &Lookup| lookup.sent.is_some_and(|sent| now >= sent.lost_at);
+        let overdue = self.calls.iter().filter(|(_, lookup)| is_overdue(lookup));
+        overdue.map(|(call, _)| *call).collect()
+    }
+
+    /// A call came to an end.
+    pub fn answered(&mut self, call: CallId) -> Option<Answered> {
+        let lookup = self.calls.remove(&call)?;
+        self.by_digest.remove(&lookup.digest);
+        for waiter in &lookup.waiters {
+            self.by_request.remove(&waiter.request);
+        }
+        Some(Answered {
+            digest: lookup.digest,
+            sent: lookup.sent?,
+            token: lookup.token,
+            waiters: lookup.waiters,
+        })
+    }
+
+    /// A request is over. A call that has not been sent for anybody else is
+    /// dropped; one that has been goes on, for its answer is worth knowing.
+    pub fn leave(&mut self, request: RequestId) {
+        let Some(call) = self.by_request.remove(&request) else {
+            return;
+        };
+        let Some(lookup) = self.calls.get_mut(&call) else {
+            return;
+        };
+        lookup.waiters.retain(|waiter| waiter.request != request);
+        if lookup.sent.is_none() && lookup.waiters.is_empty() {
+            self.by_digest.remove(&lookup.digest);
+            self.calls.remove(&call);
+        }
+    }
+
+    /// Requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.by_request.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekey_protocol::{GatewayId, Head, Incarnation};
+
+    fn control(generation: u64, applied: u64) -> Control {
+        let mut control = Control::new(GatewayId([1; 16]));
+        control.generation.number = generation;
+        control.applied = Some(Head {
+            incarnation: Incarnation([1; 16]),
+            revision: applied,
+        });
+        control.deadline = at(100);
+        control
+    }
+
+    fn at(now: u64) -> Moment {
+        Moment {
+            monotonic: now,
+            wall: now,
+        }
+    }
+
+    /// Whether a request that arrives with `arrival` may take the answer, read
+    /// at `revision`, of a call sent with `sent`; before or after it.
+    fn may(before: bool, sent: &Control, arrival: (&Control, u64), revision: u64) -> bool {
+        let mut lookups = Lookups::default();
+        let digest = Digest::of(b"k");
+        let (control, now) = arrival;
+        let early = lookups.arrival(Some(control), at(now));
+        assert!(lookups.join(
+            digest,
+            RequestId(1),
+            Purpose::Authenticate,
+            early,
+            CallId(1)
+        ));
+        assert_eq!(lookups.send_due(Some(sent), 1_000).len(), 1);
+        let late = lookups.arrival(Some(control), at(now));
+        let second = lookups.join(digest, RequestId(2), Purpose::Authenticate, late, CallId(2));
+        assert!(!second, "one call under way for each key");
+        assert!(lookups.send_due(Some(sent), 1_000).is_empty());
+        let answered = lookups.answered(CallId(1)).unwrap();
+        let waiter = &answered.waiters[if before { 0 } else { 1 }];
+        answered.sent.may_serve(&waiter.arrival, revision, true)
+    }
+
+    #[test]
+    fn g7_the_answer_of_a_later_call_always_serves() {
+        assert!(may(true, &control(2, 50), (&control(1, 60), 500), 0));
+    }
+
+    #[test]
+    fn g7_the_answer_of_an_earlier_call_serves_under_the_lease_alone() {
+        let control = control(1, 50);
+        assert!(may(false, &control, (&control, 99), 50));
+        assert!(!may(false, &control, (&control, 100), 50), "lease is over");
+        assert!(!may(false, &control, (&control, 99), 49), "read too early");
+        let mut nothing = control;
+        nothing.applied = None;
+        assert!(!may(false, &nothing, (&control, 99), 50));
+    }
+
+    #[test]
+    fn g7_the_answer_of_another_generation_does_not_serve() {
+        assert!(!may(false, &control(1, 50), (&control(2, 50), 99), 60));
+    }
+
+    #[test]
+    fn a_call_that_nobody_waits_for_is_not_sent() {
+        let mut lookups = Lookups::default();
+        let arrival = lookups.arrival(None, at(0));
+        let digest = Digest::of(b"k");
+        lookups.join(
+            digest,
+            RequestId(1),
+            Purpose::Authenticate,
+            arrival,
+            CallId(1),
+        );
+        lookups.leave(RequestId(1));
+        assert!(lookups.send_due(None, 1_000).is_empty());
+        // The next one makes a call of its own.
+        assert!(lookups.join(
+            digest,
+            RequestId(2),
+            Purpose::Authenticate,
+            arrival,
+            CallId(2)
+        ));
+        assert_eq!(lookups.send_due(None, 1_000).len(), 1);
+        lookups.leave(RequestId(2));
+        assert_eq!(lookups.waiting(), 0);
+        let answered = lookups.answered(CallId(2)).unwrap();
+        assert!(answered.waiters.is_empty(), "it goes on without them");
+    }
+
+    #[test]
+    fn a_request_that_asked_often_enough_is_given_up() {
+        let mut lookups = Lookups::default();
+        let arrival = lookups.arrival(None, at(0));
+        let digest = Digest::of(b"k");
+        lookups.join(
+            digest,
+            RequestId(1),
+            Purpose::Authenticate,
+            arrival,
+            CallId(0),
+        );
+        let mut tries = 0;
+        loop {
+            lookups.send_due(None, 1_000);
+            let mut answered = lookups.answered(CallId(tries)).unwrap();
+            let waiter = answered.waiters.pop().unwrap();
+            tries += 1;
+            if lookups.ask_anew(digest, waiter, CallId(tries)).is_some() {
+                break;
+            }
+        }
+        assert_eq!(tries, u64::from(MOST_TRIES) + 1);
+        assert_eq!((lookups.waiting(), lookups.calls.len()), (0, 0));
+    }
+}

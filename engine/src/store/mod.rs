@@ -1,0 +1,9 @@
+//! Calls to the key store.
+//!
+//! In: keys that requests wait to know of, and what came back for a call. Out: the
+//! calls (`calls`), what their answers mean, which request may take which answer
+//! (`lookups`), and what the operator is told of the store (`health`).
+
+pub mod calls;
+pub mod health;
+pub mod lookups;
