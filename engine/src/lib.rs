@@ -34,6 +34,8 @@ mod rotation;
 mod shared;
 mod store;
 mod streams;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod scenarios;

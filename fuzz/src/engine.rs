@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use rekey_engine::fuzzing::MOST_TURNS;
+use rekey_engine::testing::Memory;
 use rekey_engine::{CallId, CallOutcome, Config, Effect, Engine, RequestId, StoreRequest};
 use rekey_protocol::contract::REGENERATE_PATH;
 use rekey_protocol::{
@@ -18,7 +19,6 @@ use rekey_store::answers;
 
 use crate::head::{CONFIGS, Head, SECRET, bearer, check_log, check_reply, issued};
 use crate::holds;
-use crate::memory::{Memory, Refuses};
 
 mod store;
 
@@ -120,11 +120,9 @@ impl Gateway {
             }
             7 => {
                 self.refused = true;
-                self.memory.refuses = Refuses {
-                    writes: input.ratio(1, 4)?,
-                    entropy: input.ratio(1, 4)?,
-                    races: input.int_in_range(0..=9)?,
-                };
+                self.memory.refuse_writes = input.ratio(1, 4)?;
+                self.memory.entropy_fails = input.ratio(1, 4)?;
+                self.memory.lose_races = u32::from(input.int_in_range::<u8>(0..=9)?);
             }
             // A new configuration, or a trap: what waited there is gone.
             8 => self.workers[at] = Worker::new(&self.config),
@@ -274,7 +272,9 @@ impl Gateway {
     /// All calls are lost, and nobody leaves: then all have had an answer, and
     /// nothing of it all is left.
     fn end(mut self) {
-        self.memory.refuses = Refuses::default();
+        self.memory.refuse_writes = false;
+        self.memory.entropy_fails = false;
+        self.memory.lose_races = 0;
         for _ in 0..END_MS / STEP_MS {
             self.memory.now += STEP_MS;
             (0..WORKERS).for_each(|at| self.tick(at));

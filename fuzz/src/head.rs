@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use rekey_engine::fuzzing::{Route, classify};
+use rekey_engine::testing::Memory;
 use rekey_engine::{CallOutcome, Config, Effect, Engine, LogLevel, Reply, RequestHead, RequestId};
 use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, FEED_PATH, KEY_PREFIX};
 use serde_json::{Value, json};
 
 use crate::holds;
-use crate::memory::Memory;
 
 /// The configurations' secret.
 pub const SECRET: &str = "a-secret-of-the-fuzzer";

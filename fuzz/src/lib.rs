@@ -19,7 +19,6 @@ mod feed;
 mod head;
 mod import;
 mod key;
-mod memory;
 mod messages;
 mod records;
 mod replay;

@@ -3,19 +3,16 @@
 //! lease lasts.
 //!
 //! All workers of the process share it; none keeps any of it in memory of its
-//! own (G2). The record and its transitions are plain values; [`Cell`] is where
+//! own (G2). The record and its transitions are plain values; [`ControlCell`] is where
 //! it is kept.
 
 use rekey_protocol::{FeedResponse, GatewayId, Head, Incarnation};
 
-use crate::host::env::{Cas, Env, SharedData, SharedDataError};
+use crate::config::Config;
+use crate::host::env::{Env, SharedData};
+use crate::shared::SharedTable;
 use crate::shared::codec::{Reader, Writer};
-
-/// Version of the record's layout; a part of the namespace (G10).
-pub const SCHEMA: u8 = 2;
-/// Attempts at one compare-and-swap: the record is contended by two feeders at
-/// most, and by lookups that end a generation.
-const WRITE_ATTEMPTS: usize = 8;
+use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// A moment by both clocks of the gateway, in milliseconds. The monotonic one
 /// stands still while a machine is suspended; the wall clock can be set back.
@@ -196,8 +193,16 @@ impl Control {
             keys_imported_at: 0,
         })
     }
+}
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+impl Layout for Control {
+    const SCHEMA: Schema = Schema {
+        table: "control",
+        version: 2,
+        unreadable: Unreadable::IsLeftAlone,
+    };
+
+    fn encode(&self) -> Vec<u8> {
         let (kind, cursor) = match (self.applied, self.former) {
             (Some(applied), _) => (APPLIED, applied),
             (None, Some(former)) => (FORMER, former),
@@ -216,7 +221,7 @@ impl Control {
             .finish()
     }
 
-    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+    fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(value);
         let gateway = GatewayId(fields.array()?);
         let generation = Generation {
@@ -259,62 +264,50 @@ fn goes_back_within_a_life(applied: Option<Head>, cursor: Head) -> bool {
 }
 
 /// Where the record is kept.
-pub struct Cell {
-    name: String,
+pub struct ControlCell {
+    entries: Entries<Control>,
 }
 
-impl Cell {
-    /// The record of a namespace.
-    pub fn new(namespace: &str) -> Self {
-        Self {
-            name: format!("{namespace}control"),
-        }
-    }
+impl SharedTable for ControlCell {
+    type Value = Control;
 
-    /// The record; made, with a random id, if there is none. `None` if the host
-    /// gives neither memory nor entropy, or what is there cannot be understood:
-    /// then nothing is trusted.
+    fn open(entries: Entries<Control>, _: &Config) -> Self {
+        Self { entries }
+    }
+}
+
+impl ControlCell {
+    /// The record, made if there is none; none if shared data or entropy fails:
+    /// then nothing can be trusted and nothing be written down.
     pub fn read(&self, env: &mut Env<'_>) -> Option<Control> {
-        if let Some((control, _)) = self.get(env.sources).ok()? {
+        let entry = self.entries.only();
+        if let Some(control) = entry.read(env.sources).ok()? {
             return Some(control);
         }
         let mut id = [0; 16];
         env.sources.fill_random(&mut id).ok()?;
-        let value = Control::new(GatewayId(id)).encode();
-        // Whoever was first has made it.
-        let _ = env.sources.set(&self.name, &value, Cas::Absent);
-        let (control, _) = self.get(env.sources).ok()??;
-        Some(control)
+        let new = Control::new(GatewayId(id));
+        // Another worker may have made it in the meantime.
+        let read = entry.update(env.sources, |held| match held {
+            Some(held) => (Next::Keep, held),
+            None => (Next::Write(new), new),
+        });
+        read.ok()
     }
 
-    /// Changes the record by compare-and-swap from a fresh read (G2). `change`
-    /// is asked again after a lost race; `None` from it leaves all as it is.
-    /// Returns what the record is now, if it was changed.
+    /// Changes the record from a fresh read (G2). `None` from `change` leaves it as it
+    /// is. Returns what the record is now, if it was changed.
     pub fn update(
         &self,
         shared: &mut dyn SharedData,
         change: impl Fn(&Control) -> Option<Control>,
     ) -> Option<Control> {
-        for _ in 0..WRITE_ATTEMPTS {
-            let (control, version) = self.get(shared).ok()??;
-            let next = change(&control)?;
-            match shared.set(&self.name, &next.encode(), Cas::Version(version)) {
-                Ok(()) => return Some(next),
-                Err(SharedDataError::CasMismatch) => {}
-                Err(SharedDataError::Host(_) | SharedDataError::Unreadable) => return None,
-            }
-        }
-        None
-    }
-
-    fn get(&self, shared: &mut dyn SharedData) -> Result<Option<(Control, u32)>, SharedDataError> {
-        match shared.get(&self.name)? {
-            None => Ok(None),
-            Some((value, version)) => match Control::decode(&value) {
-                Some(control) => Ok(Some((control, version))),
-                None => Err(SharedDataError::Unreadable),
-            },
-        }
+        let entry = self.entries.only();
+        let changed = entry.update(shared, |held| match held.as_ref().and_then(&change) {
+            Some(next) => (Next::Write(next), Some(next)),
+            None => (Next::Keep, None),
+        });
+        changed.ok().flatten()
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! In: what the store said of a key, and the answers to polls. Out: the control
 //! record (`control`: generation, applied cursor, lease), a key's record
-//! (`slots`: active, revoked, or nothing), and the keys that the store does not
+//! (`key_cache` of `slots`: active, revoked, or nothing), and the keys that the store does not
 //! know (`negative`). A request reads control first, then the slot (G4).
 
 pub mod control;
+pub mod key_cache;
 pub mod negative;
 pub mod slots;

@@ -1,22 +1,19 @@
-//! The table of keys that the process knows: a bounded number of slots in
-//! shared data, each with a few records. The layout is known to this file alone.
+//! One slot of the key cache: a few records of keys that share it. The layout is
+//! known to this file alone.
 //!
 //! A slot's transitions ([`Slot::look`], [`Slot::bury`], [`Slot::fill`]) are
-//! plain functions; [`Table`] carries them out by compare-and-swap.
+//! plain functions; [`KeyCache`](super::key_cache::KeyCache) carries them out by
+//! compare-and-swap.
 
 use rekey_protocol::{Digest, REPLAY_WINDOW_MS, RotationInterval, UserId};
 
 use crate::cache::control::Generation;
-use crate::host::env::{Cas, SharedData, SharedDataError};
 use crate::shared::codec::{Reader, Writer};
+use crate::shared::entry::{Layout, Schema, Unreadable};
 
-/// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 4;
 /// Records in one slot: so many keys that share a slot do not push each other
 /// out.
 pub const WAYS: usize = 4;
-/// A slot is contended only by keys that share it.
-const WRITE_ATTEMPTS: usize = 8;
 
 const REVOKED: u8 = 1;
 const ACTIVE: u8 = 2;
@@ -220,10 +217,18 @@ impl Slot {
             }
         }
     }
+}
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+impl Layout for Slot {
+    const SCHEMA: Schema = Schema {
+        table: "slot",
+        version: 4,
+        unreadable: Unreadable::IsLeftAlone,
+    };
+
+    fn encode(&self) -> Vec<u8> {
         let head = Writer::default()
-            .u8(SCHEMA)
+            .u8(Self::SCHEMA.version)
             .u64(self.generation)
             .u64(self.floor);
         let written = self.records.iter().fold(head, |slot, record| {
@@ -244,9 +249,9 @@ impl Slot {
         written.finish()
     }
 
-    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+    fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(value);
-        if fields.u8()? != SCHEMA {
+        if fields.u8()? != Self::SCHEMA.version {
             return None;
         }
         let (generation, floor) = (fields.u64()?, fields.u64()?);
@@ -286,113 +291,6 @@ impl Record {
 fn interval(seconds: u64) -> Option<RotationInterval> {
     let interval = RotationInterval::from(seconds);
     (interval.seconds() == seconds).then_some(interval)
-}
-
-/// The slots in shared data.
-pub struct Table {
-    namespace: String,
-    slots: u32,
-}
-
-impl Table {
-    /// A table of so many slots under a namespace.
-    pub fn new(namespace: &str, slots: u32) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            slots,
-        }
-    }
-
-    /// What is known of a key. A slot that cannot be read or understood says
-    /// nothing: the store is asked then.
-    pub fn look(
-        &self,
-        shared: &mut dyn SharedData,
-        generation: Generation,
-        digest: &Digest,
-    ) -> View {
-        match shared.get(&self.slot_of(digest)) {
-            Ok(Some((value, _))) => {
-                Slot::decode(&value).map_or(View::Absent, |slot| slot.look(generation, digest))
-            }
-            _ => View::Absent,
-        }
-    }
-
-    /// Writes down that a key was revoked.
-    ///
-    /// # Errors
-    /// The slot could not be written, or is of a later generation: then nobody
-    /// may be told that it was.
-    pub fn bury(
-        &self,
-        shared: &mut dyn SharedData,
-        generation: Generation,
-        digest: &Digest,
-        tombstone: Tombstone,
-    ) -> Result<(), SharedDataError> {
-        let written = self.change(shared, generation, digest, |slot| {
-            slot.bury(generation, digest, tombstone)
-        })?;
-        written.then_some(()).ok_or(SharedDataError::CasMismatch)
-    }
-
-    /// Merges the store's "active" and says what the slot says then (G6).
-    ///
-    /// # Errors
-    /// The slot could not be read or written: it says nothing.
-    pub fn fill(
-        &self,
-        shared: &mut dyn SharedData,
-        generation: Generation,
-        digest: &Digest,
-        active: &Active,
-    ) -> Result<Merged, SharedDataError> {
-        self.change(shared, generation, digest, |slot| {
-            slot.fill(generation, digest, active.clone())
-        })
-    }
-
-    fn change<T>(
-        &self,
-        shared: &mut dyn SharedData,
-        generation: Generation,
-        digest: &Digest,
-        change: impl Fn(&mut Slot) -> T,
-    ) -> Result<T, SharedDataError> {
-        let name = self.slot_of(digest);
-        for _ in 0..WRITE_ATTEMPTS {
-            let (held, cas) = match shared.get(&name)? {
-                None => (None, Cas::Absent),
-                // A value of another schema is never overwritten.
-                Some((value, version)) => {
-                    let slot = Slot::decode(&value).ok_or(SharedDataError::Unreadable)?;
-                    (Some(slot), Cas::Version(version))
-                }
-            };
-            let mut slot = held.clone().unwrap_or_else(|| Slot::new(generation));
-            let result = change(&mut slot);
-            if held.as_ref() == Some(&slot) {
-                return Ok(result);
-            }
-            match shared.set(&name, &slot.encode(), cas) {
-                Ok(()) => return Ok(result),
-                Err(SharedDataError::CasMismatch) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(SharedDataError::CasMismatch)
-    }
-
-    fn slot_of(&self, digest: &Digest) -> String {
-        let bytes = digest
-            .as_bytes()
-            .first_chunk::<4>()
-            .copied()
-            .unwrap_or_default();
-        let slot = u32::from_be_bytes(bytes) % self.slots.max(1);
-        format!("{}slot.{slot}", self.namespace)
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::feed::last_uses::Noted;
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
-use crate::limits::token_bucket::{Kind, Token};
+use crate::limits::token_bucket::{BucketToken, KeyClass};
 use crate::request::refusal::Refusal;
 use crate::store::calls::{Resolved, StoreFault};
 use crate::store::lookups::{Arrival, Purpose, Sent, Waiter};
@@ -21,7 +21,7 @@ impl Engine {
     pub(super) fn ask(
         &mut self,
         request: RequestId,
-        (digest, kind): (Digest, Kind),
+        (digest, kind): (Digest, KeyClass),
         purpose: Purpose,
         arrival: Arrival,
         env: &mut Env<'_>,
@@ -44,10 +44,10 @@ impl Engine {
     fn admit(
         &mut self,
         digest: &Digest,
-        kind: Kind,
+        kind: KeyClass,
         env: &mut Env<'_>,
-    ) -> Result<Option<Token>, Refusal> {
-        if self.acquaintances.has(env.sources, digest) {
+    ) -> Result<Option<BucketToken>, Refusal> {
+        if self.shared.seen_keys.has(env.sources, digest) {
             self.out.count(Counter::MissAcquaintance);
             return Ok(None);
         }
@@ -57,8 +57,12 @@ impl Engine {
     }
 
     /// A token, or what to tell who needs one.
-    pub(super) fn take(&mut self, kind: Kind, env: &mut Env<'_>) -> Result<Token, Refusal> {
-        self.budget.take(kind, env).ok_or_else(|| {
+    pub(super) fn take(
+        &mut self,
+        kind: KeyClass,
+        env: &mut Env<'_>,
+    ) -> Result<BucketToken, Refusal> {
+        self.shared.buckets.take(kind, env).ok_or_else(|| {
             self.out.count(Counter::MissOverBudget);
             Refusal::KeyStoreUnavailable
         })
@@ -69,17 +73,17 @@ impl Engine {
     pub(super) fn settle(
         &mut self,
         digest: &Digest,
-        token: Option<Token>,
+        token: Option<BucketToken>,
         outcome: &Result<Resolved, StoreFault>,
         env: &mut Env<'_>,
     ) {
         let Some(token) = token else { return };
         match outcome {
             Ok(Resolved::Active { .. }) => {
-                self.budget.give_back(token, env);
-                self.acquaintances.note(env.sources, digest);
+                self.shared.buckets.give_back(token, env);
+                self.shared.seen_keys.note(env.sources, digest);
             }
-            Ok(Resolved::Revoked { .. }) => self.budget.give_back(token, env),
+            Ok(Resolved::Revoked { .. }) => self.shared.buckets.give_back(token, env),
             Ok(Resolved::Unknown { .. }) | Err(_) => drop(token),
         }
     }
@@ -97,7 +101,7 @@ impl Engine {
         self.out.count(Counter::UnknownAnswered);
         let Some(head) = head else { return false };
         self.end_if_foreign(head, sent, env);
-        let control = self.control.read(env).filter(|control| {
+        let control = self.shared.control.read(env).filter(|control| {
             let life = control.applied.map(|applied| applied.incarnation);
             sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
         });
@@ -112,7 +116,7 @@ impl Engine {
     pub(super) fn ask_once_more(
         &mut self,
         digest: Digest,
-        kind: Option<Kind>,
+        kind: Option<KeyClass>,
         waiters: Vec<Waiter>,
         env: &mut Env<'_>,
     ) {
@@ -130,7 +134,7 @@ impl Engine {
 
     /// A revoked key was used, and refused.
     pub(super) fn note_use(&mut self, digest: Digest) {
-        if !self.uses.count(digest) {
+        if !self.revoked_uses.count(digest) {
             self.out.count(Counter::UseUncounted);
         }
     }

@@ -9,18 +9,16 @@ use rekey_protocol::Digest;
 use rekey_protocol::contract::KEY_HEADER;
 use zeroize::Zeroizing;
 
-use crate::cache::control::Cell;
 use crate::cache::negative::UnknownKeys;
-use crate::cache::slots::{Table, Tombstone, View};
+use crate::cache::slots::{Tombstone, View};
 use crate::config::{ChecksumPolicy, Config};
 use crate::feed::feeder::Feeder;
-use crate::feed::last_uses::{LastUses, ToTell};
-use crate::feed::revoked_uses::{Ledger, Uses};
+use crate::feed::last_uses::LastUses;
+use crate::feed::revoked_uses::RevokedUseCounts;
 use crate::host::env::{Env, RequestHead};
 use crate::host::metrics::{self, Counter};
 use crate::host::outbox::{Effect, MOST_TURNS, Outbox, RequestId, Turns};
-use crate::limits::seen_keys::Acquaintances;
-use crate::limits::token_bucket::{Budget, Kind};
+use crate::limits::token_bucket::KeyClass;
 use crate::request::connection;
 use crate::request::credentials;
 use crate::request::endpoint;
@@ -30,37 +28,29 @@ use crate::request::route::{self, Route};
 use crate::rotation::issuing::Issuing;
 use crate::rotation::lifecycle::{Progress, Rotation};
 use crate::rotation::queue::Queue;
-use crate::shared::leader::Nonce;
-use crate::shared::namespace;
-use crate::shared::workers::Number;
+use crate::shared::SharedState;
+use crate::shared::leader::WorkerNonce;
+use crate::shared::workers::WorkerNumber;
 use crate::store::calls::{self, CallId, CallOutcome, StoreFault};
 use crate::store::health::Health;
 use crate::store::lookups::{Lookups, Purpose, Way};
 use crate::streams::open_requests::Streams;
-use crate::streams::revocation_log;
 
 /// The decisions of one worker under one configuration. See the crate's head
 /// for how it is driven.
 pub struct Engine {
     config: Config,
-    namespace: String,
-    control: Cell,
-    table: Table,
-    nonce: Option<Nonce>,
-    number: Number,
+    shared: SharedState,
+    nonce: Option<WorkerNonce>,
+    number: WorkerNumber,
     feeder: Feeder,
     lookups: Lookups,
-    budget: Budget,
-    acquaintances: Acquaintances,
     unknown: UnknownKeys,
-    uses: Uses,
-    untold: Ledger,
+    revoked_uses: RevokedUseCounts,
     last_uses: LastUses,
-    to_tell: ToTell,
     rotations: Vec<Rotation>,
     queue: Queue,
     issuing: Issuing,
-    revocations: revocation_log::Log,
     streams: Streams,
     held: Held,
     health: Health,
@@ -72,25 +62,18 @@ pub struct Engine {
 impl Engine {
     /// An engine without any state.
     pub fn new(config: Config) -> Self {
-        let namespace = namespace::of(&config);
+        let shared = SharedState::new(&config);
         Self {
-            control: Cell::new(&namespace),
-            table: Table::new(&namespace, config.cache_slots),
             nonce: None,
-            number: Number::default(),
-            feeder: Feeder::new(&config, &namespace),
+            number: WorkerNumber::default(),
+            feeder: Feeder::new(&config),
             lookups: Lookups::default(),
-            budget: Budget::new(&namespace, config.unknown_keys_per_second),
-            acquaintances: Acquaintances::new(&namespace, config.cache_slots),
             unknown: UnknownKeys::default(),
-            uses: Uses::default(),
-            untold: Ledger::new(&namespace),
+            revoked_uses: RevokedUseCounts::default(),
             last_uses: LastUses::new(config.cache_slots),
-            to_tell: ToTell::new(&namespace),
             rotations: Vec::new(),
             queue: Queue::default(),
-            issuing: Issuing::new(&namespace, &config),
-            revocations: revocation_log::Log::new(&namespace),
+            issuing: Issuing::new(shared.advice.clone(), &config),
             streams: Streams::new(config.max_streams),
             held: Held::default(),
             health: Health::of(format!("key store (cluster {})", config.store.cluster)),
@@ -100,7 +83,7 @@ impl Engine {
                 .as_ref()
                 .map(|cluster| Health::of(format!("key store for rotations (cluster {cluster})"))),
             out: Outbox::default(),
-            namespace,
+            shared,
             config,
         }
     }
@@ -186,9 +169,9 @@ impl Engine {
             Some(asked) => Purpose::Regenerate(Box::new(self.wish(key, asked))),
         };
         let kind = if is_checked {
-            Kind::Checked
+            KeyClass::Checked
         } else {
-            Kind::Unchecked
+            KeyClass::Unchecked
         };
         self.decide(request, (digest, kind), purpose, env);
     }
@@ -197,14 +180,16 @@ impl Engine {
     fn decide(
         &mut self,
         request: RequestId,
-        (digest, kind): (Digest, Kind),
+        (digest, kind): (Digest, KeyClass),
         purpose: Purpose,
         env: &mut Env<'_>,
     ) {
         // G4: control first, then the slot.
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let known = control.as_ref().map_or(View::Absent, |control| {
-            self.table.look(env.sources, control.generation, &digest)
+            self.shared
+                .keys
+                .look(env.sources, control.generation, &digest)
         });
         let is_trusted = control.is_some_and(|control| control.trusts(env.now));
         match known {
@@ -258,10 +243,9 @@ impl Engine {
     pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
         self.out.begin(Turns::Most(MOST_TURNS));
         if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
-            let (control, table) = (&self.control, &self.table);
-            let shared = (control, table, &mut self.issuing);
+            let (shared, issuing) = (&self.shared, &mut self.issuing);
             self.feeder
-                .answered(outcome, nonce, shared, env, &mut self.out);
+                .answered(outcome, nonce, shared, issuing, env, &mut self.out);
             return self.tell_revoked(env);
         }
         if let Some(answered) = self.lookups.answered(call) {
@@ -284,7 +268,7 @@ impl Engine {
         self.end_streams(env);
         self.take_turns(env);
         // G5: a call remembers the generation it was sent in.
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let now = env.now.monotonic;
         let store = &self.config.store;
         let timeout = store.resolve_timeout_ms;
@@ -318,18 +302,20 @@ impl Engine {
         self.out.begin(Turns::Most(MOST_TURNS));
         self.own_doorbell(env);
         self.held.send_due(env.now.monotonic, &mut self.out);
-        self.uses.hand_over(&self.untold, env.sources);
+        self.revoked_uses
+            .hand_over(&self.shared.revoked_uses, env.sources);
         self.issuing.tick(env.sources, &mut self.out);
-        self.last_uses.hand_over(&self.to_tell, env.sources);
+        self.last_uses
+            .hand_over(&self.shared.last_uses, env.sources);
         if let Some(nonce) = self.nonce {
-            self.feeder.tick(nonce, &self.control, env, &mut self.out);
+            self.feeder.tick(nonce, &self.shared, env, &mut self.out);
         }
         for call in self.lookups.overdue(env.now.monotonic) {
             self.on_call_done(call, CallOutcome::Lost, env);
         }
         self.check_streams(env);
         self.on_root(env);
-        if let Some(control) = self.control.read(env) {
+        if let Some(control) = self.shared.control.read(env) {
             metrics::show(&control, env.now, self.config.lease_ms, &mut self.out);
         }
     }
@@ -343,7 +329,7 @@ impl Engine {
         read_at: u64,
         env: &mut Env<'_>,
     ) -> Refusal {
-        let Some(control) = self.control.read(env) else {
+        let Some(control) = self.shared.control.read(env) else {
             return Refusal::KeyStoreUnavailable;
         };
         // Of before the generation: perhaps of a history that was lost, in which
@@ -352,8 +338,12 @@ impl Engine {
             return Refusal::ApiKeyRevoked;
         }
         let (generation, sources) = (control.generation, &mut *env.sources);
-        let known = self.table.look(sources, generation, digest);
-        match self.table.bury(sources, generation, digest, tombstone) {
+        let known = self.shared.keys.look(sources, generation, digest);
+        match self
+            .shared
+            .keys
+            .bury(sources, generation, digest, tombstone)
+        {
             Ok(()) => {
                 self.out.count(Counter::TombstoneWritten);
                 // Once in a generation: in an earlier one, of a history that was
@@ -375,17 +365,13 @@ impl Engine {
 
     fn own_doorbell(&mut self, env: &mut Env<'_>) {
         if self.nonce.is_none() {
-            self.nonce = Nonce::draw(env);
+            self.nonce = WorkerNonce::draw(env);
         }
         let Some(nonce) = self.nonce else { return };
-        if let Some(number) = self.number.keep(nonce, &self.namespace, env) {
-            let name = self.doorbell(number);
+        if let Some(number) = self.number.keep(nonce, &self.shared.roles, env) {
+            let name = self.shared.doorbell(number);
             self.out.push(Effect::OwnDoorbell(name));
         }
-    }
-
-    fn doorbell(&self, number: u32) -> String {
-        format!("{}doorbell.{number}", self.namespace)
     }
 
     /// Counts a call's end, and tells the operator of a change.

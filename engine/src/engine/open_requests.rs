@@ -24,7 +24,7 @@ impl Engine {
     /// that hears nothing of its feed. So if it cannot be told, nothing is lost.
     pub(super) fn tell_of(&mut self, digest: &Digest, env: &mut Env<'_>) {
         let revoked = std::slice::from_ref(digest);
-        if self.revocations.add(env.sources, revoked).is_ok() {
+        if self.shared.revocations.add(env.sources, revoked).is_ok() {
             self.tell_revoked(env);
         }
     }
@@ -43,7 +43,7 @@ impl Engine {
             return false;
         }
         let handled = self.streams.handled();
-        let Some(missed) = self.revocations.since(env.sources, handled) else {
+        let Some(missed) = self.shared.revocations.since(env.sources, handled) else {
             return false;
         };
         match missed.revoked {
@@ -63,8 +63,8 @@ impl Engine {
     /// What a ring that gets lost should have started is started by the next tick.
     fn ring_others(&mut self, env: &mut Env<'_>) {
         let Some(nonce) = self.nonce else { return };
-        for number in workers::others(nonce, &self.namespace, env) {
-            let name = self.doorbell(number);
+        for number in workers::others(nonce, &self.shared.roles, env) {
+            let name = self.shared.doorbell(number);
             self.out.push(Effect::RingDoorbell(name));
         }
     }
@@ -72,7 +72,7 @@ impl Engine {
     /// Looks the keys up of streams whose revocation may have been missed. Only
     /// once there is a generation again: before that no answer would cover them.
     pub(super) fn check_streams(&mut self, env: &mut Env<'_>) {
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let Some(control) = control.filter(|control| control.applied.is_some()) else {
             return;
         };
@@ -83,7 +83,7 @@ impl Engine {
         {
             return;
         }
-        let look = |digest: &Digest| self.table.look(env.sources, generation, digest);
+        let look = |digest: &Digest| self.shared.keys.look(env.sources, generation, digest);
         for digest in self.streams.look_up(look) {
             self.out.count(Counter::StreamChecked);
             let call = self.out.new_call();
@@ -99,9 +99,11 @@ impl Engine {
         is_unknown: bool,
         env: &mut Env<'_>,
     ) {
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let known = control.map_or(View::Absent, |control| {
-            self.table.look(env.sources, control.generation, digest)
+            self.shared
+                .keys
+                .look(env.sources, control.generation, digest)
         });
         // Another worker may have heard of an import that this one has not.
         if is_unknown && !matches!(known, View::Active(_)) {

@@ -9,7 +9,7 @@ use crate::cache::slots::{Active, Merged, Tombstone, View};
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
-use crate::limits::token_bucket::Token;
+use crate::limits::token_bucket::BucketToken;
 use crate::request::refusal::Refusal;
 use crate::rotation::lifecycle::OldKey;
 use crate::store::calls::{Resolved, StoreFault};
@@ -30,7 +30,7 @@ impl Engine {
             token,
             waiters,
         } = answered;
-        let kind = token.as_ref().map(Token::kind);
+        let kind = token.as_ref().map(BucketToken::class);
         self.settle(&digest, token, &outcome, env);
         match outcome {
             // I7: a failure of the store is a 503, never a 401. Who came after the
@@ -102,7 +102,7 @@ impl Engine {
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
         // of the life of the store that this generation follows.
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let now = control.map(|control| control.generation);
         let control = control.filter(|control| {
             let life = control.applied.map(|applied| applied.incarnation);
@@ -110,7 +110,10 @@ impl Engine {
         });
         let generation = control.map(|control| control.generation);
         let merged = generation.and_then(|generation| {
-            let filled = self.table.fill(env.sources, generation, &digest, &active);
+            let filled = self
+                .shared
+                .keys
+                .fill(env.sources, generation, &digest, &active);
             filled.ok()
         });
         let (active, is_cached) = match merged {
@@ -128,7 +131,7 @@ impl Engine {
             }
             // What cannot be cached is no reason to overlook a tombstone. The log was
             // perhaps read when it was written, so that nobody would end the stream.
-            None => match now.map(|now| self.table.look(env.sources, now, &digest)) {
+            None => match now.map(|now| self.shared.keys.look(env.sources, now, &digest)) {
                 Some(View::Revoked(tombstone)) => {
                     return self.turn_away(waiters, digest, tombstone, env);
                 }
@@ -210,12 +213,15 @@ impl Engine {
     /// generation before it is used (G5). A late answer to a call of an earlier
     /// generation says nothing about this one.
     pub(super) fn end_if_foreign(&mut self, head: Head, sent: Sent, env: &mut Env<'_>) {
-        let ended = self.control.update(env.sources, |control: &Control| {
-            let is_of_now = sent.generation == Some(control.generation.number);
-            control
-                .after_answer_of(head.incarnation)
-                .filter(|_| is_of_now)
-        });
+        let ended = self
+            .shared
+            .control
+            .update(env.sources, |control: &Control| {
+                let is_of_now = sent.generation == Some(control.generation.number);
+                control
+                    .after_answer_of(head.incarnation)
+                    .filter(|_| is_of_now)
+            });
         if ended.is_some() {
             self.out.count(Counter::GenerationEnded);
         }

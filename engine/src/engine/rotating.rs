@@ -8,7 +8,7 @@ use crate::cache::slots::{Tombstone, View};
 use crate::host::env::{EntropyError, Env};
 use crate::host::metrics::Counter;
 use crate::host::outbox::{Effect, LogLevel, RequestId};
-use crate::limits::token_bucket::Kind;
+use crate::limits::token_bucket::KeyClass;
 use crate::request::endpoint::Asked;
 use crate::request::refusal::Refusal;
 use crate::request::reply::Reply;
@@ -65,7 +65,7 @@ impl Engine {
             Purpose::Regenerate(wish) if wish.pair.is_some() && !is_final => {
                 // Within a budget of its own (X5): a flood of made-up keys cannot
                 // use it up, and who has one old key not that of most others.
-                match self.take(Kind::revoked(&digest), env) {
+                match self.take(KeyClass::revoked(&digest), env) {
                     Ok(_spent) => {
                         let was_dead = true;
                         self.begin_rotation(request, OldKey { digest, was_dead }, wish, env)
@@ -182,9 +182,9 @@ impl Engine {
             self.out.refuse(queued.request, refusal);
         }
         for key in self.queue.keys() {
-            let control = self.control.read(env);
+            let control = self.shared.control.read(env);
             let known = control.map_or(View::Absent, |control| {
-                self.table.look(env.sources, control.generation, &key)
+                self.shared.keys.look(env.sources, control.generation, &key)
             });
             if let View::Revoked(_) = known {
                 for queued in self.queue.take_plain(&key) {
@@ -220,7 +220,7 @@ impl Engine {
             return self.out.refuse(queued.request, Refusal::ApiKeyRevoked);
         }
         // It has paid if the key was dead when it came.
-        if !queued.old.was_dead && self.take(Kind::revoked(&digest), env).is_err() {
+        if !queued.old.was_dead && self.take(KeyClass::revoked(&digest), env).is_err() {
             let refusal = Refusal::RotationUnconfirmed;
             return self.out.refuse(queued.request, refusal);
         }

@@ -11,19 +11,18 @@ use rekey_protocol::{
     lease_margin_ms, poll_hold_ms,
 };
 
-use crate::cache::control::{Cell, Control, Poll};
-use crate::cache::slots::{Table, Tombstone};
+use crate::cache::control::{Control, Poll};
+use crate::cache::slots::Tombstone;
 use crate::config::Config;
-use crate::feed::last_uses::{ToTell, Use};
-use crate::feed::revoked_uses::Ledger;
+use crate::feed::last_uses::Use;
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::Outbox;
 use crate::rotation::issuing::{self, Issuing};
-use crate::shared::leader::{Claimed, Nonce};
+use crate::shared::SharedState;
+use crate::shared::leader::{Election, Role, WorkerNonce};
 use crate::store::calls::{self, CallId, CallOutcome, StoreFault};
 use crate::store::health::Health;
-use crate::streams::revocation_log::Log;
 
 /// Pause after the first failure, in milliseconds; it doubles with each.
 const FIRST_PAUSE_MS: u64 = 50;
@@ -38,8 +37,6 @@ const USED_LEAST: usize = 20;
 
 /// The feeder of one worker.
 pub struct Feeder {
-    role: String,
-    log: Log,
     lease_ms: u32,
     clusters: Vec<String>,
     /// Which of them is asked: the next after each failure.
@@ -49,12 +46,10 @@ pub struct Feeder {
     failures: u32,
     due: u64,
     health: Health,
-    uses: Ledger,
     /// Whether the store takes what it is told of our secrets: one of an earlier
     /// version refuses the whole poll.
     tells_secrets: bool,
     accepted: AcceptedSecrets,
-    last_uses: ToTell,
     /// How many last uses the next poll may tell, by the answer before it.
     used_most: usize,
 }
@@ -85,11 +80,9 @@ enum Applied {
 
 impl Feeder {
     /// A feeder that is due at once.
-    pub fn new(config: &Config, namespace: &str) -> Self {
+    pub fn new(config: &Config) -> Self {
         let clusters = config.store.feed_clusters.clone();
         Self {
-            role: format!("{namespace}feeder"),
-            log: Log::new(namespace),
             lease_ms: config.lease_ms,
             health: Health::of(format!("key store's change feed ({})", clusters.join(", "))),
             clusters,
@@ -98,10 +91,8 @@ impl Feeder {
             last_poll: 0,
             failures: 0,
             due: 0,
-            uses: Ledger::new(namespace),
             tells_secrets: true,
             accepted: issuing::accepted(config),
-            last_uses: ToTell::new(namespace),
             used_most: 0,
         }
     }
@@ -112,20 +103,29 @@ impl Feeder {
     }
 
     /// Time passed: polls, if it is time and no other worker does.
-    pub fn tick(&mut self, nonce: Nonce, control: &Cell, env: &mut Env<'_>, out: &mut Outbox) {
+    pub fn tick(
+        &mut self,
+        worker: WorkerNonce,
+        shared: &SharedState,
+        env: &mut Env<'_>,
+        out: &mut Outbox,
+    ) {
         let now = env.now.monotonic;
         self.poll = self.poll.take().filter(|poll| now < poll.lost_at);
-        match nonce.claim(&self.role, self.expiry_ms(), env) {
-            Claimed::NotOurs => return,
-            Claimed::Taken => {
+        match shared
+            .roles
+            .claim(Role::Feeder, worker, self.expiry_ms(), env)
+        {
+            Election::Lost => return,
+            Election::Won => {
                 out.count(Counter::FeederTaken);
                 self.failures = 0;
                 self.due = now;
             }
-            Claimed::Kept => {}
+            Election::Kept => {}
         }
         if self.poll.is_none() && now >= self.due {
-            self.ask(control, env, out);
+            self.ask(shared, env, out);
         }
     }
 
@@ -133,8 +133,9 @@ impl Feeder {
     pub fn answered(
         &mut self,
         outcome: CallOutcome<'_>,
-        nonce: Nonce,
-        (control, table, issuing): (&Cell, &Table, &mut Issuing),
+        worker: WorkerNonce,
+        shared: &SharedState,
+        issuing: &mut Issuing,
         env: &mut Env<'_>,
         out: &mut Outbox,
     ) {
@@ -161,12 +162,12 @@ impl Feeder {
             return self.back_off(env);
         };
         out.count(Counter::FeedAnswered);
-        self.uses.told(env.sources, &asked.refused);
+        shared.revoked_uses.told(env.sources, &asked.refused);
         self.tells_secrets = answer.secrets.is_some();
         issuing.advised(answer.secrets, env.sources, out);
-        self.last_uses.told(env.sources, &asked.used);
+        shared.last_uses.told(env.sources, &asked.used);
         self.used_most = usize::try_from(answer.used_most).unwrap_or(USED_MOST);
-        match self.apply(&asked.poll, &answer, (control, table), env, out) {
+        match Self::apply(&asked.poll, &answer, shared, env, out) {
             Applied::Yes { began_anew: false } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
             // wait for; a store that begins anew again and again is not run
@@ -183,9 +184,11 @@ impl Feeder {
             Applied::Unwritten => return self.back_off(env),
         }
         // One that stalled in the meantime has lost its role.
-        let is_ours = nonce.claim(&self.role, self.expiry_ms(), env) != Claimed::NotOurs;
+        let role = Role::Feeder;
+        let election = shared.roles.claim(role, worker, self.expiry_ms(), env);
+        let is_ours = election != Election::Lost;
         if is_ours && !self.is_hasty(&asked.poll, &answer, now) {
-            self.ask(control, env, out);
+            self.ask(shared, env, out);
         }
     }
 
@@ -198,19 +201,19 @@ impl Feeder {
         poll.cursor == Some(answer.cursor) && answer.granted_ms > 0 && took < held
     }
 
-    fn ask(&mut self, control: &Cell, env: &mut Env<'_>, out: &mut Outbox) {
+    fn ask(&mut self, shared: &SharedState, env: &mut Env<'_>, out: &mut Outbox) {
         // G2: id, generation and cursor from the record, each time.
-        let Some(record) = control.read(env) else {
+        let Some(record) = shared.control.read(env) else {
             return self.back_off(env);
         };
         let poll = record.poll(env.now, self.lease_ms);
         self.last_poll += 1;
-        let refused = self.uses.next(env.sources);
+        let refused = shared.revoked_uses.next(env.sources);
         let room = REFUSED_MOST.saturating_sub(refused.len());
         let room = room.clamp(USED_LEAST, USED_MOST);
         // What was granted is for one poll: the store counts on no more.
         let most = std::mem::take(&mut self.used_most).min(room);
-        let used = self.last_uses.next(env.sources, most);
+        let used = shared.last_uses.next(env.sources, most);
         let now = env.now.monotonic;
         let request = FeedRequest {
             gateway: poll.gateway,
@@ -241,21 +244,24 @@ impl Feeder {
     /// Applies an answer in the order of G3: tombstones, then word of them to the
     /// other workers, then the lease; the acknowledgement is the next poll.
     fn apply(
-        &self,
         poll: &Poll,
         answer: &FeedResponse,
-        (cell, table): (&Cell, &Table),
+        shared: &SharedState,
         env: &mut Env<'_>,
         out: &mut Outbox,
     ) -> Applied {
-        let Some(record) = cell.read(env).filter(|record| record.awaits(poll)) else {
+        let Some(record) = shared
+            .control
+            .read(env)
+            .filter(|record| record.awaits(poll))
+        else {
             return Applied::Overtaken;
         };
         let begins_anew = record.begins_anew(answer);
         // What was revoked before a generation needs no trace in it.
         let changes = if begins_anew { &[] } else { &*answer.changes };
         for change in changes {
-            let buried = table.bury(
+            let buried = shared.keys.bury(
                 env.sources,
                 record.generation,
                 &change.digest,
@@ -268,12 +274,12 @@ impl Feeder {
             out.count(Counter::TombstoneWritten);
         }
         let revoked: Vec<_> = changes.iter().map(|change| change.digest).collect();
-        if self.log.add(env.sources, &revoked).is_err() {
+        if shared.revocations.add(env.sources, &revoked).is_err() {
             out.count(Counter::FeedUnwritten);
             return Applied::Unwritten;
         }
         let after = |record: &Control| record.after(poll, answer);
-        match cell.update(env.sources, after) {
+        match shared.control.update(env.sources, after) {
             Some(_) => Applied::Yes {
                 began_anew: begins_anew,
             },

@@ -4,7 +4,7 @@
 //! A warm key is decided on without a call, so only the gateway knows of its
 //! uses. Each worker notes the first use of a key in an hour ([`LastUses`]) and,
 //! some ten times a second, adds what it noted to an entry in shared data
-//! ([`ToTell`]). From there the feeder's polls tell the store. A use leaves the
+//! ([`PendingLastUses`]). From there the feeder's polls tell the store. A use leaves the
 //! entry when the poll's answer is there, so none is lost with a feeder or a poll.
 //! To tell one twice does no harm.
 //!
@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, VecDeque};
 use rekey_protocol::{Digest, KeyUse};
 
 use crate::cache::control::Moment;
+use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
+use crate::shared::SharedTable;
 use crate::shared::codec::{Reader, Writer};
-use crate::shared::entry::{self, Next};
+use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
-/// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
 /// How exact it is, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 /// Uses that wait in one worker: 160 KiB.
@@ -105,7 +105,7 @@ impl LastUses {
 
     /// Adds all to what is to be told. What there is no room for, or what cannot
     /// be written, waits for the next time.
-    pub fn hand_over(&mut self, to_tell: &ToTell, shared: &mut dyn SharedData) {
+    pub fn hand_over(&mut self, to_tell: &PendingLastUses, shared: &mut dyn SharedData) {
         if self.waiting.is_empty() {
             return;
         }
@@ -178,30 +178,32 @@ impl ThisHour {
     }
 }
 
-/// The entry with what the store has not been told yet.
-pub struct ToTell {
-    name: String,
+/// By key, with the time of its newest use.
+#[derive(Debug, Default)]
+pub struct LastUseMap(BTreeMap<Digest, u64>);
+
+/// The last uses of all workers that the store has not been told of.
+pub struct PendingLastUses {
+    entries: Entries<LastUseMap>,
 }
 
-/// By key, with the time of its newest use.
-type Untold = BTreeMap<Digest, u64>;
+impl SharedTable for PendingLastUses {
+    type Value = LastUseMap;
 
-impl ToTell {
-    /// That of a namespace.
-    pub fn new(namespace: &str) -> Self {
-        Self {
-            name: format!("{namespace}last_uses"),
-        }
+    fn open(entries: Entries<LastUseMap>, _: &Config) -> Self {
+        Self { entries }
     }
+}
 
+impl PendingLastUses {
     /// What the next poll is to tell, at most so many: the oldest first, so that
     /// all get their turn.
     pub fn next(&self, shared: &mut dyn SharedData, most: usize) -> Vec<Use> {
         if most == 0 {
             return Vec::new();
         }
-        let held = shared.get(&self.name).ok().flatten();
-        let untold = read(held.as_ref().map(|(value, _)| value.as_slice()));
+        let held = self.entries.only().read(shared).ok().flatten();
+        let LastUseMap(untold) = held.unwrap_or_default();
         let uses = untold.into_iter().map(|(digest, at)| Use { digest, at });
         let mut uses: Vec<_> = uses.collect();
         uses.sort_by_key(|used| used.at);
@@ -215,14 +217,14 @@ impl ToTell {
             return;
         }
         // If it cannot be written, it is told once more.
-        let _ = entry::change(shared, &self.name, |held| {
-            let mut untold = read(held);
+        let _ = self.entries.only().update(shared, |held| {
+            let LastUseMap(mut untold) = held.unwrap_or_default();
             for told in told {
                 if untold.get(&told.digest).is_some_and(|at| *at <= told.at) {
                     untold.remove(&told.digest);
                 }
             }
-            (Next::Write(encode(&untold)), ())
+            (Next::Write(LastUseMap(untold)), ())
         });
     }
 
@@ -232,8 +234,8 @@ impl ToTell {
         shared: &mut dyn SharedData,
         uses: &VecDeque<Use>,
     ) -> Result<usize, SharedDataError> {
-        entry::change(shared, &self.name, |held| {
-            let mut untold = read(held);
+        self.entries.only().update(shared, |held| {
+            let LastUseMap(mut untold) = held.unwrap_or_default();
             let mut taken = 0;
             for used in uses {
                 let has_room = untold.len() < MOST_TO_TELL;
@@ -246,34 +248,36 @@ impl ToTell {
             }
             let next = match taken {
                 0 => Next::Keep,
-                _ => Next::Write(encode(&untold)),
+                _ => Next::Write(LastUseMap(untold)),
             };
             (next, taken)
         })
     }
 }
 
-fn encode(untold: &Untold) -> Vec<u8> {
-    let written = untold
-        .iter()
-        .fold(Writer::default(), |entry, (digest, at)| {
+impl Layout for LastUseMap {
+    const SCHEMA: Schema = Schema {
+        table: "last_uses",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
+    };
+
+    fn encode(&self) -> Vec<u8> {
+        let all = self.0.iter();
+        let written = all.fold(Writer::default(), |entry, (digest, at)| {
             entry.bytes(digest.as_bytes()).u64(*at)
         });
-    written.finish()
-}
-
-/// What cannot be read is nothing.
-fn read(held: Option<&[u8]>) -> Untold {
-    held.and_then(decode).unwrap_or_default()
-}
-
-fn decode(value: &[u8]) -> Option<Untold> {
-    let mut fields = Reader::new(value);
-    let mut untold = Untold::new();
-    while !fields.is_empty() {
-        untold.insert(Digest::from_bytes(fields.array()?), fields.u64()?);
+        written.finish()
     }
-    Some(untold)
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(value);
+        let mut untold = BTreeMap::new();
+        while !fields.is_empty() {
+            untold.insert(Digest::from_bytes(fields.array()?), fields.u64()?);
+        }
+        Some(Self(untold))
+    }
 }
 
 #[cfg(test)]

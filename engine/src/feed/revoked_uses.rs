@@ -16,20 +16,20 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{Digest, REFUSED_MOST, RefusedUse};
 
-use crate::host::env::SharedData;
+use crate::config::Config;
+use crate::host::env::{SharedData, SharedDataError};
+use crate::shared::SharedTable;
 use crate::shared::codec::{Reader, Writer};
-use crate::shared::entry::{self, Next};
+use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
-/// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
 /// Keys with a count, in one worker and in shared data each (I8).
 const MOST_KEYS: usize = 256;
 
 /// What one worker has counted.
 #[derive(Default)]
-pub struct Uses(BTreeMap<Digest, u32>);
+pub struct RevokedUseCounts(BTreeMap<Digest, u32>);
 
-impl Uses {
+impl RevokedUseCounts {
     /// A revoked key was used. False if there is no room for it.
     #[must_use]
     pub fn count(&mut self, digest: Digest) -> bool {
@@ -44,11 +44,11 @@ impl Uses {
 
     /// Adds all to what is to be told. What there is no room for, or what cannot
     /// be written, waits for the next time.
-    pub fn hand_over(&mut self, ledger: &Ledger, shared: &mut dyn SharedData) {
+    pub fn hand_over(&mut self, pending: &PendingRevokedUses, shared: &mut dyn SharedData) {
         if self.0.is_empty() {
             return;
         }
-        if let Ok(left) = ledger.add(shared, &self.0) {
+        if let Ok(left) = pending.add(shared, &self.0) {
             self.0 = left;
         }
     }
@@ -56,26 +56,34 @@ impl Uses {
 
 /// What the store has not been told yet, in the order in which it is.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Untold(Vec<RefusedUse>);
+pub struct RevokedUseList(Vec<RefusedUse>);
 
-/// The entry with it.
-pub struct Ledger {
-    name: String,
+/// The uses of all workers that the store has not been told of.
+pub struct PendingRevokedUses {
+    entries: Entries<RevokedUseList>,
 }
 
-impl Ledger {
-    /// That of a namespace.
-    pub fn new(namespace: &str) -> Self {
+impl SharedTable for PendingRevokedUses {
+    type Value = RevokedUseList;
+
+    fn open(entries: Entries<RevokedUseList>, _: &Config) -> Self {
+        Self { entries }
+    }
+}
+
+impl PendingRevokedUses {
+    /// The table in a namespace of a test's own.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn under(namespace: &str) -> Self {
         Self {
-            name: format!("{namespace}uses"),
+            entries: Entries::under(namespace),
         }
     }
 
     /// What the next poll is to tell.
     pub fn next(&self, shared: &mut dyn SharedData) -> Vec<RefusedUse> {
-        let held = shared.get(&self.name).ok().flatten();
-        let untold = held.and_then(|(value, _)| Untold::decode(&value));
-        let mut next = untold.unwrap_or_default().0;
+        let held = self.entries.only().read(shared).ok().flatten();
+        let mut next = held.unwrap_or_default().0;
         next.truncate(REFUSED_MOST);
         next
     }
@@ -86,10 +94,10 @@ impl Ledger {
             return;
         }
         // If it cannot be written, it is told once more.
-        let _ = entry::change(shared, &self.name, |held| {
-            let mut untold = Untold::read(held);
+        let _ = self.entries.only().update(shared, |held| {
+            let mut untold = held.unwrap_or_default();
             untold.subtract(told);
-            (Next::Write(untold.encode()), ())
+            (Next::Write(untold), ())
         });
     }
 
@@ -98,16 +106,16 @@ impl Ledger {
         &self,
         shared: &mut dyn SharedData,
         counted: &BTreeMap<Digest, u32>,
-    ) -> Result<BTreeMap<Digest, u32>, crate::SharedDataError> {
-        entry::change(shared, &self.name, |held| {
-            let mut untold = Untold::read(held);
+    ) -> Result<BTreeMap<Digest, u32>, SharedDataError> {
+        self.entries.only().update(shared, |held| {
+            let mut untold = held.unwrap_or_default();
             let left = untold.add(counted);
-            (Next::Write(untold.encode()), left)
+            (Next::Write(untold), left)
         })
     }
 }
 
-impl Untold {
+impl RevokedUseList {
     fn add(&mut self, counted: &BTreeMap<Digest, u32>) -> BTreeMap<Digest, u32> {
         let mut left = counted.clone();
         for known in &mut self.0 {
@@ -136,11 +144,14 @@ impl Untold {
         });
         self.0.append(&mut again);
     }
+}
 
-    /// What cannot be read is nothing.
-    fn read(held: Option<&[u8]>) -> Self {
-        held.and_then(Self::decode).unwrap_or_default()
-    }
+impl Layout for RevokedUseList {
+    const SCHEMA: Schema = Schema {
+        table: "uses",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
+    };
 
     fn encode(&self) -> Vec<u8> {
         let all = self.0.iter();
@@ -167,17 +178,17 @@ impl Untold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::env::testing::Memory;
+    use crate::testing::Memory;
 
     fn digest(number: usize) -> Digest {
         Digest::of(&number.to_be_bytes())
     }
 
-    fn ledger() -> Ledger {
-        Ledger::new("n.")
+    fn pending() -> PendingRevokedUses {
+        PendingRevokedUses::under("n.")
     }
 
-    fn used(uses: &mut Uses, number: usize, times: usize) {
+    fn used(uses: &mut RevokedUseCounts, number: usize, times: usize) {
         for _ in 0..times {
             assert!(uses.count(digest(number)));
         }
@@ -190,75 +201,75 @@ mod tests {
     #[test]
     fn the_counts_of_all_workers_are_told_once() {
         let mut memory = Memory::default();
-        let (mut one, mut other) = (Uses::default(), Uses::default());
+        let (mut one, mut other) = (RevokedUseCounts::default(), RevokedUseCounts::default());
         used(&mut one, 1, 3);
         used(&mut other, 1, 2);
         used(&mut other, 2, 1);
-        one.hand_over(&ledger(), &mut memory);
-        other.hand_over(&ledger(), &mut memory);
-        one.hand_over(&ledger(), &mut memory);
-        let told = ledger().next(&mut memory);
+        one.hand_over(&pending(), &mut memory);
+        other.hand_over(&pending(), &mut memory);
+        one.hand_over(&pending(), &mut memory);
+        let told = pending().next(&mut memory);
         let count = |number| told.iter().find(|told| told.digest == digest(number));
         assert_eq!(count(1).unwrap().count, 5);
         assert_eq!(count(2).unwrap().count, 1);
         // Used once more while the poll is under way.
         used(&mut one, 1, 1);
-        one.hand_over(&ledger(), &mut memory);
-        ledger().told(&mut memory, &told);
-        let rest = ledger().next(&mut memory);
+        one.hand_over(&pending(), &mut memory);
+        pending().told(&mut memory, &told);
+        let rest = pending().next(&mut memory);
         assert_eq!((rest.len(), total(&rest)), (1, 1));
-        ledger().told(&mut memory, &rest);
-        assert_eq!(ledger().next(&mut memory), []);
+        pending().told(&mut memory, &rest);
+        assert_eq!(pending().next(&mut memory), []);
     }
 
     #[test]
     fn what_was_not_answered_is_told_again() {
         let mut memory = Memory::default();
-        let mut uses = Uses::default();
+        let mut uses = RevokedUseCounts::default();
         used(&mut uses, 1, 4);
-        uses.hand_over(&ledger(), &mut memory);
+        uses.hand_over(&pending(), &mut memory);
         for _ in 0..3 {
-            assert_eq!(total(&ledger().next(&mut memory)), 4);
+            assert_eq!(total(&pending().next(&mut memory)), 4);
         }
     }
 
     #[test]
     fn what_cannot_be_written_waits() {
         let mut memory = Memory::default();
-        let mut uses = Uses::default();
+        let mut uses = RevokedUseCounts::default();
         used(&mut uses, 1, 4);
         memory.lose_races = 100;
-        uses.hand_over(&ledger(), &mut memory);
+        uses.hand_over(&pending(), &mut memory);
         memory.lose_races = 0;
-        assert_eq!(ledger().next(&mut memory), []);
-        uses.hand_over(&ledger(), &mut memory);
-        assert_eq!(total(&ledger().next(&mut memory)), 4);
+        assert_eq!(pending().next(&mut memory), []);
+        uses.hand_over(&pending(), &mut memory);
+        assert_eq!(total(&pending().next(&mut memory)), 4);
     }
 
     #[test]
     fn i8_is_bounded_and_all_get_their_turn() {
         let mut memory = Memory::default();
-        let mut workers = [Uses::default(), Uses::default()];
+        let mut workers = [RevokedUseCounts::default(), RevokedUseCounts::default()];
         for (worker, uses) in workers.iter_mut().enumerate() {
             for number in 0..MOST_KEYS {
                 used(uses, worker * MOST_KEYS + number, 1);
             }
             assert!(!uses.count(digest(usize::MAX)), "full");
-            uses.hand_over(&ledger(), &mut memory);
+            uses.hand_over(&pending(), &mut memory);
         }
         let (value, _) = &memory.entries["n.uses"];
         assert!(value.len() <= 36 * MOST_KEYS, "{} bytes", value.len());
         let mut polls = 0;
         let mut told = 0;
         while told < 2 * MOST_KEYS {
-            let next = ledger().next(&mut memory);
+            let next = pending().next(&mut memory);
             assert!(next.len() <= REFUSED_MOST);
             told += next.len();
             // The first goes on being used, and does not keep the others back.
             used(&mut workers[0], 0, 1);
-            ledger().told(&mut memory, &next);
+            pending().told(&mut memory, &next);
             for uses in &mut workers {
-                uses.hand_over(&ledger(), &mut memory);
+                uses.hand_over(&pending(), &mut memory);
             }
             polls += 1;
             assert!(polls < 10);

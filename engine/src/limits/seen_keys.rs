@@ -11,11 +11,11 @@
 
 use rekey_protocol::Digest;
 
+use crate::config::Config;
 use crate::host::env::SharedData;
-use crate::shared::entry::{self, Next};
+use crate::shared::SharedTable;
+use crate::shared::entry::{Entries, Entry, Layout, Next, Schema, Unreadable};
 
-/// Version of the layout; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
 /// Fingerprints in one entry, the newest first.
 const WAYS: usize = 64;
 /// Bytes of one.
@@ -25,65 +25,103 @@ const BYTES: usize = 4;
 const SLOTS_PER_ENTRY: u32 = 4;
 const LEAST_ENTRIES: u32 = 1024;
 
+/// A short stand-in for a key.
+type Fingerprint = [u8; BYTES];
+
+/// Some of the set, the newest first.
+#[derive(Debug, Default)]
+pub struct Fingerprints(Vec<Fingerprint>);
+
 /// The set.
-pub struct Acquaintances {
-    namespace: String,
-    entries: u32,
+pub struct SeenKeys {
+    entries: Entries<Fingerprints>,
+    /// How many there are.
+    number: u32,
 }
 
-impl Acquaintances {
-    /// The set beside a table of so many slots under a namespace.
-    pub fn new(namespace: &str, slots: u32) -> Self {
+impl SharedTable for SeenKeys {
+    type Value = Fingerprints;
+
+    fn open(entries: Entries<Fingerprints>, config: &Config) -> Self {
+        Self::new(entries, config.cache_slots)
+    }
+}
+
+/// Where a key is in the set.
+struct Place<'a> {
+    entry: Entry<'a, Fingerprints>,
+    fingerprint: Fingerprint,
+}
+
+impl SeenKeys {
+    /// The set beside a key cache of so many slots.
+    pub fn new(entries: Entries<Fingerprints>, slots: u32) -> Self {
         Self {
-            namespace: namespace.to_owned(),
-            entries: (slots / SLOTS_PER_ENTRY).max(LEAST_ENTRIES),
+            entries,
+            number: (slots / SLOTS_PER_ENTRY).max(LEAST_ENTRIES),
         }
     }
 
     /// Whether the store has called this key good; what cannot be read says no.
     pub fn has(&self, shared: &mut dyn SharedData, digest: &Digest) -> bool {
-        let (name, fingerprint) = self.place(digest);
-        let held = shared.get(&name);
-        held.is_ok_and(|held| held.is_some_and(|(value, _)| holds(&value, fingerprint)))
+        let Place { entry, fingerprint } = self.place(digest);
+        let held = entry.read(shared).ok().flatten();
+        held.is_some_and(|held| held.0.contains(&fingerprint))
     }
 
-    /// The store has called this key good. If it cannot be noted, it is a
-    /// stranger the next time, too.
+    /// The store has called this key good. If it cannot be noted, it is new the next
+    /// time, too.
     pub fn note(&self, shared: &mut dyn SharedData, digest: &Digest) {
-        let (name, fingerprint) = self.place(digest);
-        let _ = entry::change(shared, &name, |held| {
-            let held = held.unwrap_or_default();
-            if holds(held, fingerprint) {
+        let Place { entry, fingerprint } = self.place(digest);
+        let _ = entry.update(shared, |held| {
+            let Fingerprints(mut held) = held.unwrap_or_default();
+            if held.contains(&fingerprint) {
                 return (Next::Keep, ());
             }
-            let mut next = fingerprint.to_vec();
-            next.extend(held.iter().take((WAYS - 1) * BYTES));
-            (Next::Write(next), ())
+            held.insert(0, fingerprint);
+            held.truncate(WAYS);
+            (Next::Write(Fingerprints(held)), ())
         });
     }
 
-    /// The name of the key's entry, and its fingerprint there: bytes of the
-    /// digest that choose neither this entry nor the key's slot in the table.
-    fn place(&self, digest: &Digest) -> (String, [u8; BYTES]) {
+    /// Bytes of the digest that choose neither the key's slot in the cache nor each
+    /// other.
+    fn place(&self, digest: &Digest) -> Place<'_> {
         let mut words = digest.as_bytes().chunks_exact(BYTES).skip(1);
         let mut word = || {
             let word = words.next().and_then(|word| word.first_chunk());
             word.copied().unwrap_or_default()
         };
         let (place, fingerprint) = (word(), word());
-        let entry = u32::from_be_bytes(place) % self.entries.max(1);
-        (format!("{}seen.{entry}", self.namespace), fingerprint)
+        let entry = u32::from_be_bytes(place) % self.number.max(1);
+        Place {
+            entry: self.entries.at(entry),
+            fingerprint,
+        }
     }
 }
 
-fn holds(value: &[u8], fingerprint: [u8; BYTES]) -> bool {
-    value.chunks_exact(BYTES).any(|held| held == fingerprint)
+impl Layout for Fingerprints {
+    const SCHEMA: Schema = Schema {
+        table: "seen",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
+    };
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.concat()
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (fingerprints, rest) = value.as_chunks::<BYTES>();
+        rest.is_empty().then(|| Self(fingerprints.to_vec()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::env::testing::Memory;
+    use crate::testing::Memory;
 
     fn digest(number: u32) -> Digest {
         Digest::of(&number.to_be_bytes())
@@ -91,7 +129,7 @@ mod tests {
 
     #[test]
     fn who_was_noted_is_known_and_nobody_else() {
-        let (set, mut memory) = (Acquaintances::new("n.", 4096), Memory::default());
+        let (set, mut memory) = (SeenKeys::new(Entries::under("n."), 4096), Memory::default());
         for number in 0..1_000 {
             set.note(&mut memory, &digest(number));
         }
@@ -101,7 +139,7 @@ mod tests {
 
     #[test]
     fn to_note_again_writes_nothing() {
-        let (set, mut memory) = (Acquaintances::new("n.", 4096), Memory::default());
+        let (set, mut memory) = (SeenKeys::new(Entries::under("n."), 4096), Memory::default());
         set.note(&mut memory, &digest(1));
         let before = memory.entries.clone();
         set.note(&mut memory, &digest(1));
@@ -111,9 +149,9 @@ mod tests {
     #[test]
     fn i8_is_bounded_and_forgets_the_oldest() {
         let mut memory = Memory::default();
-        let set = Acquaintances {
-            namespace: "n.".into(),
-            entries: 2,
+        let set = SeenKeys {
+            entries: Entries::under("n."),
+            number: 2,
         };
         let all = 100_000;
         for number in 0..all {
@@ -129,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_bigger_table_has_more_of_them() {
-        assert_eq!(Acquaintances::new("n.", 1).entries, 1024);
-        assert_eq!(Acquaintances::new("n.", 4096).entries, 1024);
-        assert_eq!(Acquaintances::new("n.", 1 << 20).entries, 1 << 18);
+        assert_eq!(SeenKeys::new(Entries::under("n."), 1).number, 1024);
+        assert_eq!(SeenKeys::new(Entries::under("n."), 4096).number, 1024);
+        assert_eq!(SeenKeys::new(Entries::under("n."), 1 << 20).number, 1 << 18);
     }
 }

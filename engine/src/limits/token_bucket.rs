@@ -7,19 +7,19 @@
 //! are held up only by what is under way at one moment, and made-up keys by the
 //! rate. A refusal costs one read and no write.
 //!
-//! There is one bucket for each [`Kind`] of key: what may be made up by anybody
+//! There is one bucket for each [`KeyClass`]: what may be made up by anybody
 //! must not use up what only holders of real keys can ask for. Whoever has one
 //! old key can ask with it without end, so there are many for those: he uses up
 //! one of them.
 
 use rekey_protocol::Digest;
 
+use crate::config::Config;
 use crate::host::env::Env;
+use crate::shared::SharedTable;
 use crate::shared::codec::{Reader, Writer};
-use crate::shared::entry::{self, Next};
+use crate::shared::entry::{Entries, Entry, Layout, Next, Schema, Unreadable};
 
-/// Version of the layout of a bucket; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
 /// A bucket holds what its rate gives in two seconds, and this at least: what a
 /// page with all its parts, or a client with all its workers, asks at once.
 const BURST_SECONDS: u64 = 2;
@@ -34,7 +34,7 @@ const REVOKED_PART: u64 = 8;
 /// What is known of a key that the store is asked about, and so which bucket
 /// pays for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum KeyClass {
     /// Its checksum is right: it was issued with the secret that this gateway
     /// knows. Who makes keys up cannot make these, unless the secret leaked.
     Checked,
@@ -42,11 +42,11 @@ pub enum Kind {
     /// such are accepted at all, or anything that looks like a key.
     Unchecked,
     /// The store said that it was revoked, so whoever bears it has had a real key.
-    /// Which of their buckets: see [`Kind::revoked`].
+    /// Which of their buckets: see [`KeyClass::revoked`].
     Revoked(u8),
 }
 
-impl Kind {
+impl KeyClass {
     /// Of this key, which was revoked.
     pub fn revoked(digest: &Digest) -> Self {
         let first = digest.as_bytes().first().copied().unwrap_or_default();
@@ -57,101 +57,114 @@ impl Kind {
 /// A token that was taken; to be given back or dropped, which is to spend it.
 #[derive(Debug)]
 #[must_use = "what is dropped is spent"]
-pub struct Token(Kind);
+pub struct BucketToken(KeyClass);
 
-impl Token {
+impl BucketToken {
     /// What it was taken for.
-    pub fn kind(&self) -> Kind {
+    pub fn class(&self) -> KeyClass {
         self.0
     }
 }
 
 /// The buckets of a process.
-pub struct Budget {
-    namespace: String,
+pub struct TokenBuckets {
+    entries: Entries<Bucket>,
     /// Tokens a second; also thousandths of a token a millisecond.
     rate: u64,
 }
 
 /// A bucket at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bucket {
+pub struct Bucket {
     /// What it lacks to be full, in thousandths of a token.
     lacks: u64,
     /// The moment, in monotonic milliseconds.
     at: u64,
 }
 
-impl Budget {
-    /// Buckets of so many tokens a second each, under a namespace.
-    pub fn new(namespace: &str, per_second: u32) -> Self {
+impl SharedTable for TokenBuckets {
+    type Value = Bucket;
+
+    fn open(entries: Entries<Bucket>, config: &Config) -> Self {
+        Self::new(entries, config.unknown_keys_per_second)
+    }
+}
+
+impl TokenBuckets {
+    /// Buckets of so many tokens a second each.
+    pub fn new(entries: Entries<Bucket>, per_second: u32) -> Self {
         Self {
-            namespace: namespace.to_owned(),
+            entries,
             rate: per_second.into(),
         }
     }
 
     /// Takes a token; none if there is none, or if nobody can tell because the
     /// host does not give its memory.
-    pub fn take(&self, kind: Kind, env: &mut Env<'_>) -> Option<Token> {
-        let (name, now) = (self.name(kind), env.now.monotonic);
-        let taken = entry::change(env.sources, &name, |held| {
-            let mut bucket = self.at(kind, held, now);
+    pub fn take(&self, class: KeyClass, env: &mut Env<'_>) -> Option<BucketToken> {
+        let now = env.now.monotonic;
+        let taken = self.bucket(class).update(env.sources, |held| {
+            let mut bucket = self.at(class, held, now);
             bucket.lacks += TOKEN;
-            match bucket.lacks <= self.capacity(kind) {
-                true => (Next::Write(bucket.encode()), true),
+            match bucket.lacks <= self.capacity(class) {
+                true => (Next::Write(bucket), true),
                 false => (Next::Keep, false),
             }
         });
-        (taken == Ok(true)).then_some(Token(kind))
+        (taken == Ok(true)).then_some(BucketToken(class))
     }
 
     /// Gives a token back. One that cannot be is spent.
-    pub fn give_back(&self, token: Token, env: &mut Env<'_>) {
-        let (name, now) = (self.name(token.0), env.now.monotonic);
-        let _ = entry::change(env.sources, &name, |held| {
+    pub fn give_back(&self, token: BucketToken, env: &mut Env<'_>) {
+        let now = env.now.monotonic;
+        let _ = self.bucket(token.0).update(env.sources, |held| {
             let mut bucket = self.at(token.0, held, now);
             bucket.lacks = bucket.lacks.saturating_sub(TOKEN);
-            (Next::Write(bucket.encode()), ())
+            (Next::Write(bucket), ())
         });
     }
 
     /// The bucket now, by what it was.
-    fn at(&self, kind: Kind, held: Option<&[u8]>, now: u64) -> Bucket {
+    fn at(&self, class: KeyClass, held: Option<Bucket>, now: u64) -> Bucket {
         let full = Bucket { lacks: 0, at: now };
-        let held = held.and_then(Bucket::decode).unwrap_or(full);
+        let held = held.unwrap_or(full);
         // An update may have changed the rate, and with it what a bucket holds.
-        let lacked = held.lacks.min(self.capacity(kind));
+        let lacked = held.lacks.min(self.capacity(class));
         let since = now.saturating_sub(held.at);
         Bucket {
-            lacks: lacked.saturating_sub(since.saturating_mul(self.rate(kind))),
+            lacks: lacked.saturating_sub(since.saturating_mul(self.rate(class))),
             at: held.at.max(now),
         }
     }
 
-    fn rate(&self, kind: Kind) -> u64 {
-        match kind {
-            Kind::Checked | Kind::Unchecked => self.rate,
-            Kind::Revoked(_) => (self.rate / REVOKED_PART).max(1),
+    fn rate(&self, class: KeyClass) -> u64 {
+        match class {
+            KeyClass::Checked | KeyClass::Unchecked => self.rate,
+            KeyClass::Revoked(_) => (self.rate / REVOKED_PART).max(1),
         }
     }
 
-    fn capacity(&self, kind: Kind) -> u64 {
-        TOKEN * (BURST_SECONDS * self.rate(kind)).max(BURST_LEAST)
+    fn capacity(&self, class: KeyClass) -> u64 {
+        TOKEN * (BURST_SECONDS * self.rate(class)).max(BURST_LEAST)
     }
 
-    fn name(&self, kind: Kind) -> String {
-        let namespace = &self.namespace;
-        match kind {
-            Kind::Checked => format!("{namespace}budget.checked"),
-            Kind::Unchecked => format!("{namespace}budget.unchecked"),
-            Kind::Revoked(number) => format!("{namespace}budget.revoked.{number}"),
+    fn bucket(&self, class: KeyClass) -> Entry<'_, Bucket> {
+        match class {
+            KeyClass::Checked => self.entries.at("checked"),
+            KeyClass::Unchecked => self.entries.at("unchecked"),
+            KeyClass::Revoked(number) => self.entries.at(format_args!("revoked.{number}")),
         }
     }
 }
 
-impl Bucket {
-    fn encode(self) -> Vec<u8> {
+impl Layout for Bucket {
+    const SCHEMA: Schema = Schema {
+        table: "budget",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
+    };
+
+    fn encode(&self) -> Vec<u8> {
         Writer::default().u64(self.lacks).u64(self.at).finish()
     }
 
@@ -166,12 +179,16 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::env::testing::Memory;
+    use crate::testing::Memory;
 
-    const KIND: Kind = Kind::Unchecked;
+    fn buckets(per_second: u32) -> TokenBuckets {
+        TokenBuckets::new(Entries::under("n."), per_second)
+    }
 
-    fn take_all(budget: &Budget, memory: &mut Memory, now: u64) -> Vec<Token> {
-        std::iter::from_fn(|| budget.take(KIND, &mut memory.at(now))).collect()
+    const CLASS: KeyClass = KeyClass::Unchecked;
+
+    fn take_all(budget: &TokenBuckets, memory: &mut Memory, now: u64) -> Vec<BucketToken> {
+        std::iter::from_fn(|| budget.take(CLASS, &mut memory.at(now))).collect()
     }
 
     #[test]
@@ -179,7 +196,7 @@ mod tests {
         for (rate, burst) in [(1, 50), (25, 50), (100, 200), (100_000, 200_000)] {
             let mut memory = Memory::default();
             // Two workers share it.
-            let budgets = [Budget::new("n.", rate), Budget::new("n.", rate)];
+            let budgets = [buckets(rate), buckets(rate)];
             let mut taken = 0;
             for now in 0..=10_000 {
                 for budget in &budgets {
@@ -192,17 +209,17 @@ mod tests {
 
     #[test]
     fn a_refusal_writes_nothing() {
-        let (budget, mut memory) = (Budget::new("n.", 1), Memory::default());
+        let (budget, mut memory) = (buckets(1), Memory::default());
         drop(take_all(&budget, &mut memory, 0));
         let before = memory.entries.clone();
-        assert!(budget.take(KIND, &mut memory.at(999)).is_none());
+        assert!(budget.take(CLASS, &mut memory.at(999)).is_none());
         assert_eq!(memory.entries, before);
-        assert!(budget.take(KIND, &mut memory.at(1_000)).is_some());
+        assert!(budget.take(CLASS, &mut memory.at(1_000)).is_some());
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again_and_no_more() {
-        let (budget, mut memory) = (Budget::new("n.", 1), Memory::default());
+        let (budget, mut memory) = (buckets(1), Memory::default());
         for _ in 0..10 {
             let tokens = take_all(&budget, &mut memory, 0);
             assert_eq!(tokens.len(), 50);
@@ -220,17 +237,17 @@ mod tests {
 
     #[test]
     fn one_kind_does_not_use_up_anothers() {
-        let (budget, mut memory) = (Budget::new("n.", 1), Memory::default());
+        let (budget, mut memory) = (buckets(1), Memory::default());
         drop(take_all(&budget, &mut memory, 0));
-        for other in [Kind::Checked, Kind::Revoked(0)] {
+        for other in [KeyClass::Checked, KeyClass::Revoked(0)] {
             assert!(budget.take(other, &mut memory.at(0)).is_some());
         }
     }
 
     #[test]
     fn x5_who_asks_without_end_with_one_old_key_leaves_room_for_others() {
-        let (budget, mut memory) = (Budget::new("n.", 800), Memory::default());
-        let kind = |number: u8| Kind::revoked(&Digest::of(&[number]));
+        let (budget, mut memory) = (buckets(800), Memory::default());
+        let kind = |number: u8| KeyClass::revoked(&Digest::of(&[number]));
         let mut taken = 0;
         for now in 0..=1_000 {
             while budget.take(kind(0), &mut memory.at(now)).is_some() {
@@ -249,18 +266,18 @@ mod tests {
     #[test]
     fn another_rate_takes_over_at_once() {
         let mut memory = Memory::default();
-        drop(take_all(&Budget::new("n.", 100_000), &mut memory, 0));
-        let slower = Budget::new("n.", 10);
-        assert!(slower.take(KIND, &mut memory.at(99)).is_none());
-        assert!(slower.take(KIND, &mut memory.at(100)).is_some());
+        drop(take_all(&buckets(100_000), &mut memory, 0));
+        let slower = buckets(10);
+        assert!(slower.take(CLASS, &mut memory.at(99)).is_none());
+        assert!(slower.take(CLASS, &mut memory.at(100)).is_some());
     }
 
     #[test]
     fn i8_a_bucket_for_each_kind_is_all_there_is() {
-        let (budget, mut memory) = (Budget::new("n.", 1000), Memory::default());
+        let (budget, mut memory) = (buckets(1000), Memory::default());
         for now in 0..1_000_u64 {
-            let revoked = Kind::revoked(&Digest::of(&now.to_be_bytes()));
-            for kind in [Kind::Checked, Kind::Unchecked, revoked] {
+            let revoked = KeyClass::revoked(&Digest::of(&now.to_be_bytes()));
+            for kind in [KeyClass::Checked, KeyClass::Unchecked, revoked] {
                 let _ = budget.take(kind, &mut memory.at(now));
             }
         }
@@ -270,10 +287,10 @@ mod tests {
 
     #[test]
     fn a_lost_race_is_run_again() {
-        let (budget, mut memory) = (Budget::new("n.", 1), Memory::default());
+        let (budget, mut memory) = (buckets(1), Memory::default());
         memory.lose_races = 3;
-        assert!(budget.take(KIND, &mut memory.at(0)).is_some());
+        assert!(budget.take(CLASS, &mut memory.at(0)).is_some());
         memory.lose_races = 100;
-        assert!(budget.take(KIND, &mut memory.at(0)).is_none());
+        assert!(budget.take(CLASS, &mut memory.at(0)).is_none());
     }
 }

@@ -10,10 +10,7 @@ use crate::config::{ChecksumPolicy, Config};
 use crate::host::env::SharedData;
 use crate::host::metrics::Gauge;
 use crate::host::outbox::{LogLevel, Outbox};
-use crate::shared::entry::{self, Next};
-
-/// Version of the entry's layout; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
+use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// In an entry instead of a place: keys of each of our secrets are refused
 /// somewhere.
@@ -21,14 +18,14 @@ const NOWHERE: u8 = u8::MAX;
 
 /// The advice for all workers, and what this one last saw of it.
 pub struct Issuing {
-    name: String,
+    entries: Entries<Advice>,
     prints: Vec<SecretPrint>,
     seen: Advice,
 }
 
 /// What follows from the store's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Advice {
+pub struct Advice {
     /// Which of our secrets keys are made with, counted from 0, the newest.
     place: Option<usize>,
     /// Whether keys with a checksum that is wrong here may be good.
@@ -44,12 +41,12 @@ pub fn accepted(config: &Config) -> AcceptedSecrets {
 }
 
 impl Issuing {
-    /// Of the configuration with this namespace.
-    pub fn new(namespace: &str, config: &Config) -> Self {
+    /// What is known before the store has spoken.
+    pub fn new(entries: Entries<Advice>, config: &Config) -> Self {
         let prints = config.secrets.prints();
         Self {
-            name: format!("{namespace}issuing"),
-            // Before the store has spoken nobody knows which of several all accept.
+            entries,
+            // Nobody knows which of several all accept.
             seen: Advice {
                 place: (prints.len() == 1).then_some(0),
                 is_behind: false,
@@ -98,11 +95,11 @@ impl Issuing {
             },
             Some(_) => return,
         };
-        let written = entry::change(shared, &self.name, |held| {
-            if held.and_then(decode) == Some(advice) {
+        let written = self.entries.only().update(shared, |held| {
+            if held == Some(advice) {
                 return (Next::Keep, false);
             }
-            (Next::Write(encode(advice)), true)
+            (Next::Write(advice), true)
         });
         let before = std::mem::replace(&mut self.seen, advice);
         if written == Ok(true) {
@@ -111,8 +108,8 @@ impl Issuing {
     }
 
     fn look(&mut self, shared: &mut dyn SharedData) {
-        let held = shared.get(&self.name).ok().flatten();
-        if let Some(advice) = held.and_then(|(value, _)| decode(&value)) {
+        let held = self.entries.only().read(shared).ok().flatten();
+        if let Some(advice) = held {
             self.seen = advice;
         }
     }
@@ -169,17 +166,25 @@ impl Issuing {
     }
 }
 
-fn encode(advice: Advice) -> Vec<u8> {
-    let place = advice.place.and_then(|place| u8::try_from(place).ok());
-    vec![place.unwrap_or(NOWHERE), advice.is_behind.into()]
-}
-
-fn decode(value: &[u8]) -> Option<Advice> {
-    let [place, is_behind] = *value else {
-        return None;
+impl Layout for Advice {
+    const SCHEMA: Schema = Schema {
+        table: "issuing",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
     };
-    Some(Advice {
-        place: (place != NOWHERE).then_some(place.into()),
-        is_behind: is_behind != 0,
-    })
+
+    fn encode(&self) -> Vec<u8> {
+        let place = self.place.and_then(|place| u8::try_from(place).ok());
+        vec![place.unwrap_or(NOWHERE), self.is_behind.into()]
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let [place, is_behind] = *value else {
+            return None;
+        };
+        Some(Self {
+            place: (place != NOWHERE).then_some(place.into()),
+            is_behind: is_behind != 0,
+        })
+    }
 }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekey_protocol::{ChecksumSecrets, FEED_PATH, RotateRequest};
 use serde_json::{Value, json};
 
-use crate::host::env::testing::Memory;
+use crate::testing::Memory;
 use crate::{
     CallId, CallOutcome, Config, Counter, Effect, Engine, Env, Gauge, LogLevel, RequestHead,
     RequestId, StoreRequest,

@@ -1,72 +1,149 @@
-//! Roles that one worker of the process holds at a time, by renewing a claim in
-//! shared data before it expires. A worker that traps or stalls loses its role
-//! to whoever asks next.
+//! Leader election among the workers of a process: a role is one worker's until it
+//! has not been renewed for a while. A worker that traps or stalls loses its roles to
+//! the worker that asks next.
 //!
-//! Claims only save work: two workers in one role must be no fault, for one
+//! A role only saves work. Two workers in one role must be no fault, because a worker
 //! that was frozen does not know that it has lost it.
 
-use crate::host::env::{Cas, Env};
-use crate::shared::codec::{Reader, Writer};
+use std::fmt::{Display, Formatter};
 
-/// What came of asking for a role.
+use super::SharedTable;
+use super::codec::{Reader, Writer};
+use super::entry::{Entries, Layout, Next, Schema, Unreadable};
+use crate::config::Config;
+use crate::host::env::Env;
+
+/// What one worker at a time does, or has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// It was held by this worker, and still is.
+pub enum Role {
+    /// Polls the store's change feed.
+    Feeder,
+    /// Has this number.
+    Worker(u32),
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feeder => f.write_str("feeder"),
+            Self::Worker(number) => write!(f, "worker.{number}"),
+        }
+    }
+}
+
+/// How asking for a role ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Election {
+    /// This worker had the role, and still has it.
     Kept,
-    /// It was free or had expired.
-    Taken,
-    /// Another worker has it.
-    NotOurs,
+    /// The role was free or had expired; it is this worker's now.
+    Won,
+    /// Another worker has the role, or nobody can tell.
+    Lost,
 }
 
 /// A worker's name among those of its process: random, new with each reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nonce([u8; 8]);
+pub struct WorkerNonce([u8; 8]);
 
-impl Nonce {
+impl WorkerNonce {
     /// Draws one; none if the host has no entropy.
     pub fn draw(env: &mut Env<'_>) -> Option<Self> {
         let mut nonce = [0; 8];
         env.sources.fill_random(&mut nonce).ok()?;
         Some(Self(nonce))
     }
+}
 
-    /// Takes or renews the role of this name, which expires so many milliseconds
-    /// after its last renewal.
-    pub fn claim(self, name: &str, expiry_ms: u64, env: &mut Env<'_>) -> Claimed {
-        let now = env.now.monotonic;
-        let (cas, claimed) = match env.sources.get(name) {
-            Ok(None) => (Cas::Absent, Claimed::Taken),
-            Ok(Some((value, version))) => {
-                let (owner, renewed) = decode(&value);
-                let expired = now.saturating_sub(renewed) >= expiry_ms;
-                match (owner == self, expired) {
-                    (true, _) => (Cas::Version(version), Claimed::Kept),
-                    (false, true) => (Cas::Version(version), Claimed::Taken),
-                    (false, false) => return Claimed::NotOurs,
-                }
-            }
-            Err(_) => return Claimed::NotOurs,
-        };
-        let value = Writer::default().bytes(&self.0).u64(now).finish();
-        match env.sources.set(name, &value, cas) {
-            Ok(()) => claimed,
-            Err(_) => Claimed::NotOurs,
-        }
-    }
+/// Who has a role, and when it was last renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    owner: WorkerNonce,
+    /// In monotonic milliseconds.
+    renewed: u64,
+}
 
-    /// Whether another worker has the role of this name; none if nobody ever had.
-    pub fn is_anothers(self, name: &str, expiry_ms: u64, env: &mut Env<'_>) -> Option<bool> {
-        let (value, _) = env.sources.get(name).ok()??;
-        let (owner, renewed) = decode(&value);
-        let lasts = env.now.monotonic.saturating_sub(renewed) < expiry_ms;
-        Some(lasts && owner != self)
+/// The roles of a process.
+pub struct Roles {
+    entries: Entries<Claim>,
+}
+
+impl SharedTable for Roles {
+    type Value = Claim;
+
+    fn open(entries: Entries<Claim>, _: &Config) -> Self {
+        Self { entries }
     }
 }
 
-/// Owner and time of the last renewal; what cannot be read has expired.
-fn decode(value: &[u8]) -> (Nonce, u64) {
-    let mut fields = Reader::new(value);
-    let owner = Nonce(fields.array().unwrap_or_default());
-    (owner, fields.u64().unwrap_or_default())
+impl Roles {
+    #[cfg(test)]
+    pub fn under(namespace: &str) -> Self {
+        let entries = Entries::under(namespace);
+        Self { entries }
+    }
+
+    /// Takes or renews a role for this worker. The role expires so many milliseconds
+    /// after its last renewal.
+    pub fn claim(
+        &self,
+        role: Role,
+        worker: WorkerNonce,
+        expiry_ms: u64,
+        env: &mut Env<'_>,
+    ) -> Election {
+        let now = env.now.monotonic;
+        let claim = Claim {
+            owner: worker,
+            renewed: now,
+        };
+        let elected = self.entries.at(role).update(env.sources, |held| {
+            let election = match held {
+                Some(held) if held.owner == worker => Election::Kept,
+                Some(held) if now.saturating_sub(held.renewed) < expiry_ms => Election::Lost,
+                Some(_) | None => Election::Won,
+            };
+            match election {
+                Election::Lost => (Next::Keep, election),
+                Election::Kept | Election::Won => (Next::Write(claim), election),
+            }
+        });
+        elected.unwrap_or(Election::Lost)
+    }
+
+    /// Whether another worker has the role; none if nobody ever had it.
+    pub fn is_anothers(
+        &self,
+        role: Role,
+        worker: WorkerNonce,
+        expiry_ms: u64,
+        env: &mut Env<'_>,
+    ) -> Option<bool> {
+        let held = self.entries.at(role).read(env.sources).ok()??;
+        let lasts = env.now.monotonic.saturating_sub(held.renewed) < expiry_ms;
+        Some(lasts && held.owner != worker)
+    }
+}
+
+impl Layout for Claim {
+    const SCHEMA: Schema = Schema {
+        table: "role",
+        version: 1,
+        unreadable: Unreadable::IsReplaced,
+    };
+
+    fn encode(&self) -> Vec<u8> {
+        let owner = Writer::default().bytes(&self.owner.0);
+        owner.u64(self.renewed).finish()
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(value);
+        let claim = Self {
+            owner: WorkerNonce(fields.array()?),
+            renewed: fields.u64()?,
+        };
+        fields.end()?;
+        Some(claim)
+    }
 }

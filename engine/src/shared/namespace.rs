@@ -1,4 +1,4 @@
-//! What our names in shared data begin with (G10).
+//! The prefix of the engine's names in shared data (G10).
 //!
 //! One process may hold several configurations and builds at once: an update
 //! leaves the old ones serving beside the new until their connections have
@@ -8,24 +8,21 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::{control, slots};
+use super::entry::Schema;
 use crate::config::{ChecksumPolicy, Config};
-use crate::feed::{last_uses, revoked_uses as uses};
-use crate::limits::{seen_keys, token_bucket};
-use crate::rotation::issuing;
-use crate::streams::revocation_log;
 
 /// The prefix of all names of a configuration in this build.
-pub fn of(config: &Config) -> String {
+pub fn of(config: &Config, schemas: &[Schema]) -> String {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(bytes);
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
-    field(&[control::SCHEMA, slots::SCHEMA, revocation_log::SCHEMA]);
-    field(&[token_bucket::SCHEMA, seen_keys::SCHEMA]);
-    field(&[uses::SCHEMA, last_uses::SCHEMA, issuing::SCHEMA]);
+    for schema in schemas {
+        field(schema.table.as_bytes());
+        field(&[schema.version]);
+    }
     field(match config.checksum {
         ChecksumPolicy::Required => b"required",
         ChecksumPolicy::Off => b"off",
@@ -54,8 +51,12 @@ pub fn of(config: &Config) -> String {
 mod tests {
     use super::*;
 
+    use crate::shared::SharedState;
+    use crate::shared::entry::Unreadable;
+
     fn namespace(json: &str) -> String {
-        of(&Config::load(json.as_bytes(), Some("0123456789abcdef"), None).unwrap())
+        let config = Config::load(json.as_bytes(), Some("0123456789abcdef"), None).unwrap();
+        of(&config, SharedState::SCHEMAS)
     }
 
     #[test]
@@ -79,7 +80,8 @@ mod tests {
     fn other_secrets_are_told_under_another_gateway_id() {
         let named = |secrets| {
             let json = br#"{"store":{"cluster":"a"}}"#;
-            of(&Config::load(json, Some(secrets), None).unwrap())
+            let config = Config::load(json, Some(secrets), None).unwrap();
+            of(&config, SharedState::SCHEMAS)
         };
         let names = [
             named("0123456789abcdef"),
@@ -97,5 +99,31 @@ mod tests {
                 "unknown_keys_per_second":7}"#,
         );
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn g10_builds_with_another_layout_share_nothing() {
+        let config = br#"{"store":{"cluster":"a"}}"#;
+        let config = Config::load(config, Some("0123456789abcdef"), None).unwrap();
+        let now = of(&config, SharedState::SCHEMAS);
+        for changed in 0..SharedState::SCHEMAS.len() {
+            let mut schemas = SharedState::SCHEMAS.to_vec();
+            schemas[changed].version += 1;
+            assert_ne!(of(&config, &schemas), now, "{:?}", schemas[changed]);
+            schemas.remove(changed);
+            assert_ne!(of(&config, &schemas), now);
+        }
+        // No two tables have one name, or they would write over each other.
+        let tables = SharedState::SCHEMAS.iter().map(|schema| schema.table);
+        let tables: std::collections::BTreeSet<_> = tables.collect();
+        assert_eq!(tables.len(), SharedState::SCHEMAS.len());
+    }
+
+    #[test]
+    fn what_trust_depends_on_is_never_written_over() {
+        let left_alone = SharedState::SCHEMAS.iter();
+        let left_alone = left_alone.filter(|it| it.unreadable == Unreadable::IsLeftAlone);
+        let tables: Vec<_> = left_alone.map(|schema| schema.table).collect();
+        assert_eq!(tables, ["control", "slot", "revoked"]);
     }
 }

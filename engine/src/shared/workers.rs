@@ -6,7 +6,7 @@
 //! a lost ring should have started is started by the next tick.
 
 use crate::host::env::Env;
-use crate::shared::leader::{Claimed, Nonce};
+use crate::shared::leader::{Election, Role, Roles, WorkerNonce};
 
 /// Claims that a process can have; more workers than that go without a number.
 const MOST_WORKERS: u32 = 1024;
@@ -17,21 +17,22 @@ const EXPIRY_MS: u64 = 10_000;
 
 /// One worker's number.
 #[derive(Default)]
-pub struct Number {
+pub struct WorkerNumber {
     held: Option<u32>,
     renewed: u64,
 }
 
-impl Number {
+impl WorkerNumber {
     /// Renews or makes the claim, if it is time. Returns the number if it is
     /// one that was not held before.
-    pub fn keep(&mut self, nonce: Nonce, namespace: &str, env: &mut Env<'_>) -> Option<u32> {
+    pub fn keep(&mut self, nonce: WorkerNonce, roles: &Roles, env: &mut Env<'_>) -> Option<u32> {
         let now = env.now.monotonic;
         if self.held.is_some() && now.saturating_sub(self.renewed) < RENEW_MS {
             return None;
         }
         let mut is_ours = |number: &u32| {
-            nonce.claim(&claim_of(*number, namespace), EXPIRY_MS, env) != Claimed::NotOurs
+            let role = Role::Worker(*number);
+            roles.claim(role, nonce, EXPIRY_MS, env) != Election::Lost
         };
         let held = self.held.filter(&mut is_ours);
         let number = held.or_else(|| (0..MOST_WORKERS).find(is_ours));
@@ -44,11 +45,11 @@ impl Number {
 
 /// The numbers that other workers hold. Not those of workers that have gone:
 /// nobody empties their queues (I8).
-pub fn others(nonce: Nonce, namespace: &str, env: &mut Env<'_>) -> Vec<u32> {
+pub fn others(nonce: WorkerNonce, roles: &Roles, env: &mut Env<'_>) -> Vec<u32> {
     // The first that is free is taken, so behind one that nobody ever had there
     // is none.
     let is_anothers = |number| {
-        let held = nonce.is_anothers(&claim_of(number, namespace), EXPIRY_MS, env)?;
+        let held = roles.is_anothers(Role::Worker(number), nonce, EXPIRY_MS, env)?;
         Some((number, held))
     };
     let numbers = (0..MOST_WORKERS).map_while(is_anothers);
@@ -56,24 +57,27 @@ pub fn others(nonce: Nonce, namespace: &str, env: &mut Env<'_>) -> Vec<u32> {
     held.map(|(number, _)| number).collect()
 }
 
-fn claim_of(number: u32, namespace: &str) -> String {
-    format!("{namespace}worker.{number}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::env::testing::Memory;
+    use crate::testing::Memory;
 
     /// A worker and its number.
-    struct Worker(Nonce, Number);
+    struct Worker(WorkerNonce, WorkerNumber);
+
+    fn roles() -> Roles {
+        Roles::under("n.")
+    }
 
     fn worker(memory: &mut Memory) -> Worker {
-        Worker(Nonce::draw(&mut memory.at(0)).unwrap(), Number::default())
+        Worker(
+            WorkerNonce::draw(&mut memory.at(0)).unwrap(),
+            WorkerNumber::default(),
+        )
     }
 
     fn keep(worker: &mut Worker, memory: &mut Memory, now: u64) -> Option<u32> {
-        worker.1.keep(worker.0, "n.", &mut memory.at(now))
+        worker.1.keep(worker.0, &roles(), &mut memory.at(now))
     }
 
     #[test]
@@ -107,8 +111,9 @@ mod tests {
         for worker in &mut workers {
             keep(worker, &mut memory, 0);
         }
-        let others_of =
-            |worker: &Worker, memory: &mut Memory, now| others(worker.0, "n.", &mut memory.at(now));
+        let others_of = |worker: &Worker, memory: &mut Memory, now| {
+            others(worker.0, &roles(), &mut memory.at(now))
+        };
         assert_eq!(others_of(&workers[1], &mut memory, 1), [0, 2]);
         // The first has trapped; the others go on.
         for worker in &mut workers[1..] {

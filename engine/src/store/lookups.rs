@@ -9,7 +9,7 @@ use rekey_protocol::Digest;
 
 use crate::RequestId;
 use crate::cache::control::{Control, Moment};
-use crate::limits::token_bucket::Token;
+use crate::limits::token_bucket::BucketToken;
 use crate::rotation::lifecycle::Wish;
 use crate::store::calls::CallId;
 
@@ -106,7 +106,7 @@ pub struct Answered {
     /// When it was sent.
     pub sent: Sent,
     /// What it has cost.
-    pub token: Option<Token>,
+    pub token: Option<BucketToken>,
     /// Those who still wait.
     pub waiters: Vec<Waiter>,
 }
@@ -114,7 +114,7 @@ pub struct Answered {
 struct Lookup {
     digest: Digest,
     /// None where it costs none.
-    token: Option<Token>,
+    token: Option<BucketToken>,
     /// None until the root has sent it.
     sent: Option<Sent>,
     waiters: Vec<Waiter>,
@@ -158,7 +158,7 @@ impl Lookups {
     }
 
     /// The call for this key costs a token, which is spent if it is never sent.
-    pub fn charge(&mut self, digest: &Digest, token: Option<Token>) {
+    pub fn charge(&mut self, digest: &Digest, token: Option<BucketToken>) {
         let call = self.by_digest.get(digest);
         if let Some(lookup) = call.and_then(|call| self.calls.get_mut(call)) {
             lookup.token = token;

@@ -8,19 +8,26 @@
 
 use rekey_protocol::Digest;
 
-use crate::host::env::{Cas, SharedData, SharedDataError};
+use crate::config::Config;
+use crate::host::env::{SharedData, SharedDataError};
+use crate::shared::SharedTable;
 use crate::shared::codec::{Reader, Writer};
+use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
-/// Version of the layout below; a part of the namespace (G10).
-pub const SCHEMA: u8 = 1;
 /// Digests that are kept: 4 KiB of them.
 const KEPT: usize = 128;
-/// Who feeds and who happens to hear of a revocation write it; others read.
-const WRITE_ATTEMPTS: usize = 8;
 
-/// The log of a namespace.
-pub struct Log {
-    name: String,
+/// The log of a configuration.
+pub struct RevocationLog {
+    entries: Entries<Revocations>,
+}
+
+impl SharedTable for RevocationLog {
+    type Value = Revocations;
+
+    fn open(entries: Entries<Revocations>, _: &Config) -> Self {
+        Self { entries }
+    }
 }
 
 /// What a worker has missed.
@@ -32,19 +39,21 @@ pub struct Missed {
     pub revoked: Option<Vec<Digest>>,
 }
 
+/// What the log's entry holds.
 #[derive(Default)]
-struct Entries {
+pub struct Revocations {
     /// The number of the newest: how many there have ever been.
     newest: u64,
     /// The oldest first.
     digests: Vec<Digest>,
 }
 
-impl Log {
-    /// The log of a namespace.
-    pub fn new(namespace: &str) -> Self {
+impl RevocationLog {
+    /// The table in a namespace of a test's own.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn under(namespace: &str) -> Self {
         Self {
-            name: format!("{namespace}revoked"),
+            entries: Entries::under(namespace),
         }
     }
 
@@ -60,29 +69,17 @@ impl Log {
         if revoked.is_empty() {
             return Ok(());
         }
-        for _ in 0..WRITE_ATTEMPTS {
-            let (mut entries, cas) = match shared.get(&self.name)? {
-                None => (Entries::default(), Cas::Absent),
-                // A value of another schema is never overwritten.
-                Some((value, version)) => {
-                    let entries = Entries::decode(&value).ok_or(SharedDataError::Unreadable)?;
-                    (entries, Cas::Version(version))
-                }
-            };
-            entries.push(revoked);
-            match shared.set(&self.name, &entries.encode(), cas) {
-                Err(SharedDataError::CasMismatch) => {}
-                written => return written,
-            }
-        }
-        Err(SharedDataError::CasMismatch)
+        self.entries.only().update(shared, |held| {
+            let mut log = held.unwrap_or_default();
+            log.push(revoked);
+            (Next::Write(log), ())
+        })
     }
 
     /// What was added since the revocation of this number; none if nothing was.
     /// A log that cannot be read tells nothing: the next look does.
     pub fn since(&self, shared: &mut dyn SharedData, number: u64) -> Option<Missed> {
-        let (value, _) = shared.get(&self.name).ok()??;
-        let Entries { newest, digests } = Entries::decode(&value)?;
+        let Revocations { newest, digests } = self.entries.only().read(shared).ok()??;
         if newest == number {
             return None;
         }
@@ -98,16 +95,24 @@ impl Log {
     }
 }
 
-impl Entries {
+impl Revocations {
     fn push(&mut self, added: &[Digest]) {
         self.digests.extend(added);
         let gone = self.digests.len().saturating_sub(KEPT);
         self.digests.drain(..gone);
         self.newest += u64::try_from(added.len()).unwrap_or(u64::MAX);
     }
+}
+
+impl Layout for Revocations {
+    const SCHEMA: Schema = Schema {
+        table: "revoked",
+        version: 1,
+        unreadable: Unreadable::IsLeftAlone,
+    };
 
     fn encode(&self) -> Vec<u8> {
-        let head = Writer::default().u8(SCHEMA).u64(self.newest);
+        let head = Writer::default().u8(Self::SCHEMA.version).u64(self.newest);
         let written = self.digests.iter();
         let written = written.fold(head, |log, digest| log.bytes(digest.as_bytes()));
         written.finish()
@@ -115,7 +120,7 @@ impl Entries {
 
     fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(value);
-        if fields.u8()? != SCHEMA {
+        if fields.u8()? != Self::SCHEMA.version {
             return None;
         }
         let newest = fields.u64()?;
@@ -130,7 +135,11 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::env::testing::Memory;
+    use crate::testing::Memory;
+
+    fn log() -> RevocationLog {
+        RevocationLog::under("n.")
+    }
 
     fn digests(numbers: std::ops::Range<usize>) -> Vec<Digest> {
         let digest = |number: usize| Digest::of(number.to_string().as_bytes());
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_reader_is_told_what_it_has_missed() {
-        let (log, mut memory) = (Log::new("n."), Memory::default());
+        let (log, mut memory) = (log(), Memory::default());
         assert_eq!(log.since(&mut memory, 0), None);
         log.add(&mut memory, &digests(0..2)).unwrap();
         log.add(&mut memory, &digests(2..3)).unwrap();
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn i8_is_bounded_and_says_what_it_has_forgotten() {
-        let (log, mut memory) = (Log::new("n."), Memory::default());
+        let (log, mut memory) = (log(), Memory::default());
         log.add(&mut memory, &digests(0..KEPT)).unwrap();
         assert_eq!(
             log.since(&mut memory, 0).unwrap().revoked.unwrap().len(),
@@ -174,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_lost_race_is_run_again_and_another_schema_is_left_alone() {
-        let (log, mut memory) = (Log::new("n."), Memory::default());
+        let (log, mut memory) = (log(), Memory::default());
         memory.lose_races = 3;
         log.add(&mut memory, &digests(0..1)).unwrap();
         assert_eq!(log.since(&mut memory, 0), missed(1, Some(digests(0..1))));
-        let other = vec![SCHEMA + 1, 0];
+        let other = vec![Revocations::SCHEMA.version + 1, 0];
         memory.entries.get_mut("n.revoked").unwrap().0 = other.clone();
         let refused = log.add(&mut memory, &digests(1..2));
         assert_eq!(refused, Err(SharedDataError::Unreadable));

@@ -1,7 +1,13 @@
 //! What may be trusted, and when an answer to a poll changes that.
 
 use super::*;
-use crate::host::env::testing::Memory;
+use crate::testing::Memory;
+
+fn cell() -> ControlCell {
+    ControlCell {
+        entries: Entries::under("n."),
+    }
+}
 
 const LIFE: Incarnation = Incarnation([1; 16]);
 const NEXT_LIFE: Incarnation = Incarnation([2; 16]);
@@ -181,7 +187,7 @@ fn g5_an_answer_of_another_life_ends_lease_and_generation() {
 
 #[test]
 fn the_record_is_made_once_and_survives_a_round_trip() {
-    let (cell, mut memory) = (Cell::new("n."), Memory::default());
+    let (cell, mut memory) = (cell(), Memory::default());
     let made = cell.read(&mut memory.at(0)).unwrap();
     assert_eq!(cell.read(&mut memory.at(1)), Some(made));
     let next = Control {
@@ -215,7 +221,7 @@ fn a_value_is_one_record_and_a_record_one_value() {
 
 #[test]
 fn g2_a_change_is_decided_anew_after_a_lost_race_and_has_an_end() {
-    let (cell, mut memory) = (Cell::new("n."), Memory::default());
+    let (cell, mut memory) = (cell(), Memory::default());
     let made = cell.read(&mut memory.at(0)).unwrap();
     let asked = std::cell::Cell::new(0);
     let change = |control: &Control| {
@@ -231,7 +237,7 @@ fn g2_a_change_is_decided_anew_after_a_lost_race_and_has_an_end() {
 
 #[test]
 fn what_cannot_be_understood_is_neither_trusted_nor_overwritten() {
-    let (cell, mut memory) = (Cell::new("n."), Memory::default());
+    let (cell, mut memory) = (cell(), Memory::default());
     for foreign in [vec![], vec![1, 2, 3], vec![0; 200]] {
         memory
             .entries

@@ -1,7 +1,9 @@
 //! The table, slot by slot.
 
 use super::*;
-use crate::host::env::testing::Memory;
+use crate::cache::key_cache::KeyCache;
+use crate::shared::entry::Entries;
+use crate::testing::Memory;
 
 const FIRST: Generation = Generation {
     number: 1,
@@ -30,13 +32,13 @@ fn dead(revision: u64) -> Tombstone {
 }
 
 /// A table in which all keys share one slot.
-fn one_slot() -> (Table, Memory) {
-    (Table::new("t.", 1), Memory::default())
+fn one_slot() -> (KeyCache, Memory) {
+    (KeyCache::new(Entries::under("t."), 1), Memory::default())
 }
 
 #[test]
 fn holds_what_was_put_in_and_nothing_else() {
-    let (table, mut shared) = (Table::new("t.", 4096), Memory::default());
+    let (table, mut shared) = (KeyCache::new(Entries::under("t."), 4096), Memory::default());
     table
         .bury(&mut shared, FIRST, &digest(1), dead(12))
         .unwrap();
@@ -79,7 +81,7 @@ fn keys_that_share_a_slot_live_side_by_side() {
 
 #[test]
 fn i8_is_bounded() {
-    let (table, mut shared) = (Table::new("t.", 16), Memory::default());
+    let (table, mut shared) = (KeyCache::new(Entries::under("t."), 16), Memory::default());
     for n in 0..3000 {
         table
             .bury(&mut shared, FIRST, &digest(n), dead(n.into()))
@@ -250,7 +252,7 @@ fn g10_a_value_of_another_schema_is_a_miss_and_stays() {
     let mut foreign = Slot::new(FIRST);
     assert!(foreign.bury(FIRST, &digest(1), dead(20)));
     let mut foreign = foreign.encode();
-    foreign[0] = SCHEMA + 1;
+    foreign[0] = Slot::SCHEMA.version + 1;
     for value in [foreign, vec![1, 2, 3], vec![]] {
         shared.entries.insert("t.slot.0".into(), (value.clone(), 1));
         assert_eq!(table.look(&mut shared, FIRST, &digest(1)), View::Absent);

@@ -3,7 +3,7 @@
 use rekey_protocol::USED_MOST;
 
 use super::*;
-use crate::host::env::testing::Memory;
+use crate::testing::Memory;
 
 /// A moment at which hours begin with the monotonic clock's.
 fn at(monotonic: u64) -> Moment {
@@ -21,8 +21,9 @@ fn used(uses: &mut LastUses, number: usize, now: u64) {
     assert_eq!(uses.note(digest(number), at(now)), Noted::Kept);
 }
 
-fn to_tell() -> ToTell {
-    ToTell::new("n.")
+fn to_tell() -> PendingLastUses {
+    let entries = Entries::under("n.");
+    PendingLastUses { entries }
 }
 
 /// All that is to be told, poll by poll, each answered.
