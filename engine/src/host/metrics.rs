@@ -6,7 +6,6 @@
 
 use crate::cache::control::{Control, Moment};
 use crate::host::outbox::Outbox;
-use crate::request::refusal::Refusal;
 
 macro_rules! metrics {
     ($(#[$what:meta])+ $kind:ident { $($(#[$doc:meta])+ $variant:ident = $name:literal,)+ }) => {
@@ -156,24 +155,6 @@ pub fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
     if until > 0 {
         let sent = until.saturating_sub(lease_ms.into());
         out.show(Gauge::FeedLag, now.monotonic.saturating_sub(sent));
-    }
-}
-
-impl From<Refusal> for Counter {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::MissingApiKey(_) => Self::MissingApiKey,
-            Refusal::InvalidApiKey => Self::InvalidApiKey,
-            Refusal::ApiKeyRevoked => Self::ApiKeyRevoked,
-            Refusal::MethodNotAllowed => Self::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey(_) => Self::InvalidIdempotencyKey,
-            Refusal::InvalidConnectionHeader => Self::InvalidConnectionHeader,
-            Refusal::RateLimited { .. } => Self::RateLimited,
-            Refusal::KeyStoreUnavailable => Self::KeyStoreUnavailable,
-            Refusal::RotationUnconfirmed => Self::RotationUnconfirmed,
-            Refusal::TooManyOpenRequests => Self::TooManyOpenRequests,
-            Refusal::GatewayBusy => Self::GatewayBusy,
-        }
     }
 }
 

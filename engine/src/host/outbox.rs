@@ -171,8 +171,9 @@ impl Outbox {
     }
 
     pub fn refuse(&mut self, request: RequestId, refusal: Refusal) {
-        self.count(refusal.into());
-        let reply = Reply::refused(refusal);
+        let row = refusal.row();
+        self.count(row.counter);
+        let reply = Reply::of(row);
         self.push(Effect::Reply { request, reply });
     }
 

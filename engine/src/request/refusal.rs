@@ -1,11 +1,13 @@
-//! The refusals of the contract (DESIGN section 3), by whose fault they are.
-//! Each maps to one answer, one counter and one reason in the access log.
+//! The refusals of the contract: the table of status, code, reason in the access
+//! log, metric, header and message. To add a refusal, add a variant, its row and its
+//! counter.
 
 use std::borrow::Cow;
 
 use rekey_protocol::RotationInterval;
 use rekey_protocol::contract::rate_limited;
 
+use crate::host::metrics::Counter;
 use crate::request::credentials::BadIdempotencyKey;
 use crate::request::presented::Presented;
 
@@ -41,91 +43,114 @@ pub enum Refusal {
     GatewayBusy,
 }
 
-impl Refusal {
+/// A row of the table below: all that there is to know of a refusal.
+pub struct Row {
     /// The HTTP status.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::MissingApiKey(_) | Self::InvalidApiKey | Self::ApiKeyRevoked => 401,
-            Self::MethodNotAllowed => 405,
-            Self::InvalidIdempotencyKey(_) | Self::InvalidConnectionHeader => 400,
-            Self::RateLimited { .. } | Self::TooManyOpenRequests => 429,
-            Self::KeyStoreUnavailable | Self::RotationUnconfirmed | Self::GatewayBusy => 503,
-        }
-    }
-
+    pub status: u16,
     /// The `error.code`.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::MissingApiKey(_) => "missing_api_key",
-            Self::InvalidApiKey => "invalid_api_key",
-            Self::ApiKeyRevoked => "api_key_revoked",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::InvalidIdempotencyKey(_) => "invalid_idempotency_key",
-            Self::InvalidConnectionHeader => "invalid_connection_header",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::TooManyOpenRequests => "too_many_open_requests",
-            Self::KeyStoreUnavailable => "key_store_unavailable",
-            Self::RotationUnconfirmed => "rotation_unconfirmed",
-            Self::GatewayBusy => "gateway_busy",
-        }
-    }
-
-    /// The `error.message`. Holds nothing that the client sent.
-    pub fn message(self) -> Cow<'static, str> {
-        let fixed = match self {
-            Self::MissingApiKey(presented) => return missing(presented),
-            Self::InvalidApiKey => "This API key is not valid.",
-            Self::ApiKeyRevoked => {
-                "This API key was replaced or revoked. Use your current API key."
-            }
-            Self::MethodNotAllowed => "Only POST is allowed here.",
-            Self::InvalidIdempotencyKey(bad) => return bad.message().into(),
-            Self::InvalidConnectionHeader => {
-                "The Connection header may name only Upgrade, Keep-Alive, Close, TE and \
-                 HTTP2-Settings. Send other headers without naming them there."
-            }
-            Self::RateLimited { interval, .. } => return rate_limited(interval).into(),
-            Self::TooManyOpenRequests => {
-                "This API key has too many open requests. Close some of them, or wait, and try \
-                 again."
-            }
-            Self::KeyStoreUnavailable => {
-                "The API key could not be checked just now. Nothing was changed. Please try again."
-            }
-            Self::RotationUnconfirmed => {
-                "Your API key may have been regenerated, but the outcome is not known. Repeat the \
-                 request with the same Idempotency-Key, or use the dashboard."
-            }
-            Self::GatewayBusy => {
-                "Too many requests are open here just now. Nothing was done. Please try again."
-            }
-        };
-        fixed.into()
-    }
-
+    pub code: &'static str,
     /// The reason in the access log (`%RESPONSE_CODE_DETAILS%`).
-    pub fn details(self) -> &'static str {
+    pub details: &'static str,
+    /// What is counted.
+    pub counter: Counter,
+    /// The `error.message`. Holds nothing that the client sent.
+    pub message: Cow<'static, str>,
+    /// What the headers say besides.
+    pub header: Header,
+}
+
+/// The header that goes with a refusal.
+pub enum Header {
+    /// There is none.
+    Plain,
+    /// `WWW-Authenticate` without an error: RFC 6750, 3, wants no error code for a
+    /// request without credentials.
+    Challenge,
+    /// `WWW-Authenticate` with the error `invalid_token` and the message.
+    InvalidToken,
+    /// `Allow`, with the one method.
+    Allow(&'static str),
+    /// `Retry-After`, in seconds.
+    RetryAfter(u64),
+    /// `Retry-After`, in seconds, and `error.retry_after`, as documented.
+    RetryAfterInBody(u64),
+}
+
+/// The gateway's reason in the access log is the code under the filter's name.
+macro_rules! row {
+    ($status:literal, $code:literal, $counter:ident, $header:expr, $message:expr $(,)?) => {
+        Row {
+            status: $status,
+            code: $code,
+            details: concat!("rekey_", $code),
+            counter: Counter::$counter,
+            header: $header,
+            message: $message.into(),
+        }
+    };
+}
+
+impl Refusal {
+    /// The table of refusals: status, code, metric, header, message.
+    #[rustfmt::skip]
+    pub fn row(self) -> Row {
         match self {
-            Self::MissingApiKey(_) => "rekey_missing_api_key",
-            Self::InvalidApiKey => "rekey_invalid_api_key",
-            Self::ApiKeyRevoked => "rekey_api_key_revoked",
-            Self::MethodNotAllowed => "rekey_method_not_allowed",
-            Self::InvalidIdempotencyKey(_) => "rekey_invalid_idempotency_key",
-            Self::InvalidConnectionHeader => "rekey_invalid_connection_header",
-            Self::RateLimited { .. } => "rekey_rate_limited",
-            Self::TooManyOpenRequests => "rekey_too_many_open_requests",
-            Self::KeyStoreUnavailable => "rekey_key_store_unavailable",
-            Self::RotationUnconfirmed => "rekey_rotation_unconfirmed",
-            Self::GatewayBusy => "rekey_gateway_busy",
+            Self::MissingApiKey(presented) => row!(
+                401, "missing_api_key", MissingApiKey, Header::Challenge,
+                missing(presented),
+            ),
+            Self::InvalidApiKey => row!(
+                401, "invalid_api_key", InvalidApiKey, Header::InvalidToken,
+                "This API key is not valid.",
+            ),
+            Self::ApiKeyRevoked => row!(
+                401, "api_key_revoked", ApiKeyRevoked, Header::InvalidToken,
+                "This API key was replaced or revoked. Use your current API key.",
+            ),
+            Self::MethodNotAllowed => row!(
+                405, "method_not_allowed", MethodNotAllowed, Header::Allow("POST"),
+                "Only POST is allowed here.",
+            ),
+            Self::InvalidIdempotencyKey(bad) => row!(
+                400, "invalid_idempotency_key", InvalidIdempotencyKey, Header::Plain,
+                bad.message(),
+            ),
+            Self::InvalidConnectionHeader => row!(
+                400, "invalid_connection_header", InvalidConnectionHeader, Header::Plain,
+                "The Connection header may name only Upgrade, Keep-Alive, Close, TE and \
+                 HTTP2-Settings. Send other headers without naming them there.",
+            ),
+            Self::RateLimited { retry_after, interval } => row!(
+                429, "rate_limited", RateLimited, Header::RetryAfterInBody(retry_after),
+                rate_limited(interval),
+            ),
+            Self::TooManyOpenRequests => row!(
+                429, "too_many_open_requests", TooManyOpenRequests, Header::RetryAfter(1),
+                "This API key has too many open requests. Close some of them, or wait, and try \
+                 again.",
+            ),
+            Self::KeyStoreUnavailable => row!(
+                503, "key_store_unavailable", KeyStoreUnavailable, Header::RetryAfter(1),
+                "The API key could not be checked just now. Nothing was changed. Please try again.",
+            ),
+            Self::RotationUnconfirmed => row!(
+                503, "rotation_unconfirmed", RotationUnconfirmed, Header::Plain,
+                "Your API key may have been regenerated, but the outcome is not known. Repeat the \
+                 request with the same Idempotency-Key, or use the dashboard.",
+            ),
+            Self::GatewayBusy => row!(
+                503, "gateway_busy", GatewayBusy, Header::RetryAfter(1),
+                "Too many requests are open here just now. Nothing was done. Please try again.",
+            ),
         }
     }
 }
 
 /// Says what came, if anything did, and what is wanted.
-fn missing(presented: Presented) -> Cow<'static, str> {
+fn missing(presented: Presented) -> String {
     let wanted = "Send it as: Authorization: Bearer YOUR_API_KEY";
     match presented.in_words() {
-        None => format!("No API key was given. {wanted}").into(),
-        Some(came) => format!("No API key was given. {came} {wanted}").into(),
+        None => format!("No API key was given. {wanted}"),
+        Some(came) => format!("No API key was given. {came} {wanted}"),
     }
 }

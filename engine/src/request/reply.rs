@@ -7,12 +7,10 @@ use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::request::refusal::Refusal;
+use crate::request::refusal::{Header, Refusal, Row};
 
-/// After how many seconds a client should come back when the store is away.
-const STORE_RETRY_AFTER: u64 = 1;
-/// After how many seconds a client should come back when too much is open.
-const ROOM_RETRY_AFTER: u64 = 1;
+/// What `WWW-Authenticate` begins with.
+const CHALLENGE: &str = r#"Bearer realm="api""#;
 
 /// More than any body of ours takes, so that the buffer is never moved: a
 /// moved buffer would leave a copy of the new key behind (I6).
@@ -83,21 +81,34 @@ impl Reply {
 
     /// The answer to a refused request.
     pub fn refused(refusal: Refusal) -> Self {
-        let limited = match refusal {
-            Refusal::RateLimited { retry_after, .. } => Some(retry_after),
-            _ => None,
+        Self::of(refusal.row())
+    }
+
+    /// A refusal as an answer.
+    pub fn of(row: Row) -> Self {
+        let header = match &row.header {
+            Header::Plain => None,
+            Header::Challenge => Some(("www-authenticate", CHALLENGE.to_owned())),
+            Header::InvalidToken => Some(("www-authenticate", invalid_token(&row.message))),
+            Header::Allow(method) => Some(("allow", (*method).to_owned())),
+            Header::RetryAfter(seconds) | Header::RetryAfterInBody(seconds) => {
+                Some(("retry-after", seconds.to_string()))
+            }
         };
-        let detail = FailureDetail {
-            code: refusal.code(),
-            message: refusal.message(),
-            retry_after: limited,
+        let error = FailureDetail {
+            code: row.code,
+            message: row.message,
+            retry_after: match row.header {
+                Header::RetryAfterInBody(seconds) => Some(seconds),
+                _ => None,
+            },
         };
         let body = Failure {
             success: false,
-            error: detail,
+            error,
         };
-        let mut reply = Self::json(refusal.status(), &body, refusal.details());
-        reply.headers.extend(extra_header(refusal));
+        let mut reply = Self::json(row.status, &body, row.details);
+        reply.headers.extend(header);
         reply
     }
 
@@ -119,28 +130,9 @@ impl Reply {
     }
 }
 
-/// The header that goes with a refusal, where there is one.
-fn extra_header(refusal: Refusal) -> Option<(&'static str, String)> {
-    // RFC 6750 3: no error code for a request without credentials.
-    let invalid_token = || {
-        let description = refusal.message();
-        format!(r#"Bearer realm="api", error="invalid_token", error_description="{description}""#)
-    };
-    match refusal {
-        Refusal::MissingApiKey(_) => Some(("www-authenticate", r#"Bearer realm="api""#.to_owned())),
-        Refusal::InvalidApiKey | Refusal::ApiKeyRevoked => {
-            Some(("www-authenticate", invalid_token()))
-        }
-        Refusal::MethodNotAllowed => Some(("allow", "POST".to_owned())),
-        Refusal::RateLimited { retry_after, .. } => Some(("retry-after", retry_after.to_string())),
-        Refusal::TooManyOpenRequests | Refusal::GatewayBusy => {
-            Some(("retry-after", ROOM_RETRY_AFTER.to_string()))
-        }
-        Refusal::KeyStoreUnavailable => Some(("retry-after", STORE_RETRY_AFTER.to_string())),
-        Refusal::InvalidIdempotencyKey(_)
-        | Refusal::InvalidConnectionHeader
-        | Refusal::RotationUnconfirmed => None,
-    }
+/// `WWW-Authenticate` for a key that is not good (RFC 6750, 3).
+fn invalid_token(description: &str) -> String {
+    format!(r#"{CHALLENGE}, error="invalid_token", error_description="{description}""#)
 }
 
 #[cfg(test)]
@@ -198,16 +190,19 @@ mod tests {
             Refusal::RotationUnconfirmed,
             Refusal::GatewayBusy,
         ] {
+            let Row { code, counter, .. } = refusal.row();
             let reply = Reply::refused(refusal);
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!(body["success"], false);
-            assert_eq!(body["error"]["code"], refusal.code());
+            assert_eq!(body["error"]["code"], code);
+            let metric = format!("rekey.requests.outcome.{code}");
+            assert_eq!(counter.name(), metric);
             assert!(
                 reply
                     .headers
                     .contains(&("cache-control", "no-store".to_owned()))
             );
-            assert_eq!(reply.details, format!("rekey_{}", refusal.code()));
+            assert_eq!(reply.details, format!("rekey_{code}"));
             let challenged = reply
                 .headers
                 .iter()
