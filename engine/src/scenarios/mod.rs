@@ -7,10 +7,9 @@ mod held;
 mod last_uses;
 mod lease;
 mod losses;
-mod replay;
+mod rotation;
 mod secrets;
 mod streams;
-mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
