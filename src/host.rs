@@ -41,9 +41,9 @@ const PROPERTY_SEPARATOR: &str = "\0";
 const QUEUE_DRAIN: usize = 4096;
 
 /// Time, entropy and shared data of the host.
-pub struct Sources;
+pub struct HostSources;
 
-impl SharedData for Sources {
+impl SharedData for HostSources {
     fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
         let mut cas = 0;
         let (status, value) = returned(|data, size| {
@@ -77,7 +77,7 @@ impl SharedData for Sources {
     }
 }
 
-impl rekey_engine::Sources for Sources {
+impl rekey_engine::Sources for HostSources {
     fn fill_random(&mut self, buffer: &mut [u8]) -> Result<(), EntropyError> {
         getrandom::fill(buffer).map_err(|_| EntropyError)
     }

@@ -7,7 +7,7 @@ use proxy_wasm::types::Action;
 use rekey_engine::{Refusal, Reply, RequestHead, RequestId};
 
 use crate::host;
-use crate::worker::{Active, Worker};
+use crate::worker::{Callback, Worker};
 
 pub struct Request {
     id: RequestId,
@@ -32,9 +32,9 @@ impl HttpContext for Request {
             return Action::Pause;
         };
         let id = self.id;
-        let goes_on = worker.handle(Active::Headers(id), |engine, env| {
+        let goes_on = worker.handle(Callback::Headers(id), |engine, env| {
             let body_follows = !end_of_stream;
-            engine.on_request_headers(id, &Head { body_follows }, env)
+            engine.on_request_headers(id, &CurrentHeaders { body_follows }, env)
         });
         // A request that was answered stays paused: not every host makes sure.
         if goes_on {
@@ -56,11 +56,11 @@ impl Context for Request {
 
 /// The headers of the request whose callback is running. Made in the header
 /// callback alone, for later they cannot be read.
-struct Head {
+struct CurrentHeaders {
     body_follows: bool,
 }
 
-impl RequestHead for Head {
+impl RequestHead for CurrentHeaders {
     fn path(&self) -> Vec<u8> {
         host::request_header(":path").unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What one configuration has in one VM: the engine, the calls under way, and
+//! What one configuration has in one VM: the engine, the calls in flight, and
 //! the way from the engine's effects to hostcalls.
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +19,7 @@ const USER_STATE: &str = "rekey.user";
 
 /// Which callback is running, and so what the host's calls refer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Active {
+pub enum Callback {
     /// A callback of the root.
     Root,
     /// A request's header callback, which lets it go on by its return value.
@@ -31,7 +31,7 @@ pub enum Active {
 pub struct Worker {
     root: u32,
     engine: RefCell<Engine>,
-    /// Calls under way by the host's token.
+    /// Calls in flight by the host's token.
     calls: RefCell<BTreeMap<u32, CallId>>,
     doorbell: Cell<Option<u32>>,
     counters: BTreeMap<Counter, u32>,
@@ -56,12 +56,12 @@ impl Worker {
 
     /// Tells the engine of an event and carries out what it wants. Returns
     /// whether the request whose headers are being handled goes on.
-    pub fn handle(&self, active: Active, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
+    pub fn handle(&self, active: Callback, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
         self.tell(event);
         self.perform_all(active)
     }
 
-    fn perform_all(&self, active: Active) -> bool {
+    fn perform_all(&self, active: Callback) -> bool {
         let mut goes_on = false;
         while let Some(effect) = self.next_effect() {
             goes_on |= self.perform(active, effect);
@@ -75,7 +75,7 @@ impl Worker {
         let Some(call) = known else { return };
         // Without headers nothing of an answer may be read.
         if headers == 0 {
-            self.handle(Active::Root, |engine, env| {
+            self.handle(Callback::Root, |engine, env| {
                 engine.on_call_done(call, CallOutcome::Lost, env);
             });
             return;
@@ -91,7 +91,7 @@ impl Worker {
             marked,
             body: &body,
         };
-        self.handle(Active::Root, |engine, env| {
+        self.handle(Callback::Root, |engine, env| {
             engine.on_call_done(call, outcome, env)
         });
     }
@@ -100,13 +100,13 @@ impl Worker {
     pub fn request_done(&self, request: RequestId) {
         // Nothing in it depends on the time, and it comes with every request.
         self.engine.borrow_mut().on_request_done(request);
-        self.perform_all(Active::Request(request));
+        self.perform_all(Callback::Request(request));
     }
 
     fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
         let mut env = Env {
             now: host::now(),
-            sources: &mut host::Sources,
+            sources: &mut host::HostSources,
         };
         event(&mut self.engine.borrow_mut(), &mut env);
     }
@@ -117,7 +117,7 @@ impl Worker {
         self.engine.borrow_mut().poll_effect()
     }
 
-    fn perform(&self, active: Active, effect: Effect) -> bool {
+    fn perform(&self, active: Callback, effect: Effect) -> bool {
         match effect {
             Effect::Continue { request, user } => return self.go_on(active, request, user),
             Effect::Reply { request, reply } => self.reply(active, request, &reply),
@@ -151,7 +151,7 @@ impl Worker {
         false
     }
 
-    fn go_on(&self, active: Active, request: RequestId, user: Option<UserId>) -> bool {
+    fn go_on(&self, active: Callback, request: RequestId, user: Option<UserId>) -> bool {
         if !turn_to(active, request) {
             return false;
         }
@@ -163,14 +163,14 @@ impl Worker {
             host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
             return false;
         }
-        if active == Active::Headers(request) {
+        if active == Callback::Headers(request) {
             return true;
         }
         host::resume_request();
         false
     }
 
-    fn reply(&self, active: Active, request: RequestId, reply: &Reply) {
+    fn reply(&self, active: Callback, request: RequestId, reply: &Reply) {
         if turn_to(active, request) {
             host::send_reply(reply);
         }
@@ -211,9 +211,9 @@ impl Worker {
 }
 
 /// Makes the host's calls refer to this request; false if it has gone.
-fn turn_to(active: Active, request: RequestId) -> bool {
+fn turn_to(active: Callback, request: RequestId) -> bool {
     match active {
-        Active::Headers(id) | Active::Request(id) if id == request => true,
+        Callback::Headers(id) | Callback::Request(id) if id == request => true,
         _ => host::set_effective_context(request.0),
     }
 }

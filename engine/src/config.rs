@@ -111,7 +111,7 @@ pub enum ConfigError {
 /// The JSON as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawConfig {
     store: StoreConfig,
     #[serde(default = "default_checksum")]
     checksum: ChecksumPolicy,
@@ -186,7 +186,7 @@ impl Config {
     }
 }
 
-fn parse(json: &[u8]) -> Result<Written, ConfigError> {
+fn parse(json: &[u8]) -> Result<RawConfig, ConfigError> {
     let refuse = |at: String, problem: String| {
         let whole = at.is_empty() || at == ".";
         let at = if whole {
@@ -205,7 +205,7 @@ fn parse(json: &[u8]) -> Result<Written, ConfigError> {
     Ok(written)
 }
 
-fn check(written: &Written) -> Result<(), ConfigError> {
+fn check(written: &RawConfig) -> Result<(), ConfigError> {
     let store = &written.store;
     name("store.cluster", &store.cluster)?;
     if let Some(cluster) = &store.rotation_cluster {

@@ -11,7 +11,7 @@ pub use crate::host::outbox::MOST_TURNS;
 pub use crate::request::route::{Route, check_public_path, classify};
 pub use crate::rotation::replay::Pair;
 pub use crate::store::calls::{
-    Decided, Resolved, StoreFault, read_decided, read_feed, read_resolved,
+    ResolveOutcome, RotateOutcome, StoreFault, read_decided, read_feed, read_resolved,
 };
 pub use crate::streams::revocation_log::{Missed, RevocationLog};
 

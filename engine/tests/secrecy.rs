@@ -134,7 +134,7 @@ impl Worker {
         self.event(|engine, env| engine.on_request_headers(id, &head, env));
     }
 
-    /// Answers the call under way.
+    /// Answers the call in flight.
     fn answer(&mut self, status: u16, marked: bool, body: &Value) {
         let (call, _) = self.calls.remove(0);
         let body = body.to_string();

@@ -279,7 +279,7 @@ impl Gateway {
             self.memory.now += STEP_MS;
             (0..WORKERS).for_each(|at| self.tick(at));
             let mut workers = self.workers.iter();
-            if workers.all(|worker| worker.engine.under_way() == 0) {
+            if workers.all(|worker| worker.engine.in_flight() == 0) {
                 break;
             }
         }
@@ -289,7 +289,7 @@ impl Gateway {
         }
         for worker in &self.workers {
             assert!(worker.open.is_empty(), "never answered: {:?}", worker.open);
-            assert_eq!(worker.engine.under_way(), 0, "left under way");
+            assert_eq!(worker.engine.in_flight(), 0, "left in flight");
         }
         if !self.refused {
             (0..WORKERS).for_each(|at| self.streams_have_ended(at));

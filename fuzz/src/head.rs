@@ -127,7 +127,7 @@ fn decided(json: &str, head: &Head) {
         }
     }
     assert!(effects <= MOST_EFFECTS, "{effects} effects");
-    assert_eq!(ends + engine.under_way(), 1, "decided once, or waits");
+    assert_eq!(ends + engine.in_flight(), 1, "decided once, or waits");
     // A refusal that waits for the body is one all the same.
     memory.now += 200;
     engine.on_tick(&mut memory.env());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use rekey_engine::control::Generation;
 use rekey_engine::fuzzing::{decode_slot, encode_slot};
-use rekey_engine::slots::{Active, Merged, Slot, Tombstone, View, WAYS};
+use rekey_engine::slots::{ActiveKey, Merged, Slot, Tombstone, View, WAYS};
 use rekey_protocol::{Digest, RotationInterval};
 
 /// Keys of this world: more than a slot holds.
@@ -56,7 +56,7 @@ fn buried(mut slot: Slot, generation: Generation, key: Digest) {
     assert!(!matches!(merged, Merged::Active(_)), "{merged:?}");
 }
 
-fn active(revision: u64) -> Active {
+fn active(revision: u64) -> ActiveKey {
     Active {
         user: "u_1".parse().unwrap(),
         revision,

@@ -11,7 +11,7 @@ use rekey_protocol::{FeedResponse, GatewayId, Head, Incarnation};
 use crate::config::Config;
 use crate::host::env::{Env, SharedData};
 use crate::shared::SharedTable;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// A moment by both clocks of the gateway, in milliseconds. The monotonic one
@@ -69,7 +69,7 @@ pub struct Control {
 /// A poll of the change feed as it was sent, to be compared when its answer is
 /// applied (G2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Poll {
+pub struct SentPoll {
     /// As in the control record at sending.
     pub gateway: GatewayId,
     /// As in the control record at sending.
@@ -103,8 +103,8 @@ impl Control {
     }
 
     /// The poll to be sent now.
-    pub fn poll(&self, sent: Moment, lease_ms: u32) -> Poll {
-        Poll {
+    pub fn poll(&self, sent: Moment, lease_ms: u32) -> SentPoll {
+        SentPoll {
             gateway: self.gateway,
             generation: self.generation.number,
             cursor: self.cursor(),
@@ -119,14 +119,14 @@ impl Control {
 
     /// Whether the answer to this poll may be applied: nothing that it was sent
     /// with has changed since (G2).
-    pub fn awaits(&self, poll: &Poll) -> bool {
+    pub fn awaits(&self, poll: &SentPoll) -> bool {
         let now = (self.gateway, self.generation.number, self.cursor());
         now == (poll.gateway, poll.generation, poll.cursor)
     }
 
     /// The record after the answer to a poll whose changes have been written
     /// down (G3); none if the answer is to be thrown away.
-    pub fn after(&self, poll: &Poll, answer: &FeedResponse) -> Option<Self> {
+    pub fn after(&self, poll: &SentPoll, answer: &FeedResponse) -> Option<Self> {
         if !self.awaits(poll) {
             return None;
         }
@@ -208,7 +208,7 @@ impl Layout for Control {
             (None, Some(former)) => (FORMER, former),
             (None, None) => (NEITHER, NOWHERE),
         };
-        Writer::default()
+        FieldWriter::default()
             .bytes(&self.gateway.0)
             .u64(self.generation.number)
             .u64(self.generation.began)
@@ -222,7 +222,7 @@ impl Layout for Control {
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         let gateway = GatewayId(fields.array()?);
         let generation = Generation {
             number: fields.u64()?,

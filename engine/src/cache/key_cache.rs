@@ -4,7 +4,7 @@
 use rekey_protocol::Digest;
 
 use super::control::Generation;
-use super::slots::{Active, Merged, Slot, Tombstone, View};
+use super::slots::{ActiveKey, Merged, Slot, Tombstone, View};
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;
@@ -71,7 +71,7 @@ impl KeyCache {
         shared: &mut dyn SharedData,
         generation: Generation,
         digest: &Digest,
-        active: &Active,
+        active: &ActiveKey,
     ) -> Result<Merged, SharedDataError> {
         self.change(shared, generation, digest, |slot| {
             slot.fill(generation, digest, active.clone())

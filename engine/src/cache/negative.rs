@@ -33,11 +33,11 @@ struct Entry {
 
 /// A table of them, in which a key has one place.
 #[derive(Default)]
-pub struct UnknownKeys {
+pub struct NegativeCache {
     entries: Vec<Option<Entry>>,
 }
 
-impl UnknownKeys {
+impl NegativeCache {
     /// The store did not know this key at this revision, asked for in this
     /// generation.
     pub fn note(&mut self, digest: Digest, generation: u64, revision: u64) {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_entry_ends_with_an_import_after_it_and_with_its_generation() {
-        let mut keys = UnknownKeys::default();
+        let mut keys = NegativeCache::default();
         let digest = Digest::of(b"k");
         assert!(!keys.has(&digest, &control(1, 0)));
         keys.note(digest, 1, 20);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn i8_is_bounded_and_keeps_keys_apart() {
-        let mut keys = UnknownKeys::default();
+        let mut keys = NegativeCache::default();
         let digest = |number: u32| Digest::of(&number.to_be_bytes());
         for number in 0..100_000 {
             keys.note(digest(number), 1, 1);

@@ -8,7 +8,7 @@
 use rekey_protocol::{Digest, REPLAY_WINDOW_MS, RotationInterval, UserId};
 
 use crate::cache::control::Generation;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Layout, Schema, Unreadable};
 
 /// Records in one slot: so many keys that share a slot do not push each other
@@ -27,19 +27,19 @@ pub struct Slot {
     /// may be one of those whose tombstones had to go (G8).
     floor: u64,
     /// The newest first, at most [`WAYS`], each of another key.
-    records: Vec<Record>,
+    records: Vec<SlotRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Record {
+struct SlotRecord {
     digest: Digest,
-    state: State,
+    state: KeyState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum State {
+enum KeyState {
     Revoked(Tombstone),
-    Active(Active),
+    Active(ActiveKey),
 }
 
 /// A revocation, as it is written down.
@@ -54,7 +54,7 @@ pub struct Tombstone {
 
 /// What the store said of an active key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Active {
+pub struct ActiveKey {
     /// Whose it is.
     pub user: UserId,
     /// The store's head in the snapshot that it was read from.
@@ -75,14 +75,14 @@ pub enum View {
     /// never becomes active again (I1).
     Revoked(Tombstone),
     /// To be believed under a lease only.
-    Active(Active),
+    Active(ActiveKey),
 }
 
 /// What a slot says of a key after the store's "active" was merged into it (G6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merged {
-    /// Active, as it now stands in the slot.
-    Active(Active),
+    /// ActiveKey, as it now stands in the slot.
+    Active(ActiveKey),
     /// A tombstone refuses.
     Revoked(Tombstone),
     /// The answer is older than what this slot has forgotten, or of a generation
@@ -137,8 +137,8 @@ impl Slot {
         let found = self.records.iter().find(|record| record.digest == *digest);
         match found.map(|record| &record.state) {
             None => View::Absent,
-            Some(State::Revoked(tombstone)) => View::Revoked(*tombstone),
-            Some(State::Active(active)) => View::Active(active.clone()),
+            Some(KeyState::Revoked(tombstone)) => View::Revoked(*tombstone),
+            Some(KeyState::Active(active)) => View::Active(active.clone()),
         }
     }
 
@@ -151,15 +151,15 @@ impl Slot {
         }
         let held = self.take(digest);
         let tombstone = match held.map(|record| record.state) {
-            Some(State::Revoked(known)) => known.merge(tombstone),
+            Some(KeyState::Revoked(known)) => known.merge(tombstone),
             _ => tombstone,
         };
-        self.put(digest, State::Revoked(tombstone));
+        self.put(digest, KeyState::Revoked(tombstone));
         true
     }
 
     /// Merges the store's "active" into the slot.
-    pub fn fill(&mut self, generation: Generation, digest: &Digest, active: Active) -> Merged {
+    pub fn fill(&mut self, generation: Generation, digest: &Digest, active: ActiveKey) -> Merged {
         if !self.enter(generation) {
             return Merged::TooOld;
         }
@@ -173,7 +173,7 @@ impl Slot {
             return Merged::TooOld;
         }
         self.take(digest);
-        self.put(digest, State::Active(active.clone()));
+        self.put(digest, KeyState::Active(active.clone()));
         Merged::Active(active)
     }
 
@@ -186,7 +186,7 @@ impl Slot {
         self.generation == generation.number
     }
 
-    fn take(&mut self, digest: &Digest) -> Option<Record> {
+    fn take(&mut self, digest: &Digest) -> Option<SlotRecord> {
         let place = self
             .records
             .iter()
@@ -198,8 +198,8 @@ impl Slot {
     fn next_floor(&self, digest: &Digest) -> u64 {
         let is_held = self.records.iter().any(|record| record.digest == *digest);
         match self.records.get(WAYS - 1) {
-            Some(Record {
-                state: State::Revoked(tombstone),
+            Some(SlotRecord {
+                state: KeyState::Revoked(tombstone),
                 ..
             }) if !is_held => tombstone.revision,
             _ => 0,
@@ -207,12 +207,12 @@ impl Slot {
     }
 
     /// Adds a record of a key that has none, and evicts the oldest if need be.
-    fn put(&mut self, digest: &Digest, state: State) {
+    fn put(&mut self, digest: &Digest, state: KeyState) {
         let digest = *digest;
-        self.records.insert(0, Record { digest, state });
+        self.records.insert(0, SlotRecord { digest, state });
         for evicted in self.records.split_off(self.records.len().min(WAYS)) {
             // G8: nothing read before this revocation is believed any more.
-            if let State::Revoked(tombstone) = evicted.state {
+            if let KeyState::Revoked(tombstone) = evicted.state {
                 self.floor = self.floor.max(tombstone.revision);
             }
         }
@@ -227,18 +227,18 @@ impl Layout for Slot {
     };
 
     fn encode(&self) -> Vec<u8> {
-        let head = Writer::default()
+        let head = FieldWriter::default()
             .u8(Self::SCHEMA.version)
             .u64(self.generation)
             .u64(self.floor);
         let written = self.records.iter().fold(head, |slot, record| {
             let slot = slot.bytes(record.digest.as_bytes());
             match &record.state {
-                State::Revoked(tombstone) => slot
+                KeyState::Revoked(tombstone) => slot
                     .u8(REVOKED)
                     .u64(tombstone.revision)
                     .u64(tombstone.replay_until),
-                State::Active(active) => slot
+                KeyState::Active(active) => slot
                     .u8(ACTIVE)
                     .u64(active.revision)
                     .u64(active.not_before)
@@ -250,14 +250,14 @@ impl Layout for Slot {
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         if fields.u8()? != Self::SCHEMA.version {
             return None;
         }
         let (generation, floor) = (fields.u64()?, fields.u64()?);
         let mut records = Vec::new();
         while !fields.is_empty() {
-            records.push(Record::decode(&mut fields)?);
+            records.push(SlotRecord::decode(&mut fields)?);
         }
         (records.len() <= WAYS).then_some(Self {
             generation,
@@ -267,15 +267,15 @@ impl Layout for Slot {
     }
 }
 
-impl Record {
-    fn decode(fields: &mut Reader<'_>) -> Option<Self> {
+impl SlotRecord {
+    fn decode(fields: &mut FieldReader<'_>) -> Option<Self> {
         let digest = Digest::from_bytes(fields.array()?);
         let state = match fields.u8()? {
-            REVOKED => State::Revoked(Tombstone {
+            REVOKED => KeyState::Revoked(Tombstone {
                 revision: fields.u64()?,
                 replay_until: fields.u64()?,
             }),
-            ACTIVE => State::Active(Active {
+            ACTIVE => KeyState::Active(ActiveKey {
                 revision: fields.u64()?,
                 not_before: fields.u64()?,
                 interval: interval(fields.u64()?)?,

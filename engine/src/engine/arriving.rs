@@ -62,7 +62,7 @@ impl Engine {
         let digest = key.digest();
         let purpose = match asked {
             None => Purpose::Authenticate,
-            Some(asked) => Purpose::Regenerate(Box::new(self.wish(key, asked))),
+            Some(asked) => Purpose::Regenerate(Box::new(self.requester(key, asked))),
         };
         let kind = if is_checked {
             KeyClass::Checked
@@ -103,7 +103,7 @@ impl Engine {
             View::Active(_) | View::Absent => {}
         }
         let trusted = control.as_ref().filter(|_| is_trusted);
-        if trusted.is_some_and(|control| self.unknown.has(&digest, control)) {
+        if trusted.is_some_and(|control| self.negative_cache.has(&digest, control)) {
             self.out.count(Counter::UnknownHit);
             return self.out.refuse(request, Refusal::InvalidApiKey);
         }

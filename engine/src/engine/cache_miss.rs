@@ -11,8 +11,8 @@ use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::{BucketToken, KeyClass};
 use crate::request::refusal::Refusal;
-use crate::store::calls::{Resolved, StoreFault};
-use crate::store::lookups::{Arrival, Purpose, Sent, Waiter};
+use crate::store::calls::{ResolveOutcome, StoreFault};
+use crate::store::lookups::{Arrival, Purpose, SentCall, Waiter};
 
 impl Engine {
     /// Lets a request wait for the store's word on its key. A key that the store
@@ -27,7 +27,7 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         let mut token = None;
-        if !self.lookups.is_under_way(&digest) {
+        if !self.lookups.is_in_flight(&digest) {
             token = match self.admit(&digest, kind, env) {
                 Ok(token) => token,
                 Err(refusal) => return self.out.refuse(request, refusal),
@@ -48,10 +48,10 @@ impl Engine {
         env: &mut Env<'_>,
     ) -> Result<Option<BucketToken>, Refusal> {
         if self.shared.seen_keys.has(env.sources, digest) {
-            self.out.count(Counter::MissAcquaintance);
+            self.out.count(Counter::MissSeen);
             return Ok(None);
         }
-        self.out.count(Counter::MissStranger);
+        self.out.count(Counter::MissUnseen);
         let token = self.take(kind, env)?;
         Ok(Some(token))
     }
@@ -74,17 +74,17 @@ impl Engine {
         &mut self,
         digest: &Digest,
         token: Option<BucketToken>,
-        outcome: &Result<Resolved, StoreFault>,
+        outcome: &Result<ResolveOutcome, StoreFault>,
         env: &mut Env<'_>,
     ) {
         let Some(token) = token else { return };
         match outcome {
-            Ok(Resolved::Active { .. }) => {
+            Ok(ResolveOutcome::Active { .. }) => {
                 self.shared.buckets.give_back(token, env);
                 self.shared.seen_keys.note(env.sources, digest);
             }
-            Ok(Resolved::Revoked { .. }) => self.shared.buckets.give_back(token, env),
-            Ok(Resolved::Unknown { .. }) | Err(_) => drop(token),
+            Ok(ResolveOutcome::Revoked { .. }) => self.shared.buckets.give_back(token, env),
+            Ok(ResolveOutcome::Unknown { .. }) | Err(_) => drop(token),
         }
     }
 
@@ -94,7 +94,7 @@ impl Engine {
     pub(super) fn unknown(
         &mut self,
         digest: Digest,
-        sent: Sent,
+        sent: SentCall,
         head: Option<Head>,
         env: &mut Env<'_>,
     ) -> bool {
@@ -107,7 +107,7 @@ impl Engine {
         });
         let Some(control) = control else { return false };
         let generation = control.generation.number;
-        self.unknown.note(digest, generation, head.revision);
+        self.negative_cache.note(digest, generation, head.revision);
         head.revision >= control.keys_imported_at
     }
 

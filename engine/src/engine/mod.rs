@@ -8,15 +8,15 @@ mod rotating;
 
 use rekey_protocol::Digest;
 
-use crate::cache::negative::UnknownKeys;
+use crate::cache::negative::NegativeCache;
 use crate::cache::slots::{Tombstone, View};
 use crate::config::Config;
 use crate::feed::feeder::Feeder;
-use crate::feed::last_uses::LastUses;
+use crate::feed::last_uses::LastUseTracker;
 use crate::feed::revoked_uses::RevokedUseCounts;
 use crate::host::env::{Env, RequestHead};
 use crate::host::metrics::{self, Counter};
-use crate::host::outbox::{Effect, MOST_TURNS, Outbox, RequestId, Turns};
+use crate::host::outbox::{Effect, MOST_TURNS, Outbox, RequestId, TurnLimit};
 use crate::request::endpoint;
 use crate::request::held::Held;
 use crate::request::refusal::Refusal;
@@ -27,8 +27,8 @@ use crate::shared::SharedState;
 use crate::shared::leader::WorkerNonce;
 use crate::shared::workers::WorkerNumber;
 use crate::store::calls::{self, CallId, CallOutcome, StoreFault};
-use crate::store::health::Health;
-use crate::store::lookups::{Lookups, Way};
+use crate::store::health::StoreHealth;
+use crate::store::lookups::{ClusterChoice, Lookups};
 use crate::streams::open_requests::Streams;
 
 /// The decisions of one worker under one configuration. See the crate's head
@@ -40,17 +40,17 @@ pub struct Engine {
     number: WorkerNumber,
     feeder: Feeder,
     lookups: Lookups,
-    unknown: UnknownKeys,
+    negative_cache: NegativeCache,
     revoked_uses: RevokedUseCounts,
-    last_uses: LastUses,
+    last_uses: LastUseTracker,
     rotations: Vec<Rotation>,
     queue: Queue,
     issuing: Issuing,
     streams: Streams,
     held: Held,
-    health: Health,
+    health: StoreHealth,
     /// Where rotations go another way than lookups.
-    rotation_health: Option<Health>,
+    rotation_health: Option<StoreHealth>,
     out: Outbox,
 }
 
@@ -63,20 +63,18 @@ impl Engine {
             number: WorkerNumber::default(),
             feeder: Feeder::new(&config),
             lookups: Lookups::default(),
-            unknown: UnknownKeys::default(),
+            negative_cache: NegativeCache::default(),
             revoked_uses: RevokedUseCounts::default(),
-            last_uses: LastUses::new(config.cache_slots),
+            last_uses: LastUseTracker::new(config.cache_slots),
             rotations: Vec::new(),
             queue: Queue::default(),
             issuing: Issuing::new(shared.advice.clone(), &config),
             streams: Streams::new(config.max_streams),
             held: Held::default(),
-            health: Health::of(format!("key store (cluster {})", config.store.cluster)),
-            rotation_health: config
-                .store
-                .rotation_cluster
-                .as_ref()
-                .map(|cluster| Health::of(format!("key store for rotations (cluster {cluster})"))),
+            health: StoreHealth::of(format!("key store (cluster {})", config.store.cluster)),
+            rotation_health: config.store.rotation_cluster.as_ref().map(|cluster| {
+                StoreHealth::of(format!("key store for rotations (cluster {cluster})"))
+            }),
             out: Outbox::default(),
             shared,
             config,
@@ -88,8 +86,8 @@ impl Engine {
         &self.config
     }
 
-    /// Requests and rotations under way.
-    pub fn under_way(&self) -> usize {
+    /// Requests and rotations in flight.
+    pub fn in_flight(&self) -> usize {
         self.lookups.waiting() + self.rotations.len() + self.queue.len() + self.held.len()
     }
 
@@ -112,7 +110,7 @@ impl Engine {
         head: &dyn RequestHead,
         env: &mut Env<'_>,
     ) {
-        self.out.begin(Turns::Only(request));
+        self.out.begin(TurnLimit::Only(request));
         self.receive(request, head, env);
         if endpoint::sends_a_body(head)
             && self.held.has_room()
@@ -125,7 +123,7 @@ impl Engine {
     /// The request is over. Perhaps the host has ended it inside the end of another
     /// one, so this event turns to no request.
     pub fn on_request_done(&mut self, request: RequestId) {
-        self.out.begin(Turns::None);
+        self.out.begin(TurnLimit::None);
         self.out.forget(request);
         self.streams.close(request);
         self.lookups.leave(request);
@@ -147,7 +145,7 @@ impl Engine {
     /// A call was answered, or is known to be lost or unsent. A call that
     /// nobody waits for any more is ignored.
     pub fn on_call_done(&mut self, call: CallId, outcome: CallOutcome<'_>, env: &mut Env<'_>) {
-        self.out.begin(Turns::Most(MOST_TURNS));
+        self.out.begin(TurnLimit::Most(MOST_TURNS));
         if let Some(nonce) = self.nonce.filter(|_| self.feeder.asked(call)) {
             let (shared, issuing) = (&self.shared, &mut self.issuing);
             self.feeder
@@ -170,7 +168,7 @@ impl Engine {
 
     /// The root was rung: sends what is due in the root's name.
     pub fn on_root(&mut self, env: &mut Env<'_>) {
-        self.out.begin(Turns::Most(MOST_TURNS));
+        self.out.begin(TurnLimit::Most(MOST_TURNS));
         self.end_streams(env);
         self.take_turns(env);
         // G5: a call remembers the generation it was sent in.
@@ -182,8 +180,8 @@ impl Engine {
         for due in self.lookups.send_due(control.as_ref(), lost_at) {
             // So that a crowd of other lookups is not in a rotation's way.
             let cluster = match due.way {
-                Way::Lookup => &store.cluster,
-                Way::Rotation => store.for_rotations(),
+                ClusterChoice::Lookup => &store.cluster,
+                ClusterChoice::Rotation => store.for_rotations(),
             };
             self.out
                 .call(due.call, calls::resolve(cluster, due.digest, timeout));
@@ -205,7 +203,7 @@ impl Engine {
 
     /// Time passed. To be called every 100 ms or so.
     pub fn on_tick(&mut self, env: &mut Env<'_>) {
-        self.out.begin(Turns::Most(MOST_TURNS));
+        self.out.begin(TurnLimit::Most(MOST_TURNS));
         self.own_doorbell(env);
         self.held.send_due(env.now.monotonic, &mut self.out);
         self.revoked_uses

@@ -5,15 +5,15 @@ use rekey_protocol::{Digest, Head};
 
 use super::Engine;
 use crate::cache::control::Control;
-use crate::cache::slots::{Active, Merged, Tombstone, View};
+use crate::cache::slots::{ActiveKey, Merged, Tombstone, View};
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::BucketToken;
 use crate::request::refusal::Refusal;
-use crate::rotation::lifecycle::OldKey;
-use crate::store::calls::{Resolved, StoreFault};
-use crate::store::lookups::{Answered, Purpose, Sent, Waiter};
+use crate::rotation::lifecycle::KeyToReplace;
+use crate::store::calls::{ResolveOutcome, StoreFault};
+use crate::store::lookups::{Answered, Purpose, SentCall, Waiter};
 
 impl Engine {
     /// What the store said of a key that requests wait to know of. Returns whether
@@ -21,7 +21,7 @@ impl Engine {
     pub(super) fn resolved(
         &mut self,
         answered: Answered,
-        outcome: Result<Resolved, StoreFault>,
+        outcome: Result<ResolveOutcome, StoreFault>,
         env: &mut Env<'_>,
     ) -> bool {
         let Answered {
@@ -44,7 +44,7 @@ impl Engine {
             }
             // The waiter rule holds of a "no", too (G7): it may be of before an import
             // that a later request has waited for.
-            Ok(Resolved::Unknown { head }) => {
+            Ok(ResolveOutcome::Unknown { head }) => {
                 let is_of_now = self.unknown(digest, sent, head, env);
                 let revision = head.map_or(0, |head| head.revision);
                 let (told, late) = waiters
@@ -54,7 +54,7 @@ impl Engine {
                 self.ask_once_more(digest, kind, late, env);
                 return is_of_now;
             }
-            Ok(Resolved::Revoked {
+            Ok(ResolveOutcome::Revoked {
                 revision,
                 replayable,
                 head,
@@ -66,7 +66,7 @@ impl Engine {
                     unwritten => self.refuse_all(waiters, unwritten),
                 }
             }
-            Ok(Resolved::Active {
+            Ok(ResolveOutcome::Active {
                 user,
                 rotation_allowed_in,
                 rotation_interval,
@@ -79,7 +79,7 @@ impl Engine {
                     0 => 0,
                     wait_ms => env.now.monotonic + wait_ms,
                 };
-                let active = Active {
+                let active = ActiveKey {
                     user,
                     revision: head.revision,
                     not_before,
@@ -95,9 +95,9 @@ impl Engine {
     pub(super) fn active(
         &mut self,
         digest: Digest,
-        sent: Sent,
+        sent: SentCall,
         waiters: Vec<Waiter>,
-        (active, head): (Active, Head),
+        (active, head): (ActiveKey, Head),
         env: &mut Env<'_>,
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
@@ -157,7 +157,7 @@ impl Engine {
         request: RequestId,
         (digest, covered_in): (Digest, Option<u64>),
         purpose: Purpose,
-        active: Active,
+        active: ActiveKey,
         env: &mut Env<'_>,
     ) {
         let wait_ms = active.not_before.saturating_sub(env.now.monotonic);
@@ -174,9 +174,9 @@ impl Engine {
                 };
                 self.out.refuse(request, too_early);
             }
-            Purpose::Regenerate(wish) => {
+            Purpose::Regenerate(requester) => {
                 let was_dead = false;
-                self.begin_rotation(request, OldKey { digest, was_dead }, wish, env);
+                self.begin_rotation(request, KeyToReplace { digest, was_dead }, requester, env);
             }
         }
     }
@@ -212,7 +212,7 @@ impl Engine {
     /// An answer of another life of the store than the cache's ends lease and
     /// generation before it is used (G5). A late answer to a call of an earlier
     /// generation says nothing about this one.
-    pub(super) fn end_if_foreign(&mut self, head: Head, sent: Sent, env: &mut Env<'_>) {
+    pub(super) fn end_if_foreign(&mut self, head: Head, sent: SentCall, env: &mut Env<'_>) {
         let ended = self
             .shared
             .control

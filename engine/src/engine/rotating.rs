@@ -9,19 +9,19 @@ use crate::host::env::{EntropyError, Env};
 use crate::host::metrics::Counter;
 use crate::host::outbox::{Effect, LogLevel, RequestId};
 use crate::limits::token_bucket::KeyClass;
-use crate::request::endpoint::Asked;
+use crate::request::endpoint::RegenerateRequest;
 use crate::request::refusal::Refusal;
 use crate::request::reply::Reply;
-use crate::rotation::attempts::Course;
-use crate::rotation::lifecycle::{Drawn, OldKey, Progress, Rotation, Wish};
+use crate::rotation::attempts::Attempts;
+use crate::rotation::lifecycle::{Drawn, KeyToReplace, Progress, Requester, Rotation};
 use crate::rotation::queue::Queued;
 use crate::rotation::replay::Pair;
 use crate::store::calls::{self, CallOutcome};
 use crate::store::lookups::Purpose;
 
-/// Rotations under way in one worker (I8). More are told to come back.
+/// Rotations in flight in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
-/// Calls under way for one key: one that a client waits for, and one whose client has
+/// Calls in flight for one key: one that a client waits for, and one whose client has
 /// left.
 const MOST_CALLS_OF_A_KEY: usize = 2;
 /// Draws of random bytes for one key; even the second is never needed.
@@ -29,7 +29,7 @@ const KEY_DRAWS: usize = 4;
 
 /// Why no key was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum NoKey {
+enum DrawError {
     /// The host gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -42,10 +42,10 @@ impl Engine {
     /// What a request to the endpoint is after. For a key without a checksum,
     /// which somebody may have made up and others may guess, nothing is sealed
     /// (X4).
-    pub(super) fn wish(&self, old: ApiKey, asked: Asked) -> Wish {
+    pub(super) fn requester(&self, old: ApiKey, asked: RegenerateRequest) -> Requester {
         let is_ours = self.config.secrets.verify(&old);
         let idempotency_key = asked.idempotency_key.filter(|_| is_ours);
-        Wish {
+        Requester {
             client: asked.client,
             pair: idempotency_key.map(|key| Pair::new(old, key)),
         }
@@ -62,13 +62,18 @@ impl Engine {
     ) {
         let is_final = env.now.monotonic >= tombstone.replay_until;
         match purpose {
-            Purpose::Regenerate(wish) if wish.pair.is_some() && !is_final => {
+            Purpose::Regenerate(requester) if requester.pair.is_some() && !is_final => {
                 // Within a budget of its own (X5): a flood of made-up keys cannot
                 // use it up, and who has one old key not that of most others.
                 match self.take(KeyClass::revoked(&digest), env) {
                     Ok(_spent) => {
                         let was_dead = true;
-                        self.begin_rotation(request, OldKey { digest, was_dead }, wish, env)
+                        self.begin_rotation(
+                            request,
+                            KeyToReplace { digest, was_dead },
+                            requester,
+                            env,
+                        )
                     }
                     // Not "nothing was changed": an earlier request has changed it.
                     Err(_) => self.out.refuse(request, Refusal::RotationUnconfirmed),
@@ -100,15 +105,15 @@ impl Engine {
     pub(super) fn begin_rotation(
         &mut self,
         request: RequestId,
-        old: OldKey,
-        wish: Box<Wish>,
+        old: KeyToReplace,
+        requester: Box<Requester>,
         env: &mut Env<'_>,
     ) {
         let since = env.now.monotonic;
         let queued = Queued {
             request,
             old,
-            wish,
+            requester,
             since,
         };
         if !self.is_rotating(&old.digest) && !self.queue.has(&old.digest) {
@@ -124,23 +129,23 @@ impl Engine {
         let Queued {
             request,
             old,
-            wish,
+            requester,
             since,
         } = queued;
         // Of a key that is dead, nobody says that nothing was changed (X1).
-        let unbegun = Course::new(old.was_dead).out_of_time();
+        let unbegun = Attempts::new(old.was_dead).out_of_time();
         if !self.has_room(old) {
             return self.out.refuse(request, unbegun);
         }
         match self.draw(old, env) {
             Ok(drawn) => {
                 self.rotations
-                    .push(Rotation::new(request, old, wish, drawn, since));
+                    .push(Rotation::new(request, old, requester, drawn, since));
                 self.ring(env);
             }
             Err(no_key) => {
                 // The other reason has been told with the store's advice.
-                if let NoKey::Entropy(error) = no_key {
+                if let DrawError::Entropy(error) = no_key {
                     self.out
                         .log(LogLevel::Error, format!("cannot make a key: {error}"));
                 }
@@ -164,9 +169,9 @@ impl Engine {
         is_waited_for || count >= MOST_CALLS_OF_A_KEY
     }
 
-    /// Whether one more may be under way. Asking for earlier answers takes half of
+    /// Whether one more may be in flight. Asking for earlier answers takes half of
     /// the places at most, so that there is always one for a key that is good.
-    fn has_room(&self, old: OldKey) -> bool {
+    fn has_room(&self, old: KeyToReplace) -> bool {
         let replays = self.rotations.iter().filter(|rotation| rotation.was_dead());
         let all_taken = self.rotations.len() >= MOST_ROTATIONS;
         let is_over_share = old.was_dead && replays.count() >= MOST_ROTATIONS / 2;
@@ -192,7 +197,7 @@ impl Engine {
                 }
             }
             let was_dead = matches!(known, View::Revoked(_));
-            let old = OldKey {
+            let old = KeyToReplace {
                 digest: key,
                 was_dead,
             };
@@ -212,7 +217,7 @@ impl Engine {
         };
         let is_final = env.now.monotonic >= tombstone.replay_until;
         let digest = queued.old.digest;
-        if queued.wish.pair.is_none() || is_final {
+        if queued.requester.pair.is_none() || is_final {
             // Who lost a race has used a key that was good.
             if queued.old.was_dead {
                 self.note_use(digest);
@@ -225,14 +230,16 @@ impl Engine {
             return self.out.refuse(queued.request, refusal);
         }
         let was_dead = true;
-        let old = OldKey { digest, was_dead };
+        let old = KeyToReplace { digest, was_dead };
         self.begin(Queued { old, ..queued }, env);
     }
 
-    fn draw(&mut self, old: OldKey, env: &mut Env<'_>) -> Result<Drawn, NoKey> {
+    fn draw(&mut self, old: KeyToReplace, env: &mut Env<'_>) -> Result<Drawn, DrawError> {
         // The key that a replay draws is shown to nobody.
         let place = self.issuing.place(env.sources);
-        let place = place.or(old.was_dead.then_some(0)).ok_or(NoKey::Refused)?;
+        let place = place
+            .or(old.was_dead.then_some(0))
+            .ok_or(DrawError::Refused)?;
         let mut id = [0; 16];
         env.sources.fill_random(&mut id)?;
         let mut salt = [0; SEAL_SALT_LEN];

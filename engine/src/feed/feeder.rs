@@ -11,10 +11,10 @@ use rekey_protocol::{
     lease_margin_ms, poll_hold_ms,
 };
 
-use crate::cache::control::{Control, Poll};
+use crate::cache::control::{Control, SentPoll};
 use crate::cache::slots::Tombstone;
 use crate::config::Config;
-use crate::feed::last_uses::Use;
+use crate::feed::last_uses::ActiveKeyUse;
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::Outbox;
@@ -22,7 +22,7 @@ use crate::rotation::issuing::{self, Issuing};
 use crate::shared::SharedState;
 use crate::shared::leader::{Election, Role, WorkerNonce};
 use crate::store::calls::{self, CallId, CallOutcome, StoreFault};
-use crate::store::health::Health;
+use crate::store::health::StoreHealth;
 
 /// Pause after the first failure, in milliseconds; it doubles with each.
 const FIRST_PAUSE_MS: u64 = 50;
@@ -41,11 +41,11 @@ pub struct Feeder {
     clusters: Vec<String>,
     /// Which of them is asked: the next after each failure.
     cluster: usize,
-    poll: Option<UnderWay>,
+    poll: Option<PollInFlight>,
     last_poll: u64,
     failures: u32,
     due: u64,
-    health: Health,
+    health: StoreHealth,
     /// Whether the store takes what it is told of our secrets: one of an earlier
     /// version refuses the whole poll.
     tells_secrets: bool,
@@ -54,16 +54,16 @@ pub struct Feeder {
     used_most: usize,
 }
 
-struct UnderWay {
+struct PollInFlight {
     call: CallId,
-    poll: Poll,
+    poll: SentPoll,
     number: u64,
     /// Uses of revoked keys that it tells.
     refused: Vec<RefusedUse>,
     /// Whether it tells our secrets.
     tells_secrets: bool,
     /// Last uses of active keys that it tells.
-    used: Vec<Use>,
+    used: Vec<ActiveKeyUse>,
     /// When it is believed to be lost.
     lost_at: u64,
 }
@@ -84,7 +84,7 @@ impl Feeder {
         let clusters = config.store.feed_clusters.clone();
         Self {
             lease_ms: config.lease_ms,
-            health: Health::of(format!("key store's change feed ({})", clusters.join(", "))),
+            health: StoreHealth::of(format!("key store's change feed ({})", clusters.join(", "))),
             clusters,
             cluster: 0,
             poll: None,
@@ -195,7 +195,7 @@ impl Feeder {
     /// Whether the store came at once with nothing new: asked at once again, it
     /// would be asked without a pause. The next tick is soon enough, for there is
     /// nothing to acknowledge.
-    fn is_hasty(&self, poll: &Poll, answer: &FeedResponse, now: u64) -> bool {
+    fn is_hasty(&self, poll: &SentPoll, answer: &FeedResponse, now: u64) -> bool {
         let took = now.saturating_sub(poll.sent.monotonic);
         let held = u64::from(poll_hold_ms(self.lease_ms)) / AT_ONCE;
         poll.cursor == Some(answer.cursor) && answer.granted_ms > 0 && took < held
@@ -226,7 +226,7 @@ impl Feeder {
         };
         let timeout_ms = self.timeout_ms();
         let call = out.new_call();
-        self.poll = Some(UnderWay {
+        self.poll = Some(PollInFlight {
             call,
             poll,
             number: self.last_poll,
@@ -244,7 +244,7 @@ impl Feeder {
     /// Applies an answer in the order of G3: tombstones, then word of them to the
     /// other workers, then the lease; the acknowledgement is the next poll.
     fn apply(
-        poll: &Poll,
+        poll: &SentPoll,
         answer: &FeedResponse,
         shared: &SharedState,
         env: &mut Env<'_>,

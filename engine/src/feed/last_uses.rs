@@ -2,7 +2,7 @@
 //! their users to the hour.
 //!
 //! A warm key is decided on without a call, so only the gateway knows of its
-//! uses. Each worker notes the first use of a key in an hour ([`LastUses`]) and,
+//! uses. Each worker notes the first use of a key in an hour ([`LastUseTracker`]) and,
 //! some ten times a second, adds what it noted to an entry in shared data
 //! ([`PendingLastUses`]). From there the feeder's polls tell the store. A use leaves the
 //! entry when the poll's answer is there, so none is lost with a feeder or a poll.
@@ -19,7 +19,7 @@ use crate::cache::control::Moment;
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// How exact it is, in milliseconds.
@@ -37,14 +37,14 @@ const MOST_SETS: u32 = 1 << 16;
 
 /// A use as the gateway keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
+pub struct ActiveKeyUse {
     digest: Digest,
     /// The gateway's monotonic time, in milliseconds: its wall clock may be wrong,
     /// or be set.
     at: u64,
 }
 
-impl Use {
+impl ActiveKeyUse {
     /// As it is told at this monotonic time.
     pub fn told_at(self, now: u64) -> KeyUse {
         let age = now.saturating_sub(self.at);
@@ -65,13 +65,13 @@ pub enum Noted {
 }
 
 /// What one worker has noted.
-pub struct LastUses {
+pub struct LastUseTracker {
     noted: ThisHour,
     /// The oldest first.
-    waiting: VecDeque<Use>,
+    waiting: VecDeque<ActiveKeyUse>,
 }
 
-impl LastUses {
+impl LastUseTracker {
     /// Beside a table of so many slots.
     pub fn new(slots: u32) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl LastUses {
         if !self.noted.add(&digest, now.wall / HOUR_MS) {
             return Noted::Kept;
         }
-        let used = Use {
+        let used = ActiveKeyUse {
             digest,
             at: now.monotonic,
         };
@@ -198,13 +198,15 @@ impl SharedTable for PendingLastUses {
 impl PendingLastUses {
     /// What the next poll is to tell, at most so many: the oldest first, so that
     /// all get their turn.
-    pub fn next(&self, shared: &mut dyn SharedData, most: usize) -> Vec<Use> {
+    pub fn next(&self, shared: &mut dyn SharedData, most: usize) -> Vec<ActiveKeyUse> {
         if most == 0 {
             return Vec::new();
         }
         let held = self.entries.only().read(shared).ok().flatten();
         let LastUseMap(untold) = held.unwrap_or_default();
-        let uses = untold.into_iter().map(|(digest, at)| Use { digest, at });
+        let uses = untold
+            .into_iter()
+            .map(|(digest, at)| ActiveKeyUse { digest, at });
         let mut uses: Vec<_> = uses.collect();
         uses.sort_by_key(|used| used.at);
         uses.truncate(most);
@@ -212,7 +214,7 @@ impl PendingLastUses {
     }
 
     /// The store has been told this. A use after it stays.
-    pub fn told(&self, shared: &mut dyn SharedData, told: &[Use]) {
+    pub fn told(&self, shared: &mut dyn SharedData, told: &[ActiveKeyUse]) {
         if told.is_empty() {
             return;
         }
@@ -232,7 +234,7 @@ impl PendingLastUses {
     fn add(
         &self,
         shared: &mut dyn SharedData,
-        uses: &VecDeque<Use>,
+        uses: &VecDeque<ActiveKeyUse>,
     ) -> Result<usize, SharedDataError> {
         self.entries.only().update(shared, |held| {
             let LastUseMap(mut untold) = held.unwrap_or_default();
@@ -264,14 +266,14 @@ impl Layout for LastUseMap {
 
     fn encode(&self) -> Vec<u8> {
         let all = self.0.iter();
-        let written = all.fold(Writer::default(), |entry, (digest, at)| {
+        let written = all.fold(FieldWriter::default(), |entry, (digest, at)| {
             entry.bytes(digest.as_bytes()).u64(*at)
         });
         written.finish()
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         let mut untold = BTreeMap::new();
         while !fields.is_empty() {
             untold.insert(Digest::from_bytes(fields.array()?), fields.u64()?);

@@ -19,7 +19,7 @@ use rekey_protocol::{Digest, REFUSED_MOST, RefusedUse};
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// Keys with a count, in one worker and in shared data each (I8).
@@ -155,7 +155,7 @@ impl Layout for RevokedUseList {
 
     fn encode(&self) -> Vec<u8> {
         let all = self.0.iter();
-        let written = all.fold(Writer::default(), |entry, known| {
+        let written = all.fold(FieldWriter::default(), |entry, known| {
             let entry = entry.bytes(known.digest.as_bytes());
             entry.bytes(&known.count.to_be_bytes())
         });
@@ -163,7 +163,7 @@ impl Layout for RevokedUseList {
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         let mut untold = Vec::new();
         while !fields.is_empty() {
             untold.push(RefusedUse {
@@ -212,7 +212,7 @@ mod tests {
         let count = |number| told.iter().find(|told| told.digest == digest(number));
         assert_eq!(count(1).unwrap().count, 5);
         assert_eq!(count(2).unwrap().count, 1);
-        // Used once more while the poll is under way.
+        // Used once more while the poll is in flight.
         used(&mut one, 1, 1);
         one.hand_over(&pending(), &mut memory);
         pending().told(&mut memory, &told);

@@ -84,9 +84,9 @@ metrics! {
     /// The store's answer was older than what the table knows; it was asked anew.
     CacheTooOld = "rekey.cache.event.too_old",
     /// The store was asked about a key that it has not called good before.
-    MissStranger = "rekey.misses.event.stranger",
+    MissUnseen = "rekey.misses.event.stranger",
     /// The store was asked about a key that it has called good before.
-    MissAcquaintance = "rekey.misses.event.acquaintance",
+    MissSeen = "rekey.misses.event.acquaintance",
     /// A key that it has not called good before was answered 503, for the store is
     /// asked about such often enough. Many of them: a flood.
     MissOverBudget = "rekey.misses.event.over_budget",

@@ -91,7 +91,7 @@ pub const MOST_TURNS: usize = 32;
 
 /// With which requests the host may go on in an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Turns {
+pub enum TurnLimit {
     /// With none: the host may be in the midst of the end of another one.
     #[default]
     None,
@@ -107,14 +107,14 @@ pub struct Outbox {
     effects: VecDeque<Effect>,
     last_call: u64,
     /// What the present event may still do.
-    turns: Turns,
+    turns: TurnLimit,
     /// Whether the root was rung in it for what is left.
     rung: bool,
 }
 
 impl Outbox {
     /// An event begins.
-    pub fn begin(&mut self, turns: Turns) {
+    pub fn begin(&mut self, turns: TurnLimit) {
         self.turns = turns;
         self.rung = false;
     }
@@ -125,18 +125,18 @@ impl Outbox {
         let turns = self.turns;
         let is_due = |effect: &Effect| match (effect.turns_to(), turns) {
             (None, _) => true,
-            (Some(_), Turns::None) => false,
-            (Some(request), Turns::Only(only)) => request == only,
-            (Some(_), Turns::Most(left)) => left > 0,
+            (Some(_), TurnLimit::None) => false,
+            (Some(request), TurnLimit::Only(only)) => request == only,
+            (Some(_), TurnLimit::Most(left)) => left > 0,
         };
         let Some(place) = self.effects.iter().position(is_due) else {
-            let is_root = matches!(turns, Turns::Most(_)) && !self.effects.is_empty();
+            let is_root = matches!(turns, TurnLimit::Most(_)) && !self.effects.is_empty();
             let rings = is_root && !std::mem::replace(&mut self.rung, true);
             return rings.then_some(Effect::RingRoot);
         };
         let effect = self.effects.remove(place)?;
-        if let (Some(_), Turns::Most(left)) = (effect.turns_to(), turns) {
-            self.turns = Turns::Most(left.saturating_sub(1));
+        if let (Some(_), TurnLimit::Most(left)) = (effect.turns_to(), turns) {
+            self.turns = TurnLimit::Most(left.saturating_sub(1));
         }
         Some(effect)
     }

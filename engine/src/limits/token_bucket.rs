@@ -4,7 +4,7 @@
 //!
 //! A token is taken when a call is begun, and given back when the store turns
 //! out to know the key. So users of real keys, thousands after a cold start,
-//! are held up only by what is under way at one moment, and made-up keys by the
+//! are held up only by what is in flight at one moment, and made-up keys by the
 //! rate. A refusal costs one read and no write.
 //!
 //! There is one bucket for each [`KeyClass`]: what may be made up by anybody
@@ -17,7 +17,7 @@ use rekey_protocol::Digest;
 use crate::config::Config;
 use crate::host::env::Env;
 use crate::shared::SharedTable;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Entry, Layout, Next, Schema, Unreadable};
 
 /// A bucket holds what its rate gives in two seconds, and this at least: what a
@@ -165,11 +165,11 @@ impl Layout for Bucket {
     };
 
     fn encode(&self) -> Vec<u8> {
-        Writer::default().u64(self.lacks).u64(self.at).finish()
+        FieldWriter::default().u64(self.lacks).u64(self.at).finish()
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         let (lacks, at) = (fields.u64()?, fields.u64()?);
         fields.end()?;
         Some(Self { lacks, at })

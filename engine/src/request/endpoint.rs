@@ -24,7 +24,7 @@ pub fn sends_a_body(head: &dyn RequestHead) -> bool {
 }
 
 /// What a request to the endpoint brings beside its key.
-pub struct Asked {
+pub struct RegenerateRequest {
     /// Who asks.
     pub client: Client,
     /// By which the answer can be asked for again. A secret, like the key.
@@ -33,7 +33,7 @@ pub struct Asked {
 
 /// The checks of the endpoint that come before the key, in the contract's
 /// order: method, then Idempotency-Key.
-pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
+pub fn check(head: &dyn RequestHead) -> Result<RegenerateRequest, Refusal> {
     if head.method() != b"POST" {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -45,7 +45,7 @@ pub fn check(head: &dyn RequestHead) -> Result<Asked, Refusal> {
     let request_id = head
         .header(REQUEST_ID_HEADER)
         .filter(|id| id.len() <= REQUEST_ID_MAX);
-    Ok(Asked {
+    Ok(RegenerateRequest {
         client: Client {
             address: head.client_address(),
             // In any encoding: the store keeps what is plain of it.

@@ -16,9 +16,9 @@ const WAIT_MS: u64 = 150;
 
 /// The refusals that wait.
 #[derive(Default)]
-pub struct Held(BTreeMap<RequestId, Waiting>);
+pub struct Held(BTreeMap<RequestId, HeldReply>);
 
-struct Waiting {
+struct HeldReply {
     reply: Reply,
     /// In monotonic milliseconds.
     since: u64,
@@ -37,7 +37,7 @@ impl Held {
 
     /// Lets the answer to this request wait from now on.
     pub fn hold(&mut self, request: RequestId, reply: Reply, now: u64) {
-        self.0.insert(request, Waiting { reply, since: now });
+        self.0.insert(request, HeldReply { reply, since: now });
     }
 
     /// The request is over.
@@ -47,7 +47,7 @@ impl Held {
 
     /// Sends what has waited for long enough.
     pub fn send_due(&mut self, now: u64, out: &mut Outbox) {
-        let is_due = |waiting: &Waiting| now.saturating_sub(waiting.since) >= WAIT_MS;
+        let is_due = |waiting: &HeldReply| now.saturating_sub(waiting.since) >= WAIT_MS;
         for (request, waiting) in self.0.extract_if(.., |_, waiting| is_due(waiting)) {
             let reply = waiting.reply;
             out.push(Effect::Reply { request, reply });

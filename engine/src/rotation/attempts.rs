@@ -6,7 +6,7 @@ use crate::request::refusal::Refusal;
 /// A rotation's attempts so far. A plain value, so that the model checker can
 /// run it as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Course {
+pub struct Attempts {
     /// Whether the old key was known to be dead from the start: then only an
     /// earlier rotation's answer is asked for.
     was_dead: bool,
@@ -14,7 +14,7 @@ pub struct Course {
     unclear: bool,
 }
 
-impl Course {
+impl Attempts {
     /// Before the first attempt.
     pub fn new(was_dead: bool) -> Self {
         Self {

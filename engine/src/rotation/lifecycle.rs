@@ -11,9 +11,9 @@ use rekey_protocol::{
 
 use crate::RequestId;
 use crate::request::refusal::Refusal;
-use crate::rotation::attempts::Course;
+use crate::rotation::attempts::Attempts;
 use crate::rotation::replay::Pair;
-use crate::store::calls::{self, CallId, Decided, ROTATE_TIMEOUT_MS, StoreFault};
+use crate::store::calls::{self, CallId, ROTATE_TIMEOUT_MS, RotateOutcome, StoreFault};
 
 /// How long a rotation is pursued, in milliseconds: longer than the store may
 /// hold an answer for the longest lease with its margin, also where the last
@@ -27,7 +27,7 @@ const FIRST_PAUSE_MS: u64 = 50;
 const LONGEST_PAUSE_MS: u64 = 1_600;
 
 /// What a request to the endpoint is after.
-pub struct Wish {
+pub struct Requester {
     /// Who asks.
     pub client: Client,
     /// What opens the answer again, if the request may be repeated.
@@ -36,7 +36,7 @@ pub struct Wish {
 
 /// The key that a rotation is to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OldKey {
+pub struct KeyToReplace {
     /// By which the store knows it.
     pub digest: Digest,
     /// Whether it was known to be dead when the request came: then only an earlier
@@ -54,24 +54,24 @@ pub struct Drawn {
     pub salt: [u8; SEAL_SALT_LEN],
 }
 
-/// A rotation under way.
+/// A rotation in flight.
 pub struct Rotation {
     /// Who waits for it; none once the client has left.
     pub request: Option<RequestId>,
     id: RotationId,
     old: Digest,
     new: ApiKey,
-    wish: Box<Wish>,
+    requester: Box<Requester>,
     /// Made once: every attempt carries the same.
     replay: Option<Box<Replay>>,
-    course: Course,
+    course: Attempts,
     began: u64,
     attempts: u32,
-    phase: Phase,
+    attempt: AttemptState,
 }
 
 #[derive(PartialEq, Eq)]
-enum Phase {
+enum AttemptState {
     /// To be sent (again) at this time.
     Due(u64),
     /// Sent, and lost at this time if there is no word of it.
@@ -109,26 +109,26 @@ impl Rotation {
     /// A rotation that is due at once, for a request that came at `began`.
     pub fn new(
         request: RequestId,
-        OldKey { digest, was_dead }: OldKey,
-        wish: Box<Wish>,
+        KeyToReplace { digest, was_dead }: KeyToReplace,
+        requester: Box<Requester>,
         drawn: Drawn,
         began: u64,
     ) -> Self {
         let Drawn { id, new, salt } = drawn;
-        let replay = wish.pair.as_ref();
+        let replay = requester.pair.as_ref();
         let replay = replay.and_then(|pair| pair.replay(&new, id, salt));
-        let phase = Phase::Due(began);
+        let attempt = AttemptState::Due(began);
         Self {
             request: Some(request),
             id,
             old: digest,
             new,
-            wish,
+            requester,
             replay: replay.map(Box::new),
-            course: Course::new(was_dead),
+            course: Attempts::new(was_dead),
             began,
             attempts: 0,
-            phase,
+            attempt,
         }
     }
 
@@ -147,15 +147,15 @@ impl Rotation {
         self.replay.is_some()
     }
 
-    /// Whether `call` is its attempt under way.
+    /// Whether `call` is its attempt in flight.
     pub fn asked(&self, call: CallId) -> bool {
-        matches!(self.phase, Phase::Asked(asked, _) if asked == call)
+        matches!(self.attempt, AttemptState::Asked(asked, _) if asked == call)
     }
 
     /// The next attempt and its timeout in milliseconds, if one is due. It
     /// counts as sent; where it was not, [`Self::failed`] is told.
     pub fn next_attempt(&mut self, call: CallId, now: u64) -> Option<(RotateRequest, u32)> {
-        let due = matches!(self.phase, Phase::Due(at) if at <= now);
+        let due = matches!(self.attempt, AttemptState::Due(at) if at <= now);
         if !due || !self.has_time(now) {
             return None;
         }
@@ -164,7 +164,7 @@ impl Rotation {
         let timeout = u32::try_from(left)
             .unwrap_or(u32::MAX)
             .min(ROTATE_TIMEOUT_MS);
-        self.phase = Phase::Asked(call, calls::lost_at(now, timeout));
+        self.attempt = AttemptState::Asked(call, calls::lost_at(now, timeout));
         let request = RotateRequest {
             rotation_id: self.id,
             attempt: self.attempts,
@@ -172,7 +172,7 @@ impl Rotation {
             new_digest: self.new.digest(),
             hint: self.new.hint().to_owned(),
             replay: self.replay.clone(),
-            client: self.wish.client.clone(),
+            client: self.requester.client.clone(),
             patience_ms: Some(calls::patience_ms(timeout)),
         };
         Some((request, timeout))
@@ -184,13 +184,13 @@ impl Rotation {
     }
 
     /// The store decided.
-    pub fn decided(&self, decided: Decided) -> Progress {
+    pub fn decided(&self, decided: RotateOutcome) -> Progress {
         let refused = |refusal, revoked_at| Progress::Refused {
             refusal,
             revoked_at,
         };
         match decided {
-            Decided::Rotated {
+            RotateOutcome::Rotated {
                 created_at,
                 revision,
                 new_digest,
@@ -210,7 +210,7 @@ impl Rotation {
             // Had an earlier attempt of ours won, the store would have said
             // so under our id (S11): another request did. If it was of this
             // client, with this Idempotency-Key, its answer is this one's (X3).
-            Decided::Revoked {
+            RotateOutcome::Revoked {
                 revision,
                 replayable,
                 replayed,
@@ -223,7 +223,7 @@ impl Rotation {
                 },
                 None => refused(Refusal::ApiKeyRevoked, Some((revision, replayable))),
             },
-            Decided::RateLimited {
+            RotateOutcome::RateLimited {
                 retry_after,
                 interval,
             } => {
@@ -233,16 +233,16 @@ impl Rotation {
                 };
                 refused(too_early, None)
             }
-            Decided::Unknown => refused(Refusal::InvalidApiKey, None),
+            RotateOutcome::Unknown => refused(Refusal::InvalidApiKey, None),
         }
     }
 
     fn opened(&self, replayed: Replayed) -> Option<(ApiKey, CreatedAt)> {
-        let key = self.wish.pair.as_ref()?.open(&replayed)?;
+        let key = self.requester.pair.as_ref()?.open(&replayed)?;
         Some((key, replayed.created_at))
     }
 
-    /// The attempt under way came to nothing.
+    /// The attempt in flight came to nothing.
     pub fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
         if let Some(refusal) = self.course.failed(fault.nothing_changed()) {
             let revoked_at = None;
@@ -258,16 +258,18 @@ impl Rotation {
         }
         let doublings = self.attempts.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE_MS << doublings).min(LONGEST_PAUSE_MS);
-        self.phase = Phase::Due(now + pause);
+        self.attempt = AttemptState::Due(now + pause);
         self.tick(now + pause)
     }
 
     /// Time passed: ends a rotation whose patience is over between attempts, and
     /// an attempt on which the host's word is overdue.
     pub fn tick(&mut self, now: u64) -> Progress {
-        match self.phase {
-            Phase::Asked(_, lost_at) if now >= lost_at => self.failed(StoreFault::NoAnswer, now),
-            Phase::Due(_) if !self.has_time(now) => Progress::Refused {
+        match self.attempt {
+            AttemptState::Asked(_, lost_at) if now >= lost_at => {
+                self.failed(StoreFault::NoAnswer, now)
+            }
+            AttemptState::Due(_) if !self.has_time(now) => Progress::Refused {
                 refusal: self.course.out_of_time(),
                 revoked_at: None,
             },
@@ -279,9 +281,9 @@ impl Rotation {
     /// goes on, for its outcome tells that the old key is dead.
     pub fn client_left(&mut self) -> Progress {
         self.request = None;
-        match self.phase {
-            Phase::Due(_) => Progress::Dropped,
-            Phase::Asked(..) => Progress::Pending,
+        match self.attempt {
+            AttemptState::Due(_) => Progress::Dropped,
+            AttemptState::Asked(..) => Progress::Pending,
         }
     }
 

@@ -12,7 +12,7 @@ use rekey_protocol::Digest;
 
 use crate::host::outbox::RequestId;
 use crate::request::refusal::Refusal;
-use crate::rotation::lifecycle::{OldKey, PATIENCE_MS, Wish};
+use crate::rotation::lifecycle::{KeyToReplace, PATIENCE_MS, Requester};
 
 /// Requests that wait in one worker (I8).
 const MOST: usize = 4_096;
@@ -24,9 +24,9 @@ pub struct Queued {
     /// Which.
     pub request: RequestId,
     /// The key that it bore, as it was known when the request came.
-    pub old: OldKey,
+    pub old: KeyToReplace,
     /// What it is after.
-    pub wish: Box<Wish>,
+    pub requester: Box<Requester>,
     /// When it came.
     pub since: u64,
 }
@@ -82,7 +82,7 @@ impl Queue {
     /// Those of this key that ask for no earlier answer: they need not wait any
     /// longer once the key is known to be dead.
     pub fn take_plain(&mut self, key: &Digest) -> Vec<Queued> {
-        self.take(key, |queued| queued.wish.pair.is_none())
+        self.take(key, |queued| queued.requester.pair.is_none())
     }
 
     /// Those whose time is over.
@@ -133,11 +133,11 @@ mod tests {
     fn queued(request: u32, key: &[u8]) -> Queued {
         Queued {
             request: RequestId(request),
-            old: OldKey {
+            old: KeyToReplace {
                 digest: Digest::of(key),
                 was_dead: true,
             },
-            wish: Box::new(Wish {
+            requester: Box::new(Requester {
                 client: Client::default(),
                 pair: None,
             }),

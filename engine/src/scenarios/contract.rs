@@ -22,7 +22,7 @@ fn a_valid_key_goes_on_with_its_user() {
     // An answer that comes twice finds nobody.
     worker.calls.push((call, sent));
     worker.answer(200, active("u_1", 0));
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
 }
 
 #[test]
@@ -258,14 +258,14 @@ fn a_client_that_leaves_stops_what_was_not_sent() {
     worker.leave(request);
     worker.ring();
     assert!(worker.calls.is_empty() && worker.ends.is_empty());
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
     // One that was sent finds nobody to rotate for.
     let request = worker.regenerate(&key(1));
     worker.ring();
     worker.leave(request);
     worker.answer(200, active("u_1", 0));
     assert!(worker.calls.is_empty() && worker.ends.is_empty());
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
 }
 
 #[test]

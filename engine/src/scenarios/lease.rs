@@ -44,7 +44,7 @@ impl Worker {
         worker
     }
 
-    /// The poll under way.
+    /// The poll in flight.
     pub fn poll(&self) -> FeedRequest {
         assert_eq!(self.polls.len(), 1);
         serde_json::from_slice(&self.polls[0].1.body).unwrap()
@@ -95,7 +95,7 @@ impl Worker {
         end
     }
 
-    /// The calls under way are lost.
+    /// The calls in flight are lost.
     fn forget_calls(&mut self) {
         for (call, _) in std::mem::take(&mut self.calls) {
             self.event(|engine, env| engine.on_call_done(call, CallOutcome::Lost, env));
@@ -214,7 +214,7 @@ fn g5_an_answer_of_another_life_of_the_store_ends_the_lease() {
     assert_eq!(worker.ends[&request], End::Upstream(Some("u_1".into())));
     assert_eq!(worker.at_once(&key(1)), None);
     assert_eq!(worker.counts[&Counter::GenerationEnded], 1);
-    // The poll under way is of the ended generation; the next still says what
+    // The poll in flight is of the ended generation; the next still says what
     // this gateway knew (S8).
     let known = worker.poll().cursor;
     worker.fed_changes(&[], 12);

@@ -193,7 +193,7 @@ impl Worker {
         self.request("POST", REGENERATE, vec![bearer(key)])
     }
 
-    /// The one call under way.
+    /// The one call in flight.
     fn call(&mut self) -> (CallId, StoreRequest) {
         assert_eq!(self.calls.len(), 1);
         self.calls.remove(0)
@@ -241,7 +241,7 @@ impl Worker {
         self.event(|engine, _| engine.on_request_done(request));
     }
 
-    /// A rotation whose rotate call is under way, and that call's body.
+    /// A rotation whose rotate call is in flight, and that call's body.
     fn rotating(&mut self, key: &str) -> (RequestId, RotateRequest) {
         let request = self.regenerate(key);
         self.answer(200, active("u_1", 0));

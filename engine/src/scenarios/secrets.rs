@@ -29,7 +29,7 @@ fn advice(issue_with: Option<&str>, behind: bool) -> Value {
 }
 
 impl Worker {
-    /// A gateway with these secrets, whose first poll is under way.
+    /// A gateway with these secrets, whose first poll is in flight.
     fn with_secrets(text: &str) -> Self {
         let mut worker = Self::with(CONFIG);
         let config = Config::load(CONFIG.as_bytes(), Some(text), None).unwrap();
@@ -38,7 +38,7 @@ impl Worker {
         worker
     }
 
-    /// The poll is answered, and the next one is under way.
+    /// The poll is answered, and the next one is in flight.
     fn advised(&mut self, secrets: Value) {
         let mut answer = json!({"changes": [], "cursor": head(LIFE, 10), "granted_ms": LEASE_MS});
         answer["reset"] = self.poll().cursor.is_none().into();

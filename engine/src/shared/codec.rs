@@ -3,9 +3,9 @@
 
 /// Writes fields.
 #[derive(Default)]
-pub struct Writer(Vec<u8>);
+pub struct FieldWriter(Vec<u8>);
 
-impl Writer {
+impl FieldWriter {
     pub fn u8(mut self, value: u8) -> Self {
         self.0.push(value);
         self
@@ -33,9 +33,9 @@ impl Writer {
 }
 
 /// Reads fields; `None` where there are too few bytes.
-pub struct Reader<'a>(&'a [u8]);
+pub struct FieldReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     pub fn new(value: &'a [u8]) -> Self {
         Self(value)
     }
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// As [`Writer::short`] wrote it.
+    /// As [`FieldWriter::short`] wrote it.
     pub fn short(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;
         let (head, rest) = self.0.split_at_checked(length.into())?;

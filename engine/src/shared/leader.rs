@@ -8,7 +8,7 @@
 use std::fmt::{Display, Formatter};
 
 use super::SharedTable;
-use super::codec::{Reader, Writer};
+use super::codec::{FieldReader, FieldWriter};
 use super::entry::{Entries, Layout, Next, Schema, Unreadable};
 use crate::config::Config;
 use crate::host::env::Env;
@@ -133,12 +133,12 @@ impl Layout for Claim {
     };
 
     fn encode(&self) -> Vec<u8> {
-        let owner = Writer::default().bytes(&self.owner.0);
+        let owner = FieldWriter::default().bytes(&self.owner.0);
         owner.u64(self.renewed).finish()
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         let claim = Self {
             owner: WorkerNonce(fields.array()?),
             renewed: fields.u64()?,

@@ -113,7 +113,7 @@ impl StoreFault {
 
 /// What the store says of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolved {
+pub enum ResolveOutcome {
     /// Accepted.
     Active {
         /// Whose it is.
@@ -143,7 +143,7 @@ pub enum Resolved {
 
 /// What the store says of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decided {
+pub enum RotateOutcome {
     /// Done.
     Rotated {
         /// When the new key was made.
@@ -220,21 +220,21 @@ pub fn read_feed(outcome: CallOutcome<'_>) -> Result<FeedResponse, StoreFault> {
 }
 
 /// What the answer to [`resolve`] means.
-pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
+pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<ResolveOutcome, StoreFault> {
     let body = match read(outcome)? {
         Body::Whole(body) => body,
-        Body::UnknownKey(head) => return Ok(Resolved::Unknown { head }),
+        Body::UnknownKey(head) => return Ok(ResolveOutcome::Unknown { head }),
     };
     let answer: ResolveResponse =
         serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
     Ok(match answer.state {
-        ResolvedState::Active => Resolved::Active {
+        ResolvedState::Active => ResolveOutcome::Active {
             user: answer.user,
             rotation_allowed_in: answer.rotation_allowed_in,
             rotation_interval: answer.rotation_interval,
             head: answer.head,
         },
-        ResolvedState::Revoked => Resolved::Revoked {
+        ResolvedState::Revoked => ResolveOutcome::Revoked {
             revision: answer.revision,
             replayable: answer.replayable,
             head: answer.head,
@@ -243,9 +243,9 @@ pub fn read_resolved(outcome: CallOutcome<'_>) -> Result<Resolved, StoreFault> {
 }
 
 /// What the answer to [`rotate`] means.
-pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
+pub fn read_decided(outcome: CallOutcome<'_>) -> Result<RotateOutcome, StoreFault> {
     let Body::Whole(body) = read(outcome)? else {
-        return Ok(Decided::Unknown);
+        return Ok(RotateOutcome::Unknown);
     };
     let answer: RotateResponse =
         serde_json::from_slice(body).map_err(|_| StoreFault::Unreadable)?;
@@ -255,7 +255,7 @@ pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
             revision,
             new_digest,
             user: _,
-        } => Decided::Rotated {
+        } => RotateOutcome::Rotated {
             created_at,
             revision,
             new_digest,
@@ -264,7 +264,7 @@ pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
             revision,
             replayable,
             replayed,
-        } => Decided::Revoked {
+        } => RotateOutcome::Revoked {
             revision,
             replayable,
             replayed,
@@ -272,7 +272,7 @@ pub fn read_decided(outcome: CallOutcome<'_>) -> Result<Decided, StoreFault> {
         RotateResponse::RateLimited {
             retry_after,
             rotation_interval,
-        } => Decided::RateLimited {
+        } => RotateOutcome::RateLimited {
             retry_after: retry_after.clamp(1, 3600),
             interval: rotation_interval,
         },

@@ -7,14 +7,14 @@ use crate::store::calls::StoreFault;
 const PAUSE_MS: u64 = 1_000;
 
 /// The store's health as one kind of calls sees it.
-pub struct Health {
+pub struct StoreHealth {
     /// Of what, for the log line.
     what: String,
     fault: Option<StoreFault>,
     logged: Option<u64>,
 }
 
-impl Health {
+impl StoreHealth {
     /// Nothing is known yet, which is as good as health.
     pub fn of(what: String) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Requests that wait for the store's word on their key, and the calls that
-//! they share: one under way for each key.
+//! they share: one in flight for each key.
 //!
-//! Who may take whose answer is the waiter rule (G7), [`Sent::may_serve`].
+//! Who may take whose answer is the waiter rule (G7), [`SentCall::may_serve`].
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use rekey_protocol::Digest;
 use crate::RequestId;
 use crate::cache::control::{Control, Moment};
 use crate::limits::token_bucket::BucketToken;
-use crate::rotation::lifecycle::Wish;
+use crate::rotation::lifecycle::Requester;
 use crate::store::calls::CallId;
 
 /// How often a request asks anew because the answer was too old to decide on.
@@ -21,7 +21,7 @@ pub enum Purpose {
     /// To go on to the upstream.
     Authenticate,
     /// To have it replaced.
-    Regenerate(Box<Wish>),
+    Regenerate(Box<Requester>),
 }
 
 /// When a request arrived, and what this gateway could trust then.
@@ -35,7 +35,7 @@ pub struct Arrival {
 
 /// When a call was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentCall {
     order: u64,
     /// When the host's word on it is overdue, in monotonic milliseconds.
     lost_at: u64,
@@ -43,7 +43,7 @@ pub struct Sent {
     pub generation: Option<u64>,
 }
 
-impl Sent {
+impl SentCall {
     /// Whether it was sent after the request arrived.
     pub fn is_after(&self, arrival: &Arrival) -> bool {
         arrival.order < self.order
@@ -81,7 +81,7 @@ pub struct Waiter {
 
 /// Which way to the store a call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum ClusterChoice {
     /// With the lookups of all requests.
     Lookup,
     /// With rotations: one waits for it.
@@ -96,7 +96,7 @@ pub struct Due {
     /// Of which key.
     pub digest: Digest,
     /// By which way.
-    pub way: Way,
+    pub way: ClusterChoice,
 }
 
 /// A call that was answered, and who waited for it.
@@ -104,7 +104,7 @@ pub struct Answered {
     /// Of which key.
     pub digest: Digest,
     /// When it was sent.
-    pub sent: Sent,
+    pub sent: SentCall,
     /// What it has cost.
     pub token: Option<BucketToken>,
     /// Those who still wait.
@@ -116,16 +116,16 @@ struct Lookup {
     /// None where it costs none.
     token: Option<BucketToken>,
     /// None until the root has sent it.
-    sent: Option<Sent>,
+    sent: Option<SentCall>,
     waiters: Vec<Waiter>,
 }
 
 impl Lookup {
-    fn way(&self) -> Way {
+    fn way(&self) -> ClusterChoice {
         let mut purposes = self.waiters.iter().map(|waiter| &waiter.purpose);
         match purposes.any(|purpose| matches!(purpose, Purpose::Regenerate(_))) {
-            true => Way::Rotation,
-            false => Way::Lookup,
+            true => ClusterChoice::Rotation,
+            false => ClusterChoice::Lookup,
         }
     }
 }
@@ -153,7 +153,7 @@ impl Lookups {
     }
 
     /// Whether there is a call for this key already, which costs no other.
-    pub fn is_under_way(&self, digest: &Digest) -> bool {
+    pub fn is_in_flight(&self, digest: &Digest) -> bool {
         self.by_digest.contains_key(digest)
     }
 
@@ -201,10 +201,10 @@ impl Lookups {
     }
 
     /// Asks about a key that no request waits for; to be sent in the same event.
-    /// `call` is the id of a new call, if one is needed; one under way serves.
+    /// `call` is the id of a new call, if one is needed; one in flight serves.
     pub fn ask(&mut self, digest: Digest, call: CallId) {
-        let under_way = *self.by_digest.entry(digest).or_insert(call);
-        self.calls.entry(under_way).or_insert_with(|| Lookup {
+        let in_flight = *self.by_digest.entry(digest).or_insert(call);
+        self.calls.entry(in_flight).or_insert_with(|| Lookup {
             digest,
             token: None,
             sent: None,
@@ -213,16 +213,16 @@ impl Lookups {
     }
 
     fn wait(&mut self, digest: Digest, waiter: Waiter, call: CallId) -> bool {
-        let under_way = *self.by_digest.entry(digest).or_insert(call);
-        let lookup = self.calls.entry(under_way).or_insert_with(|| Lookup {
+        let in_flight = *self.by_digest.entry(digest).or_insert(call);
+        let lookup = self.calls.entry(in_flight).or_insert_with(|| Lookup {
             digest,
             token: None,
             sent: None,
             waiters: Vec::new(),
         });
-        self.by_request.insert(waiter.request, under_way);
+        self.by_request.insert(waiter.request, in_flight);
         lookup.waiters.push(waiter);
-        under_way == call
+        in_flight == call
     }
 
     /// Gives the calls that are to be sent now, by a root that sees this control
@@ -235,7 +235,7 @@ impl Lookups {
         for (call, lookup) in &mut self.calls {
             if lookup.sent.is_none() {
                 self.order += 1;
-                lookup.sent = Some(Sent {
+                lookup.sent = Some(SentCall {
                     order: self.order,
                     lost_at,
                     generation,

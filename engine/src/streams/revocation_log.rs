@@ -11,7 +11,7 @@ use rekey_protocol::Digest;
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;
-use crate::shared::codec::{Reader, Writer};
+use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 
 /// Digests that are kept: 4 KiB of them.
@@ -112,14 +112,16 @@ impl Layout for Revocations {
     };
 
     fn encode(&self) -> Vec<u8> {
-        let head = Writer::default().u8(Self::SCHEMA.version).u64(self.newest);
+        let head = FieldWriter::default()
+            .u8(Self::SCHEMA.version)
+            .u64(self.newest);
         let written = self.digests.iter();
         let written = written.fold(head, |log, digest| log.bytes(digest.as_bytes()));
         written.finish()
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(value);
+        let mut fields = FieldReader::new(value);
         if fields.u8()? != Self::SCHEMA.version {
             return None;
         }

@@ -191,7 +191,7 @@ impl World {
     /// X5: not the last word to who may have lost an answer.
     fn dead_key(&self, state: &mut State, request: usize, who: Who) {
         if who.idempotency_key().is_some() && self.rules.x5_not_final {
-            state.requests[request].course = rekey_engine::attempts::Course::new(true);
+            state.requests[request].course = rekey_engine::attempts::Attempts::new(true);
             state.requests[request].phase = Phase::Due(0);
         } else {
             self.end(state, request, End::Revoked);

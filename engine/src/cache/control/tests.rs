@@ -107,11 +107,11 @@ fn g2_an_answer_that_something_else_overtook_is_thrown_away() {
     // Of another feeder's older cursor.
     assert_eq!(ahead.after(&poll, &answer(head(LIFE, 15), LEASE)), None);
     // Of another generation, another gateway.
-    let other_generation = Poll {
+    let other_generation = SentPoll {
         generation: 9,
         ..ahead.poll(at(600), LEASE)
     };
-    let other_gateway = Poll {
+    let other_gateway = SentPoll {
         gateway: GatewayId([8; 16]),
         ..ahead.poll(at(600), LEASE)
     };
@@ -180,7 +180,7 @@ fn g5_an_answer_of_another_life_ends_lease_and_generation() {
         None,
         "R6"
     );
-    // A poll that was under way does not bring it back.
+    // A poll that was in flight does not bring it back.
     let poll = control.poll(at(100), LEASE);
     assert_eq!(ended.after(&poll, &answer(head(LIFE, 11), LEASE)), None);
 }

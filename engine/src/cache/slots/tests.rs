@@ -18,8 +18,8 @@ fn digest(n: u32) -> Digest {
     Digest::of(&n.to_be_bytes())
 }
 
-fn active(revision: u64) -> Active {
-    Active {
+fn active(revision: u64) -> ActiveKey {
+    ActiveKey {
         user: "u_1".parse().unwrap(),
         revision,
         not_before: 77,

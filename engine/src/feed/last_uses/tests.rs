@@ -17,7 +17,7 @@ fn digest(number: usize) -> Digest {
     Digest::of(&number.to_be_bytes())
 }
 
-fn used(uses: &mut LastUses, number: usize, now: u64) {
+fn used(uses: &mut LastUseTracker, number: usize, now: u64) {
     assert_eq!(uses.note(digest(number), at(now)), Noted::Kept);
 }
 
@@ -27,7 +27,7 @@ fn to_tell() -> PendingLastUses {
 }
 
 /// All that is to be told, poll by poll, each answered.
-fn tell_all(memory: &mut Memory) -> Vec<Use> {
+fn tell_all(memory: &mut Memory) -> Vec<ActiveKeyUse> {
     let mut all = Vec::new();
     loop {
         let next = to_tell().next(memory, USED_MOST);
@@ -43,7 +43,7 @@ fn tell_all(memory: &mut Memory) -> Vec<Use> {
 #[test]
 fn a_key_is_told_once_an_hour_however_often_it_is_used() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     for hour in 0..3 {
         for minute in 0..60 {
             used(&mut uses, 1, hour * HOUR_MS + minute * 60_000);
@@ -58,7 +58,7 @@ fn a_key_is_told_once_an_hour_however_often_it_is_used() {
 #[test]
 fn the_last_moment_of_an_hour_and_the_first_of_the_next_are_two_hours() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     used(&mut uses, 1, HOUR_MS - 1);
     uses.hand_over(&to_tell(), &mut memory);
     let told = to_tell().next(&mut memory, USED_MOST);
@@ -74,7 +74,7 @@ fn the_last_moment_of_an_hour_and_the_first_of_the_next_are_two_hours() {
 #[test]
 fn a_warm_key_writes_nothing_after_its_first_use() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     for number in 0..1_000 {
         used(&mut uses, number, 0);
     }
@@ -91,7 +91,7 @@ fn a_warm_key_writes_nothing_after_its_first_use() {
 #[test]
 fn what_all_workers_noted_is_told_once() {
     let mut memory = Memory::default();
-    let mut workers = [LastUses::new(4096), LastUses::new(1)];
+    let mut workers = [LastUseTracker::new(4096), LastUseTracker::new(1)];
     for (later, worker) in workers.iter_mut().enumerate() {
         for number in 0..500 {
             used(worker, number, 10 * later as u64);
@@ -106,7 +106,7 @@ fn what_all_workers_noted_is_told_once() {
 #[test]
 fn what_was_not_answered_is_told_again() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     used(&mut uses, 1, 0);
     uses.hand_over(&to_tell(), &mut memory);
     for now in [100, 60_000, 3 * HOUR_MS, u64::from(u32::MAX) + 9] {
@@ -122,7 +122,7 @@ fn what_was_not_answered_is_told_again() {
 #[test]
 fn what_cannot_be_written_waits() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     used(&mut uses, 1, 0);
     memory.lose_races = 100;
     uses.hand_over(&to_tell(), &mut memory);
@@ -135,7 +135,7 @@ fn what_cannot_be_written_waits() {
 #[test]
 fn i8_the_newest_are_kept_while_nobody_is_told() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(1 << 20);
+    let mut uses = LastUseTracker::new(1 << 20);
     let all = 10 * (MOST_WAITING + MOST_TO_TELL);
     let mut dropped = 0;
     for number in 0..all {
@@ -169,9 +169,12 @@ fn i8_the_newest_are_kept_while_nobody_is_told() {
 
 #[test]
 fn i8_fingerprints_have_a_fixed_room_and_all_keys_get_their_turn() {
-    let mut uses = LastUses::new(1);
+    let mut uses = LastUseTracker::new(1);
     assert_eq!(uses.noted.most_sets, LEAST_SETS as usize);
-    assert_eq!(LastUses::new(u32::MAX).noted.most_sets, MOST_SETS as usize);
+    assert_eq!(
+        LastUseTracker::new(u32::MAX).noted.most_sets,
+        MOST_SETS as usize
+    );
     // Half of what there is room for: nearly all are told once.
     let keys = LEAST_SETS as usize * WAYS / 2;
     let mut memory = Memory::default();
@@ -196,7 +199,7 @@ fn i8_fingerprints_have_a_fixed_room_and_all_keys_get_their_turn() {
 #[test]
 fn a_clock_that_is_set_tells_again_and_forgets_nothing() {
     let mut memory = Memory::default();
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     // Ten years ahead, back to the first second of the epoch, and right again.
     let day = 24 * HOUR_MS;
     for wall in [20_000 * day, 24_000 * day, 0, 20_000 * day] {
@@ -215,7 +218,7 @@ fn what_is_not_ours_in_the_entry_is_nothing() {
     let name = "n.last_uses".to_owned();
     memory.entries.insert(name, (vec![1; 39], 1));
     assert_eq!(to_tell().next(&mut memory, USED_MOST), []);
-    let mut uses = LastUses::new(4096);
+    let mut uses = LastUseTracker::new(4096);
     used(&mut uses, 1, 0);
     uses.hand_over(&to_tell(), &mut memory);
     assert_eq!(tell_all(&mut memory).len(), 1);

@@ -13,7 +13,7 @@ fn key() -> ApiKey {
 }
 
 fn rotation_of(was_dead: bool) -> Rotation {
-    let wish = Wish {
+    let requester = Requester {
         client: Client::default(),
         pair: None,
     };
@@ -22,11 +22,11 @@ fn rotation_of(was_dead: bool) -> Rotation {
         new: key(),
         salt: [0; SEAL_SALT_LEN],
     };
-    let old = OldKey {
+    let old = KeyToReplace {
         digest: Digest::of(b"old"),
         was_dead,
     };
-    Rotation::new(REQUEST, old, Box::new(wish), drawn, 1_000)
+    Rotation::new(REQUEST, old, Box::new(requester), drawn, 1_000)
 }
 
 fn rotation() -> Rotation {
@@ -136,7 +136,7 @@ fn x1_every_attempt_says_how_long_it_is_worth_beginning() {
 fn s11_another_key_is_never_shown() {
     let rotation = rotation();
     let decided = |new_digest| {
-        rotation.decided(Decided::Rotated {
+        rotation.decided(RotateOutcome::Rotated {
             created_at: at(),
             revision: 3,
             new_digest,

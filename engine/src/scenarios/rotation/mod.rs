@@ -37,7 +37,7 @@ fn the_hour_is_refused_before_anything_is_made() {
     let request = worker.regenerate(&key(1));
     worker.answer(200, active("u_1", 2400));
     assert_eq!(worker.refused(request), (429, "rate_limited".into()));
-    assert_eq!((worker.calls.len(), worker.engine.under_way()), (0, 0));
+    assert_eq!((worker.calls.len(), worker.engine.in_flight()), (0, 0));
     // The store may still find so itself, when two race.
     let (request, _) = worker.rotating(&key(2));
     worker.answer(200, json!({"outcome": "rate_limited", "retry_after": 3600}));
@@ -141,7 +141,7 @@ fn x1_the_two_503s() {
         worker.refused(request),
         (503, "rotation_unconfirmed".into())
     );
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn i8_rotations_under_way_are_bounded() {
         worker.refused(request),
         (503, "key_store_unavailable".into())
     );
-    assert_eq!(worker.engine.under_way(), 1024);
+    assert_eq!(worker.engine.in_flight(), 1024);
 }

@@ -13,7 +13,7 @@ impl Worker {
         self.request("POST", REGENERATE, vec![bearer(key), header])
     }
 
-    /// The body of the one rotate call under way.
+    /// The body of the one rotate call in flight.
     fn asked(&self) -> RotateRequest {
         let (_, sent) = self.calls.last().unwrap();
         assert_eq!(sent.path, "/v1/keys/rotate");

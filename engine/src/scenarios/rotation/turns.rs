@@ -25,7 +25,7 @@ impl Worker {
         self.request("POST", REGENERATE, vec![bearer(key), header])
     }
 
-    /// Where the calls under way went, and for what.
+    /// Where the calls in flight went, and for what.
     fn ways(&self) -> Vec<(&str, &str)> {
         let calls = self.calls.iter();
         calls
@@ -43,11 +43,11 @@ fn not_replayed() -> Value {
 }
 
 #[test]
-fn of_many_replays_of_one_key_one_is_under_way() {
+fn of_many_replays_of_one_key_one_is_in_flight() {
     let mut worker = Worker::with_old_key(CONFIG);
     let requests: Vec<_> = (0..10).map(|_| worker.replay(&key(1))).collect();
     assert_eq!(worker.calls.len(), 1);
-    assert_eq!(worker.engine.under_way(), 10);
+    assert_eq!(worker.engine.in_flight(), 10);
     // Each has its turn, in their order, with an id of its own.
     let mut ids = BTreeSet::new();
     for request in &requests {
@@ -56,7 +56,7 @@ fn of_many_replays_of_one_key_one_is_under_way() {
         worker.answer(200, not_replayed());
         assert_eq!(worker.refused(*request), (401, "api_key_revoked".into()));
     }
-    assert_eq!((worker.calls.len(), worker.engine.under_way()), (0, 0));
+    assert_eq!((worker.calls.len(), worker.engine.in_flight()), (0, 0));
     assert_eq!(worker.counts[&Counter::RotationQueued], 9);
 }
 

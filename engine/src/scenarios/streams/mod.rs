@@ -6,7 +6,7 @@ mod doubt;
 use super::lease::{LEASE_MS, LIFE, NEXT_LIFE, active_at, change, head, revoked_at};
 use super::*;
 
-/// Questions about keys that are under way at a time.
+/// Questions about keys that are in flight at a time.
 const MOST_ASKED: usize = 4;
 
 impl Worker {

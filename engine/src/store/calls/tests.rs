@@ -50,9 +50,12 @@ fn unknown_is_a_no_and_other_errors_are_not() {
     let unknown = error("unknown_key");
     assert_eq!(
         read_resolved(marked(404, &unknown)),
-        Ok(Resolved::Unknown { head: None })
+        Ok(ResolveOutcome::Unknown { head: None })
     );
-    assert_eq!(read_decided(marked(404, &unknown)), Ok(Decided::Unknown));
+    assert_eq!(
+        read_decided(marked(404, &unknown)),
+        Ok(RotateOutcome::Unknown)
+    );
     for (status, code) in [
         (404, "not_found"),
         (401, "unauthorized"),
@@ -111,7 +114,7 @@ fn retry_after_is_clamped() {
     let limited = |seconds: u64| {
         let body = format!(r#"{{"outcome":"rate_limited","retry_after":{seconds}}}"#);
         match read_decided(marked(200, &body)).unwrap() {
-            Decided::RateLimited { retry_after, .. } => retry_after,
+            RotateOutcome::RateLimited { retry_after, .. } => retry_after,
             other => panic!("{other:?}"),
         }
     };

@@ -38,7 +38,7 @@ fn may(before: bool, sent: &Control, arrival: (&Control, u64), revision: u64) ->
     assert_eq!(lookups.send_due(Some(sent), 1_000).len(), 1);
     let late = lookups.arrival(Some(control), at(now));
     let second = lookups.join(digest, RequestId(2), Purpose::Authenticate, late, CallId(2));
-    assert!(!second, "one call under way for each key");
+    assert!(!second, "one call in flight for each key");
     assert!(lookups.send_due(Some(sent), 1_000).is_empty());
     let answered = lookups.answered(CallId(1)).unwrap();
     let waiter = &answered.waiters[if before { 0 } else { 1 }];
