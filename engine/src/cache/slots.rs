@@ -90,10 +90,22 @@ pub enum Merged {
     TooOld,
 }
 
+/// A revocation, as the store tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedAt {
+    /// The revision of the change.
+    pub revision: u64,
+    /// Whether the rotation that made it may still be answered again (X5).
+    pub replayable: bool,
+}
+
 impl Tombstone {
-    /// Of a key revoked at `revision`, written down at `now` of the gateway's
-    /// monotonic clock.
-    pub fn new(revision: u64, replayable: bool, now: u64) -> Self {
+    /// Of a revocation that is written down at `now` of the gateway's monotonic clock.
+    pub fn new(revoked: RevokedAt, now: u64) -> Self {
+        let RevokedAt {
+            revision,
+            replayable,
+        } = revoked;
         let replay_until = match replayable {
             true => now.saturating_add(REPLAY_WINDOW_MS.into()),
             false => 0,

@@ -64,19 +64,20 @@ impl Engine {
             None => Purpose::Authenticate,
             Some(asked) => Purpose::Regenerate(Box::new(self.requester(key, asked))),
         };
-        let kind = if is_checked {
+        let class = if is_checked {
             KeyClass::Checked
         } else {
             KeyClass::Unchecked
         };
-        self.decide(request, (digest, kind), purpose, env);
+        self.decide(request, digest, class, purpose, env);
     }
 
     /// From what the gateway knows, or by asking the store.
     fn decide(
         &mut self,
         request: RequestId,
-        (digest, kind): (Digest, KeyClass),
+        digest: Digest,
+        class: KeyClass,
         purpose: Purpose,
         env: &mut Env<'_>,
     ) {
@@ -91,13 +92,13 @@ impl Engine {
         match known {
             View::Revoked(tombstone) => {
                 self.out.count(Counter::TombstoneHit);
-                return self.refuse_or_replay(request, (digest, tombstone), purpose, env);
+                return self.refuse_or_replay(request, digest, tombstone, purpose, env);
             }
             View::Active(active) if is_trusted => {
                 self.out.count(Counter::CacheHit);
                 self.note_last_use(digest, env.now);
                 let covered_in = control.map(|control| control.generation.number);
-                return self.accept(request, (digest, covered_in), purpose, active, env);
+                return self.accept(request, digest, covered_in, purpose, active, env);
             }
             // I7: without a lease no cached yes, and no cached no.
             View::Active(_) | View::Absent => {}
@@ -109,6 +110,6 @@ impl Engine {
         }
         self.out.count(Counter::CacheMiss);
         let arrival = self.lookups.arrival(control.as_ref(), env.now);
-        self.ask(request, (digest, kind), purpose, arrival, env);
+        self.ask(request, digest, class, purpose, arrival, env);
     }
 }

@@ -21,14 +21,15 @@ impl Engine {
     pub(super) fn ask(
         &mut self,
         request: RequestId,
-        (digest, kind): (Digest, KeyClass),
+        digest: Digest,
+        class: KeyClass,
         purpose: Purpose,
         arrival: Arrival,
         env: &mut Env<'_>,
     ) {
         let mut token = None;
         if !self.lookups.is_in_flight(&digest) {
-            token = match self.admit(&digest, kind, env) {
+            token = match self.admit(&digest, class, env) {
                 Ok(token) => token,
                 Err(refusal) => return self.out.refuse(request, refusal),
             };
@@ -44,7 +45,7 @@ impl Engine {
     fn admit(
         &mut self,
         digest: &Digest,
-        kind: KeyClass,
+        class: KeyClass,
         env: &mut Env<'_>,
     ) -> Result<Option<BucketToken>, Refusal> {
         if self.shared.seen_keys.has(env.sources, digest) {
@@ -52,17 +53,17 @@ impl Engine {
             return Ok(None);
         }
         self.out.count(Counter::MissUnseen);
-        let token = self.take(kind, env)?;
+        let token = self.take(class, env)?;
         Ok(Some(token))
     }
 
     /// A token, or what to tell who needs one.
     pub(super) fn take(
         &mut self,
-        kind: KeyClass,
+        class: KeyClass,
         env: &mut Env<'_>,
     ) -> Result<BucketToken, Refusal> {
-        self.shared.buckets.take(kind, env).ok_or_else(|| {
+        self.shared.buckets.take(class, env).ok_or_else(|| {
             self.out.count(Counter::MissOverBudget);
             Refusal::KeyStoreUnavailable
         })
@@ -116,14 +117,14 @@ impl Engine {
     pub(super) fn ask_once_more(
         &mut self,
         digest: Digest,
-        kind: Option<KeyClass>,
+        class: Option<KeyClass>,
         waiters: Vec<Waiter>,
         env: &mut Env<'_>,
     ) {
         if waiters.is_empty() {
             return;
         }
-        match kind.map(|kind| self.take(kind, env)).transpose() {
+        match class.map(|class| self.take(class, env)).transpose() {
             Ok(token) => {
                 self.ask_anew(digest, waiters);
                 self.lookups.charge(&digest, token);

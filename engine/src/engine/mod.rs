@@ -31,6 +31,15 @@ use crate::store::health::StoreHealth;
 use crate::store::lookups::{ClusterChoice, Lookups};
 use crate::streams::open_requests::Streams;
 
+/// Whether there can be a key that the store was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existence {
+    /// The store knows no such key, and no import has come between.
+    Denied,
+    /// The store knows it, or cannot be asked, or what it said is too old.
+    Possible,
+}
+
 /// The decisions of one worker under one configuration. See the crate's head
 /// for how it is driven.
 pub struct Engine {
@@ -155,8 +164,8 @@ impl Engine {
         if let Some(answered) = self.lookups.answered(call) {
             let outcome = self.note(calls::read_resolved(outcome), env);
             let digest = answered.digest;
-            let is_unknown = self.resolved(answered, outcome, env);
-            self.stream_key_answered(&digest, is_unknown, env);
+            let existence = self.resolved(answered, outcome, env);
+            self.stream_key_answered(&digest, existence, env);
             return self.on_root(env);
         }
         let mut rotations = self.rotations.iter();

@@ -3,7 +3,7 @@
 
 use rekey_protocol::Digest;
 
-use super::Engine;
+use super::{Engine, Existence};
 use crate::cache::slots::View;
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
@@ -96,7 +96,7 @@ impl Engine {
     pub(super) fn stream_key_answered(
         &mut self,
         digest: &Digest,
-        is_unknown: bool,
+        existence: Existence,
         env: &mut Env<'_>,
     ) {
         let control = self.shared.control.read(env);
@@ -106,13 +106,13 @@ impl Engine {
                 .look(env.sources, control.generation, digest)
         });
         // Another worker may have heard of an import that this one has not.
-        if is_unknown && !matches!(known, View::Active(_)) {
+        if existence == Existence::Denied && !matches!(known, View::Active(_)) {
             self.streams.end(digest);
         }
         if !self.streams.answered(digest) {
             return;
         }
-        if known == View::Absent && !is_unknown {
+        if known == View::Absent && existence == Existence::Possible {
             self.streams.pause(env.now.monotonic);
         }
         self.check_streams(env);

@@ -3,9 +3,9 @@
 
 use rekey_protocol::{Digest, Head};
 
-use super::Engine;
+use super::{Engine, Existence};
 use crate::cache::control::Control;
-use crate::cache::slots::{ActiveKey, Merged, Tombstone, View};
+use crate::cache::slots::{ActiveKey, Merged, RevokedAt, Tombstone, View};
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
@@ -13,17 +13,16 @@ use crate::limits::token_bucket::BucketToken;
 use crate::request::refusal::Refusal;
 use crate::rotation::lifecycle::KeyToReplace;
 use crate::store::calls::{ResolveOutcome, StoreFault};
-use crate::store::lookups::{Answered, Purpose, SentCall, Waiter};
+use crate::store::lookups::{AnswerRead, Answered, Purpose, SentCall, Waiter};
 
 impl Engine {
-    /// What the store said of a key that requests wait to know of. Returns whether
-    /// that was that it knows no such key, and is so still.
+    /// What the store said of a key that requests wait to know of.
     pub(super) fn resolved(
         &mut self,
         answered: Answered,
         outcome: Result<ResolveOutcome, StoreFault>,
         env: &mut Env<'_>,
-    ) -> bool {
+    ) -> Existence {
         let Answered {
             digest,
             sent,
@@ -46,13 +45,18 @@ impl Engine {
             // that a later request has waited for.
             Ok(ResolveOutcome::Unknown { head }) => {
                 let is_of_now = self.unknown(digest, sent, head, env);
-                let revision = head.map_or(0, |head| head.revision);
+                let read = AnswerRead {
+                    revision: head.map_or(0, |head| head.revision),
+                    is_cached: is_of_now,
+                };
                 let (told, late) = waiters
                     .into_iter()
-                    .partition(|waiter| sent.may_serve(&waiter.arrival, revision, is_of_now));
+                    .partition(|waiter| sent.may_serve(&waiter.arrival, read));
                 self.refuse_all(told, Refusal::InvalidApiKey);
                 self.ask_once_more(digest, kind, late, env);
-                return is_of_now;
+                if is_of_now {
+                    return Existence::Denied;
+                }
             }
             Ok(ResolveOutcome::Revoked {
                 revision,
@@ -60,7 +64,11 @@ impl Engine {
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
-                let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
+                let revoked_at = RevokedAt {
+                    revision,
+                    replayable,
+                };
+                let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
                 match self.bury(&digest, tombstone, head.revision, env) {
                     Refusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
                     unwritten => self.refuse_all(waiters, unwritten),
@@ -85,10 +93,10 @@ impl Engine {
                     not_before,
                     interval: rotation_interval,
                 };
-                self.active(digest, sent, waiters, (active, head), env);
+                self.active(digest, sent, waiters, active, head, env);
             }
         }
-        false
+        Existence::Possible
     }
 
     /// The store said "active".
@@ -97,7 +105,8 @@ impl Engine {
         digest: Digest,
         sent: SentCall,
         waiters: Vec<Waiter>,
-        (active, head): (ActiveKey, Head),
+        active: ActiveKey,
+        head: Head,
         env: &mut Env<'_>,
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
@@ -140,12 +149,18 @@ impl Engine {
         };
         let covered_in = generation.filter(|_| is_cached);
         let covered_in = covered_in.map(|generation| generation.number);
+        let read = AnswerRead {
+            revision: active.revision,
+            is_cached,
+        };
         let (served, others): (Vec<_>, Vec<_>) = waiters
             .into_iter()
-            .partition(|waiter| sent.may_serve(&waiter.arrival, active.revision, is_cached));
+            .partition(|waiter| sent.may_serve(&waiter.arrival, read));
         for waiter in served {
-            let key = (digest, covered_in);
-            self.accept(waiter.request, key, waiter.purpose, active.clone(), env);
+            let Waiter {
+                request, purpose, ..
+            } = waiter;
+            self.accept(request, digest, covered_in, purpose, active.clone(), env);
         }
         self.ask_anew(digest, others);
     }
@@ -155,7 +170,8 @@ impl Engine {
     pub(super) fn accept(
         &mut self,
         request: RequestId,
-        (digest, covered_in): (Digest, Option<u64>),
+        digest: Digest,
+        covered_in: Option<u64>,
         purpose: Purpose,
         active: ActiveKey,
         env: &mut Env<'_>,
@@ -199,7 +215,7 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         for waiter in waiters {
-            self.refuse_or_replay(waiter.request, (digest, tombstone), waiter.purpose, env);
+            self.refuse_or_replay(waiter.request, digest, tombstone, waiter.purpose, env);
         }
     }
 

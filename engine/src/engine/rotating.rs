@@ -4,7 +4,7 @@ use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId, SEAL_SALT_LEN};
 use zeroize::Zeroizing;
 
 use super::Engine;
-use crate::cache::slots::{Tombstone, View};
+use crate::cache::slots::{RevokedAt, Tombstone, View};
 use crate::host::env::{EntropyError, Env};
 use crate::host::metrics::Counter;
 use crate::host::outbox::{Effect, LogLevel, RequestId};
@@ -12,7 +12,6 @@ use crate::limits::token_bucket::KeyClass;
 use crate::request::endpoint::RegenerateRequest;
 use crate::request::refusal::Refusal;
 use crate::request::reply::Reply;
-use crate::rotation::attempts::Attempts;
 use crate::rotation::lifecycle::{Drawn, KeyToReplace, Progress, Requester, Rotation};
 use crate::rotation::queue::Queued;
 use crate::rotation::replay::Pair;
@@ -56,7 +55,8 @@ impl Engine {
     pub(super) fn refuse_or_replay(
         &mut self,
         request: RequestId,
-        (digest, tombstone): (Digest, Tombstone),
+        digest: Digest,
+        tombstone: Tombstone,
         purpose: Purpose,
         env: &mut Env<'_>,
     ) {
@@ -133,7 +133,7 @@ impl Engine {
             since,
         } = queued;
         // Of a key that is dead, nobody says that nothing was changed (X1).
-        let unbegun = Attempts::new(old.was_dead).out_of_time();
+        let unbegun = old.attempts().out_of_time();
         if !self.has_room(old) {
             return self.out.refuse(request, unbegun);
         }
@@ -271,8 +271,11 @@ impl Engine {
                 replayed,
             } => {
                 // Whoever asked for its answer again may have to once more.
-                let replayable = rotation.is_replayable();
-                let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
+                let revoked_at = RevokedAt {
+                    revision,
+                    replayable: rotation.is_replayable(),
+                };
+                let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
                 self.bury(&rotation.old_digest(), tombstone, revision, env);
                 // G12: the new key is not cached on our own account.
                 if let Some(request) = rotation.request {
@@ -290,9 +293,10 @@ impl Engine {
                 refusal,
                 revoked_at,
             } => {
-                let buried = revoked_at.map(|(revision, replayable)| {
-                    let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
-                    self.bury(&rotation.old_digest(), tombstone, revision, env)
+                let buried = revoked_at.map(|revoked_at| {
+                    let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
+                    let read_at = revoked_at.revision;
+                    self.bury(&rotation.old_digest(), tombstone, read_at, env)
                 });
                 // Unconfirmed stays unconfirmed.
                 let is_revoked = refusal == Refusal::ApiKeyRevoked;

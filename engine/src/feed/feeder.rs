@@ -12,7 +12,7 @@ use rekey_protocol::{
 };
 
 use crate::cache::control::{Control, SentPoll};
-use crate::cache::slots::Tombstone;
+use crate::cache::slots::{RevokedAt, Tombstone};
 use crate::config::Config;
 use crate::feed::last_uses::ActiveKeyUse;
 use crate::host::env::Env;
@@ -261,11 +261,15 @@ impl Feeder {
         // What was revoked before a generation needs no trace in it.
         let changes = if begins_anew { &[] } else { &*answer.changes };
         for change in changes {
+            let revoked_at = RevokedAt {
+                revision: change.revision,
+                replayable: change.replayable,
+            };
             let buried = shared.keys.bury(
                 env.sources,
                 record.generation,
                 &change.digest,
-                Tombstone::new(change.revision, change.replayable, env.now.monotonic),
+                Tombstone::new(revoked_at, env.now.monotonic),
             );
             if buried.is_err() {
                 out.count(Counter::FeedUnwritten);

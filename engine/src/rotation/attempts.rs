@@ -3,6 +3,15 @@
 
 use crate::request::refusal::Refusal;
 
+/// What is certain of one attempt that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It changed nothing at the store.
+    NothingChanged,
+    /// It may have changed something.
+    Unclear,
+}
+
 /// A rotation's attempts so far. A plain value, so that the model checker can
 /// run it as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,10 +24,19 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Before the first attempt.
-    pub fn new(was_dead: bool) -> Self {
+    /// Before the first attempt to replace a key that is active, as far as is known.
+    pub fn for_active_key() -> Self {
         Self {
-            was_dead,
+            was_dead: false,
+            unclear: false,
+        }
+    }
+
+    /// Before the first attempt to get the answer of an earlier rotation, whose old
+    /// key is known to be revoked.
+    pub fn for_revoked_key() -> Self {
+        Self {
+            was_dead: true,
             unclear: false,
         }
     }
@@ -28,11 +46,10 @@ impl Attempts {
         self.was_dead
     }
 
-    /// An attempt came to nothing; `nothing_changed`: it is certain that this one
-    /// did nothing. Returns the end of the rotation, or none if it has to be
-    /// asked for again, under the same id.
-    pub fn failed(&mut self, nothing_changed: bool) -> Option<Refusal> {
-        self.unclear |= !nothing_changed;
+    /// An attempt came to nothing. Returns the end of the rotation, or none if it has
+    /// to be asked for again, under the same id.
+    pub fn failed(&mut self, failure: Failure) -> Option<Refusal> {
+        self.unclear |= failure == Failure::Unclear;
         (!self.unclear).then(|| self.out_of_time())
     }
 

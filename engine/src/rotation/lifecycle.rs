@@ -10,8 +10,9 @@ use rekey_protocol::{
 };
 
 use crate::RequestId;
+use crate::cache::slots::RevokedAt;
 use crate::request::refusal::Refusal;
-use crate::rotation::attempts::Attempts;
+use crate::rotation::attempts::{Attempts, Failure};
 use crate::rotation::replay::Pair;
 use crate::store::calls::{self, CallId, ROTATE_TIMEOUT_MS, RotateOutcome, StoreFault};
 
@@ -44,6 +45,16 @@ pub struct KeyToReplace {
     pub was_dead: bool,
 }
 
+impl KeyToReplace {
+    /// No attempt at it so far.
+    pub fn attempts(self) -> Attempts {
+        match self.was_dead {
+            true => Attempts::for_revoked_key(),
+            false => Attempts::for_active_key(),
+        }
+    }
+}
+
 /// What is drawn at random for a rotation.
 pub struct Drawn {
     /// Its name over all attempts.
@@ -64,7 +75,7 @@ pub struct Rotation {
     requester: Box<Requester>,
     /// Made once: every attempt carries the same.
     replay: Option<Box<Replay>>,
-    course: Attempts,
+    attempts_so_far: Attempts,
     began: u64,
     attempts: u32,
     attempt: AttemptState,
@@ -97,9 +108,8 @@ pub enum Progress {
     Refused {
         /// What the client is told.
         refusal: Refusal,
-        /// The revision that revoked the old key and whether its rotation may
-        /// still be answered again, where the store told it.
-        revoked_at: Option<(u64, bool)>,
+        /// The revocation of the old key, where the store told it.
+        revoked_at: Option<RevokedAt>,
     },
     /// Nobody waits for it any more and nothing is to be done.
     Dropped,
@@ -109,7 +119,7 @@ impl Rotation {
     /// A rotation that is due at once, for a request that came at `began`.
     pub fn new(
         request: RequestId,
-        KeyToReplace { digest, was_dead }: KeyToReplace,
+        old: KeyToReplace,
         requester: Box<Requester>,
         drawn: Drawn,
         began: u64,
@@ -121,11 +131,11 @@ impl Rotation {
         Self {
             request: Some(request),
             id,
-            old: digest,
+            old: old.digest,
             new,
             requester,
             replay: replay.map(Box::new),
-            course: Attempts::new(was_dead),
+            attempts_so_far: old.attempts(),
             began,
             attempts: 0,
             attempt,
@@ -139,7 +149,7 @@ impl Rotation {
 
     /// Whether the old key was known to be dead from the start.
     pub fn was_dead(&self) -> bool {
-        self.course.was_dead()
+        self.attempts_so_far.was_dead()
     }
 
     /// Whether the request bore what its answer can be asked for again with.
@@ -204,7 +214,11 @@ impl Rotation {
                         replayed: false,
                     }
                 } else {
-                    refused(Refusal::RotationUnconfirmed, Some((revision, false)))
+                    let revoked_at = RevokedAt {
+                        revision,
+                        replayable: false,
+                    };
+                    refused(Refusal::RotationUnconfirmed, Some(revoked_at))
                 }
             }
             // Had an earlier attempt of ours won, the store would have said
@@ -221,7 +235,13 @@ impl Rotation {
                     revision,
                     replayed: true,
                 },
-                None => refused(Refusal::ApiKeyRevoked, Some((revision, replayable))),
+                None => {
+                    let revoked_at = RevokedAt {
+                        revision,
+                        replayable,
+                    };
+                    refused(Refusal::ApiKeyRevoked, Some(revoked_at))
+                }
             },
             RotateOutcome::RateLimited {
                 retry_after,
@@ -244,7 +264,11 @@ impl Rotation {
 
     /// The attempt in flight came to nothing.
     pub fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
-        if let Some(refusal) = self.course.failed(fault.nothing_changed()) {
+        let failure = match fault.nothing_changed() {
+            true => Failure::NothingChanged,
+            false => Failure::Unclear,
+        };
+        if let Some(refusal) = self.attempts_so_far.failed(failure) {
             let revoked_at = None;
             return Progress::Refused {
                 refusal,
@@ -270,7 +294,7 @@ impl Rotation {
                 self.failed(StoreFault::NoAnswer, now)
             }
             AttemptState::Due(_) if !self.has_time(now) => Progress::Refused {
-                refusal: self.course.out_of_time(),
+                refusal: self.attempts_so_far.out_of_time(),
                 revoked_at: None,
             },
             _ => Progress::Pending,

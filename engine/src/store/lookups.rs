@@ -43,6 +43,16 @@ pub struct SentCall {
     pub generation: Option<u64>,
 }
 
+/// How the store's answer to a call was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerRead {
+    /// The revision of the store's snapshot.
+    pub revision: u64,
+    /// Whether the answer could be cached, which needs the generation that its call
+    /// was sent in (G5).
+    pub is_cached: bool,
+}
+
 impl SentCall {
     /// Whether it was sent after the request arrived.
     pub fn is_after(&self, arrival: &Arrival) -> bool {
@@ -50,18 +60,16 @@ impl SentCall {
     }
 
     /// The waiter rule (G7): whether a request that arrived then may take an
-    /// "active" that was read at this revision. Of a call sent after it arrived
+    /// "active" that was read so. Of a call sent after it arrived
     /// always: the store's snapshot is younger than the request (S1). Of an
     /// earlier one only where a cached yes would have done as well.
-    /// `is_cached`: whether the answer could be cached, which needs the generation
-    /// that it was sent in (G5).
-    pub fn may_serve(&self, arrival: &Arrival, revision: u64, is_cached: bool) -> bool {
+    pub fn may_serve(&self, arrival: &Arrival, read: AnswerRead) -> bool {
         if self.is_after(arrival) {
             return true;
         }
         match (arrival.trusted, self.generation) {
-            (Some((generation, applied)), Some(sent_in)) if is_cached => {
-                generation == sent_in && revision >= applied
+            (Some((generation, applied)), Some(sent_in)) if read.is_cached => {
+                generation == sent_in && read.revision >= applied
             }
             _ => false,
         }

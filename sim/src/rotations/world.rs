@@ -176,7 +176,7 @@ impl World {
             open: 0,
             requests: [Request {
                 phase: Phase::Unsent,
-                course: Attempts::new(false),
+                course: Attempts::for_active_key(),
                 attempts: [Attempt::None; ATTEMPTS],
             }; REQUESTS],
             buried: [false; GATEWAYS],

@@ -27,8 +27,16 @@ fn active(revision: u64) -> ActiveKey {
     }
 }
 
+fn written(revision: u64, replayable: bool, now: u64) -> Tombstone {
+    let revoked = RevokedAt {
+        revision,
+        replayable,
+    };
+    Tombstone::new(revoked, now)
+}
+
 fn dead(revision: u64) -> Tombstone {
-    Tombstone::new(revision, false, 0)
+    written(revision, false, 0)
 }
 
 /// A table in which all keys share one slot.
@@ -96,8 +104,8 @@ fn i8_is_bounded() {
 #[test]
 fn x5_who_asks_again_gets_no_more_time_for_it() {
     let window = u64::from(REPLAY_WINDOW_MS);
-    let [first, later] = [5, 9_000].map(|now| Tombstone::new(3, true, now));
-    let silent = Tombstone::new(3, false, 7);
+    let [first, later] = [5, 9_000].map(|now| written(3, true, now));
+    let silent = written(3, false, 7);
     for (one, other) in [
         (first, later),
         (later, first),
@@ -288,7 +296,7 @@ fn a_slot_survives_its_encoding_and_no_part_of_it_does() {
 fn x5_how_long_a_tombstone_is_not_final_only_grows() {
     let (table, mut shared) = one_slot();
     let mut bury = |replayable, now| {
-        let tombstone = Tombstone::new(20, replayable, now);
+        let tombstone = written(20, replayable, now);
         let buried = table.bury(&mut shared, FIRST, &digest(1), tombstone);
         buried.unwrap();
         match table.look(&mut shared, FIRST, &digest(1)) {

@@ -42,7 +42,11 @@ fn may(before: bool, sent: &Control, arrival: (&Control, u64), revision: u64) ->
     assert!(lookups.send_due(Some(sent), 1_000).is_empty());
     let answered = lookups.answered(CallId(1)).unwrap();
     let waiter = &answered.waiters[if before { 0 } else { 1 }];
-    answered.sent.may_serve(&waiter.arrival, revision, true)
+    let read = AnswerRead {
+        revision,
+        is_cached: true,
+    };
+    answered.sent.may_serve(&waiter.arrival, read)
 }
 
 #[test]
