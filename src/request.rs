@@ -9,13 +9,13 @@ use rekey_engine::{Refusal, Reply, RequestHead, RequestId};
 use crate::host;
 use crate::worker::{Callback, Worker};
 
-pub struct Request {
+pub(crate) struct Request {
     id: RequestId,
     worker: Option<Rc<Worker>>,
 }
 
 impl Request {
-    pub fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
+    pub(crate) fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
         Self {
             id: RequestId(id),
             worker,

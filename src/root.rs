@@ -17,14 +17,14 @@ use crate::worker::{Callback, Worker};
 /// How often the engine is told that time passed.
 const TICK: Duration = Duration::from_millis(100);
 
-pub struct Root {
+pub(crate) struct Root {
     id: u32,
     /// None until a configuration was accepted.
     worker: Option<Rc<Worker>>,
 }
 
 impl Root {
-    pub fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self { id, worker: None }
     }
 }

@@ -19,7 +19,7 @@ const USER_STATE: &str = "rekey.user";
 
 /// Which callback is running, and so what the host's calls refer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Callback {
+pub(crate) enum Callback {
     /// A callback of the root.
     Root,
     /// A request's header callback, which lets it go on by its return value.
@@ -28,7 +28,7 @@ pub enum Callback {
     Request(RequestId),
 }
 
-pub struct Worker {
+pub(crate) struct Worker {
     root: u32,
     engine: RefCell<Engine>,
     /// Calls in flight by the host's token.
@@ -39,7 +39,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(root: u32, engine: Engine) -> Self {
+    pub(crate) fn new(root: u32, engine: Engine) -> Self {
         let counters = Counter::ALL.iter();
         let counters = counters.filter_map(|it| Some((*it, host::define_counter(it.name())?)));
         let gauges = Gauge::ALL.iter();
@@ -56,7 +56,11 @@ impl Worker {
 
     /// Tells the engine of an event and carries out what it wants. Returns
     /// whether the request whose headers are being handled goes on.
-    pub fn handle(&self, active: Callback, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
+    pub(crate) fn handle(
+        &self,
+        active: Callback,
+        event: impl FnOnce(&mut Engine, &mut Env<'_>),
+    ) -> bool {
         self.tell(event);
         self.perform_all(active)
     }
@@ -70,7 +74,7 @@ impl Worker {
     }
 
     /// A call's answer came to the root: `headers` and `body` are its sizes.
-    pub fn call_done(&self, token: u32, headers: usize, body: usize) {
+    pub(crate) fn call_done(&self, token: u32, headers: usize, body: usize) {
         let known = self.calls.borrow_mut().remove(&token);
         let Some(call) = known else { return };
         // Without headers nothing of an answer may be read.
@@ -97,7 +101,7 @@ impl Worker {
     }
 
     /// A request is over.
-    pub fn request_done(&self, request: RequestId) {
+    pub(crate) fn request_done(&self, request: RequestId) {
         // Nothing in it depends on the time, and it comes with every request.
         self.engine.borrow_mut().on_request_done(request);
         self.perform_all(Callback::Request(request));

@@ -54,7 +54,7 @@ struct World {
 }
 
 /// Which gateway's poll, as it was sent.
-type Sent = (usize, control::Poll);
+type Sent = (usize, control::SentPoll);
 
 impl World {
     fn new() -> Self {

@@ -66,7 +66,7 @@ fn tombstone(revision: u64, replayable: bool) -> Tombstone {
 }
 
 fn active(revision: u64) -> ActiveKey {
-    Active {
+    ActiveKey {
         user: "u_1".parse().unwrap(),
         revision,
         not_before: revision,

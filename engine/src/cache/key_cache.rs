@@ -11,7 +11,7 @@ use crate::shared::SharedTable;
 use crate::shared::entry::{Entries, Entry, Next};
 
 /// The cache of a configuration.
-pub struct KeyCache {
+pub(crate) struct KeyCache {
     entries: Entries<Slot>,
     slots: u32,
 }
@@ -26,13 +26,13 @@ impl SharedTable for KeyCache {
 
 impl KeyCache {
     /// A cache of so many slots.
-    pub fn new(entries: Entries<Slot>, slots: u32) -> Self {
+    pub(crate) fn new(entries: Entries<Slot>, slots: u32) -> Self {
         Self { entries, slots }
     }
 
     /// What is known of a key. A slot that cannot be read or understood says
     /// nothing: the store is asked then.
-    pub fn look(
+    pub(crate) fn look(
         &self,
         shared: &mut dyn SharedData,
         generation: Generation,
@@ -49,7 +49,7 @@ impl KeyCache {
     /// # Errors
     /// The slot could not be written, or is of a later generation: then nobody
     /// may be told that it was.
-    pub fn bury(
+    pub(crate) fn bury(
         &self,
         shared: &mut dyn SharedData,
         generation: Generation,
@@ -66,7 +66,7 @@ impl KeyCache {
     ///
     /// # Errors
     /// The slot could not be read or written: it says nothing.
-    pub fn fill(
+    pub(crate) fn fill(
         &self,
         shared: &mut dyn SharedData,
         generation: Generation,

@@ -6,6 +6,6 @@
 //! know (`negative`). A request reads control first, then the slot (G4).
 
 pub mod control;
-pub mod key_cache;
-pub mod negative;
+pub(crate) mod key_cache;
+pub(crate) mod negative;
 pub mod slots;

@@ -33,14 +33,14 @@ struct Entry {
 
 /// A table of them, in which a key has one place.
 #[derive(Default)]
-pub struct NegativeCache {
+pub(crate) struct NegativeCache {
     entries: Vec<Option<Entry>>,
 }
 
 impl NegativeCache {
     /// The store did not know this key at this revision, asked for in this
     /// generation.
-    pub fn note(&mut self, digest: Digest, generation: u64, revision: u64) {
+    pub(crate) fn note(&mut self, digest: Digest, generation: u64, revision: u64) {
         if self.entries.is_empty() {
             self.entries = vec![None; ENTRIES as usize];
         }
@@ -56,7 +56,7 @@ impl NegativeCache {
 
     /// Whether the store cannot know this key, by a control record that is
     /// trusted at this moment (I7: the caller has asked).
-    pub fn has(&self, digest: &Digest, control: &Control) -> bool {
+    pub(crate) fn has(&self, digest: &Digest, control: &Control) -> bool {
         let entry = self.entries.get(place(digest)).copied().flatten();
         entry.is_some_and(|entry| {
             entry.digest == *digest

@@ -36,7 +36,7 @@ const AT_ONCE: u64 = 4;
 const USED_LEAST: usize = 20;
 
 /// The feeder of one worker.
-pub struct Feeder {
+pub(crate) struct Feeder {
     lease_ms: u32,
     clusters: Vec<String>,
     /// Which of them is asked: the next after each failure.
@@ -80,7 +80,7 @@ enum Applied {
 
 impl Feeder {
     /// A feeder that is due at once.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let clusters = config.store.feed_clusters.clone();
         Self {
             lease_ms: config.lease_ms,
@@ -98,12 +98,12 @@ impl Feeder {
     }
 
     /// Whether this is its call.
-    pub fn asked(&self, call: CallId) -> bool {
+    pub(crate) fn asked(&self, call: CallId) -> bool {
         self.poll.as_ref().is_some_and(|poll| poll.call == call)
     }
 
     /// Time passed: polls, if it is time and no other worker does.
-    pub fn tick(
+    pub(crate) fn tick(
         &mut self,
         worker: WorkerNonce,
         shared: &SharedState,
@@ -130,7 +130,7 @@ impl Feeder {
     }
 
     /// The answer to its call came, or is known not to come.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         outcome: CallOutcome<'_>,
         worker: WorkerNonce,

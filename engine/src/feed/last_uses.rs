@@ -37,7 +37,7 @@ const MOST_SETS: u32 = 1 << 16;
 
 /// A use as the gateway keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveKeyUse {
+pub(crate) struct ActiveKeyUse {
     digest: Digest,
     /// The gateway's monotonic time, in milliseconds: its wall clock may be wrong,
     /// or be set.
@@ -46,7 +46,7 @@ pub struct ActiveKeyUse {
 
 impl ActiveKeyUse {
     /// As it is told at this monotonic time.
-    pub fn told_at(self, now: u64) -> KeyUse {
+    pub(crate) fn told_at(self, now: u64) -> KeyUse {
         let age = now.saturating_sub(self.at);
         KeyUse {
             digest: self.digest,
@@ -57,7 +57,7 @@ impl ActiveKeyUse {
 
 /// What became of a use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noted {
+pub(crate) enum Noted {
     /// It waits to be told, or has been in this hour.
     Kept,
     /// It took the place of the oldest one.
@@ -65,7 +65,7 @@ pub enum Noted {
 }
 
 /// What one worker has noted.
-pub struct LastUseTracker {
+pub(crate) struct LastUseTracker {
     noted: ThisHour,
     /// The oldest first.
     waiting: VecDeque<ActiveKeyUse>,
@@ -73,7 +73,7 @@ pub struct LastUseTracker {
 
 impl LastUseTracker {
     /// Beside a table of so many slots.
-    pub fn new(slots: u32) -> Self {
+    pub(crate) fn new(slots: u32) -> Self {
         Self {
             noted: ThisHour::new(slots),
             waiting: VecDeque::new(),
@@ -83,7 +83,7 @@ impl LastUseTracker {
     /// An active key was used. Costs a look at one set of fingerprints, but for
     /// the key's first use in an hour.
     #[must_use]
-    pub fn note(&mut self, digest: Digest, now: Moment) -> Noted {
+    pub(crate) fn note(&mut self, digest: Digest, now: Moment) -> Noted {
         // The hours of the wall clock, as people read them.
         if !self.noted.add(&digest, now.wall / HOUR_MS) {
             return Noted::Kept;
@@ -105,7 +105,7 @@ impl LastUseTracker {
 
     /// Adds all to what is to be told. What there is no room for, or what cannot
     /// be written, waits for the next time.
-    pub fn hand_over(&mut self, to_tell: &PendingLastUses, shared: &mut dyn SharedData) {
+    pub(crate) fn hand_over(&mut self, to_tell: &PendingLastUses, shared: &mut dyn SharedData) {
         if self.waiting.is_empty() {
             return;
         }
@@ -180,10 +180,10 @@ impl ThisHour {
 
 /// By key, with the time of its newest use.
 #[derive(Debug, Default)]
-pub struct LastUseMap(BTreeMap<Digest, u64>);
+pub(crate) struct LastUseMap(BTreeMap<Digest, u64>);
 
 /// The last uses of all workers that the store has not been told of.
-pub struct PendingLastUses {
+pub(crate) struct PendingLastUses {
     entries: Entries<LastUseMap>,
 }
 
@@ -198,7 +198,7 @@ impl SharedTable for PendingLastUses {
 impl PendingLastUses {
     /// What the next poll is to tell, at most so many: the oldest first, so that
     /// all get their turn.
-    pub fn next(&self, shared: &mut dyn SharedData, most: usize) -> Vec<ActiveKeyUse> {
+    pub(crate) fn next(&self, shared: &mut dyn SharedData, most: usize) -> Vec<ActiveKeyUse> {
         if most == 0 {
             return Vec::new();
         }
@@ -214,7 +214,7 @@ impl PendingLastUses {
     }
 
     /// The store has been told this. A use after it stays.
-    pub fn told(&self, shared: &mut dyn SharedData, told: &[ActiveKeyUse]) {
+    pub(crate) fn told(&self, shared: &mut dyn SharedData, told: &[ActiveKeyUse]) {
         if told.is_empty() {
             return;
         }

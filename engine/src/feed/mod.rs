@@ -4,6 +4,10 @@
 //! order (`feeder`); and on the way to the store, uses of revoked keys
 //! (`revoked_uses`) and last uses of active ones (`last_uses`).
 
-pub mod feeder;
-pub mod last_uses;
-pub mod revoked_uses;
+pub(crate) mod feeder;
+pub(crate) mod last_uses;
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
+pub(crate) mod revoked_uses;

@@ -56,7 +56,7 @@ impl RevokedUseCounts {
 
 /// What the store has not been told yet, in the order in which it is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct RevokedUseList(Vec<RefusedUse>);
+pub(crate) struct RevokedUseList(Vec<RefusedUse>);
 
 /// The uses of all workers that the store has not been told of.
 pub struct PendingRevokedUses {

@@ -143,7 +143,7 @@ metrics! {
 }
 
 /// Shows what the control record says, which all workers see alike.
-pub fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
+pub(crate) fn show(control: &Control, now: Moment, lease_ms: u32, out: &mut Outbox) {
     let is_held = control.trusts(now);
     let until = control.deadline.monotonic;
     let left = until.saturating_sub(now.monotonic);

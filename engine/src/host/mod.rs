@@ -4,6 +4,6 @@
 //! the adapter implements. Out: effects in their order (`outbox`), with the names of
 //! counters and gauges (`metrics`).
 
-pub mod env;
-pub mod metrics;
-pub mod outbox;
+pub(crate) mod env;
+pub(crate) mod metrics;
+pub(crate) mod outbox;

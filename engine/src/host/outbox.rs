@@ -87,11 +87,15 @@ pub enum LogLevel {
 /// How many requests are let go on, answered or ended in one event of the root. The host ends
 /// each inside the end of the one before it, so their number is a depth of its
 /// stack: in Envoy 1.40 that is used up, and the VM with it, by some 300 (I9).
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
 pub const MOST_TURNS: usize = 32;
 
 /// With which requests the host may go on in an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TurnLimit {
+pub(crate) enum TurnLimit {
     /// With none: the host may be in the midst of the end of another one.
     #[default]
     None,
@@ -103,7 +107,7 @@ pub enum TurnLimit {
 
 /// The effects that have not been carried out yet.
 #[derive(Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     effects: VecDeque<Effect>,
     last_call: u64,
     /// What the present event may still do.
@@ -114,14 +118,14 @@ pub struct Outbox {
 
 impl Outbox {
     /// An event begins.
-    pub fn begin(&mut self, turns: TurnLimit) {
+    pub(crate) fn begin(&mut self, turns: TurnLimit) {
         self.turns = turns;
         self.rung = false;
     }
 
     /// The next effect; none if there is none for this event. For what is left then
     /// the root is rung.
-    pub fn pop(&mut self) -> Option<Effect> {
+    pub(crate) fn pop(&mut self) -> Option<Effect> {
         let turns = self.turns;
         let is_due = |effect: &Effect| match (effect.turns_to(), turns) {
             (None, _) => true,
@@ -142,26 +146,26 @@ impl Outbox {
     }
 
     /// A request is over: nothing is to be done for it any more.
-    pub fn forget(&mut self, request: RequestId) {
+    pub(crate) fn forget(&mut self, request: RequestId) {
         self.effects
             .retain(|effect| effect.turns_to() != Some(request));
     }
 
-    pub fn push(&mut self, effect: Effect) {
+    pub(crate) fn push(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
 
     /// An id that no call has had.
-    pub fn new_call(&mut self) -> CallId {
+    pub(crate) fn new_call(&mut self) -> CallId {
         self.last_call += 1;
         CallId(self.last_call)
     }
 
-    pub fn call(&mut self, call: CallId, request: StoreRequest) {
+    pub(crate) fn call(&mut self, call: CallId, request: StoreRequest) {
         self.push(Effect::Call { call, request });
     }
 
-    pub fn go_on(&mut self, request: RequestId, user: Option<UserId>) {
+    pub(crate) fn go_on(&mut self, request: RequestId, user: Option<UserId>) {
         self.count(if user.is_some() {
             Counter::Allowed
         } else {
@@ -170,7 +174,7 @@ impl Outbox {
         self.push(Effect::Continue { request, user });
     }
 
-    pub fn refuse(&mut self, request: RequestId, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, request: RequestId, refusal: Refusal) {
         let row = refusal.row();
         self.count(row.counter);
         let reply = Reply::of(row);
@@ -178,7 +182,7 @@ impl Outbox {
     }
 
     /// Takes back the answer to this request, if it has one.
-    pub fn take_reply(&mut self, request: RequestId) -> Option<Reply> {
+    pub(crate) fn take_reply(&mut self, request: RequestId) -> Option<Reply> {
         let is_it =
             |effect: &Effect| matches!(effect, Effect::Reply { request: of, .. } if *of == request);
         let place = self.effects.iter().position(is_it)?;
@@ -188,15 +192,15 @@ impl Outbox {
         }
     }
 
-    pub fn count(&mut self, counter: Counter) {
+    pub(crate) fn count(&mut self, counter: Counter) {
         self.push(Effect::Count(counter));
     }
 
-    pub fn show(&mut self, gauge: Gauge, value: u64) {
+    pub(crate) fn show(&mut self, gauge: Gauge, value: u64) {
         self.push(Effect::Show(gauge, value));
     }
 
-    pub fn log(&mut self, level: LogLevel, text: String) {
+    pub(crate) fn log(&mut self, level: LogLevel, text: String) {
         self.push(Effect::Log(level, text));
     }
 }

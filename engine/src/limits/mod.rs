@@ -4,5 +4,5 @@
 //! once, if the store has called it good before (`seen_keys`), else for a token
 //! (`token_bucket`).
 
-pub mod seen_keys;
-pub mod token_bucket;
+pub(crate) mod seen_keys;
+pub(crate) mod token_bucket;

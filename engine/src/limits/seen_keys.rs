@@ -30,10 +30,10 @@ type Fingerprint = [u8; BYTES];
 
 /// Some of the set, the newest first.
 #[derive(Debug, Default)]
-pub struct Fingerprints(Vec<Fingerprint>);
+pub(crate) struct Fingerprints(Vec<Fingerprint>);
 
 /// The set.
-pub struct SeenKeys {
+pub(crate) struct SeenKeys {
     entries: Entries<Fingerprints>,
     /// How many there are.
     number: u32,
@@ -55,7 +55,7 @@ struct Place<'a> {
 
 impl SeenKeys {
     /// The set beside a key cache of so many slots.
-    pub fn new(entries: Entries<Fingerprints>, slots: u32) -> Self {
+    pub(crate) fn new(entries: Entries<Fingerprints>, slots: u32) -> Self {
         Self {
             entries,
             number: (slots / SLOTS_PER_ENTRY).max(LEAST_ENTRIES),
@@ -63,7 +63,7 @@ impl SeenKeys {
     }
 
     /// Whether the store has called this key good; what cannot be read says no.
-    pub fn has(&self, shared: &mut dyn SharedData, digest: &Digest) -> bool {
+    pub(crate) fn has(&self, shared: &mut dyn SharedData, digest: &Digest) -> bool {
         let Place { entry, fingerprint } = self.place(digest);
         let held = entry.read(shared).ok().flatten();
         held.is_some_and(|held| held.0.contains(&fingerprint))
@@ -71,7 +71,7 @@ impl SeenKeys {
 
     /// The store has called this key good. If it cannot be noted, it is new the next
     /// time, too.
-    pub fn note(&self, shared: &mut dyn SharedData, digest: &Digest) {
+    pub(crate) fn note(&self, shared: &mut dyn SharedData, digest: &Digest) {
         let Place { entry, fingerprint } = self.place(digest);
         let _ = entry.update(shared, |held| {
             let Fingerprints(mut held) = held.unwrap_or_default();

@@ -67,7 +67,7 @@ impl BucketToken {
 }
 
 /// The buckets of a process.
-pub struct TokenBuckets {
+pub(crate) struct TokenBuckets {
     entries: Entries<Bucket>,
     /// Tokens a second; also thousandths of a token a millisecond.
     rate: u64,
@@ -75,7 +75,7 @@ pub struct TokenBuckets {
 
 /// A bucket at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// What it lacks to be full, in thousandths of a token.
     lacks: u64,
     /// The moment, in monotonic milliseconds.
@@ -92,7 +92,7 @@ impl SharedTable for TokenBuckets {
 
 impl TokenBuckets {
     /// Buckets of so many tokens a second each.
-    pub fn new(entries: Entries<Bucket>, per_second: u32) -> Self {
+    pub(crate) fn new(entries: Entries<Bucket>, per_second: u32) -> Self {
         Self {
             entries,
             rate: per_second.into(),
@@ -101,7 +101,7 @@ impl TokenBuckets {
 
     /// Takes a token; none if there is none, or if nobody can tell because the
     /// host does not give its memory.
-    pub fn take(&self, class: KeyClass, env: &mut Env<'_>) -> Option<BucketToken> {
+    pub(crate) fn take(&self, class: KeyClass, env: &mut Env<'_>) -> Option<BucketToken> {
         let now = env.now.monotonic;
         let taken = self.bucket(class).update(env.sources, |held| {
             let mut bucket = self.at(class, held, now);
@@ -115,7 +115,7 @@ impl TokenBuckets {
     }
 
     /// Gives a token back. One that cannot be is spent.
-    pub fn give_back(&self, token: BucketToken, env: &mut Env<'_>) {
+    pub(crate) fn give_back(&self, token: BucketToken, env: &mut Env<'_>) {
         let now = env.now.monotonic;
         let _ = self.bucket(token.0).update(env.sources, |held| {
             let mut bucket = self.at(token.0, held, now);

@@ -13,7 +13,7 @@ const HARMLESS: [&str; 5] = ["upgrade", "keep-alive", "close", "te", "http2-sett
 
 /// Refuses a request whose `Connection` names anything else. The gateway has
 /// taken the header off all others than upgrades.
-pub fn check(head: &dyn RequestHead) -> Result<(), Refusal> {
+pub(crate) fn check(head: &dyn RequestHead) -> Result<(), Refusal> {
     let value = head.header("connection").unwrap_or_default();
     let is_harmless = |option: &[u8]| {
         let option = option.trim_ascii();

@@ -12,7 +12,7 @@ use crate::request::refusal::Refusal;
 ///
 /// A comma can only come from a second header of that name, which the gateway
 /// merged: so it is malformed, like any other byte that no key has.
-pub fn read_key(
+pub(crate) fn read_key(
     authorization: Option<&[u8]>,
     policy: ChecksumPolicy,
     secrets: &ChecksumSecrets,
@@ -66,7 +66,7 @@ impl BadIdempotencyKey {
 
 /// Checks an `Idempotency-Key`: [`IDEMPOTENCY_KEY_LEN`] visible ASCII characters.
 /// Whether they are random cannot be seen.
-pub fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), BadIdempotencyKey> {
+pub(crate) fn check_idempotency_key(value: Option<&[u8]>) -> Result<(), BadIdempotencyKey> {
     match value {
         // First, because bytes are characters only in ASCII.
         Some(key) if !key.iter().all(u8::is_ascii_graphic) => Err(BadIdempotencyKey::Invisible),

@@ -12,19 +12,19 @@ use crate::request::refusal::Refusal;
 const REQUEST_ID_MAX: usize = 128;
 
 /// As Envoy tells a gRPC call: by its content type.
-pub fn is_grpc(head: &dyn RequestHead) -> bool {
+pub(crate) fn is_grpc(head: &dyn RequestHead) -> bool {
     let content_type = head.header("content-type").unwrap_or_default();
     content_type.starts_with(b"application/grpc")
 }
 
 /// Whether a body is on its way that will end. What follows a GET is an upgraded
 /// connection, if anything, and so it is behind a CONNECT.
-pub fn sends_a_body(head: &dyn RequestHead) -> bool {
+pub(crate) fn sends_a_body(head: &dyn RequestHead) -> bool {
     head.body_follows() && !matches!(&*head.method(), b"GET" | b"HEAD" | b"CONNECT")
 }
 
 /// What a request to the endpoint brings beside its key.
-pub struct RegenerateRequest {
+pub(crate) struct RegenerateRequest {
     /// Who asks.
     pub client: Client,
     /// By which the answer can be asked for again. A secret, like the key.
@@ -33,7 +33,7 @@ pub struct RegenerateRequest {
 
 /// The checks of the endpoint that come before the key, in the contract's
 /// order: method, then Idempotency-Key.
-pub fn check(head: &dyn RequestHead) -> Result<RegenerateRequest, Refusal> {
+pub(crate) fn check(head: &dyn RequestHead) -> Result<RegenerateRequest, Refusal> {
     if head.method() != b"POST" {
         return Err(Refusal::MethodNotAllowed);
     }

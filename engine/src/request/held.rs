@@ -16,7 +16,7 @@ const WAIT_MS: u64 = 150;
 
 /// The refusals that wait.
 #[derive(Default)]
-pub struct Held(BTreeMap<RequestId, HeldReply>);
+pub(crate) struct Held(BTreeMap<RequestId, HeldReply>);
 
 struct HeldReply {
     reply: Reply,
@@ -26,27 +26,27 @@ struct HeldReply {
 
 impl Held {
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is room for one more.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.0.len() < MOST
     }
 
     /// Lets the answer to this request wait from now on.
-    pub fn hold(&mut self, request: RequestId, reply: Reply, now: u64) {
+    pub(crate) fn hold(&mut self, request: RequestId, reply: Reply, now: u64) {
         self.0.insert(request, HeldReply { reply, since: now });
     }
 
     /// The request is over.
-    pub fn leave(&mut self, request: RequestId) {
+    pub(crate) fn leave(&mut self, request: RequestId) {
         self.0.remove(&request);
     }
 
     /// Sends what has waited for long enough.
-    pub fn send_due(&mut self, now: u64, out: &mut Outbox) {
+    pub(crate) fn send_due(&mut self, now: u64, out: &mut Outbox) {
         let is_due = |waiting: &HeldReply| now.saturating_sub(waiting.since) >= WAIT_MS;
         for (request, waiting) in self.0.extract_if(.., |_, waiting| is_due(waiting)) {
             let reply = waiting.reply;

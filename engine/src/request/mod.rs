@@ -7,11 +7,15 @@
 //! becomes a [`Reply`](crate::Reply), at once or when its body has come (`held`).
 //! Nothing here knows the store or the cache.
 
-pub mod connection;
-pub mod credentials;
-pub mod endpoint;
-pub mod held;
-pub mod presented;
-pub mod refusal;
-pub mod reply;
-pub mod route;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod endpoint;
+pub(crate) mod held;
+pub(crate) mod presented;
+pub(crate) mod refusal;
+pub(crate) mod reply;
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
+pub(crate) mod route;

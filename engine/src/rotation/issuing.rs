@@ -17,7 +17,7 @@ use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 const NOWHERE: u8 = u8::MAX;
 
 /// The advice for all workers, and what this one last saw of it.
-pub struct Issuing {
+pub(crate) struct Issuing {
     entries: Entries<Advice>,
     prints: Vec<SecretPrint>,
     seen: Advice,
@@ -25,7 +25,7 @@ pub struct Issuing {
 
 /// What follows from the store's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// Which of our secrets keys are made with, counted from 0, the newest.
     place: Option<usize>,
     /// Whether keys with a checksum that is wrong here may be good.
@@ -33,7 +33,7 @@ pub struct Advice {
 }
 
 /// What the store is told of the secrets of this configuration.
-pub fn accepted(config: &Config) -> AcceptedSecrets {
+pub(crate) fn accepted(config: &Config) -> AcceptedSecrets {
     AcceptedSecrets {
         prints: config.secrets.prints(),
         any: config.checksum == ChecksumPolicy::Off,
@@ -42,7 +42,7 @@ pub fn accepted(config: &Config) -> AcceptedSecrets {
 
 impl Issuing {
     /// What is known before the store has spoken.
-    pub fn new(entries: Entries<Advice>, config: &Config) -> Self {
+    pub(crate) fn new(entries: Entries<Advice>, config: &Config) -> Self {
         let prints = config.secrets.prints();
         Self {
             entries,
@@ -57,19 +57,19 @@ impl Issuing {
 
     /// Which of our secrets to make a key with, counted from 0, the newest; none if
     /// some gateway would refuse it whichever it were, or nobody knows yet.
-    pub fn place(&mut self, shared: &mut dyn SharedData) -> Option<usize> {
+    pub(crate) fn place(&mut self, shared: &mut dyn SharedData) -> Option<usize> {
         self.look(shared);
         self.seen.place
     }
 
     /// Whether a key with a wrong checksum may be good, because the store or another
     /// gateway has a secret that is not among ours: as of the last tick.
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.seen.is_behind
     }
 
     /// Time passed: looks at what the worker that polls has written down.
-    pub fn tick(&mut self, shared: &mut dyn SharedData, out: &mut Outbox) {
+    pub(crate) fn tick(&mut self, shared: &mut dyn SharedData, out: &mut Outbox) {
         self.look(shared);
         let place = self.seen.place.map_or(0, |place| place as u64 + 1);
         out.show(Gauge::ChecksumSecretInUse, place);
@@ -78,7 +78,7 @@ impl Issuing {
 
     /// A poll was answered; without advice by a store that does not compare secrets,
     /// where nobody knows better than the operator.
-    pub fn advised(
+    pub(crate) fn advised(
         &mut self,
         advice: Option<SecretsAdvice>,
         shared: &mut dyn SharedData,

@@ -19,7 +19,8 @@ use crate::store::calls::{self, CallId, ROTATE_TIMEOUT_MS, RotateOutcome, StoreF
 /// How long a rotation is pursued, in milliseconds: longer than the store may
 /// hold an answer for the longest lease with its margin, also where the last
 /// pause would reach beyond it.
-pub const PATIENCE_MS: u64 = ROTATE_TIMEOUT_MS as u64 + LONGEST_PAUSE_MS + 2 * LEAST_TIMEOUT_MS;
+pub(crate) const PATIENCE_MS: u64 =
+    ROTATE_TIMEOUT_MS as u64 + LONGEST_PAUSE_MS + 2 * LEAST_TIMEOUT_MS;
 
 /// No attempt is started with less time than this, in milliseconds.
 const LEAST_TIMEOUT_MS: u64 = 100;
@@ -37,7 +38,7 @@ pub struct Requester {
 
 /// The key that a rotation is to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyToReplace {
+pub(crate) struct KeyToReplace {
     /// By which the store knows it.
     pub digest: Digest,
     /// Whether it was known to be dead when the request came: then only an earlier
@@ -47,7 +48,7 @@ pub struct KeyToReplace {
 
 impl KeyToReplace {
     /// No attempt at it so far.
-    pub fn attempts(self) -> Attempts {
+    pub(crate) fn attempts(self) -> Attempts {
         match self.was_dead {
             true => Attempts::for_revoked_key(),
             false => Attempts::for_active_key(),
@@ -56,7 +57,7 @@ impl KeyToReplace {
 }
 
 /// What is drawn at random for a rotation.
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// Its name over all attempts.
     pub id: RotationId,
     /// The key that it is to make.
@@ -66,7 +67,7 @@ pub struct Drawn {
 }
 
 /// A rotation in flight.
-pub struct Rotation {
+pub(crate) struct Rotation {
     /// Who waits for it; none once the client has left.
     pub request: Option<RequestId>,
     id: RotationId,
@@ -90,7 +91,7 @@ enum AttemptState {
 }
 
 /// What becomes of a rotation after an event.
-pub enum Progress {
+pub(crate) enum Progress {
     /// Wait for the next event.
     Pending,
     /// The new key may be shown.
@@ -117,7 +118,7 @@ pub enum Progress {
 
 impl Rotation {
     /// A rotation that is due at once, for a request that came at `began`.
-    pub fn new(
+    pub(crate) fn new(
         request: RequestId,
         old: KeyToReplace,
         requester: Box<Requester>,
@@ -143,28 +144,28 @@ impl Rotation {
     }
 
     /// The digest of the key that is replaced.
-    pub fn old_digest(&self) -> Digest {
+    pub(crate) fn old_digest(&self) -> Digest {
         self.old
     }
 
     /// Whether the old key was known to be dead from the start.
-    pub fn was_dead(&self) -> bool {
+    pub(crate) fn was_dead(&self) -> bool {
         self.attempts_so_far.was_dead()
     }
 
     /// Whether the request bore what its answer can be asked for again with.
-    pub fn is_replayable(&self) -> bool {
+    pub(crate) fn is_replayable(&self) -> bool {
         self.replay.is_some()
     }
 
     /// Whether `call` is its attempt in flight.
-    pub fn asked(&self, call: CallId) -> bool {
+    pub(crate) fn asked(&self, call: CallId) -> bool {
         matches!(self.attempt, AttemptState::Asked(asked, _) if asked == call)
     }
 
     /// The next attempt and its timeout in milliseconds, if one is due. It
     /// counts as sent; where it was not, [`Self::failed`] is told.
-    pub fn next_attempt(&mut self, call: CallId, now: u64) -> Option<(RotateRequest, u32)> {
+    pub(crate) fn next_attempt(&mut self, call: CallId, now: u64) -> Option<(RotateRequest, u32)> {
         let due = matches!(self.attempt, AttemptState::Due(at) if at <= now);
         if !due || !self.has_time(now) {
             return None;
@@ -189,12 +190,12 @@ impl Rotation {
     }
 
     /// How many attempts were made.
-    pub fn attempts(&self) -> u32 {
+    pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }
 
     /// The store decided.
-    pub fn decided(&self, decided: RotateOutcome) -> Progress {
+    pub(crate) fn decided(&self, decided: RotateOutcome) -> Progress {
         let refused = |refusal, revoked_at| Progress::Refused {
             refusal,
             revoked_at,
@@ -263,7 +264,7 @@ impl Rotation {
     }
 
     /// The attempt in flight came to nothing.
-    pub fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
+    pub(crate) fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
         let failure = match fault.nothing_changed() {
             true => Failure::NothingChanged,
             false => Failure::Unclear,
@@ -288,7 +289,7 @@ impl Rotation {
 
     /// Time passed: ends a rotation whose patience is over between attempts, and
     /// an attempt on which the host's word is overdue.
-    pub fn tick(&mut self, now: u64) -> Progress {
+    pub(crate) fn tick(&mut self, now: u64) -> Progress {
         match self.attempt {
             AttemptState::Asked(_, lost_at) if now >= lost_at => {
                 self.failed(StoreFault::NoAnswer, now)
@@ -303,7 +304,7 @@ impl Rotation {
 
     /// The client left. A rotation that was never sent is over; one that was
     /// goes on, for its outcome tells that the old key is dead.
-    pub fn client_left(&mut self) -> Progress {
+    pub(crate) fn client_left(&mut self) -> Progress {
         self.request = None;
         match self.attempt {
             AttemptState::Due(_) => Progress::Dropped,

@@ -7,7 +7,11 @@
 //! `issuing` says which checksum secret a new key is made with.
 
 pub mod attempts;
-pub mod issuing;
-pub mod lifecycle;
-pub mod queue;
-pub mod replay;
+pub(crate) mod issuing;
+pub(crate) mod lifecycle;
+pub(crate) mod queue;
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
+pub(crate) mod replay;

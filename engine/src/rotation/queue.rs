@@ -20,7 +20,7 @@ const MOST: usize = 4_096;
 const MOST_OF_A_KEY: usize = MOST / 16;
 
 /// A request for the replacement of a key.
-pub struct Queued {
+pub(crate) struct Queued {
     /// Which.
     pub request: RequestId,
     /// The key that it bore, as it was known when the request came.
@@ -33,25 +33,25 @@ pub struct Queued {
 
 /// All of one worker, by their keys, each in the order in which they came.
 #[derive(Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     by_key: BTreeMap<Digest, VecDeque<Queued>>,
     by_request: BTreeMap<RequestId, Digest>,
 }
 
 impl Queue {
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_request.len()
     }
 
     /// Whether any waits for this key.
-    pub fn has(&self, key: &Digest) -> bool {
+    pub(crate) fn has(&self, key: &Digest) -> bool {
         self.by_key.contains_key(key)
     }
 
     /// Lets a request wait; if there is no place for it, what to tell it. Nothing
     /// was done for it then.
-    pub fn join(&mut self, queued: Queued) -> Result<(), Refusal> {
+    pub(crate) fn join(&mut self, queued: Queued) -> Result<(), Refusal> {
         if self.len() >= MOST {
             return Err(Refusal::GatewayBusy);
         }
@@ -65,12 +65,12 @@ impl Queue {
     }
 
     /// The keys that requests wait for.
-    pub fn keys(&self) -> Vec<Digest> {
+    pub(crate) fn keys(&self) -> Vec<Digest> {
         self.by_key.keys().copied().collect()
     }
 
     /// The request of this key that has waited longest.
-    pub fn next(&mut self, key: &Digest) -> Option<Queued> {
+    pub(crate) fn next(&mut self, key: &Digest) -> Option<Queued> {
         let next = self.by_key.get_mut(key)?.pop_front();
         if let Some(queued) = &next {
             self.by_request.remove(&queued.request);
@@ -81,19 +81,19 @@ impl Queue {
 
     /// Those of this key that ask for no earlier answer: they need not wait any
     /// longer once the key is known to be dead.
-    pub fn take_plain(&mut self, key: &Digest) -> Vec<Queued> {
+    pub(crate) fn take_plain(&mut self, key: &Digest) -> Vec<Queued> {
         self.take(key, |queued| queued.requester.pair.is_none())
     }
 
     /// Those whose time is over.
-    pub fn take_late(&mut self, now: u64) -> Vec<Queued> {
+    pub(crate) fn take_late(&mut self, now: u64) -> Vec<Queued> {
         let is_late = |queued: &Queued| now >= queued.since + PATIENCE_MS;
         let keys = self.keys().into_iter();
         keys.flat_map(|key| self.take(&key, is_late)).collect()
     }
 
     /// A request is over.
-    pub fn leave(&mut self, request: RequestId) {
+    pub(crate) fn leave(&mut self, request: RequestId) {
         if let Some(key) = self.by_request.get(&request).copied() {
             self.take(&key, |queued| queued.request == request);
         }

@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 8;
 
 /// Which table a value belongs to, and how it is laid out.
 #[derive(Debug, Clone, Copy)]
-pub struct Schema {
+pub(crate) struct Schema {
     /// The table's name, behind the namespace in the name of each entry.
     pub table: &'static str,
     /// Grows with each change of the layout; a part of the namespace (G10).
@@ -27,7 +27,7 @@ pub struct Schema {
 
 /// What becomes of a value that does not decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     /// It stays, and the change fails: trust depends on it.
     IsLeftAlone,
     /// It counts as no value, and is written over: nothing but work depends on it.
@@ -35,7 +35,7 @@ pub enum Unreadable {
 }
 
 /// A value that an entry of shared data holds.
-pub trait Layout: Sized {
+pub(crate) trait Layout: Sized {
     /// Its table and version.
     const SCHEMA: Schema;
 
@@ -47,7 +47,7 @@ pub trait Layout: Sized {
 }
 
 /// What a change makes of an entry.
-pub enum Next<T> {
+pub(crate) enum Next<T> {
     /// It holds this from now on.
     Write(T),
     /// It stays as it is.
@@ -55,7 +55,7 @@ pub enum Next<T> {
 }
 
 /// The entries of one table in one namespace.
-pub struct Entries<T> {
+pub(crate) struct Entries<T> {
     prefix: String,
     layout: PhantomData<T>,
 }
@@ -72,7 +72,7 @@ impl<T> Clone for Entries<T> {
 impl<T: Layout> Entries<T> {
     /// The table under this namespace. For [`SharedState`](super::SharedState), which
     /// knows the namespace, and for tests.
-    pub fn under(namespace: &str) -> Self {
+    pub(crate) fn under(namespace: &str) -> Self {
         Self {
             prefix: format!("{namespace}{}", T::SCHEMA.table),
             layout: PhantomData,
@@ -80,12 +80,12 @@ impl<T: Layout> Entries<T> {
     }
 
     /// The one entry of a table that has no others.
-    pub fn only(&self) -> Entry<'_, T> {
+    pub(crate) fn only(&self) -> Entry<'_, T> {
         self.entry(Cow::Borrowed(&self.prefix))
     }
 
     /// The entry at this place of the table.
-    pub fn at(&self, place: impl Display) -> Entry<'_, T> {
+    pub(crate) fn at(&self, place: impl Display) -> Entry<'_, T> {
         self.entry(Cow::Owned(format!("{}.{place}", self.prefix)))
     }
 
@@ -98,7 +98,7 @@ impl<T: Layout> Entries<T> {
 }
 
 /// One entry.
-pub struct Entry<'a, T> {
+pub(crate) struct Entry<'a, T> {
     name: Cow<'a, str>,
     layout: PhantomData<T>,
 }
@@ -108,7 +108,7 @@ impl<T: Layout> Entry<'_, T> {
     ///
     /// # Errors
     /// It could not be read, or holds what may not be taken for nothing.
-    pub fn read(&self, shared: &mut dyn SharedData) -> Result<Option<T>, SharedDataError> {
+    pub(crate) fn read(&self, shared: &mut dyn SharedData) -> Result<Option<T>, SharedDataError> {
         match shared.get(&self.name)? {
             None => Ok(None),
             Some((value, _)) => understand(&value),
@@ -122,7 +122,7 @@ impl<T: Layout> Entry<'_, T> {
     /// # Errors
     /// The entry could not be read or written, or every race was lost: it is as
     /// others have left it.
-    pub fn update<R>(
+    pub(crate) fn update<R>(
         &self,
         shared: &mut dyn SharedData,
         mut change: impl FnMut(Option<T>) -> (Next<T>, R),

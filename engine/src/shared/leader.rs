@@ -15,7 +15,7 @@ use crate::host::env::Env;
 
 /// What one worker at a time does, or has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Polls the store's change feed.
     Feeder,
     /// Has this number.
@@ -33,7 +33,7 @@ impl Display for Role {
 
 /// How asking for a role ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Election {
+pub(crate) enum Election {
     /// This worker had the role, and still has it.
     Kept,
     /// The role was free or had expired; it is this worker's now.
@@ -44,11 +44,11 @@ pub enum Election {
 
 /// A worker's name among those of its process: random, new with each reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerNonce([u8; 8]);
+pub(crate) struct WorkerNonce([u8; 8]);
 
 impl WorkerNonce {
     /// Draws one; none if the host has no entropy.
-    pub fn draw(env: &mut Env<'_>) -> Option<Self> {
+    pub(crate) fn draw(env: &mut Env<'_>) -> Option<Self> {
         let mut nonce = [0; 8];
         env.sources.fill_random(&mut nonce).ok()?;
         Some(Self(nonce))
@@ -57,14 +57,14 @@ impl WorkerNonce {
 
 /// Who has a role, and when it was last renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     owner: WorkerNonce,
     /// In monotonic milliseconds.
     renewed: u64,
 }
 
 /// The roles of a process.
-pub struct Roles {
+pub(crate) struct Roles {
     entries: Entries<Claim>,
 }
 
@@ -78,14 +78,14 @@ impl SharedTable for Roles {
 
 impl Roles {
     #[cfg(test)]
-    pub fn under(namespace: &str) -> Self {
+    pub(crate) fn under(namespace: &str) -> Self {
         let entries = Entries::under(namespace);
         Self { entries }
     }
 
     /// Takes or renews a role for this worker. The role expires so many milliseconds
     /// after its last renewal.
-    pub fn claim(
+    pub(crate) fn claim(
         &self,
         role: Role,
         worker: WorkerNonce,
@@ -112,7 +112,7 @@ impl Roles {
     }
 
     /// Whether another worker has the role; none if nobody ever had it.
-    pub fn is_anothers(
+    pub(crate) fn is_anothers(
         &self,
         role: Role,
         worker: WorkerNonce,

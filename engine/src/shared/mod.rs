@@ -9,11 +9,11 @@
 //! below. The list makes the handle and hashes the schema, so that a table cannot
 //! share trust with another build by mistake (G10).
 
-pub mod codec;
-pub mod entry;
-pub mod leader;
-pub mod namespace;
-pub mod workers;
+pub(crate) mod codec;
+pub(crate) mod entry;
+pub(crate) mod leader;
+pub(crate) mod namespace;
+pub(crate) mod workers;
 
 use crate::cache::control::ControlCell;
 use crate::cache::key_cache::KeyCache;
@@ -28,7 +28,7 @@ use entry::{Entries, Layout, Schema};
 use leader::Roles;
 
 /// A table of shared data, as its users see it.
-pub trait SharedTable {
+pub(crate) trait SharedTable {
     /// What its entries hold.
     type Value: Layout;
 
@@ -48,18 +48,18 @@ impl<T: Layout> SharedTable for Entries<T> {
 macro_rules! shared_state {
     ($($(#[$doc:meta])+ $field:ident: $table:ty,)+) => {
         /// All tables of one configuration in one build.
-        pub struct SharedState {
+        pub(crate) struct SharedState {
             namespace: String,
-            $($(#[$doc])+ pub $field: $table,)+
+            $($(#[$doc])+ pub(crate) $field: $table,)+
         }
 
         impl SharedState {
             /// The schema of each table, which the namespace is a hash of (G10).
-            pub const SCHEMAS: &[Schema] =
+            pub(crate) const SCHEMAS: &[Schema] =
                 &[$(<<$table as SharedTable>::Value as Layout>::SCHEMA,)+];
 
             /// The tables under the namespace of a configuration.
-            pub fn new(config: &Config) -> Self {
+            pub(crate) fn new(config: &Config) -> Self {
                 let namespace = namespace::of(config, Self::SCHEMAS);
                 Self {
                     $($field: <$table as SharedTable>::open(Entries::under(&namespace), config),)+
@@ -93,7 +93,7 @@ shared_state! {
 
 impl SharedState {
     /// The name of the queue that wakes the worker with this number.
-    pub fn doorbell(&self, number: u32) -> String {
+    pub(crate) fn doorbell(&self, number: u32) -> String {
         format!("{}doorbell.{number}", self.namespace)
     }
 }

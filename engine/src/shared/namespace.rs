@@ -12,7 +12,7 @@ use super::entry::Schema;
 use crate::config::{ChecksumPolicy, Config};
 
 /// The prefix of all names of a configuration in this build.
-pub fn of(config: &Config, schemas: &[Schema]) -> String {
+pub(crate) fn of(config: &Config, schemas: &[Schema]) -> String {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -17,7 +17,7 @@ const EXPIRY_MS: u64 = 10_000;
 
 /// One worker's number.
 #[derive(Default)]
-pub struct WorkerNumber {
+pub(crate) struct WorkerNumber {
     held: Option<u32>,
     renewed: u64,
 }
@@ -25,7 +25,12 @@ pub struct WorkerNumber {
 impl WorkerNumber {
     /// Renews or makes the claim, if it is time. Returns the number if it is
     /// one that was not held before.
-    pub fn keep(&mut self, nonce: WorkerNonce, roles: &Roles, env: &mut Env<'_>) -> Option<u32> {
+    pub(crate) fn keep(
+        &mut self,
+        nonce: WorkerNonce,
+        roles: &Roles,
+        env: &mut Env<'_>,
+    ) -> Option<u32> {
         let now = env.now.monotonic;
         if self.held.is_some() && now.saturating_sub(self.renewed) < RENEW_MS {
             return None;
@@ -45,7 +50,7 @@ impl WorkerNumber {
 
 /// The numbers that other workers hold. Not those of workers that have gone:
 /// nobody empties their queues (I8).
-pub fn others(nonce: WorkerNonce, roles: &Roles, env: &mut Env<'_>) -> Vec<u32> {
+pub(crate) fn others(nonce: WorkerNonce, roles: &Roles, env: &mut Env<'_>) -> Vec<u32> {
     // The first that is free is taken, so behind one that nobody ever had there
     // is none.
     let is_anothers = |number| {

@@ -12,12 +12,12 @@ use rekey_protocol::{
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
 /// answer for the longest lease of any gateway, with margin (DESIGN section 7).
-pub const ROTATE_TIMEOUT_MS: u32 = ROTATE_PATIENCE_MOST_MS;
+pub(crate) const ROTATE_TIMEOUT_MS: u32 = ROTATE_PATIENCE_MOST_MS;
 
 /// How long a rotation is worth beginning whose call ends after `timeout_ms`. An
 /// eighth is left for its answer: what begins in the last moment would end the
 /// old key, and its new one would reach nobody.
-pub fn patience_ms(timeout_ms: u32) -> u32 {
+pub(crate) fn patience_ms(timeout_ms: u32) -> u32 {
     timeout_ms - timeout_ms / 8
 }
 
@@ -27,7 +27,7 @@ pub fn patience_ms(timeout_ms: u32) -> u32 {
 const LOST_AFTER_MS: u64 = 1_000;
 
 /// When a call that is sent now counts as lost, if there is no word of it.
-pub fn lost_at(now: u64, timeout_ms: u32) -> u64 {
+pub(crate) fn lost_at(now: u64, timeout_ms: u32) -> u64 {
     now + u64::from(timeout_ms) + LOST_AFTER_MS
 }
 
@@ -174,7 +174,7 @@ pub enum RotateOutcome {
 }
 
 /// The call that asks whose key this is.
-pub fn resolve(cluster: &str, digest: Digest, timeout_ms: u32) -> StoreRequest {
+pub(crate) fn resolve(cluster: &str, digest: Digest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(&ResolveRequest { digest }).unwrap_or_default();
     StoreRequest {
         cluster: cluster.to_owned(),
@@ -186,7 +186,7 @@ pub fn resolve(cluster: &str, digest: Digest, timeout_ms: u32) -> StoreRequest {
 }
 
 /// The call that replaces a key.
-pub fn rotate(cluster: &str, request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
+pub(crate) fn rotate(cluster: &str, request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(request).unwrap_or_default();
     // Not repeated by the gateway: each attempt has a number of its own (S11).
     StoreRequest {
@@ -199,7 +199,7 @@ pub fn rotate(cluster: &str, request: &RotateRequest, timeout_ms: u32) -> StoreR
 }
 
 /// The call that asks what was revoked since.
-pub fn feed(cluster: &str, request: &FeedRequest, timeout_ms: u32) -> StoreRequest {
+pub(crate) fn feed(cluster: &str, request: &FeedRequest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(request).unwrap_or_default();
     // Repeating is the feeder's: the lease runs from when *it* sent (G1).
     StoreRequest {

@@ -7,7 +7,7 @@ use crate::store::calls::StoreFault;
 const PAUSE_MS: u64 = 1_000;
 
 /// The store's health as one kind of calls sees it.
-pub struct StoreHealth {
+pub(crate) struct StoreHealth {
     /// Of what, for the log line.
     what: String,
     fault: Option<StoreFault>,
@@ -16,7 +16,7 @@ pub struct StoreHealth {
 
 impl StoreHealth {
     /// Nothing is known yet, which is as good as health.
-    pub fn of(what: String) -> Self {
+    pub(crate) fn of(what: String) -> Self {
         Self {
             what,
             fault: None,
@@ -25,7 +25,7 @@ impl StoreHealth {
     }
 
     /// A call came to this; none: it was answered.
-    pub fn note(&mut self, fault: Option<StoreFault>, now: u64, out: &mut Outbox) {
+    pub(crate) fn note(&mut self, fault: Option<StoreFault>, now: u64, out: &mut Outbox) {
         let is_quiet = self
             .logged
             .is_some_and(|at| now.saturating_sub(at) < PAUSE_MS);

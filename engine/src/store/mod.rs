@@ -4,6 +4,10 @@
 //! calls (`calls`), what their answers mean, which request may take which answer
 //! (`lookups`), and what the operator is told of the store (`health`).
 
-pub mod calls;
-pub mod health;
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
+pub(crate) mod calls;
+pub(crate) mod health;
 pub mod lookups;

@@ -4,5 +4,9 @@
 //! the worker that hears of a revocation (`open_requests`) and, through a log in
 //! shared data, in the others of the process (`revocation_log`).
 
-pub mod open_requests;
-pub mod revocation_log;
+pub(crate) mod open_requests;
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(unreachable_pub, reason = "fuzz targets reach it")
+)]
+pub(crate) mod revocation_log;

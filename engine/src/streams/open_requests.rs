@@ -38,7 +38,7 @@ const MOST_LOOKED_UP: usize = 256;
 const PAUSE_MS: u64 = 1_000;
 
 /// The open requests of one worker.
-pub struct Streams {
+pub(crate) struct Streams {
     /// How many can be entered (I8).
     most: usize,
     open: BTreeMap<RequestId, Stream>,
@@ -69,7 +69,7 @@ struct Stream {
 
 impl Streams {
     /// Room for so many; with 0 nothing is entered, and nothing ended.
-    pub fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32) -> Self {
         Self {
             most: usize::try_from(most).unwrap_or(usize::MAX),
             open: BTreeMap::new(),
@@ -85,12 +85,12 @@ impl Streams {
     }
 
     /// Whether streams are ended at all.
-    pub fn are_kept(&self) -> bool {
+    pub(crate) fn are_kept(&self) -> bool {
         self.most > 0
     }
 
     /// How many requests are entered.
-    pub fn entered(&self) -> usize {
+    pub(crate) fn entered(&self) -> usize {
         self.open.len() + self.dying.len()
     }
 
@@ -100,7 +100,7 @@ impl Streams {
     ///
     /// # Errors
     /// What to tell the client, who is not let through.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         request: RequestId,
         digest: Digest,
@@ -125,7 +125,7 @@ impl Streams {
     }
 
     /// A request is over.
-    pub fn close(&mut self, request: RequestId) {
+    pub(crate) fn close(&mut self, request: RequestId) {
         let open = self.open.remove(&request).map(|stream| stream.digest);
         let digest = open.or_else(|| {
             self.to_end.remove(&request);
@@ -147,12 +147,12 @@ impl Streams {
     /// the log; so if the entry was read in an earlier callback, the tombstone was
     /// there to be seen, and the request was refused. If it is read in a later one,
     /// the stream is in here. Callbacks of a worker do not overlap.
-    pub fn handled(&self) -> u64 {
+    pub(crate) fn handled(&self) -> u64 {
         self.handled
     }
 
     /// These keys, up to the revocation of this number, are dead.
-    pub fn revoked(&mut self, revoked: Vec<Digest>, newest: u64) {
+    pub(crate) fn revoked(&mut self, revoked: Vec<Digest>, newest: u64) {
         self.handled = newest;
         let revoked: BTreeSet<_> = revoked.into_iter().collect();
         self.end_all(|stream| revoked.contains(&stream.digest));
@@ -160,7 +160,7 @@ impl Streams {
 
     /// More keys than can be told are dead, up to the revocation of this number:
     /// the slots say which. What was written before they are read is in them.
-    pub fn fell_behind(&mut self, newest: u64) {
+    pub(crate) fn fell_behind(&mut self, newest: u64) {
         self.handled = newest;
         for stream in self.open.values_mut() {
             stream.covered_in = None;
@@ -169,7 +169,7 @@ impl Streams {
     }
 
     /// This key is dead.
-    pub fn end(&mut self, digest: &Digest) {
+    pub(crate) fn end(&mut self, digest: &Digest) {
         self.end_all(|stream| stream.digest == *digest);
     }
 
@@ -181,12 +181,12 @@ impl Streams {
     }
 
     /// Gives the streams that are to be ended.
-    pub fn take_dying(&mut self) -> BTreeSet<RequestId> {
+    pub(crate) fn take_dying(&mut self) -> BTreeSet<RequestId> {
         std::mem::take(&mut self.to_end)
     }
 
     /// Whether keys have to be looked up in this generation.
-    pub fn are_doubtful(&mut self, generation: u64, now: u64) -> bool {
+    pub(crate) fn are_doubtful(&mut self, generation: u64, now: u64) -> bool {
         self.doubtful |= generation != self.generation && !self.open.is_empty();
         self.generation = generation;
         self.doubtful && now >= self.due
@@ -195,7 +195,7 @@ impl Streams {
     /// Looks the keys up of requests that are not covered in this generation.
     /// Returns those that the store has to be asked about; [`Streams::answered`]
     /// is to be told when it was.
-    pub fn look_up(&mut self, mut look: impl FnMut(&Digest) -> View) -> Vec<Digest> {
+    pub(crate) fn look_up(&mut self, mut look: impl FnMut(&Digest) -> View) -> Vec<Digest> {
         let mut seen = BTreeMap::new();
         let mut asked = Vec::new();
         self.doubtful = false;
@@ -231,12 +231,12 @@ impl Streams {
 
     /// The store was asked about this key, or could not be. Returns whether that
     /// was for its streams.
-    pub fn answered(&mut self, digest: &Digest) -> bool {
+    pub(crate) fn answered(&mut self, digest: &Digest) -> bool {
         self.asked.remove(digest)
     }
 
     /// Nothing came of a question: the next has time.
-    pub fn pause(&mut self, now: u64) {
+    pub(crate) fn pause(&mut self, now: u64) {
         self.due = now + PAUSE_MS;
     }
 }

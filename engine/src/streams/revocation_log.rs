@@ -41,7 +41,7 @@ pub struct Missed {
 
 /// What the log's entry holds.
 #[derive(Default)]
-pub struct Revocations {
+pub(crate) struct Revocations {
     /// The number of the newest: how many there have ever been.
     newest: u64,
     /// The oldest first.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::head::issued;
 
 /// An answer.
-pub struct Answer {
+pub(super) struct Answer {
     /// `:status`.
     pub status: u16,
     /// Bytes.
@@ -17,7 +17,7 @@ pub struct Answer {
 }
 
 /// To this call.
-pub fn answer(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Answer> {
+pub(super) fn answer(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Answer> {
     let good = match request.path {
         RESOLVE_PATH => resolved(input)?,
         FEED_PATH => changes(request, input)?,
