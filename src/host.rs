@@ -37,7 +37,7 @@ const CAS_CREATE: u32 = u32::MAX;
 /// Path of a property: its parts are separated by NUL.
 const PROPERTY_SEPARATOR: &str = "\0";
 
-/// More items than a queue of ours ever holds.
+/// More items than a doorbell ever holds.
 const QUEUE_DRAIN: usize = 4096;
 
 /// Time, entropy and shared data of the host.
@@ -212,7 +212,7 @@ pub(crate) fn ring(queue: u32) {
 }
 
 /// Wakes the owner of the queue of this name, another worker's; the host knows
-/// queues by the id that all VMs of ours have, too.
+/// queues by the id that all VMs of the filter have, too.
 pub(crate) fn ring_by_name(name: &str) {
     let Some(vm) = property(&["plugin_vm_id"]) else {
         return;
@@ -270,7 +270,7 @@ pub(crate) fn increment(metric: u32) {
     unsafe { sys::proxy_increment_metric(metric, 1) };
 }
 
-/// Sets a gauge.
+/// Sets a gauge to this value.
 pub(crate) fn record(metric: u32, value: u64) {
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_record_metric(metric, value) };

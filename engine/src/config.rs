@@ -92,9 +92,9 @@ pub enum ConfigError {
     /// A value outside of what the field takes.
     #[error("{field}: {problem}")]
     Field {
-        /// The field's path.
+        /// The path of the field, as `store.cluster`.
         field: String,
-        /// What it takes.
+        /// The range or the form that the field takes.
         problem: String,
     },
     /// The checksum's secret is missing or too short.

@@ -17,6 +17,8 @@ pub struct Memory {
     /// Names and values of all writes, one behind the other, also of those that were
     /// overwritten since.
     pub written: Vec<u8>,
+    /// Names of all reads, while they are written down.
+    pub reads: Option<Vec<String>>,
     /// The monotonic time of [`Memory::env`], in milliseconds.
     pub now: u64,
     /// How many of the next writes another worker beats.
@@ -34,7 +36,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An event now.
+    /// An event at the time `now`.
     pub fn env(&mut self) -> Env<'_> {
         self.at(self.now)
     }
@@ -48,7 +50,7 @@ impl Memory {
         }
     }
 
-    /// All values.
+    /// The values of all entries.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.entries.values().map(|(value, _)| value.as_slice())
     }
@@ -67,6 +69,9 @@ impl Memory {
 
 impl SharedData for Memory {
     fn get(&mut self, name: &str) -> Result<Option<Versioned>, SharedDataError> {
+        if let Some(reads) = &mut self.reads {
+            reads.push(name.to_owned());
+        }
         Ok(self.entries.get(name).cloned())
     }
 

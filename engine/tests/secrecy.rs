@@ -174,6 +174,30 @@ fn holds(haystack: &[u8], text: &str) -> bool {
         .any(|window| window == needle)
 }
 
+/// Asks so that every kind of refusal is the answer.
+fn refuse_in_every_way(worker: &mut Worker, keys: [&str; 5]) {
+    let [rotated, forged, unknown, revoked, failed] = keys;
+    worker.request("GET", rotated);
+    worker.request("POST", forged);
+    worker.request("POST", unknown);
+    worker.answer(
+        404,
+        true,
+        &json!({"error": {"code": "unknown_key", "message": "m"}}),
+    );
+    worker.request("POST", revoked);
+    let mut body = active();
+    body["state"] = "revoked".into();
+    worker.answer(200, true, &body);
+    worker.pass(60_000);
+    worker.request("POST", failed);
+    worker.answer(
+        401,
+        true,
+        &json!({"error": {"code": "unauthorized", "message": "m"}}),
+    );
+}
+
 #[test]
 fn no_secret_leaves_the_engine() {
     let mut worker = Worker::new();
@@ -203,25 +227,9 @@ fn no_secret_leaves_the_engine() {
     let mut foreign = again;
     foreign["replayed"]["rotation_id"] = "0".repeat(32).into();
     worker.answer(200, true, &foreign);
-    // Every kind of refusal.
-    worker.request("GET", &rotated);
-    worker.request("POST", &forged);
-    worker.request("POST", &unknown);
-    worker.answer(
-        404,
-        true,
-        &json!({"error": {"code": "unknown_key", "message": "m"}}),
-    );
-    worker.request("POST", &revoked);
-    let mut body = active();
-    body["state"] = "revoked".into();
-    worker.answer(200, true, &body);
-    worker.pass(60_000);
-    worker.request("POST", &failed);
-    worker.answer(
-        401,
-        true,
-        &json!({"error": {"code": "unauthorized", "message": "m"}}),
+    refuse_in_every_way(
+        &mut worker,
+        [&rotated, &forged, &unknown, &revoked, &failed],
     );
 
     let outside = &worker.outside;

@@ -35,7 +35,7 @@ const END_MS: u64 = 60_000;
 const STEP_MS: u64 = 3_000;
 const IDEMPOTENCY_KEYS: [&str; 2] = ["a-key-of-22-characters", "another-one-of-23-chars"];
 
-/// A story.
+/// Runs a story of events.
 pub fn engine(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let configs = [CONFIGS[0], CONFIGS[1], NARROW];

@@ -21,7 +21,7 @@ const MOST_EVENTS: usize = 200;
 /// More than the store keeps in memory.
 const MANY: u64 = 8_300;
 
-/// A story.
+/// Runs a story of polls and commits.
 pub fn feed(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let mut world = World::new();
@@ -198,7 +198,7 @@ impl World {
         let Some(after) = before.after(&poll, answer) else {
             return;
         };
-        if !before.begins_anew(answer) {
+        if !before.starts_over(answer) {
             // Nothing that was revoked in between is missing.
             let from = before.applied.map_or(0, |applied| applied.revision);
             let between = from + 1..answer.cursor.revision + 1;
@@ -243,7 +243,7 @@ impl World {
         for control in self.gateways.iter().filter(|control| control.trusts(now)) {
             let applied = control.applied.expect("there is no trust without");
             assert!(applied.revision >= self.opened, "{applied:?}");
-            // What the store did not know before an import is asked for anew.
+            // What the store did not know before an import is asked for again.
             let mut imports = self.imports.iter().filter(|import| {
                 import.incarnation == applied.incarnation && import.revision <= applied.revision
             });

@@ -36,11 +36,8 @@ const MOST_EFFECTS: usize = 12;
 /// A request's head.
 #[derive(Default)]
 pub(crate) struct Head {
-    /// `:path`.
     pub path: Vec<u8>,
-    /// `:method`.
     pub method: Vec<u8>,
-    /// The rest.
     pub headers: BTreeMap<&'static str, Vec<u8>>,
 }
 

@@ -43,7 +43,7 @@ pub use slots::slots;
 /// `corpus/`.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets, by name.
 pub const TARGETS: &[Target] = &[
     ("config", config),
     ("control", control),

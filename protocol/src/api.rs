@@ -91,7 +91,7 @@ macro_rules! hex_bytes {
 }
 
 hex_bytes! {
-    /// Shows that a request is of the client of a rotation, to whoever has kept
+    /// Shows that a request is of the client of a rotation, to a store that has kept
     /// the same proof: 256 bits that only the old key and the `Idempotency-Key`
     /// together give (PROTOCOL X2).
     ReplayProof, 32, "a replay's proof"
@@ -177,7 +177,7 @@ pub struct ErrorBody {
     pub head: Option<Head>,
 }
 
-/// Inside of [`ErrorBody`].
+/// What went wrong, inside of an [`ErrorBody`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorDetail {

@@ -23,7 +23,7 @@ impl Digest {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// The digest as it is kept in the store.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

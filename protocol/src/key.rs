@@ -86,7 +86,7 @@ impl ApiKey {
         }
     }
 
-    /// The key's text.
+    /// The key in plain text, for the one answer that shows it.
     pub fn expose(&self) -> &str {
         // Only ASCII passes `parse` and `issue`.
         std::str::from_utf8(self.0.as_slice()).unwrap_or_default()
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_checksum_is_pinned() {
         // An issued key must verify for ever: this one was made by the first
-        // version. It is no secret of anyone.
+        // version. It is nobody's secret.
         let key = secrets("0123456789abcdef").issue(&bytes(1)).unwrap();
         assert_eq!(key.expose(), "sb_live_18FMTahov29GNUbipw3AHOVcjquwo7Kk");
     }

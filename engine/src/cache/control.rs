@@ -18,7 +18,7 @@ use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 /// stands still while a machine is suspended; the wall clock can be set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Moment {
-    /// Monotonic.
+    /// By the monotonic clock, whose origin all workers of the process share.
     pub monotonic: u64,
     /// Since the Unix epoch.
     pub wall: u64,
@@ -45,12 +45,12 @@ const NOWHERE: Head = Head {
     revision: 0,
 };
 
-/// The record.
+/// What a gateway may trust, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Control {
     /// How the store knows this gateway.
     pub gateway: GatewayId,
-    /// The present generation.
+    /// The generation that the cache is in.
     pub generation: Generation,
     /// Up to where all changes are written down; none before the first answer
     /// of a generation: then nothing may be cached.
@@ -137,7 +137,7 @@ impl Control {
             wall: poll.sent.wall.saturating_add(granted),
         };
         let mut next = *self;
-        if self.begins_anew(answer) {
+        if self.starts_over(answer) {
             if goes_back_within_a_life(self.cursor(), answer.cursor) {
                 return None;
             }
@@ -170,7 +170,7 @@ impl Control {
     /// life. A cache must not span two, even where the cursor could be served: a
     /// gateway that was behind may have read, of single keys, what a restored
     /// backup does not remember.
-    pub fn begins_anew(&self, answer: &FeedResponse) -> bool {
+    pub fn starts_over(&self, answer: &FeedResponse) -> bool {
         let life = self.applied.map(|applied| applied.incarnation);
         let is_another = life.is_some_and(|life| life != answer.cursor.incarnation);
         answer.reset || self.former.is_some() || is_another

@@ -55,7 +55,7 @@ pub struct Tombstone {
 /// What the store said of an active key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActiveKey {
-    /// Whose it is.
+    /// The user that the key belongs to.
     pub user: UserId,
     /// The store's head in the snapshot that it was read from.
     pub revision: u64,
@@ -83,10 +83,10 @@ pub enum View {
 pub enum Merged {
     /// ActiveKey, as it now stands in the slot.
     Active(ActiveKey),
-    /// A tombstone refuses.
+    /// The slot has a tombstone, which refuses whatever the store says.
     Revoked(Tombstone),
     /// The answer is older than what this slot has forgotten, or of a generation
-    /// that is over: the store has to be asked anew.
+    /// that is over: the store has to be asked again.
     TooOld,
 }
 
@@ -116,9 +116,8 @@ impl Tombstone {
         }
     }
 
-    /// What two words on one revocation say together. Each is told at a time of
-    /// its own, and the earlier end is the nearer to the truth: else who asks again
-    /// and again could do so without end.
+    /// Merges two reports of one revocation. Keeps the earlier end: each report
+    /// starts the window again, so the later end would let a client extend it for ever.
     fn merge(self, other: Self) -> Self {
         let ends = [self.replay_until, other.replay_until];
         let ends = ends.into_iter().filter(|end| *end > 0);
@@ -132,7 +131,7 @@ impl Tombstone {
 impl Slot {
     /// A slot without records. All that was revoked before the generation began
     /// has no trace here; what was revoked after it has had none evicted from
-    /// this slot, for it did not exist (G8).
+    /// this slot, because it did not exist (G8).
     pub fn new(generation: Generation) -> Self {
         Self {
             generation: generation.number,

@@ -126,7 +126,7 @@ impl Engine {
         }
         match class.map(|class| self.take(class, env)).transpose() {
             Ok(token) => {
-                self.ask_anew(digest, waiters);
+                self.ask_again(digest, waiters);
                 self.lookups.charge(&digest, token);
             }
             Err(refusal) => self.refuse_all(waiters, refusal),

@@ -90,7 +90,7 @@ impl Engine {
         }
     }
 
-    /// The configuration.
+    /// The configuration that the engine was made with.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -29,17 +29,17 @@ impl Engine {
             token,
             waiters,
         } = answered;
-        let kind = token.as_ref().map(BucketToken::class);
+        let class = token.as_ref().map(BucketToken::class);
         self.settle(&digest, token, &outcome, env);
         match outcome {
-            // I7: a failure of the store is a 503, never a 401. Who came after the
-            // call was sent, perhaps just before it timed out, gets one of its own.
+            // I7: a failure of the store is a 503, never a 401. A request that came after
+            // the call was sent, perhaps just before it timed out, gets another call.
             Err(_) => {
                 let (own, late) = waiters
                     .into_iter()
                     .partition(|waiter| sent.is_after(&waiter.arrival));
                 self.refuse_all(own, Refusal::KeyStoreUnavailable);
-                self.ask_once_more(digest, kind, late, env);
+                self.ask_once_more(digest, class, late, env);
             }
             // The waiter rule holds of a "no", too (G7): it may be of before an import
             // that a later request has waited for.
@@ -53,7 +53,7 @@ impl Engine {
                     .into_iter()
                     .partition(|waiter| sent.may_serve(&waiter.arrival, read));
                 self.refuse_all(told, Refusal::InvalidApiKey);
-                self.ask_once_more(digest, kind, late, env);
+                self.ask_once_more(digest, class, late, env);
                 if is_of_now {
                     return Existence::Denied;
                 }
@@ -68,11 +68,7 @@ impl Engine {
                     revision,
                     replayable,
                 };
-                let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
-                match self.bury(&digest, tombstone, head.revision, env) {
-                    Refusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
-                    unwritten => self.refuse_all(waiters, unwritten),
-                }
+                self.revoked(digest, waiters, revoked_at, head, env);
             }
             Ok(ResolveOutcome::Active {
                 user,
@@ -81,22 +77,32 @@ impl Engine {
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
-                // At once is at any time: another worker's event may be a moment older
-                // than this one, and would still see a wait.
-                let not_before = match rotation_allowed_in.min(3600) * 1000 {
-                    0 => 0,
-                    wait_ms => env.now.monotonic + wait_ms,
-                };
                 let active = ActiveKey {
                     user,
                     revision: head.revision,
-                    not_before,
+                    not_before: not_before(rotation_allowed_in, env.now.monotonic),
                     interval: rotation_interval,
                 };
                 self.active(digest, sent, waiters, active, head, env);
             }
         }
         Existence::Possible
+    }
+
+    /// The store said "revoked".
+    fn revoked(
+        &mut self,
+        digest: Digest,
+        waiters: Vec<Waiter>,
+        revoked_at: RevokedAt,
+        head: Head,
+        env: &mut Env<'_>,
+    ) {
+        let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
+        match self.bury(&digest, tombstone, head.revision, env) {
+            Refusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
+            unwritten => self.refuse_all(waiters, unwritten),
+        }
     }
 
     /// The store said "active".
@@ -132,7 +138,7 @@ impl Engine {
             }
             Some(Merged::TooOld) => {
                 self.out.count(Counter::CacheTooOld);
-                return self.ask_anew(digest, waiters);
+                return self.ask_again(digest, waiters);
             }
             Some(Merged::Active(active)) => {
                 self.out.count(Counter::CacheFilled);
@@ -162,7 +168,7 @@ impl Engine {
             } = waiter;
             self.accept(request, digest, covered_in, purpose, active.clone(), env);
         }
-        self.ask_anew(digest, others);
+        self.ask_again(digest, others);
     }
 
     /// The key is good; `covered_in` is the generation in which the table says so,
@@ -182,6 +188,7 @@ impl Engine {
                 Ok(()) => self.out.go_on(request, Some(active.user)),
                 Err(refusal) => self.out.refuse(request, refusal),
             },
+            // G11: by an active record, under the lease, or by the store's own word.
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
                 let too_early = Refusal::RateLimited {
@@ -197,10 +204,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn ask_anew(&mut self, digest: Digest, waiters: Vec<Waiter>) {
+    pub(super) fn ask_again(&mut self, digest: Digest, waiters: Vec<Waiter>) {
         let call = self.out.new_call();
         for waiter in waiters {
-            if let Some(request) = self.lookups.ask_anew(digest, waiter, call) {
+            if let Some(request) = self.lookups.ask_again(digest, waiter, call) {
                 self.out.refuse(request, Refusal::KeyStoreUnavailable);
             }
         }
@@ -241,5 +248,15 @@ impl Engine {
         if ended.is_some() {
             self.out.count(Counter::GenerationEnded);
         }
+    }
+}
+
+/// The monotonic time before which the user may not rotate; 0 if it may at once.
+fn not_before(rotation_allowed_in: u64, now: u64) -> u64 {
+    // At once is at any time: another worker's event may be a moment older than this
+    // one, and would still see a wait.
+    match rotation_allowed_in.min(3600) * 1000 {
+        0 => 0,
+        wait_ms => now + wait_ms,
     }
 }

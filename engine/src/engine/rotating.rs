@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// The key is dead. On the endpoint that is not the last word to whoever may
+    /// The key is revoked. On the endpoint that is not final for a client that may
     /// have lost the answer of the rotation that replaced it (X5).
     pub(super) fn refuse_or_replay(
         &mut self,
@@ -63,8 +63,8 @@ impl Engine {
         let is_final = env.now.monotonic >= tombstone.replay_until;
         match purpose {
             Purpose::Regenerate(requester) if requester.pair.is_some() && !is_final => {
-                // Within a budget of its own (X5): a flood of made-up keys cannot
-                // use it up, and who has one old key not that of most others.
+                // Within a separate budget (X5): a flood of made-up keys cannot use it
+                // up, and a client with one old key cannot use up most others'.
                 match self.take(KeyClass::revoked(&digest), env) {
                     Ok(_spent) => {
                         let was_dead = true;
@@ -218,7 +218,7 @@ impl Engine {
         let is_final = env.now.monotonic >= tombstone.replay_until;
         let digest = queued.old.digest;
         if queued.requester.pair.is_none() || is_final {
-            // Who lost a race has used a key that was good.
+            // A client that lost a race has used a key that was good.
             if queued.old.was_dead {
                 self.note_use(digest);
             }
@@ -270,7 +270,7 @@ impl Engine {
                 revision,
                 replayed,
             } => {
-                // Whoever asked for its answer again may have to once more.
+                // A client that asked for its answer again may have to once more.
                 let revoked_at = RevokedAt {
                     revision,
                     replayable: rotation.is_replayable(),
@@ -302,7 +302,7 @@ impl Engine {
                 let is_revoked = refusal == Refusal::ApiKeyRevoked;
                 let refusal = buried.filter(|_| is_revoked).unwrap_or(refusal);
                 if let Some(request) = rotation.request {
-                    // Who lost a race has used a key that was good.
+                    // A client that lost a race has used a key that was good.
                     if refusal == Refusal::ApiKeyRevoked && rotation.was_dead() {
                         self.note_use(rotation.old_digest());
                     }

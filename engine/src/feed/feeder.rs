@@ -71,7 +71,7 @@ struct PollInFlight {
 /// What came of an answer to a poll.
 enum Applied {
     /// The control record says so now.
-    Yes { began_anew: bool },
+    Yes { started_over: bool },
     /// Something overtook it: another feeder, another generation (G2).
     Overtaken,
     /// A revocation could not be written down (G3).
@@ -168,11 +168,13 @@ impl Feeder {
         shared.last_uses.told(env.sources, &asked.used);
         self.used_most = usize::try_from(answer.used_most).unwrap_or(USED_MOST);
         match Self::apply(&asked.poll, &answer, shared, env, out) {
-            Applied::Yes { began_anew: false } => self.failures = 0,
+            Applied::Yes {
+                started_over: false,
+            } => self.failures = 0,
             // Asking with the new cursor is the acknowledgement that others
-            // wait for; a store that begins anew again and again is not run
+            // wait for; a store that resets again and again is not run
             // after.
-            Applied::Yes { began_anew: true } => {
+            Applied::Yes { started_over: true } => {
                 out.count(Counter::FeedReset);
                 self.failures += 1;
                 if self.failures > 1 {
@@ -193,7 +195,7 @@ impl Feeder {
     }
 
     /// Whether the store came at once with nothing new: asked at once again, it
-    /// would be asked without a pause. The next tick is soon enough, for there is
+    /// would be asked without a pause. The next tick is soon enough, because there is
     /// nothing to acknowledge.
     fn is_hasty(&self, poll: &SentPoll, answer: &FeedResponse, now: u64) -> bool {
         let took = now.saturating_sub(poll.sent.monotonic);
@@ -257,9 +259,9 @@ impl Feeder {
         else {
             return Applied::Overtaken;
         };
-        let begins_anew = record.begins_anew(answer);
+        let starts_over = record.starts_over(answer);
         // What was revoked before a generation needs no trace in it.
-        let changes = if begins_anew { &[] } else { &*answer.changes };
+        let changes = if starts_over { &[] } else { &*answer.changes };
         for change in changes {
             let revoked_at = RevokedAt {
                 revision: change.revision,
@@ -285,7 +287,7 @@ impl Feeder {
         let after = |record: &Control| record.after(poll, answer);
         match shared.control.update(env.sources, after) {
             Some(_) => Applied::Yes {
-                began_anew: begins_anew,
+                started_over: starts_over,
             },
             None => Applied::Overtaken,
         }

@@ -80,7 +80,7 @@ impl LastUseTracker {
         }
     }
 
-    /// An active key was used. Costs a look at one set of fingerprints, but for
+    /// An active key was used. Costs a look at one set of fingerprints, and more at
     /// the key's first use in an hour.
     #[must_use]
     pub(crate) fn note(&mut self, digest: Digest, now: Moment) -> Noted {

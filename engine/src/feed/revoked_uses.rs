@@ -1,5 +1,5 @@
 //! How often revoked keys are used, on their way to the store, which shows it to
-//! their users: who goes on using the old key after a rotation is a forgotten
+//! their users: what goes on using the old key after a rotation is a forgotten
 //! script, or the thief.
 //!
 //! Each worker counts by itself and, some ten times a second, adds that to an
@@ -9,7 +9,7 @@
 //! of which only the answer was lost tells them twice (at least once); the store
 //! takes them down as it answers, which leaves little time for that.
 //!
-//! Only a holder of a key that was real can make a count, for only such have
+//! Only a holder of a key that was real can make a count, because only such keys have
 //! tombstones.
 
 use std::collections::BTreeMap;

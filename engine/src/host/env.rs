@@ -1,5 +1,5 @@
 //! What an event brings along: the time, entropy and the process's shared data.
-//! Traits and plain values; who implements them is not known here.
+//! Traits and plain values, which the adapter implements and fills.
 
 use crate::cache::control::Moment;
 
@@ -47,7 +47,7 @@ pub enum SharedDataError {
     /// Another worker was quicker; read again.
     #[error("another worker changed it meanwhile")]
     CasMismatch,
-    /// The host refused.
+    /// The host refused, with this status of the ABI.
     #[error("the host refused (status {0})")]
     Host(u32),
     /// What is there is not ours, or of another version; it is left alone.
@@ -62,7 +62,7 @@ pub enum SharedDataError {
 pub trait RequestHead {
     /// `:path` as the client sent it, with its query.
     fn path(&self) -> Vec<u8>;
-    /// `:method`.
+    /// The `:method` pseudo-header.
     fn method(&self) -> Vec<u8>;
     /// A header's value by its lower-case name; several of one name are merged
     /// with commas. `None` if the request has none.

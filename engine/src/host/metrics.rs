@@ -17,7 +17,7 @@ macro_rules! metrics {
             /// All of them, to be defined at the start.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// The metric's name.
+            /// The name that the host defines the metric under.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
@@ -81,18 +81,18 @@ metrics! {
     CacheMiss = "rekey.cache.event.miss",
     /// A key was put into the table.
     CacheFilled = "rekey.cache.event.filled",
-    /// The store's answer was older than what the table knows; it was asked anew.
+    /// The store's answer was older than what the table knows; it was asked again.
     CacheTooOld = "rekey.cache.event.too_old",
     /// The store was asked about a key that it has not called good before.
     MissUnseen = "rekey.misses.event.stranger",
     /// The store was asked about a key that it has called good before.
     MissSeen = "rekey.misses.event.acquaintance",
-    /// A key that it has not called good before was answered 503, for the store is
+    /// A key that it has not called good before was answered 503, because the store is
     /// asked about such often enough. Many of them: a flood.
     MissOverBudget = "rekey.misses.event.over_budget",
     /// The store did not know a key.
     UnknownAnswered = "rekey.unknown_keys.event.answered",
-    /// A key was refused without a call, for the store does not know it.
+    /// A key was refused without a call, because the store does not know it.
     UnknownHit = "rekey.unknown_keys.event.hit",
     /// A use of a revoked key was not counted for its user: too many such keys.
     UseUncounted = "rekey.old_keys.event.uncounted",
@@ -107,7 +107,7 @@ metrics! {
     FeedAnswered = "rekey.feed.event.answered",
     /// A poll of the change feed came to nothing.
     FeedFailed = "rekey.feed.event.failed",
-    /// The store began the gateway's cache anew.
+    /// The store reset the gateway's cache.
     FeedReset = "rekey.feed.event.reset",
     /// A revocation could not be written down; the lease is not extended.
     FeedUnwritten = "rekey.feed.event.unwritten",

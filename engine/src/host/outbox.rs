@@ -17,32 +17,32 @@ pub struct RequestId(pub u32);
 pub enum Effect {
     /// Let the request go on to the upstream.
     Continue {
-        /// Which.
+        /// The request that was let through.
         request: RequestId,
         /// Whose it is; none on a public path.
         user: Option<UserId>,
     },
-    /// Answer the request.
+    /// Answer the request, which ends here.
     Reply {
-        /// Which.
+        /// The request to answer.
         request: RequestId,
-        /// With what.
+        /// The whole answer.
         reply: Reply,
     },
-    /// Send this to the store in the root's name, for the host drops the answer
+    /// Send this to the store in the root's name, because the host drops the answer
     /// of a call whose owner has gone, and report
     /// [`Engine::on_call_done`](crate::Engine::on_call_done). Comes in callbacks
     /// of the root only.
     Call {
         /// To be named in the report.
         call: CallId,
-        /// What is sent.
+        /// The request to the store.
         request: StoreRequest,
     },
     /// End the request, which was let through: its key is dead. Comes in
     /// callbacks of the root only.
     Reset {
-        /// Which.
+        /// The request to end.
         request: RequestId,
     },
     /// Call [`Engine::on_root`](crate::Engine::on_root) from the root soon; the
@@ -53,9 +53,9 @@ pub enum Effect {
     RingDoorbell(String),
     /// From now on the root's doorbell is the queue of this name.
     OwnDoorbell(String),
-    /// Count.
+    /// Add one to this counter.
     Count(Counter),
-    /// Show this value.
+    /// Set this gauge to the value.
     Show(Gauge, u64),
     /// Tell the operator. Never holds a secret.
     Log(LogLevel, String),
@@ -80,7 +80,7 @@ pub enum LogLevel {
     Error,
     /// Something is amiss that may pass.
     Warn,
-    /// It passed.
+    /// Something that was amiss has passed.
     Info,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// An event begins.
+    /// An event begins, in which the host may go on with these requests.
     pub(crate) fn begin(&mut self, turns: TurnLimit) {
         self.turns = turns;
         self.rung = false;

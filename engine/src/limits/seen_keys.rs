@@ -3,7 +3,7 @@
 //!
 //! It holds no trust. It outlives generations, may hold keys that are long dead,
 //! and two keys may share a fingerprint; it only decides whether a key that has
-//! to be asked for anew (evicted, or its lease lost) competes with keys that
+//! to be asked for again (evicted, or its lease lost) competes with keys that
 //! nobody has seen ([`crate::budget`]).
 //!
 //! Read on a miss only, and written only when the store has called a key good
@@ -18,7 +18,7 @@ use crate::shared::entry::{Entries, Entry, Layout, Next, Schema, Unreadable};
 
 /// Fingerprints in one entry, the newest first.
 const WAYS: usize = 64;
-/// Bytes of one.
+/// Bytes of a fingerprint.
 const BYTES: usize = 4;
 /// There are four times as many fingerprints as keys that the table holds, and
 /// 65,536 at least: 256 KiB.
@@ -32,7 +32,6 @@ type Fingerprint = [u8; BYTES];
 #[derive(Debug, Default)]
 pub(crate) struct Fingerprints(Vec<Fingerprint>);
 
-/// The set.
 pub(crate) struct SeenKeys {
     entries: Entries<Fingerprints>,
     /// How many there are.

@@ -8,9 +8,9 @@
 //! rate. A refusal costs one read and no write.
 //!
 //! There is one bucket for each [`KeyClass`]: what may be made up by anybody
-//! must not use up what only holders of real keys can ask for. Whoever has one
-//! old key can ask with it without end, so there are many for those: he uses up
-//! one of them.
+//! must not use up what only holders of real keys can ask for. A client with one
+//! old key can ask with it without end, so there are many buckets for old keys: the
+//! client uses up one of them.
 
 use rekey_protocol::Digest;
 
@@ -41,7 +41,7 @@ pub enum KeyClass {
     /// It has no checksum, or another one. It may be of before the checksum, if
     /// such are accepted at all, or anything that looks like a key.
     Unchecked,
-    /// The store said that it was revoked, so whoever bears it has had a real key.
+    /// The store said that it was revoked, so the client has had a real key.
     /// Which of their buckets: see [`KeyClass::revoked`].
     Revoked(u8),
 }

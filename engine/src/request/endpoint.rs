@@ -25,7 +25,7 @@ pub(crate) fn sends_a_body(head: &dyn RequestHead) -> bool {
 
 /// What a request to the endpoint brings beside its key.
 pub(crate) struct RegenerateRequest {
-    /// Who asks.
+    /// The client, for the audit log.
     pub client: Client,
     /// By which the answer can be asked for again. A secret, like the key.
     pub idempotency_key: Option<Zeroizing<Vec<u8>>>,

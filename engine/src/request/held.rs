@@ -25,7 +25,6 @@ struct HeldReply {
 }
 
 impl Held {
-    /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

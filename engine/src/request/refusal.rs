@@ -45,13 +45,10 @@ pub enum Refusal {
 
 /// A row of the table below: all that there is to know of a refusal.
 pub struct Row {
-    /// The HTTP status.
     pub status: u16,
-    /// The `error.code`.
     pub code: &'static str,
     /// The reason in the access log (`%RESPONSE_CODE_DETAILS%`).
     pub details: &'static str,
-    /// What is counted.
     pub counter: Counter,
     /// The `error.message`. Holds nothing that the client sent.
     pub message: Cow<'static, str>,
@@ -61,7 +58,6 @@ pub struct Row {
 
 /// The header that goes with a refusal.
 pub enum Header {
-    /// There is none.
     Plain,
     /// `WWW-Authenticate` without an error: RFC 6750, 3, wants no error code for a
     /// request without credentials.

@@ -12,17 +12,17 @@ use crate::request::refusal::{Header, Refusal, Row};
 /// What `WWW-Authenticate` begins with.
 const CHALLENGE: &str = r#"Bearer realm="api""#;
 
-/// More than any body of ours takes, so that the buffer is never moved: a
+/// More than any body here takes, so that the buffer is never moved: a
 /// moved buffer would leave a copy of the new key behind (I6).
 const BODY_CAPACITY: usize = 1024;
 
-/// An answer of the gateway's own.
+/// An answer that the gateway gives itself.
 pub struct Reply {
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// Headers, lower-case names.
+    /// The headers besides the host's own, with lower-case names.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON. Zeroized when dropped, for it may hold a new key.
+    /// JSON. Zeroized when dropped, because it may hold a new key.
     pub body: Zeroizing<Vec<u8>>,
     /// The reason in the access log.
     pub details: &'static str,

@@ -30,7 +30,7 @@ const LONGEST_PAUSE_MS: u64 = 1_600;
 
 /// What a request to the endpoint is after.
 pub struct Requester {
-    /// Who asks.
+    /// The client, for the audit log.
     pub client: Client,
     /// What opens the answer again, if the request may be repeated.
     pub pair: Option<Pair>,
@@ -68,7 +68,7 @@ pub(crate) struct Drawn {
 
 /// A rotation in flight.
 pub(crate) struct Rotation {
-    /// Who waits for it; none once the client has left.
+    /// The request that waits for it; none once the client has left.
     pub request: Option<RequestId>,
     id: RotationId,
     old: Digest,
@@ -194,7 +194,7 @@ impl Rotation {
         self.attempts
     }
 
-    /// The store decided.
+    /// The store decided on the attempt in flight.
     pub(crate) fn decided(&self, decided: RotateOutcome) -> Progress {
         let refused = |refusal, revoked_at| Progress::Refused {
             refusal,
@@ -222,7 +222,7 @@ impl Rotation {
                     refused(Refusal::RotationUnconfirmed, Some(revoked_at))
                 }
             }
-            // Had an earlier attempt of ours won, the store would have said
+            // Had an earlier attempt won, the store would have said
             // so under our id (S11): another request did. If it was of this
             // client, with this Idempotency-Key, its answer is this one's (X3).
             RotateOutcome::Revoked {
@@ -303,7 +303,7 @@ impl Rotation {
     }
 
     /// The client left. A rotation that was never sent is over; one that was
-    /// goes on, for its outcome tells that the old key is dead.
+    /// goes on, because its outcome tells that the old key is dead.
     pub(crate) fn client_left(&mut self) -> Progress {
         self.request = None;
         match self.attempt {

@@ -1,7 +1,7 @@
 //! Requests that wait until another rotation of the same key has ended.
 //!
 //! A rotation may wait for half a minute, and holds a call to the store all the
-//! while. With one call for each key, whoever repeats a request without end holds
+//! while. With one call for each key, a client that repeats a request without end holds
 //! no more of the ways to the store than others do. Nobody loses by it: of the
 //! rotations of one key the store lets one win, and a replay that comes after it
 //! finds the barrier open.
@@ -21,13 +21,12 @@ const MOST_OF_A_KEY: usize = MOST / 16;
 
 /// A request for the replacement of a key.
 pub(crate) struct Queued {
-    /// Which.
     pub request: RequestId,
     /// The key that it bore, as it was known when the request came.
     pub old: KeyToReplace,
     /// What it is after.
     pub requester: Box<Requester>,
-    /// When it came.
+    /// When it came, in monotonic milliseconds.
     pub since: u64,
 }
 
@@ -39,7 +38,6 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.by_request.len()
     }

@@ -1,14 +1,14 @@
 //! What lets a client have its lost answer again (DESIGN section 8, PROTOCOL X2):
-//! the new key, sealed for whoever has both the old key and the
+//! the new key, sealed for the client that has both the old key and the
 //! `Idempotency-Key`, and a proof of having both for the store, which has
 //! neither.
 //!
 //! Both are made with HKDF-SHA-256 (RFC 5869) from the old key, [`KEY_BITS`](rekey_protocol::KEY_BITS)
 //! random bits, with the `Idempotency-Key` in the info, so that one without the other is as
-//! good as nothing. The key of a seal has a random salt of its own and seals one
+//! good as nothing. The key of a seal has its random salt and seals one
 //! message, so ChaCha20-Poly1305 (RFC 8439) gets along with a nonce of zeros: the
 //! pair of key and nonce never comes twice. Its tag binds the rotation; it does
-//! not commit to a key, but whoever opens compares the new key's digest.
+//! not commit to a key, but opening compares the new key's digest.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
@@ -30,7 +30,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Of one request.
+    /// The pair that one request bears.
     pub fn new(old: ApiKey, idempotency_key: Zeroizing<Vec<u8>>) -> Self {
         Self {
             old,

@@ -136,6 +136,24 @@ fn other_places_for_a_key_are_looked_at_only_where_it_is_missing() {
     }
 }
 
+/// A slot that was read before the lease could be of a time when the lease did not
+/// cover it.
+#[test]
+fn g4_a_request_reads_control_first_then_the_slot() {
+    let mut worker = Worker::trusting();
+    for _ in 0..2 {
+        worker.memory.reads = Some(Vec::new());
+        worker.get(&key(1));
+        let reads = worker.memory.reads.take().unwrap();
+        let place = |part: &str| reads.iter().position(|name| name.contains(part));
+        assert_eq!(place(".control"), Some(0), "{reads:?}");
+        assert_eq!(place(".slot."), Some(1), "{reads:?}");
+        if !worker.calls.is_empty() {
+            worker.answer(200, lease::active_at(lease::LIFE, 10));
+        }
+    }
+}
+
 #[test]
 fn the_endpoint_checks_method_then_idempotency_key_then_key() {
     let mut worker = Worker::new();

@@ -45,7 +45,7 @@ fn a_refusal_waits_a_moment_for_the_body() {
     }
 }
 
-/// I8.
+/// I8: no flood of refused bodies fills the memory.
 #[test]
 fn i8_only_so_many_refusals_wait() {
     let mut worker = Worker::new();

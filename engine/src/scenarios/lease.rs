@@ -50,7 +50,7 @@ impl Worker {
         serde_json::from_slice(&self.polls[0].1.body).unwrap()
     }
 
-    /// Answers it.
+    /// Answers the poll in flight.
     pub(super) fn fed(&mut self, mut answer: Value) {
         let number = self.poll().poll;
         answer["poll"] = number.into();

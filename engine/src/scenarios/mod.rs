@@ -84,7 +84,6 @@ struct Worker {
     now: u64,
     last_request: u32,
     ends: BTreeMap<RequestId, End>,
-    /// Of the replies.
     headers: BTreeMap<RequestId, Vec<(&'static str, String)>>,
     calls: Vec<(CallId, StoreRequest)>,
     /// Polls of the change feed, apart from the calls of requests.

@@ -23,7 +23,6 @@ fn key_of(secret: &str, seed: u8) -> String {
     key.expose().to_owned()
 }
 
-/// The store's word.
 fn advice(issue_with: Option<&str>, behind: bool) -> Value {
     json!({"settled": true, "issue_with": issue_with.map(print), "behind": behind})
 }

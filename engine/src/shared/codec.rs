@@ -1,7 +1,7 @@
 //! Values in shared data as bytes: fixed fields one behind the other, numbers
 //! big-endian. What does not decode whole is not a value.
 
-/// Writes fields.
+/// Writes fields one behind the other.
 #[derive(Default)]
 pub(crate) struct FieldWriter(Vec<u8>);
 

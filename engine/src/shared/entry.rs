@@ -97,7 +97,7 @@ impl<T: Layout> Entries<T> {
     }
 }
 
-/// One entry.
+/// One entry: a name, and what may be there.
 pub(crate) struct Entry<'a, T> {
     name: Cow<'a, str>,
     layout: PhantomData<T>,

@@ -36,7 +36,7 @@ pub(crate) trait SharedTable {
     fn open(entries: Entries<Self::Value>, config: &Config) -> Self;
 }
 
-/// A table without words of its own.
+/// A table that needs no words besides those of its entries.
 impl<T: Layout> SharedTable for Entries<T> {
     type Value = T;
 

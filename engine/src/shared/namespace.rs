@@ -3,7 +3,7 @@
 //! One process may hold several configurations and builds at once: an update
 //! leaves the old ones serving beside the new until their connections have
 //! drained. Under one control record the lease of the one would cover the cache
-//! of the other, so each has names of its own, by a hash of all that makes
+//! of the other, so each has separate names, by a hash of all that makes
 //! trust comparable.
 
 use sha2::{Digest as _, Sha256};
@@ -35,7 +35,7 @@ pub(crate) fn of(config: &Config, schemas: &[Schema]) -> String {
     for cluster in &config.store.feed_clusters {
         field(cluster.as_bytes());
     }
-    // Each tells the store what it accepts, under a gateway id of its own.
+    // Each tells the store what it accepts, under a separate gateway id.
     for print in config.secrets.prints() {
         field(&print.0);
     }

@@ -15,7 +15,7 @@ const RENEW_MS: u64 = 2_000;
 /// After how long without renewal a claim is free, in milliseconds.
 const EXPIRY_MS: u64 = 10_000;
 
-/// One worker's number.
+/// The number of one worker, if it has one.
 #[derive(Default)]
 pub(crate) struct WorkerNumber {
     held: Option<u32>,

@@ -41,11 +41,11 @@ pub struct CallId(pub u64);
 pub struct StoreRequest {
     /// The gateway's cluster that it goes to.
     pub cluster: String,
-    /// The `:path`.
+    /// The `:path` pseudo-header.
     pub path: &'static str,
-    /// JSON.
+    /// A JSON text.
     pub body: Vec<u8>,
-    /// In milliseconds.
+    /// How long the host waits for the answer, in milliseconds.
     pub timeout_ms: u32,
     /// Whether the gateway may send it again by itself when a connection that
     /// was kept alive turns out to be dead.
@@ -61,11 +61,11 @@ pub enum CallOutcome<'a> {
     Lost,
     /// An answer, though perhaps a proxy's own.
     Answer {
-        /// `:status`.
+        /// The `:status` pseudo-header; 0 if it cannot be read.
         status: u16,
         /// Whether it carries the store's marker.
         marked: bool,
-        /// The body.
+        /// The body, as far as it came.
         body: &'a [u8],
     },
 }
@@ -81,7 +81,7 @@ pub enum StoreFault {
     Unreadable,
     /// The store refuses the gateway's token.
     Unauthorized,
-    /// The store answered with an error of its own.
+    /// The store itself answered with an error.
     Refused(ErrorCode),
 }
 
@@ -114,9 +114,9 @@ impl StoreFault {
 /// What the store says of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveOutcome {
-    /// Accepted.
+    /// The key is accepted.
     Active {
-        /// Whose it is.
+        /// The user that the key belongs to.
         user: UserId,
         /// Whole seconds until the user may rotate.
         rotation_allowed_in: u64,
@@ -125,7 +125,7 @@ pub enum ResolveOutcome {
         /// Where the store's history stood in the snapshot of the answer (S1).
         head: Head,
     },
-    /// Replaced or revoked.
+    /// The key was replaced or revoked.
     Revoked {
         /// The revision that revoked it.
         revision: u64,
@@ -134,7 +134,7 @@ pub enum ResolveOutcome {
         /// As for an active one.
         head: Head,
     },
-    /// Never issued.
+    /// The store never issued or imported the key.
     Unknown {
         /// As for an active one, if the store tells it.
         head: Option<Head>,
@@ -144,7 +144,7 @@ pub enum ResolveOutcome {
 /// What the store says of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RotateOutcome {
-    /// Done.
+    /// The new key is active.
     Rotated {
         /// When the new key was made.
         created_at: CreatedAt,
@@ -162,7 +162,7 @@ pub enum RotateOutcome {
         /// That rotation, for this client (X3).
         replayed: Option<Box<Replayed>>,
     },
-    /// Too early.
+    /// The user rotated less than an interval ago.
     RateLimited {
         /// Whole seconds, at least 1.
         retry_after: u64,
@@ -188,7 +188,7 @@ pub(crate) fn resolve(cluster: &str, digest: Digest, timeout_ms: u32) -> StoreRe
 /// The call that replaces a key.
 pub(crate) fn rotate(cluster: &str, request: &RotateRequest, timeout_ms: u32) -> StoreRequest {
     let body = serde_json::to_vec(request).unwrap_or_default();
-    // Not repeated by the gateway: each attempt has a number of its own (S11).
+    // Not repeated by the gateway: each attempt has its number (S11).
     StoreRequest {
         cluster: cluster.to_owned(),
         path: ROTATE_PATH,

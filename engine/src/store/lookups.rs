@@ -13,7 +13,7 @@ use crate::limits::token_bucket::BucketToken;
 use crate::rotation::lifecycle::Requester;
 use crate::store::calls::CallId;
 
-/// How often a request asks anew because the answer was too old to decide on.
+/// How often a request asks again because the answer was too old to decide on.
 const MOST_TRIES: u8 = 3;
 
 /// What a request wants with its key.
@@ -78,11 +78,11 @@ impl SentCall {
 
 /// A request that waits.
 pub struct Waiter {
-    /// Which.
+    /// The request that waits.
     pub request: RequestId,
-    /// What for.
+    /// What it wants with its key.
     pub purpose: Purpose,
-    /// Since when.
+    /// When it came.
     pub arrival: Arrival,
     tries: u8,
 }
@@ -99,17 +99,17 @@ pub enum ClusterChoice {
 /// A call that is to be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// Its name.
+    /// The id under which it is sent.
     pub call: CallId,
-    /// Of which key.
+    /// The key that the store is asked about.
     pub digest: Digest,
-    /// By which way.
+    /// The cluster that it goes to.
     pub way: ClusterChoice,
 }
 
 /// A call that was answered, and who waited for it.
 pub struct Answered {
-    /// Of which key.
+    /// The key that the store was asked about.
     pub digest: Digest,
     /// When it was sent.
     pub sent: SentCall,
@@ -192,9 +192,9 @@ impl Lookups {
         self.wait(digest, waiter, call)
     }
 
-    /// Lets a request wait for another call, for the last one could not serve
+    /// Lets a request wait for another call, because the last one could not serve
     /// it; none if it has asked often enough. Returns it then, to be refused.
-    pub fn ask_anew(
+    pub fn ask_again(
         &mut self,
         digest: Digest,
         mut waiter: Waiter,
@@ -282,7 +282,7 @@ impl Lookups {
     }
 
     /// A request is over. A call that has not been sent for anybody else is
-    /// dropped; one that has been goes on, for its answer is worth knowing.
+    /// dropped; one that has been goes on, because its answer is worth knowing.
     pub fn leave(&mut self, request: RequestId) {
         let Some(call) = self.by_request.remove(&request) else {
             return;
@@ -297,7 +297,7 @@ impl Lookups {
         }
     }
 
-    /// Requests that wait.
+    /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.by_request.len()
     }

@@ -8,15 +8,12 @@ use serde_json::{Value, json};
 
 use crate::head::issued;
 
-/// An answer.
 pub(super) struct Answer {
-    /// `:status`.
     pub status: u16,
-    /// Bytes.
     pub body: Vec<u8>,
 }
 
-/// To this call.
+/// Something that a store may answer to this call.
 pub(super) fn answer(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Answer> {
     let good = match request.path {
         RESOLVE_PATH => resolved(input)?,

@@ -47,7 +47,7 @@ pub const SECRETS_MOST: usize = 16;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedRequest {
-    /// Who asks.
+    /// The gateway that polls.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub gateway: GatewayId,
     /// Up to where it has applied everything; none at the start.
@@ -102,7 +102,7 @@ pub struct RefusedUse {
     /// The revoked key.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
-    /// How often.
+    /// How often it was presented.
     pub count: u32,
 }
 
@@ -111,7 +111,7 @@ pub struct RefusedUse {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyUse {
-    /// The key.
+    /// The key that was used.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
     /// How long ago when the poll was sent, in milliseconds, by a clock that cannot
@@ -124,7 +124,7 @@ pub struct KeyUse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedResponse {
-    /// The request's number.
+    /// The number of the request that this answers.
     pub poll: u64,
     /// Keys revoked after the request's cursor, oldest first.
     pub changes: Vec<Revocation>,
@@ -190,8 +190,8 @@ pub struct Revocation {
     pub digest: Digest,
     /// The revision of the change.
     pub revision: u64,
-    /// Whether the rotation that made it may still be answered again to whoever
-    /// has its `Idempotency-Key` (PROTOCOL X5).
+    /// Whether the rotation that made it may still be answered again to a client
+    /// that has its `Idempotency-Key` (PROTOCOL X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayable: bool,
 }

@@ -220,7 +220,7 @@ fn a_value_is_one_record_and_a_record_one_value() {
 }
 
 #[test]
-fn g2_a_change_is_decided_anew_after_a_lost_race_and_has_an_end() {
+fn g2_a_change_is_decided_again_after_a_lost_race_and_has_an_end() {
     let (cell, mut memory) = (cell(), Memory::default());
     let made = cell.read(&mut memory.at(0)).unwrap();
     let asked = std::cell::Cell::new(0);
@@ -263,11 +263,11 @@ fn the_last_import_only_grows_within_a_generation_and_ends_with_it() {
     assert_eq!(Control::decode(&control.encode()), Some(control));
     let control = follow(&control, &imported(head(LIFE, 21), 0));
     assert_eq!(control.keys_imported_at, 15);
-    let anew = FeedResponse {
+    let restarted = FeedResponse {
         reset: true,
         ..imported(head(NEXT_LIFE, 7), 3)
     };
-    assert_eq!(follow(&control, &anew).keys_imported_at, 3);
+    assert_eq!(follow(&control, &restarted).keys_imported_at, 3);
     let ended = control.after_answer_of(NEXT_LIFE).unwrap();
     assert_eq!(ended.keys_imported_at, 0);
 }

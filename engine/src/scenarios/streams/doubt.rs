@@ -42,7 +42,7 @@ fn g5_a_stream_let_in_while_nothing_could_be_cached_is_asked_about() {
             "no generation could cover the answer"
         );
         // What was revoked before 20 has no trace here.
-        worker.begin_anew(LIFE, 20);
+        worker.starts_over(LIFE, 20);
         worker.pass(100);
         assert_eq!(worker.counts[&Counter::StreamChecked], 1);
         worker.answer(200, answer);
@@ -53,11 +53,11 @@ fn g5_a_stream_let_in_while_nothing_could_be_cached_is_asked_about() {
 }
 
 #[test]
-fn a_generation_that_begins_anew_has_all_keys_asked_about_a_few_at_a_time() {
+fn a_generation_that_starts_over_has_all_keys_asked_about_a_few_at_a_time() {
     let mut worker = Worker::trusting();
     let streams: Vec<_> = (0..10).map(|seed| worker.stream(&key(seed))).collect();
     let second = worker.stream(&key(0));
-    worker.begin_anew(NEXT_LIFE, 50);
+    worker.starts_over(NEXT_LIFE, 50);
     worker.pass(100);
     let mut asked = 0;
     while !worker.calls.is_empty() {
@@ -86,7 +86,7 @@ fn what_another_worker_has_asked_need_not_be_asked_again() {
         other.stream(&key(1))
     });
     let own = [feeder.stream(&key(1)), feeder.stream(&key(2))];
-    feeder.begin_anew(NEXT_LIFE, 50);
+    feeder.starts_over(NEXT_LIFE, 50);
     feeder.pass(100);
     for _ in 0..2 {
         let (call, request) = feeder.calls.remove(0);
@@ -109,7 +109,7 @@ fn what_another_worker_has_asked_need_not_be_asked_again() {
 fn a_key_that_the_store_does_not_know_any_more_is_dead() {
     let mut worker = Worker::trusting();
     let stream = worker.stream(&key(1));
-    worker.begin_anew(NEXT_LIFE, 50);
+    worker.starts_over(NEXT_LIFE, 50);
     worker.pass(100);
     worker.answer(
         404,
@@ -123,7 +123,7 @@ fn a_key_that_the_store_does_not_know_any_more_is_dead() {
 fn i7_a_store_that_does_not_answer_ends_nothing_and_is_asked_again() {
     let mut worker = Worker::trusting();
     let stream = worker.stream(&key(1));
-    worker.begin_anew(NEXT_LIFE, 50);
+    worker.starts_over(NEXT_LIFE, 50);
     worker.pass(100);
     worker.outcome(CallOutcome::Lost);
     for _ in 0..9 {

@@ -33,8 +33,8 @@ impl Worker {
         done
     }
 
-    /// The store's history begins anew for this gateway.
-    fn begin_anew(&mut self, life: u8, revision: u64) {
+    /// The store's history starts over for this gateway.
+    fn starts_over(&mut self, life: u8, revision: u64) {
         self.fed(
             json!({"changes": [], "cursor": head(life, revision), "granted_ms": LEASE_MS,
             "reset": true}),
@@ -147,7 +147,7 @@ fn what_was_told_in_an_earlier_generation_is_told_again() {
     let mut worker = Worker::trusting();
     worker.get(&key(1));
     worker.answer(200, revoked_at(LIFE, 10));
-    worker.begin_anew(NEXT_LIFE, 5);
+    worker.starts_over(NEXT_LIFE, 5);
     let stream = worker.get(&key(1));
     worker.answer(200, active_at(NEXT_LIFE, 5));
     assert!(matches!(worker.ends[&stream], End::Upstream(Some(_))));

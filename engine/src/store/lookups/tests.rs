@@ -117,7 +117,7 @@ fn a_request_that_asked_often_enough_is_given_up() {
         let mut answered = lookups.answered(CallId(tries)).unwrap();
         let waiter = answered.waiters.pop().unwrap();
         tries += 1;
-        if lookups.ask_anew(digest, waiter, CallId(tries)).is_some() {
+        if lookups.ask_again(digest, waiter, CallId(tries)).is_some() {
             break;
         }
     }
