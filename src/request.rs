@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use rekey_engine::{Refusal, Reply, RequestHead, RequestId};
+use rekey_engine::{ApiRefusal, Reply, RequestHead, RequestId};
 
 use crate::host;
 use crate::worker::{Callback, Worker};
@@ -28,7 +28,7 @@ impl HttpContext for Request {
         let Some(worker) = &self.worker else {
             // The host sends no request to a root that refused its
             // configuration; if one did, it is not let through.
-            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            host::send_reply(&Reply::refused(ApiRefusal::KeyStoreUnavailable));
             return Action::Pause;
         };
         let id = self.id;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekey_engine::{
-    CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Refusal, Reply, RequestId,
-    StoreRequest,
+    ApiRefusal, CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Reply,
+    RequestId, StoreRequest,
 };
 use rekey_protocol::{MARKER_HEADER, MARKER_VALUE, UserId};
 use zeroize::Zeroizing;
@@ -164,7 +164,7 @@ impl Worker {
         {
             // Without its user the upstream would serve a nobody.
             log::error!("rekey: the host refused to keep the request's user");
-            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            host::send_reply(&Reply::refused(ApiRefusal::KeyStoreUnavailable));
             return false;
         }
         if active == Callback::Headers(request) {

@@ -50,6 +50,6 @@ pub use engine::Engine;
 pub use host::env::{Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources};
 pub use host::metrics::{Counter, Gauge};
 pub use host::outbox::{Effect, LogLevel, RequestId};
-pub use request::refusal::Refusal;
+pub use request::refusal::ApiRefusal;
 pub use request::reply::Reply;
 pub use store::calls::{CallId, CallOutcome, StoreRequest};

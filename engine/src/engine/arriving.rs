@@ -12,7 +12,7 @@ use crate::host::env::{Env, RequestHead};
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::KeyClass;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::request::route::{self, Route};
 use crate::request::{connection, credentials, endpoint};
 use crate::store::lookups::Purpose;
@@ -47,16 +47,18 @@ impl Engine {
             &self.config.secrets,
         ) {
             Ok(key) => key,
-            Err(Refusal::MissingApiKey(presented)) => {
+            Err(ApiRefusal::MissingApiKey(presented)) => {
                 let presented = presented.or_elsewhere(head);
-                return self.out.refuse(request, Refusal::MissingApiKey(presented));
+                return self
+                    .out
+                    .refuse(request, ApiRefusal::MissingApiKey(presented));
             }
             Err(refusal) => return self.out.refuse(request, refusal),
         };
         // A gRPC call is a POST of another kind: the gateway turns our answers to
         // it into headers, and a new key is not to be put into one.
         if asked.is_some() && endpoint::is_grpc(head) {
-            return self.out.refuse(request, Refusal::MethodNotAllowed);
+            return self.out.refuse(request, ApiRefusal::MethodNotAllowed);
         }
         let is_checked = policy == ChecksumPolicy::Required || self.config.secrets.verify(&key);
         let digest = key.digest();
@@ -106,7 +108,7 @@ impl Engine {
         let trusted = control.as_ref().filter(|_| is_trusted);
         if trusted.is_some_and(|control| self.negative_cache.has(&digest, control)) {
             self.out.count(Counter::UnknownHit);
-            return self.out.refuse(request, Refusal::InvalidApiKey);
+            return self.out.refuse(request, ApiRefusal::InvalidApiKey);
         }
         self.out.count(Counter::CacheMiss);
         let arrival = self.lookups.arrival(control.as_ref(), env.now);

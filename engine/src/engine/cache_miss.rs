@@ -10,7 +10,7 @@ use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::{BucketToken, KeyClass};
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::store::calls::{ResolveOutcome, StoreFault};
 use crate::store::lookups::{Arrival, Purpose, SentCall, Waiter};
 
@@ -47,7 +47,7 @@ impl Engine {
         digest: &Digest,
         class: KeyClass,
         env: &mut Env<'_>,
-    ) -> Result<Option<BucketToken>, Refusal> {
+    ) -> Result<Option<BucketToken>, ApiRefusal> {
         if self.shared.seen_keys.has(env.sources, digest) {
             self.out.count(Counter::MissSeen);
             return Ok(None);
@@ -62,10 +62,10 @@ impl Engine {
         &mut self,
         class: KeyClass,
         env: &mut Env<'_>,
-    ) -> Result<BucketToken, Refusal> {
+    ) -> Result<BucketToken, ApiRefusal> {
         self.shared.buckets.take(class, env).ok_or_else(|| {
             self.out.count(Counter::MissOverBudget);
-            Refusal::KeyStoreUnavailable
+            ApiRefusal::KeyStoreUnavailable
         })
     }
 

@@ -19,7 +19,7 @@ use crate::host::metrics::{self, Counter};
 use crate::host::outbox::{Effect, MOST_TURNS, Outbox, RequestId, TurnLimit};
 use crate::request::endpoint;
 use crate::request::held::Held;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::rotation::issuing::Issuing;
 use crate::rotation::lifecycle::{Progress, Rotation};
 use crate::rotation::queue::Queue;
@@ -241,14 +241,14 @@ impl Engine {
         tombstone: Tombstone,
         read_at: u64,
         env: &mut Env<'_>,
-    ) -> Refusal {
+    ) -> ApiRefusal {
         let Some(control) = self.shared.control.read(env) else {
-            return Refusal::KeyStoreUnavailable;
+            return ApiRefusal::KeyStoreUnavailable;
         };
         // Of before the generation: perhaps of a history that was lost, in which
         // case the key lives. Nothing that was asked then is cached now (G5).
         if read_at < control.generation.began {
-            return Refusal::ApiKeyRevoked;
+            return ApiRefusal::ApiKeyRevoked;
         }
         let (generation, sources) = (control.generation, &mut *env.sources);
         let known = self.shared.keys.look(sources, generation, digest);
@@ -264,10 +264,10 @@ impl Engine {
                 if !matches!(known, View::Revoked(_)) {
                     self.tell_of(digest, env);
                 }
-                Refusal::ApiKeyRevoked
+                ApiRefusal::ApiKeyRevoked
             }
             // I1: what was refused without a trace, a late answer could let in.
-            Err(_) => Refusal::KeyStoreUnavailable,
+            Err(_) => ApiRefusal::KeyStoreUnavailable,
         }
     }
 

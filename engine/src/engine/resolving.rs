@@ -10,7 +10,7 @@ use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::BucketToken;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::rotation::lifecycle::KeyToReplace;
 use crate::store::calls::{ResolveOutcome, StoreFault};
 use crate::store::lookups::{AnswerRead, Answered, Purpose, SentCall, Waiter};
@@ -38,7 +38,7 @@ impl Engine {
                 let (own, late) = waiters
                     .into_iter()
                     .partition(|waiter| sent.is_after(&waiter.arrival));
-                self.refuse_all(own, Refusal::KeyStoreUnavailable);
+                self.refuse_all(own, ApiRefusal::KeyStoreUnavailable);
                 self.ask_once_more(digest, class, late, env);
             }
             // The waiter rule holds of a "no", too (G7): it may be of before an import
@@ -52,7 +52,7 @@ impl Engine {
                 let (told, late) = waiters
                     .into_iter()
                     .partition(|waiter| sent.may_serve(&waiter.arrival, read));
-                self.refuse_all(told, Refusal::InvalidApiKey);
+                self.refuse_all(told, ApiRefusal::InvalidApiKey);
                 self.ask_once_more(digest, class, late, env);
                 if is_of_now {
                     return Existence::Denied;
@@ -100,7 +100,7 @@ impl Engine {
     ) {
         let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
         match self.bury(&digest, tombstone, head.revision, env) {
-            Refusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
+            ApiRefusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
             unwritten => self.refuse_all(waiters, unwritten),
         }
     }
@@ -191,7 +191,7 @@ impl Engine {
             // G11: by an active record, under the lease, or by the store's own word.
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
-                let too_early = Refusal::RateLimited {
+                let too_early = ApiRefusal::RateLimited {
                     retry_after,
                     interval: active.interval,
                 };
@@ -208,7 +208,7 @@ impl Engine {
         let call = self.out.new_call();
         for waiter in waiters {
             if let Some(request) = self.lookups.ask_again(digest, waiter, call) {
-                self.out.refuse(request, Refusal::KeyStoreUnavailable);
+                self.out.refuse(request, ApiRefusal::KeyStoreUnavailable);
             }
         }
     }
@@ -226,7 +226,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn refuse_all(&mut self, waiters: Vec<Waiter>, refusal: Refusal) {
+    pub(super) fn refuse_all(&mut self, waiters: Vec<Waiter>, refusal: ApiRefusal) {
         for waiter in waiters {
             self.out.refuse(waiter.request, refusal);
         }

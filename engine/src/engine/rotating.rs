@@ -10,7 +10,7 @@ use crate::host::metrics::Counter;
 use crate::host::outbox::{Effect, LogLevel, RequestId};
 use crate::limits::token_bucket::KeyClass;
 use crate::request::endpoint::RegenerateRequest;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::request::reply::Reply;
 use crate::rotation::lifecycle::{Drawn, KeyToReplace, Progress, Requester, Rotation};
 use crate::rotation::queue::Queued;
@@ -76,12 +76,12 @@ impl Engine {
                         )
                     }
                     // Not "nothing was changed": an earlier request has changed it.
-                    Err(_) => self.out.refuse(request, Refusal::RotationUnconfirmed),
+                    Err(_) => self.out.refuse(request, ApiRefusal::RotationUnconfirmed),
                 }
             }
             _ => {
                 self.note_use(digest);
-                self.out.refuse(request, Refusal::ApiKeyRevoked);
+                self.out.refuse(request, ApiRefusal::ApiKeyRevoked);
             }
         }
     }
@@ -183,7 +183,7 @@ impl Engine {
     pub(super) fn take_turns(&mut self, env: &mut Env<'_>) {
         for queued in self.queue.take_late(env.now.monotonic) {
             // The rotation that it waited for may have done anything.
-            let refusal = Refusal::RotationUnconfirmed;
+            let refusal = ApiRefusal::RotationUnconfirmed;
             self.out.refuse(queued.request, refusal);
         }
         for key in self.queue.keys() {
@@ -222,11 +222,11 @@ impl Engine {
             if queued.old.was_dead {
                 self.note_use(digest);
             }
-            return self.out.refuse(queued.request, Refusal::ApiKeyRevoked);
+            return self.out.refuse(queued.request, ApiRefusal::ApiKeyRevoked);
         }
         // It has paid if the key was dead when it came.
         if !queued.old.was_dead && self.take(KeyClass::revoked(&digest), env).is_err() {
-            let refusal = Refusal::RotationUnconfirmed;
+            let refusal = ApiRefusal::RotationUnconfirmed;
             return self.out.refuse(queued.request, refusal);
         }
         let was_dead = true;
@@ -299,11 +299,11 @@ impl Engine {
                     self.bury(&rotation.old_digest(), tombstone, read_at, env)
                 });
                 // Unconfirmed stays unconfirmed.
-                let is_revoked = refusal == Refusal::ApiKeyRevoked;
+                let is_revoked = refusal == ApiRefusal::ApiKeyRevoked;
                 let refusal = buried.filter(|_| is_revoked).unwrap_or(refusal);
                 if let Some(request) = rotation.request {
                     // A client that lost a race has used a key that was good.
-                    if refusal == Refusal::ApiKeyRevoked && rotation.was_dead() {
+                    if refusal == ApiRefusal::ApiKeyRevoked && rotation.was_dead() {
                         self.note_use(rotation.old_digest());
                     }
                     self.out.refuse(request, refusal);

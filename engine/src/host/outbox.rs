@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rekey_protocol::UserId;
 
 use crate::host::metrics::{Counter, Gauge};
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::request::reply::Reply;
 use crate::store::calls::{CallId, StoreRequest};
 
@@ -174,7 +174,7 @@ impl Outbox {
         self.push(Effect::Continue { request, user });
     }
 
-    pub(crate) fn refuse(&mut self, request: RequestId, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, request: RequestId, refusal: ApiRefusal) {
         let row = refusal.row();
         self.count(row.counter);
         let reply = Reply::of(row);

@@ -4,7 +4,7 @@
 //! the filter does not know by name, and be served as nobody.
 
 use crate::host::env::RequestHead;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 
 /// What clients do name. Each is about this one connection, so neither a user
 /// nor a bill can hang on it. `Transfer-Encoding` is not among them: a body's
@@ -13,7 +13,7 @@ const HARMLESS: [&str; 5] = ["upgrade", "keep-alive", "close", "te", "http2-sett
 
 /// Refuses a request whose `Connection` names anything else. The gateway has
 /// taken the header off all others than upgrades.
-pub(crate) fn check(head: &dyn RequestHead) -> Result<(), Refusal> {
+pub(crate) fn check(head: &dyn RequestHead) -> Result<(), ApiRefusal> {
     let value = head.header("connection").unwrap_or_default();
     let is_harmless = |option: &[u8]| {
         let option = option.trim_ascii();
@@ -26,7 +26,7 @@ pub(crate) fn check(head: &dyn RequestHead) -> Result<(), Refusal> {
     if value.split(|byte| *byte == b',').all(is_harmless) {
         Ok(())
     } else {
-        Err(Refusal::InvalidConnectionHeader)
+        Err(ApiRefusal::InvalidConnectionHeader)
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
             b"upgrade, \xc2\xa0",
             b"upgrade\0",
         ] {
-            let refused = Err(Refusal::InvalidConnectionHeader);
+            let refused = Err(ApiRefusal::InvalidConnectionHeader);
             assert_eq!(check(&Head(Some(value))), refused, "{value:?}");
         }
     }

@@ -6,7 +6,7 @@ use rekey_protocol::{ApiKey, ChecksumSecrets};
 
 use crate::config::ChecksumPolicy;
 use crate::request::presented::Presented;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 
 /// Reads the key out of the whole value of `Authorization`.
 ///
@@ -16,7 +16,7 @@ pub(crate) fn read_key(
     authorization: Option<&[u8]>,
     policy: ChecksumPolicy,
     secrets: &ChecksumSecrets,
-) -> Result<ApiKey, Refusal> {
+) -> Result<ApiKey, ApiRefusal> {
     let value = authorization.unwrap_or_default();
     let scheme_ends = value
         .iter()
@@ -27,14 +27,14 @@ pub(crate) fn read_key(
     let token = rest.trim_ascii_start();
     if !scheme.eq_ignore_ascii_case(KEY_SCHEME.as_bytes()) || token.is_empty() {
         let presented = Presented::in_authorization(value);
-        return Err(Refusal::MissingApiKey(presented));
+        return Err(ApiRefusal::MissingApiKey(presented));
     }
-    let key = ApiKey::parse(token).map_err(|_| Refusal::InvalidApiKey)?;
+    let key = ApiKey::parse(token).map_err(|_| ApiRefusal::InvalidApiKey)?;
     let acceptable = policy == ChecksumPolicy::Off || secrets.verify(&key);
     if acceptable {
         Ok(key)
     } else {
-        Err(Refusal::InvalidApiKey)
+        Err(ApiRefusal::InvalidApiKey)
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         ChecksumSecrets::parse("0123456789abcdef").unwrap()
     }
 
-    fn read(value: &[u8]) -> Result<ApiKey, Refusal> {
+    fn read(value: &[u8]) -> Result<ApiKey, ApiRefusal> {
         read_key(Some(value), ChecksumPolicy::Required, &secrets())
     }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn without_bearer_credentials_the_key_is_missing() {
         let nothing = read_key(None, ChecksumPolicy::Required, &secrets()).err();
-        assert_eq!(nothing, Some(Refusal::MissingApiKey(Presented::Nothing)));
+        assert_eq!(nothing, Some(ApiRefusal::MissingApiKey(Presented::Nothing)));
         let bare = good();
         for (value, presented) in [
             ("", Presented::Nothing),
@@ -117,7 +117,11 @@ mod tests {
             ("\u{e9}", Presented::OtherScheme),
         ] {
             let refusal = read(value.as_bytes()).err();
-            assert_eq!(refusal, Some(Refusal::MissingApiKey(presented)), "{value}");
+            assert_eq!(
+                refusal,
+                Some(ApiRefusal::MissingApiKey(presented)),
+                "{value}"
+            );
         }
     }
 
@@ -136,16 +140,22 @@ mod tests {
             let refusal = read(value.as_bytes()).err();
             assert!(refusal.is_some(), "{value}");
             if value.starts_with("Bearer ") {
-                assert_eq!(refusal, Some(Refusal::InvalidApiKey));
+                assert_eq!(refusal, Some(ApiRefusal::InvalidApiKey));
             }
         }
-        assert_eq!(read(b"Bearer \xff\xfe").err(), Some(Refusal::InvalidApiKey));
+        assert_eq!(
+            read(b"Bearer \xff\xfe").err(),
+            Some(ApiRefusal::InvalidApiKey)
+        );
     }
 
     #[test]
     fn a_key_without_checksum_passes_only_where_configured() {
         let legacy = format!("Bearer sb_live_{}", "A".repeat(32));
-        assert_eq!(read(legacy.as_bytes()).err(), Some(Refusal::InvalidApiKey));
+        assert_eq!(
+            read(legacy.as_bytes()).err(),
+            Some(ApiRefusal::InvalidApiKey)
+        );
         assert!(read_key(Some(legacy.as_bytes()), ChecksumPolicy::Off, &secrets()).is_ok());
     }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::host::env::RequestHead;
 use crate::request::credentials;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 
 /// The longest request id that goes to the audit log, in bytes.
 const REQUEST_ID_MAX: usize = 128;
@@ -33,13 +33,13 @@ pub(crate) struct RegenerateRequest {
 
 /// The checks of the endpoint that come before the key, in the contract's
 /// order: method, then Idempotency-Key.
-pub(crate) fn check(head: &dyn RequestHead) -> Result<RegenerateRequest, Refusal> {
+pub(crate) fn check(head: &dyn RequestHead) -> Result<RegenerateRequest, ApiRefusal> {
     if head.method() != b"POST" {
-        return Err(Refusal::MethodNotAllowed);
+        return Err(ApiRefusal::MethodNotAllowed);
     }
     let idempotency_key = head.header(IDEMPOTENCY_KEY_HEADER).map(Zeroizing::new);
     credentials::check_idempotency_key(idempotency_key.as_ref().map(|key| key.as_slice()))
-        .map_err(Refusal::InvalidIdempotencyKey)?;
+        .map_err(ApiRefusal::InvalidIdempotencyKey)?;
     // A gateway may be told to keep the client's own, which can be anything: one
     // that made the rotate call too large for the store would cost the rotation.
     let request_id = head

@@ -3,7 +3,7 @@
 //! In: the parts of a request that decide on it
 //! ([`RequestHead`](crate::RequestHead)). Out: the rule that its path falls under
 //! (`route`), what it may not carry (`connection`), its key (`credentials`) and what
-//! the endpoint needs besides (`endpoint`); or a [`Refusal`](crate::Refusal), which
+//! the endpoint needs besides (`endpoint`); or a [`ApiRefusal`](crate::ApiRefusal), which
 //! becomes a [`Reply`](crate::Reply), at once or when its body has come (`held`).
 //! Nothing here knows the store or the cache.
 

@@ -13,7 +13,7 @@ use crate::request::presented::Presented;
 
 /// Why a request did not get what it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum ApiRefusal {
     /// The client gave no key, or under another scheme than Bearer.
     MissingApiKey(Presented),
     /// The client gave a key that is malformed or that nobody was given.
@@ -86,7 +86,7 @@ macro_rules! row {
     };
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// The table of refusals: status, code, metric, header, message.
     #[rustfmt::skip]
     pub fn row(self) -> Row {

@@ -7,7 +7,7 @@ use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::request::refusal::{Header, Refusal, Row};
+use crate::request::refusal::{ApiRefusal, Header, Row};
 
 /// What `WWW-Authenticate` begins with.
 const CHALLENGE: &str = r#"Bearer realm="api""#;
@@ -80,7 +80,7 @@ impl Reply {
     }
 
     /// The answer to a refused request.
-    pub fn refused(refusal: Refusal) -> Self {
+    pub fn refused(refusal: ApiRefusal) -> Self {
         Self::of(refusal.row())
     }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_429_is_the_documented_object_and_agrees_with_its_header() {
-        let reply = Reply::refused(Refusal::RateLimited {
+        let reply = Reply::refused(ApiRefusal::RateLimited {
             retry_after: 2400,
             interval: RotationInterval::HOUR,
         });
@@ -175,20 +175,20 @@ mod tests {
     #[test]
     fn every_refusal_has_one_shape_and_no_store() {
         for refusal in [
-            Refusal::MissingApiKey(Presented::Subprotocol),
-            Refusal::InvalidApiKey,
-            Refusal::ApiKeyRevoked,
-            Refusal::MethodNotAllowed,
-            Refusal::InvalidIdempotencyKey(BadIdempotencyKey::Length(1 << 16)),
-            Refusal::RateLimited {
+            ApiRefusal::MissingApiKey(Presented::Subprotocol),
+            ApiRefusal::InvalidApiKey,
+            ApiRefusal::ApiKeyRevoked,
+            ApiRefusal::MethodNotAllowed,
+            ApiRefusal::InvalidIdempotencyKey(BadIdempotencyKey::Length(1 << 16)),
+            ApiRefusal::RateLimited {
                 retry_after: 1,
                 interval: 90.into(),
             },
-            Refusal::TooManyOpenRequests,
-            Refusal::InvalidConnectionHeader,
-            Refusal::KeyStoreUnavailable,
-            Refusal::RotationUnconfirmed,
-            Refusal::GatewayBusy,
+            ApiRefusal::TooManyOpenRequests,
+            ApiRefusal::InvalidConnectionHeader,
+            ApiRefusal::KeyStoreUnavailable,
+            ApiRefusal::RotationUnconfirmed,
+            ApiRefusal::GatewayBusy,
         ] {
             let Row { code, counter, .. } = refusal.row();
             let reply = Reply::refused(refusal);
@@ -209,7 +209,7 @@ mod tests {
                 .any(|(name, _)| *name == "www-authenticate");
             assert_eq!(challenged, reply.status == 401);
             // The documented refusal by the hour alone has it in its body, too.
-            let is_limited = matches!(refusal, Refusal::RateLimited { .. });
+            let is_limited = matches!(refusal, ApiRefusal::RateLimited { .. });
             assert_eq!(body["error"]["retry_after"].is_u64(), is_limited);
         }
     }

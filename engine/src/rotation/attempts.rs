@@ -1,7 +1,7 @@
 //! What the attempts of one rotation may have done to the old key (PROTOCOL X1):
 //! the one thing that a client must never be told wrongly.
 
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 
 /// What is certain of one attempt that came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +48,19 @@ impl Attempts {
 
     /// An attempt came to nothing. Returns the end of the rotation, or none if it has
     /// to be asked for again, under the same id.
-    pub fn failed(&mut self, failure: Failure) -> Option<Refusal> {
+    pub fn failed(&mut self, failure: Failure) -> Option<ApiRefusal> {
         self.unclear |= failure == Failure::Unclear;
         (!self.unclear).then(|| self.out_of_time())
     }
 
     /// What the client is told if there is no attempt any more.
-    pub fn out_of_time(self) -> Refusal {
+    pub fn out_of_time(self) -> ApiRefusal {
         // Where the old key is dead already, an earlier request has done it, and
         // "nothing was changed" would mislead: what helps is to ask again.
         if self.unclear || self.was_dead {
-            Refusal::RotationUnconfirmed
+            ApiRefusal::RotationUnconfirmed
         } else {
-            Refusal::KeyStoreUnavailable
+            ApiRefusal::KeyStoreUnavailable
         }
     }
 }

@@ -11,7 +11,7 @@ use rekey_protocol::{
 
 use crate::RequestId;
 use crate::cache::slots::RevokedAt;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::rotation::attempts::{Attempts, Failure};
 use crate::rotation::replay::Pair;
 use crate::store::calls::{self, CallId, ROTATE_TIMEOUT_MS, RotateOutcome, StoreFault};
@@ -108,7 +108,7 @@ pub(crate) enum Progress {
     /// It ends with a refusal.
     Refused {
         /// What the client is told.
-        refusal: Refusal,
+        refusal: ApiRefusal,
         /// The revocation of the old key, where the store told it.
         revoked_at: Option<RevokedAt>,
     },
@@ -219,7 +219,7 @@ impl Rotation {
                         revision,
                         replayable: false,
                     };
-                    refused(Refusal::RotationUnconfirmed, Some(revoked_at))
+                    refused(ApiRefusal::RotationUnconfirmed, Some(revoked_at))
                 }
             }
             // Had an earlier attempt won, the store would have said
@@ -241,20 +241,20 @@ impl Rotation {
                         revision,
                         replayable,
                     };
-                    refused(Refusal::ApiKeyRevoked, Some(revoked_at))
+                    refused(ApiRefusal::ApiKeyRevoked, Some(revoked_at))
                 }
             },
             RotateOutcome::RateLimited {
                 retry_after,
                 interval,
             } => {
-                let too_early = Refusal::RateLimited {
+                let too_early = ApiRefusal::RateLimited {
                     retry_after,
                     interval,
                 };
                 refused(too_early, None)
             }
-            RotateOutcome::Unknown => refused(Refusal::InvalidApiKey, None),
+            RotateOutcome::Unknown => refused(ApiRefusal::InvalidApiKey, None),
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rekey_protocol::Digest;
 
 use crate::host::outbox::RequestId;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 use crate::rotation::lifecycle::{KeyToReplace, PATIENCE_MS, Requester};
 
 /// Requests that wait in one worker (I8).
@@ -49,13 +49,13 @@ impl Queue {
 
     /// Lets a request wait; if there is no place for it, what to tell it. Nothing
     /// was done for it then.
-    pub(crate) fn join(&mut self, queued: Queued) -> Result<(), Refusal> {
+    pub(crate) fn join(&mut self, queued: Queued) -> Result<(), ApiRefusal> {
         if self.len() >= MOST {
-            return Err(Refusal::GatewayBusy);
+            return Err(ApiRefusal::GatewayBusy);
         }
         let of_key = self.by_key.entry(queued.old.digest).or_default();
         if of_key.len() >= MOST_OF_A_KEY {
-            return Err(Refusal::TooManyOpenRequests);
+            return Err(ApiRefusal::TooManyOpenRequests);
         }
         self.by_request.insert(queued.request, queued.old.digest);
         of_key.push_back(queued);
@@ -152,14 +152,14 @@ mod tests {
             refusals.extend(queue.join(queued(request, &key)).err());
         }
         assert_eq!(queue.len(), MOST);
-        assert_eq!(refusals[0], Refusal::GatewayBusy);
+        assert_eq!(refusals[0], ApiRefusal::GatewayBusy);
         let mut queue = Queue::default();
         for request in 0..MOST_OF_A_KEY {
             let request = u32::try_from(request).unwrap();
             queue.join(queued(request, b"a")).unwrap();
         }
         let refused = queue.join(queued(9_999, b"a"));
-        assert_eq!(refused, Err(Refusal::TooManyOpenRequests));
+        assert_eq!(refused, Err(ApiRefusal::TooManyOpenRequests));
         assert_eq!(queue.join(queued(10_000, b"b")), Ok(()));
     }
 

@@ -24,7 +24,7 @@ use rekey_protocol::Digest;
 
 use crate::cache::slots::View;
 use crate::host::outbox::RequestId;
-use crate::request::refusal::Refusal;
+use crate::request::refusal::ApiRefusal;
 
 /// One key gets one part in so many of the room, and room for one request at
 /// least.
@@ -105,7 +105,7 @@ impl Streams {
         request: RequestId,
         digest: Digest,
         covered_in: Option<u64>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiRefusal> {
         if !self.are_kept() {
             return Ok(());
         }
@@ -113,9 +113,9 @@ impl Streams {
         let share = (self.most / SHARES).max(1);
         match self.of_key.entry(digest) {
             Entry::Occupied(held) if *held.get() >= share => {
-                return Err(Refusal::TooManyOpenRequests);
+                return Err(ApiRefusal::TooManyOpenRequests);
             }
-            _ if is_full => return Err(Refusal::GatewayBusy),
+            _ if is_full => return Err(ApiRefusal::GatewayBusy),
             held => *held.or_default() += 1,
         }
         self.doubtful |= covered_in.is_none();

@@ -218,13 +218,13 @@ impl World {
         }
         let forgotten = !rules.x1_remembered && nothing_changed;
         let ended = match forgotten {
-            true => Some(rekey_engine::Refusal::KeyStoreUnavailable),
+            true => Some(rekey_engine::ApiRefusal::KeyStoreUnavailable),
             false => ended,
         };
         let out_of_time = (attempt + 1 == self.attempts).then(|| course.out_of_time());
         match ended.or(out_of_time) {
             None => asked.phase = Phase::Due(attempt + 1),
-            Some(rekey_engine::Refusal::KeyStoreUnavailable) => {
+            Some(rekey_engine::ApiRefusal::KeyStoreUnavailable) => {
                 self.end(state, request, End::Unavailable);
             }
             Some(_) => self.end(state, request, End::Unconfirmed),

@@ -33,7 +33,7 @@ fn rotation() -> Rotation {
     rotation_of(false)
 }
 
-fn refusal(progress: Progress) -> Option<Refusal> {
+fn refusal(progress: Progress) -> Option<ApiRefusal> {
     match progress {
         Progress::Refused { refusal, .. } => Some(refusal),
         _ => None,
@@ -55,7 +55,7 @@ fn x1_what_never_left_is_unavailable() {
         assert!(rotation.next_attempt(CallId(1), 1_000).is_some());
         assert_eq!(
             refusal(rotation.failed(fault, 1_001)),
-            Some(Refusal::KeyStoreUnavailable)
+            Some(ApiRefusal::KeyStoreUnavailable)
         );
     }
 }
@@ -66,7 +66,7 @@ fn x1_nothing_happened_is_not_said_of_a_key_that_was_dead_before() {
     assert!(rotation.next_attempt(CallId(1), 1_000).is_some());
     assert_eq!(
         refusal(rotation.failed(StoreFault::NotSent, 1_001)),
-        Some(Refusal::RotationUnconfirmed)
+        Some(ApiRefusal::RotationUnconfirmed)
     );
 }
 
@@ -105,7 +105,7 @@ fn x1_patience_outlasts_the_longest_lease_and_ends_unconfirmed() {
         }
         now += 10;
     };
-    assert_eq!(ended, Refusal::RotationUnconfirmed);
+    assert_eq!(ended, ApiRefusal::RotationUnconfirmed);
     assert!(now - 1_000 > 30_350, "{now}");
     assert!(
         rotation.attempts() < 40,
@@ -144,7 +144,7 @@ fn s11_another_key_is_never_shown() {
     };
     assert!(matches!(decided(key().digest()), Progress::Rotated { .. }));
     let other = decided(Digest::of(b"other"));
-    assert_eq!(refusal(other), Some(Refusal::RotationUnconfirmed));
+    assert_eq!(refusal(other), Some(ApiRefusal::RotationUnconfirmed));
 }
 
 #[test]
