@@ -23,7 +23,7 @@ const ENTRIES: u32 = 2048;
 
 /// A key that the store did not know.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct UnknownKey {
     digest: Digest,
     /// In which it was asked for (G5).
     generation: u64,
@@ -34,7 +34,7 @@ struct Entry {
 /// A table of them, in which a key has one place.
 #[derive(Default)]
 pub(crate) struct NegativeCache {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<UnknownKey>>,
 }
 
 impl NegativeCache {
@@ -46,7 +46,7 @@ impl NegativeCache {
         }
         let place = place(&digest);
         if let Some(entry) = self.entries.get_mut(place) {
-            *entry = Some(Entry {
+            *entry = Some(UnknownKey {
                 digest,
                 generation,
                 revision,
@@ -109,7 +109,7 @@ mod tests {
         for number in 0..100_000 {
             keys.note(digest(number), 1, 1);
         }
-        let size = keys.entries.len() * std::mem::size_of::<Option<Entry>>();
+        let size = keys.entries.len() * std::mem::size_of::<Option<UnknownKey>>();
         assert!(size <= 128 * 1024, "{size} bytes");
         let control = control(1, 0);
         let held = (0..100_000).filter(|number| keys.has(&digest(*number), &control));

@@ -47,7 +47,7 @@ impl SharedTable for SeenKeys {
 }
 
 /// Where a key is in the set.
-struct Place<'a> {
+struct FingerprintPlace<'a> {
     entry: Entry<'a, Fingerprints>,
     fingerprint: Fingerprint,
 }
@@ -63,7 +63,7 @@ impl SeenKeys {
 
     /// Whether the store has called this key good; what cannot be read says no.
     pub(crate) fn has(&self, shared: &mut dyn SharedData, digest: &Digest) -> bool {
-        let Place { entry, fingerprint } = self.place(digest);
+        let FingerprintPlace { entry, fingerprint } = self.place(digest);
         let held = entry.read(shared).ok().flatten();
         held.is_some_and(|held| held.0.contains(&fingerprint))
     }
@@ -71,7 +71,7 @@ impl SeenKeys {
     /// The store has called this key good. If it cannot be noted, it is new the next
     /// time, too.
     pub(crate) fn note(&self, shared: &mut dyn SharedData, digest: &Digest) {
-        let Place { entry, fingerprint } = self.place(digest);
+        let FingerprintPlace { entry, fingerprint } = self.place(digest);
         let _ = entry.update(shared, |held| {
             let Fingerprints(mut held) = held.unwrap_or_default();
             if held.contains(&fingerprint) {
@@ -85,7 +85,7 @@ impl SeenKeys {
 
     /// Bytes of the digest that choose neither the key's slot in the cache nor each
     /// other.
-    fn place(&self, digest: &Digest) -> Place<'_> {
+    fn place(&self, digest: &Digest) -> FingerprintPlace<'_> {
         let mut words = digest.as_bytes().chunks_exact(BYTES).skip(1);
         let mut word = || {
             let word = words.next().and_then(|word| word.first_chunk());
@@ -93,7 +93,7 @@ impl SeenKeys {
         };
         let (place, fingerprint) = (word(), word());
         let entry = u32::from_be_bytes(place) % self.number.max(1);
-        Place {
+        FingerprintPlace {
             entry: self.entries.at(entry),
             fingerprint,
         }

@@ -44,7 +44,7 @@ pub enum ApiRefusal {
 }
 
 /// A row of the table below: all that there is to know of a refusal.
-pub struct Row {
+pub struct RefusalRow {
     pub status: u16,
     pub code: &'static str,
     /// The reason in the access log (`%RESPONSE_CODE_DETAILS%`).
@@ -75,7 +75,7 @@ pub enum Header {
 /// The gateway's reason in the access log is the code under the filter's name.
 macro_rules! row {
     ($status:literal, $code:literal, $counter:ident, $header:expr, $message:expr $(,)?) => {
-        Row {
+        RefusalRow {
             status: $status,
             code: $code,
             details: concat!("rekey_", $code),
@@ -89,7 +89,7 @@ macro_rules! row {
 impl ApiRefusal {
     /// The table of refusals: status, code, metric, header, message.
     #[rustfmt::skip]
-    pub fn row(self) -> Row {
+    pub fn row(self) -> RefusalRow {
         match self {
             Self::MissingApiKey(presented) => row!(
                 401, "missing_api_key", MissingApiKey, Header::Challenge,

@@ -7,7 +7,7 @@ use rekey_protocol::{ApiKey, CreatedAt};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::request::refusal::{ApiRefusal, Header, Row};
+use crate::request::refusal::{ApiRefusal, Header, RefusalRow};
 
 /// What `WWW-Authenticate` begins with.
 const CHALLENGE: &str = r#"Bearer realm="api""#;
@@ -43,7 +43,7 @@ struct SuccessData<'a> {
 }
 
 #[derive(Serialize)]
-struct Failure {
+struct FailureBody {
     success: bool,
     error: FailureDetail,
 }
@@ -85,7 +85,7 @@ impl Reply {
     }
 
     /// A refusal as an answer.
-    pub fn of(row: Row) -> Self {
+    pub fn of(row: RefusalRow) -> Self {
         let header = match &row.header {
             Header::Plain => None,
             Header::Challenge => Some(("www-authenticate", CHALLENGE.to_owned())),
@@ -103,7 +103,7 @@ impl Reply {
                 _ => None,
             },
         };
-        let body = Failure {
+        let body = FailureBody {
             success: false,
             error,
         };
@@ -190,7 +190,7 @@ mod tests {
             ApiRefusal::RotationUnconfirmed,
             ApiRefusal::GatewayBusy,
         ] {
-            let Row { code, counter, .. } = refusal.row();
+            let RefusalRow { code, counter, .. } = refusal.row();
             let reply = Reply::refused(refusal);
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!(body["success"], false);

@@ -5,7 +5,7 @@ use crate::request::refusal::ApiRefusal;
 
 /// What is certain of one attempt that came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum FailedAttempt {
     /// It changed nothing at the store.
     NothingChanged,
     /// It may have changed something.
@@ -48,8 +48,8 @@ impl Attempts {
 
     /// An attempt came to nothing. Returns the end of the rotation, or none if it has
     /// to be asked for again, under the same id.
-    pub fn failed(&mut self, failure: Failure) -> Option<ApiRefusal> {
-        self.unclear |= failure == Failure::Unclear;
+    pub fn failed(&mut self, failure: FailedAttempt) -> Option<ApiRefusal> {
+        self.unclear |= failure == FailedAttempt::Unclear;
         (!self.unclear).then(|| self.out_of_time())
     }
 

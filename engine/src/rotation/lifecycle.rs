@@ -12,7 +12,7 @@ use rekey_protocol::{
 use crate::RequestId;
 use crate::cache::slots::RevokedAt;
 use crate::request::refusal::ApiRefusal;
-use crate::rotation::attempts::{Attempts, Failure};
+use crate::rotation::attempts::{Attempts, FailedAttempt};
 use crate::rotation::replay::Pair;
 use crate::store::calls::{self, CallId, ROTATE_TIMEOUT_MS, RotateOutcome, StoreFault};
 
@@ -266,8 +266,8 @@ impl Rotation {
     /// The attempt in flight came to nothing.
     pub(crate) fn failed(&mut self, fault: StoreFault, now: u64) -> Progress {
         let failure = match fault.nothing_changed() {
-            true => Failure::NothingChanged,
-            false => Failure::Unclear,
+            true => FailedAttempt::NothingChanged,
+            false => FailedAttempt::Unclear,
         };
         if let Some(refusal) = self.attempts_so_far.failed(failure) {
             let revoked_at = None;

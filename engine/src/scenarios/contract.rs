@@ -98,7 +98,7 @@ fn where_no_key_is_given_the_refusal_says_what_came() {
 /// What decides on a good request is all that costs it a call to the host.
 #[test]
 fn other_places_for_a_key_are_looked_at_only_where_it_is_missing() {
-    struct Counted<'a>(Head<'a>, std::cell::Cell<u32>);
+    struct Counted<'a>(TestHead<'a>, std::cell::Cell<u32>);
     impl RequestHead for Counted<'_> {
         fn path(&self) -> Vec<u8> {
             self.0.path()
@@ -124,7 +124,7 @@ fn other_places_for_a_key_are_looked_at_only_where_it_is_missing() {
         (("authorization", "Basic dTpw".to_owned()), 2),
         (("cookie", "token=x".to_owned()), 7),
     ] {
-        let head = Head {
+        let head = TestHead {
             method: "GET",
             path: "/v1/scrape",
             headers: vec![authorization],

@@ -52,13 +52,13 @@ impl End {
     }
 }
 
-struct Head<'a> {
+struct TestHead<'a> {
     method: &'a str,
     path: &'a str,
     headers: Vec<(&'a str, String)>,
 }
 
-impl RequestHead for Head<'_> {
+impl RequestHead for TestHead<'_> {
     fn path(&self) -> Vec<u8> {
         self.path.into()
     }
@@ -175,7 +175,7 @@ impl Worker {
     fn request(&mut self, method: &str, path: &str, headers: Vec<(&str, String)>) -> RequestId {
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        let head = Head {
+        let head = TestHead {
             method,
             path,
             headers,

@@ -1,6 +1,6 @@
 //! What can happen, one step at a time.
 
-use rekey_engine::attempts::{Attempts, Failure};
+use rekey_engine::attempts::{Attempts, FailedAttempt};
 
 use super::rules::Rules;
 use super::state::{
@@ -210,8 +210,8 @@ impl World {
         // What the rules are about is what goes into the engine's own decision.
         let mut course = asked.course;
         let ended = course.failed(match nothing_changed || !rules.x1_unclear {
-            true => Failure::NothingChanged,
-            false => Failure::Unclear,
+            true => FailedAttempt::NothingChanged,
+            false => FailedAttempt::Unclear,
         });
         if rules.x1_remembered || !nothing_changed {
             asked.course = course;
