@@ -70,7 +70,7 @@ impl Engine {
     }
 
     /// The store has answered about a key, or has not: who knows the key pays for
-    /// nothing, and is no stranger from now on if the key is good.
+    /// nothing, and the key counts as seen from now on if it is good.
     pub(super) fn settle(
         &mut self,
         digest: &Digest,

@@ -2,7 +2,7 @@
 //! one worker at a time polls, writes down what was revoked, extends the lease,
 //! and acknowledges by polling again.
 //!
-//! Which worker that is, is a claim that lasts a moment ([`crate::claims`]). Two
+//! Which worker that is, is a claim that lasts a moment ([`crate::shared::leader`]). Two
 //! at once, where one was stalled, do no harm: all that counts is in the control
 //! record (G2).
 

@@ -163,7 +163,7 @@ impl ThisHour {
     }
 
     /// The key's set, and its fingerprint there: bytes of the digest that choose
-    /// neither its slot in the table nor its place among acquaintances. Never 0,
+    /// neither its slot in the table nor its place among the seen keys. Never 0,
     /// which is an empty place.
     fn place(&mut self, digest: &Digest) -> Option<(&mut [u32; WAYS], u32)> {
         let mut words = digest.as_bytes().chunks_exact(4).skip(3);

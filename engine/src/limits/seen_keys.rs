@@ -4,7 +4,7 @@
 //! It holds no trust. It outlives generations, may hold keys that are long dead,
 //! and two keys may share a fingerprint; it only decides whether a key that has
 //! to be asked for again (evicted, or its lease lost) competes with keys that
-//! nobody has seen ([`crate::budget`]).
+//! nobody has seen ([`crate::limits::token_bucket`]).
 //!
 //! Read on a miss only, and written only when the store has called a key good
 //! that is not in it.

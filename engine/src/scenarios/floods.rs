@@ -6,7 +6,7 @@ use rekey_protocol::{Digest, REFUSED_MOST};
 use super::lease::{LEASE_MS, LIFE, NEXT_LIFE, active_at, head, revoked_at};
 use super::*;
 
-/// Accepts keys without a checksum, and asks about few strangers.
+/// Accepts keys without a checksum, and asks about few unseen keys.
 const SMALL: &str = r#"{"store":{"cluster":"store"},"checksum":"off","cache_slots":1,"unknown_keys_per_second":10}"#;
 /// What may be asked at once.
 const BURST: usize = 50;
