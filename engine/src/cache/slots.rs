@@ -2,8 +2,7 @@
 //! known to this file alone.
 //!
 //! A slot's transitions ([`Slot::look`], [`Slot::bury`], [`Slot::fill`]) are
-//! plain functions; [`KeyCache`](super::key_cache::KeyCache) carries them out by
-//! compare-and-swap.
+//! plain functions; `KeyCache` carries them out by compare-and-swap.
 
 use rekey_protocol::{Digest, REPLAY_WINDOW_MS, RotationInterval, UserId};
 
