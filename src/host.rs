@@ -1,5 +1,5 @@
-//! The host's side of proxy-wasm ABI 0.2.1: the only file that names a
-//! hostcall (clippy.toml sees to it).
+//! The host's side of proxy-wasm ABI 0.2.1: only this file names a hostcall
+//! (clippy.toml sees to it), and `sys` declares them.
 //!
 //! The SDK panics on a status that it does not expect and on header values
 //! that are not UTF-8, and a panic takes the whole VM down (I9). So the calls
@@ -7,6 +7,8 @@
 //! of a call stays with the SDK, which has to know the tokens.
 
 #![allow(clippy::disallowed_methods)]
+
+mod sys;
 
 use std::time::Duration;
 
@@ -35,13 +37,13 @@ const CAS_CREATE: u32 = u32::MAX;
 /// Path of a property: its parts are separated by NUL.
 const PROPERTY_SEPARATOR: &str = "\0";
 
-/// More items than a queue of ours ever holds.
+/// More items than a doorbell ever holds.
 const QUEUE_DRAIN: usize = 4096;
 
 /// Time, entropy and shared data of the host.
-pub struct Sources;
+pub(crate) struct HostSources;
 
-impl SharedData for Sources {
+impl SharedData for HostSources {
     fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
         let mut cas = 0;
         let (status, value) = returned(|data, size| {
@@ -75,7 +77,7 @@ impl SharedData for Sources {
     }
 }
 
-impl rekey_engine::Sources for Sources {
+impl rekey_engine::Sources for HostSources {
     fn fill_random(&mut self, buffer: &mut [u8]) -> Result<(), EntropyError> {
         getrandom::fill(buffer).map_err(|_| EntropyError)
     }
@@ -83,7 +85,7 @@ impl rekey_engine::Sources for Sources {
 
 /// The moment by the host's clocks; the monotonic one is the same for all
 /// workers.
-pub fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     Moment {
         monotonic: milliseconds(CLOCK_MONOTONIC),
         wall: milliseconds(CLOCK_WALL),
@@ -98,35 +100,35 @@ fn milliseconds(clock: u32) -> u64 {
 }
 
 /// The plugin configuration as the host has it, JSON.
-pub fn plugin_configuration() -> Vec<u8> {
+pub(crate) fn plugin_configuration() -> Vec<u8> {
     buffer(BUFFER_PLUGIN_CONFIGURATION, usize::MAX >> 1)
 }
 
 /// How often the root ticks; zero: never.
-pub fn set_tick_period(period: Duration) {
+pub(crate) fn set_tick_period(period: Duration) {
     let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_set_tick_period_milliseconds(milliseconds) };
 }
 
 /// A header of the request whose header callback is running.
-pub fn request_header(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
     header(MAP_REQUEST_HEADERS, name)
 }
 
 /// A header of the call's answer whose callback is running. Only where there
 /// are headers at all.
-pub fn call_header(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn call_header(name: &str) -> Option<Vec<u8>> {
     header(MAP_CALL_RESPONSE_HEADERS, name)
 }
 
 /// The body, `size` bytes, of the call's answer whose callback is running.
-pub fn call_body(size: usize) -> Vec<u8> {
+pub(crate) fn call_body(size: usize) -> Vec<u8> {
     buffer(BUFFER_CALL_RESPONSE_BODY, size)
 }
 
 /// An attribute of the request, as bytes.
-pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join(PROPERTY_SEPARATOR);
     let (status, value) = returned(|data, size| {
         // SAFETY: as for shared data.
@@ -136,7 +138,7 @@ pub fn property(path: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// Puts `wasm.<name>` into the request's filter state.
-pub fn set_property(name: &str, value: &[u8]) -> bool {
+pub(crate) fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: the host only reads the two ranges.
     let status =
         unsafe { sys::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
@@ -144,26 +146,26 @@ pub fn set_property(name: &str, value: &[u8]) -> bool {
 }
 
 /// Makes the calls that follow refer to this context; false if it has gone.
-pub fn set_effective_context(id: u32) -> bool {
+pub(crate) fn set_effective_context(id: u32) -> bool {
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_set_effective_context(id) == STATUS_OK }
 }
 
 /// Lets the request go on that was paused.
-pub fn resume_request() {
+pub(crate) fn resume_request() {
     // SAFETY: no memory is passed. A request that has gone is no fault.
     unsafe { sys::proxy_continue_stream(STREAM_REQUEST) };
 }
 
 /// Ends the request, in both directions, when the running callback has returned.
-pub fn close_stream() {
+pub(crate) fn close_stream() {
     // SAFETY: no memory is passed. A request that has gone is no fault.
     unsafe { sys::proxy_close_stream(STREAM_REQUEST) };
 }
 
 /// Answers the request. Its `details` become `%RESPONSE_CODE_DETAILS%`, which
 /// the SDK's own call cannot set.
-pub fn send_reply(reply: &Reply) {
+pub(crate) fn send_reply(reply: &Reply) {
     let headers = serialize_pairs(&reply.headers);
     // SAFETY: the host only reads the three ranges.
     let status = unsafe {
@@ -185,7 +187,7 @@ pub fn send_reply(reply: &Reply) {
 
 /// Sends a call in the name of the active context; its token, or none if the
 /// host refused it at once.
-pub fn dispatch_call(
+pub(crate) fn dispatch_call(
     cluster: &str,
     headers: Vec<(&str, &str)>,
     body: &[u8],
@@ -195,7 +197,7 @@ pub fn dispatch_call(
 }
 
 /// Makes the root the owner of the queue of this name.
-pub fn register_queue(name: &str) -> Option<u32> {
+pub(crate) fn register_queue(name: &str) -> Option<u32> {
     let mut queue = 0;
     // SAFETY: the host reads the name and writes one u32.
     let status =
@@ -204,14 +206,14 @@ pub fn register_queue(name: &str) -> Option<u32> {
 }
 
 /// Wakes the owner of a queue. The item says nothing.
-pub fn ring(queue: u32) {
+pub(crate) fn ring(queue: u32) {
     // SAFETY: the host reads one byte.
     unsafe { sys::proxy_enqueue_shared_queue(queue, [0].as_ptr(), 1) };
 }
 
 /// Wakes the owner of the queue of this name, another worker's; the host knows
-/// queues by the id that all VMs of ours have, too.
-pub fn ring_by_name(name: &str) {
+/// queues by the id that all VMs of the filter have, too.
+pub(crate) fn ring_by_name(name: &str) {
     let Some(vm) = property(&["plugin_vm_id"]) else {
         return;
     };
@@ -232,7 +234,7 @@ pub fn ring_by_name(name: &str) {
 }
 
 /// Throws away what waits in a queue.
-pub fn empty_queue(queue: u32) {
+pub(crate) fn empty_queue(queue: u32) {
     for _ in 0..QUEUE_DRAIN {
         let (status, _) = returned(|data, size| {
             // SAFETY: as for shared data.
@@ -245,12 +247,12 @@ pub fn empty_queue(queue: u32) {
 }
 
 /// Defines a counter; none if the host has no metrics.
-pub fn define_counter(name: &str) -> Option<u32> {
+pub(crate) fn define_counter(name: &str) -> Option<u32> {
     define_metric(METRIC_COUNTER, name)
 }
 
 /// Defines a gauge; none if the host has no metrics.
-pub fn define_gauge(name: &str) -> Option<u32> {
+pub(crate) fn define_gauge(name: &str) -> Option<u32> {
     define_metric(METRIC_GAUGE, name)
 }
 
@@ -263,13 +265,13 @@ fn define_metric(kind: u32, name: &str) -> Option<u32> {
 }
 
 /// Adds one to a counter.
-pub fn increment(metric: u32) {
+pub(crate) fn increment(metric: u32) {
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_increment_metric(metric, 1) };
 }
 
-/// Sets a gauge.
-pub fn record(metric: u32, value: u64) {
+/// Sets a gauge to this value.
+pub(crate) fn record(metric: u32, value: u64) {
     // SAFETY: no memory is passed.
     unsafe { sys::proxy_record_metric(metric, value) };
 }
@@ -324,96 +326,4 @@ fn serialize_pairs(pairs: &[(&str, String)]) -> Vec<u8> {
         bytes.push(0);
     }
     bytes
-}
-
-/// The hostcalls themselves (proxy-wasm ABI 0.2.1, WASI preview 1).
-mod sys {
-    #[link(wasm_import_module = "env")]
-    unsafe extern "C" {
-        pub fn proxy_get_shared_data(
-            name: *const u8,
-            name_size: usize,
-            value: *mut *mut u8,
-            value_size: *mut usize,
-            cas: *mut u32,
-        ) -> u32;
-        pub fn proxy_set_shared_data(
-            name: *const u8,
-            name_size: usize,
-            value: *const u8,
-            value_size: usize,
-            cas: u32,
-        ) -> u32;
-        pub fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-        pub fn proxy_get_header_map_value(
-            map: u32,
-            name: *const u8,
-            name_size: usize,
-            value: *mut *mut u8,
-            value_size: *mut usize,
-        ) -> u32;
-        pub fn proxy_get_buffer_bytes(
-            buffer: u32,
-            start: usize,
-            most: usize,
-            value: *mut *mut u8,
-            value_size: *mut usize,
-        ) -> u32;
-        pub fn proxy_get_property(
-            path: *const u8,
-            path_size: usize,
-            value: *mut *mut u8,
-            value_size: *mut usize,
-        ) -> u32;
-        pub fn proxy_set_property(
-            path: *const u8,
-            path_size: usize,
-            value: *const u8,
-            value_size: usize,
-        ) -> u32;
-        pub fn proxy_set_effective_context(id: u32) -> u32;
-        pub fn proxy_continue_stream(stream: u32) -> u32;
-        pub fn proxy_close_stream(stream: u32) -> u32;
-        pub fn proxy_send_local_response(
-            status: u32,
-            details: *const u8,
-            details_size: usize,
-            body: *const u8,
-            body_size: usize,
-            headers: *const u8,
-            headers_size: usize,
-            grpc_status: i32,
-        ) -> u32;
-        pub fn proxy_register_shared_queue(
-            name: *const u8,
-            name_size: usize,
-            queue: *mut u32,
-        ) -> u32;
-        pub fn proxy_resolve_shared_queue(
-            vm: *const u8,
-            vm_size: usize,
-            name: *const u8,
-            name_size: usize,
-            queue: *mut u32,
-        ) -> u32;
-        pub fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, value_size: usize) -> u32;
-        pub fn proxy_dequeue_shared_queue(
-            queue: u32,
-            value: *mut *mut u8,
-            value_size: *mut usize,
-        ) -> u32;
-        pub fn proxy_define_metric(
-            kind: u32,
-            name: *const u8,
-            name_size: usize,
-            metric: *mut u32,
-        ) -> u32;
-        pub fn proxy_increment_metric(metric: u32, by: i64) -> u32;
-        pub fn proxy_record_metric(metric: u32, value: u64) -> u32;
-    }
-
-    #[link(wasm_import_module = "wasi_snapshot_preview1")]
-    unsafe extern "C" {
-        pub fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u16;
-    }
 }

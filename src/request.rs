@@ -4,18 +4,18 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use rekey_engine::{Refusal, Reply, RequestHead, RequestId};
+use rekey_engine::{ApiRefusal, Reply, RequestHead, RequestId};
 
 use crate::host;
-use crate::worker::{Active, Worker};
+use crate::worker::{Callback, Worker};
 
-pub struct Request {
+pub(crate) struct Request {
     id: RequestId,
     worker: Option<Rc<Worker>>,
 }
 
 impl Request {
-    pub fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
+    pub(crate) fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
         Self {
             id: RequestId(id),
             worker,
@@ -28,13 +28,13 @@ impl HttpContext for Request {
         let Some(worker) = &self.worker else {
             // The host sends no request to a root that refused its
             // configuration; if one did, it is not let through.
-            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            host::send_reply(&Reply::refused(ApiRefusal::KeyStoreUnavailable));
             return Action::Pause;
         };
         let id = self.id;
-        let goes_on = worker.handle(Active::Headers(id), |engine, env| {
+        let goes_on = worker.handle(Callback::Headers(id), |engine, env| {
             let body_follows = !end_of_stream;
-            engine.on_request_headers(id, &Head { body_follows }, env)
+            engine.on_request_headers(id, &CurrentHeaders { body_follows }, env)
         });
         // A request that was answered stays paused: not every host makes sure.
         if goes_on {
@@ -56,11 +56,11 @@ impl Context for Request {
 
 /// The headers of the request whose callback is running. Made in the header
 /// callback alone, for later they cannot be read.
-struct Head {
+struct CurrentHeaders {
     body_follows: bool,
 }
 
-impl RequestHead for Head {
+impl RequestHead for CurrentHeaders {
     fn path(&self) -> Vec<u8> {
         host::request_header(":path").unwrap_or_default()
     }

@@ -12,19 +12,19 @@ use zeroize::Zeroizing;
 
 use crate::host;
 use crate::request::Request;
-use crate::worker::{Active, Worker};
+use crate::worker::{Callback, Worker};
 
 /// How often the engine is told that time passed.
 const TICK: Duration = Duration::from_millis(100);
 
-pub struct Root {
+pub(crate) struct Root {
     id: u32,
     /// None until a configuration was accepted.
     worker: Option<Rc<Worker>>,
 }
 
 impl Root {
-    pub fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self { id, worker: None }
     }
 }
@@ -60,14 +60,14 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(worker) = &self.worker {
-            worker.handle(Active::Root, |engine, env| engine.on_tick(env));
+            worker.handle(Callback::Root, |engine, env| engine.on_tick(env));
         }
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
         host::empty_queue(queue);
         if let Some(worker) = &self.worker {
-            worker.handle(Active::Root, |engine, env| engine.on_root(env));
+            worker.handle(Callback::Root, |engine, env| engine.on_root(env));
         }
     }
 

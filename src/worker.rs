@@ -1,4 +1,4 @@
-//! What one configuration has in one VM: the engine, the calls under way, and
+//! What one configuration has in one VM: the engine, the calls in flight, and
 //! the way from the engine's effects to hostcalls.
 
 use std::cell::{Cell, RefCell};
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekey_engine::{
-    CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Refusal, Reply, RequestId,
-    StoreRequest,
+    ApiRefusal, CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Reply,
+    RequestId, StoreRequest,
 };
 use rekey_protocol::{MARKER_HEADER, MARKER_VALUE, UserId};
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ const USER_STATE: &str = "rekey.user";
 
 /// Which callback is running, and so what the host's calls refer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Active {
+pub(crate) enum Callback {
     /// A callback of the root.
     Root,
     /// A request's header callback, which lets it go on by its return value.
@@ -28,10 +28,10 @@ pub enum Active {
     Request(RequestId),
 }
 
-pub struct Worker {
+pub(crate) struct Worker {
     root: u32,
     engine: RefCell<Engine>,
-    /// Calls under way by the host's token.
+    /// Calls in flight by the host's token.
     calls: RefCell<BTreeMap<u32, CallId>>,
     doorbell: Cell<Option<u32>>,
     counters: BTreeMap<Counter, u32>,
@@ -39,7 +39,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(root: u32, engine: Engine) -> Self {
+    pub(crate) fn new(root: u32, engine: Engine) -> Self {
         let counters = Counter::ALL.iter();
         let counters = counters.filter_map(|it| Some((*it, host::define_counter(it.name())?)));
         let gauges = Gauge::ALL.iter();
@@ -56,12 +56,16 @@ impl Worker {
 
     /// Tells the engine of an event and carries out what it wants. Returns
     /// whether the request whose headers are being handled goes on.
-    pub fn handle(&self, active: Active, event: impl FnOnce(&mut Engine, &mut Env<'_>)) -> bool {
+    pub(crate) fn handle(
+        &self,
+        active: Callback,
+        event: impl FnOnce(&mut Engine, &mut Env<'_>),
+    ) -> bool {
         self.tell(event);
         self.perform_all(active)
     }
 
-    fn perform_all(&self, active: Active) -> bool {
+    fn perform_all(&self, active: Callback) -> bool {
         let mut goes_on = false;
         while let Some(effect) = self.next_effect() {
             goes_on |= self.perform(active, effect);
@@ -70,12 +74,12 @@ impl Worker {
     }
 
     /// A call's answer came to the root: `headers` and `body` are its sizes.
-    pub fn call_done(&self, token: u32, headers: usize, body: usize) {
+    pub(crate) fn call_done(&self, token: u32, headers: usize, body: usize) {
         let known = self.calls.borrow_mut().remove(&token);
         let Some(call) = known else { return };
         // Without headers nothing of an answer may be read.
         if headers == 0 {
-            self.handle(Active::Root, |engine, env| {
+            self.handle(Callback::Root, |engine, env| {
                 engine.on_call_done(call, CallOutcome::Lost, env);
             });
             return;
@@ -91,22 +95,22 @@ impl Worker {
             marked,
             body: &body,
         };
-        self.handle(Active::Root, |engine, env| {
+        self.handle(Callback::Root, |engine, env| {
             engine.on_call_done(call, outcome, env)
         });
     }
 
     /// A request is over.
-    pub fn request_done(&self, request: RequestId) {
+    pub(crate) fn request_done(&self, request: RequestId) {
         // Nothing in it depends on the time, and it comes with every request.
         self.engine.borrow_mut().on_request_done(request);
-        self.perform_all(Active::Request(request));
+        self.perform_all(Callback::Request(request));
     }
 
     fn tell(&self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
         let mut env = Env {
             now: host::now(),
-            sources: &mut host::Sources,
+            sources: &mut host::HostSources,
         };
         event(&mut self.engine.borrow_mut(), &mut env);
     }
@@ -117,7 +121,7 @@ impl Worker {
         self.engine.borrow_mut().poll_effect()
     }
 
-    fn perform(&self, active: Active, effect: Effect) -> bool {
+    fn perform(&self, active: Callback, effect: Effect) -> bool {
         match effect {
             Effect::Continue { request, user } => return self.go_on(active, request, user),
             Effect::Reply { request, reply } => self.reply(active, request, &reply),
@@ -151,7 +155,7 @@ impl Worker {
         false
     }
 
-    fn go_on(&self, active: Active, request: RequestId, user: Option<UserId>) -> bool {
+    fn go_on(&self, active: Callback, request: RequestId, user: Option<UserId>) -> bool {
         if !turn_to(active, request) {
             return false;
         }
@@ -160,17 +164,17 @@ impl Worker {
         {
             // Without its user the upstream would serve a nobody.
             log::error!("rekey: the host refused to keep the request's user");
-            host::send_reply(&Reply::refused(Refusal::KeyStoreUnavailable));
+            host::send_reply(&Reply::refused(ApiRefusal::KeyStoreUnavailable));
             return false;
         }
-        if active == Active::Headers(request) {
+        if active == Callback::Headers(request) {
             return true;
         }
         host::resume_request();
         false
     }
 
-    fn reply(&self, active: Active, request: RequestId, reply: &Reply) {
+    fn reply(&self, active: Callback, request: RequestId, reply: &Reply) {
         if turn_to(active, request) {
             host::send_reply(reply);
         }
@@ -211,9 +215,9 @@ impl Worker {
 }
 
 /// Makes the host's calls refer to this request; false if it has gone.
-fn turn_to(active: Active, request: RequestId) -> bool {
+fn turn_to(active: Callback, request: RequestId) -> bool {
     match active {
-        Active::Headers(id) | Active::Request(id) if id == request => true,
+        Callback::Headers(id) | Callback::Request(id) if id == request => true,
         _ => host::set_effective_context(request.0),
     }
 }

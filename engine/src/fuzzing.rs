@@ -1,18 +1,19 @@
-//! A door for the fuzz targets (`fuzz/`) to what reads bytes here and is nobody
+//! A door for the fuzz targets (`fuzz/`) to what reads bytes here and is no one
 //! else's business. Behind a feature, so that it is no part of what the filter
 //! and the simulator can name, and compiled by the tests, so that it cannot rot.
 
-use crate::control::Control;
-use crate::slots::Slot;
+use crate::cache::control::Control;
+use crate::cache::slots::Slot;
+use crate::shared::entry::Layout;
 
-pub use crate::outbox::MOST_TURNS;
-pub use crate::replay::{Pair, SALT_BYTES};
-pub use crate::revocations::{Log, Missed};
-pub use crate::route::{REGENERATE_PATH, Route, check_public_path, classify};
-pub use crate::store_call::{
-    Decided, Resolved, StoreFault, read_decided, read_feed, read_resolved,
+pub use crate::feed::revoked_uses::{PendingRevokedUses, RevokedUseCounts};
+pub use crate::host::outbox::MOST_TURNS;
+pub use crate::request::route::{Route, check_public_path, classify};
+pub use crate::rotation::replay::Pair;
+pub use crate::store::calls::{
+    ResolveOutcome, RotateOutcome, StoreFault, read_decided, read_feed, read_resolved,
 };
-pub use crate::uses::{Ledger, Uses};
+pub use crate::streams::revocation_log::{Missed, RevocationLog};
 
 /// A slot from its value in shared data.
 pub fn decode_slot(value: &[u8]) -> Option<Slot> {

@@ -9,70 +9,47 @@
 //! [`Engine::poll_effect`] gives the next thing to do, and the rest are
 //! getters. After each event the adapter polls until there is nothing left.
 //!
-//! The files, in the order of a request: [`config`] (what the operator said),
-//! `connection` (what may not go on), `route` (which rule a path falls under), `endpoint` and `credentials` (what
-//! the client brought), [`control`] (what may be trusted, and until when),
-//! [`slots`] (the keys that are known), [`lookups`] (who waits for the store),
-//! `store_call` (what the store's answer means), `rotation` (one replacement of
-//! a key, over all its attempts), `queue` (who waits for another one's end), `issuing`
-//! (which secret new keys are made with), `refusal` and `reply` (what the client reads).
-//! Beside the requests `feeder` follows the store's change feed, and `streams` with
-//! `revocations` ends those that are open when their key is revoked.
-//! A flood of keys that nobody has is held by `budget`, `acquaintances` and
-//! `unknown`; `uses` counts what is still done with revoked ones.
+//! The folders, in the order of a request: `request` (what the client brought, and
+//! what it is told), `cache` (what is known of its key, and until when that may be
+//! trusted), `limits` (whether the store may be asked), `store` (the calls, and which
+//! request waits for which), `rotation` (a key's replacement), `streams` (open requests,
+//! which end with their key). `feed` follows the store's changes meanwhile. All of
+//! them stand on `shared` (shared data) and `host` (the border to the adapter), and
+//! `engine` joins them.
 //!
-//! The rules of the revocation protocol (docs/protocol.md) are plain functions of
-//! plain values in [`control`], [`slots`], [`lookups`] and [`course`], so that a model
-//! checker can run them as they are.
+//! The rules of the revocation protocol are plain functions of plain values in
+//! [`control`], [`slots`], [`lookups`] and [`attempts`], so that a model checker can
+//! run them as they are.
 
-mod acquaintances;
-mod budget;
-mod claims;
-mod codec;
+mod cache;
 pub mod config;
-mod connection;
-pub mod control;
-pub mod course;
-mod credentials;
-mod endpoint;
 mod engine;
-mod entry;
-mod env;
-mod feeder;
+mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod health;
-mod held;
-mod issuing;
-mod last_uses;
-pub mod lookups;
-mod metrics;
-mod namespace;
-mod outbox;
-mod presented;
-mod queue;
-mod refusal;
-mod replay;
-mod reply;
-mod revocations;
+mod host;
+mod limits;
+mod request;
 mod rotation;
-mod route;
-pub mod slots;
-mod store_call;
+mod shared;
+mod store;
 mod streams;
-mod unknown;
-mod uses;
-mod workers;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod scenarios;
 
+pub use cache::{control, slots};
+pub use rotation::attempts;
+pub use store::lookups;
+
 pub use config::{Config, ConfigError};
 pub use control::Moment;
 pub use engine::Engine;
-pub use env::{Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources};
-pub use metrics::{Counter, Gauge};
-pub use outbox::{Effect, LogLevel, RequestId};
-pub use refusal::Refusal;
-pub use reply::Reply;
-pub use store_call::{CallId, CallOutcome, StoreRequest};
+pub use host::env::{Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources};
+pub use host::metrics::{Counter, Gauge};
+pub use host::outbox::{Effect, LogLevel, RequestId};
+pub use request::refusal::ApiRefusal;
+pub use request::reply::Reply;
+pub use store::calls::{CallId, CallOutcome, StoreRequest};

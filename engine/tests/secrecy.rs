@@ -8,11 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
-
+use rekey_engine::testing::Memory;
 use rekey_engine::{
-    CallId, CallOutcome, Cas, Config, Effect, Engine, EntropyError, Env, Moment, RequestHead,
-    RequestId, SharedData, SharedDataError, Sources, StoreRequest,
+    CallId, CallOutcome, Config, Effect, Engine, Env, RequestHead, RequestId, StoreRequest,
 };
 use rekey_protocol::{ChecksumSecrets, Digest, FEED_PATH, RANDOM_BYTES, RotateRequest};
 use serde_json::{Value, json};
@@ -24,41 +22,15 @@ const IDEMPOTENCY_KEY: &str = "0123456789-idempotency-key";
 /// Everything that the engine let out, by where it went.
 #[derive(Default)]
 struct Outside {
-    entries: BTreeMap<String, (Vec<u8>, u32)>,
-    versions: u32,
-    random: u8,
-    /// Names and values of every write, also of those that were overwritten.
-    shared: Vec<u8>,
+    /// What went into shared data.
+    memory: Memory,
+    /// Names of queues.
+    names: Vec<u8>,
     calls: Vec<u8>,
     logs: Vec<u8>,
     refusals: Vec<u8>,
     /// The body of the one 200.
     rotated: Vec<u8>,
-}
-
-impl SharedData for Outside {
-    fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
-        Ok(self.entries.get(name).cloned())
-    }
-
-    fn set(&mut self, name: &str, value: &[u8], _: Cas) -> Result<(), SharedDataError> {
-        self.shared.extend(name.as_bytes());
-        self.shared.extend(value);
-        self.versions += 1;
-        let entry = (value.to_vec(), self.versions);
-        self.entries.insert(name.to_owned(), entry);
-        Ok(())
-    }
-}
-
-impl Sources for Outside {
-    fn fill_random(&mut self, buffer: &mut [u8]) -> Result<(), EntropyError> {
-        for byte in buffer {
-            self.random = self.random.wrapping_add(1);
-            *byte = self.random;
-        }
-        Ok(())
-    }
 }
 
 /// A request that bears everything a client may have to hide.
@@ -114,12 +86,7 @@ impl Worker {
     }
 
     fn event(&mut self, event: impl FnOnce(&mut Engine, &mut Env<'_>)) {
-        let (monotonic, wall) = (self.now, 1_000_000 + self.now);
-        let mut env = Env {
-            now: Moment { monotonic, wall },
-            sources: &mut self.outside,
-        };
-        event(&mut self.engine, &mut env);
+        event(&mut self.engine, &mut self.outside.memory.at(self.now));
         while let Some(effect) = self.engine.poll_effect() {
             self.note(effect);
         }
@@ -152,9 +119,9 @@ impl Worker {
                 }
             }
             Effect::Log(_, text) => outside.logs.extend(text.as_bytes()),
-            Effect::OwnDoorbell(name) => outside.shared.extend(name.as_bytes()),
+            Effect::OwnDoorbell(name) => outside.names.extend(name.as_bytes()),
             Effect::RingRoot => self.is_rung = true,
-            Effect::RingDoorbell(name) => outside.shared.extend(name.as_bytes()),
+            Effect::RingDoorbell(name) => outside.names.extend(name.as_bytes()),
             Effect::Reset { .. } => {}
             Effect::Continue { .. } | Effect::Count(_) | Effect::Show(..) => {}
         }
@@ -167,7 +134,7 @@ impl Worker {
         self.event(|engine, env| engine.on_request_headers(id, &head, env));
     }
 
-    /// Answers the call under way.
+    /// Answers the call in flight.
     fn answer(&mut self, status: u16, marked: bool, body: &Value) {
         let (call, _) = self.calls.remove(0);
         let body = body.to_string();
@@ -207,6 +174,30 @@ fn holds(haystack: &[u8], text: &str) -> bool {
         .any(|window| window == needle)
 }
 
+/// Asks so that every kind of refusal is the answer.
+fn refuse_in_every_way(worker: &mut Worker, keys: [&str; 5]) {
+    let [rotated, forged, unknown, revoked, failed] = keys;
+    worker.request("GET", rotated);
+    worker.request("POST", forged);
+    worker.request("POST", unknown);
+    worker.answer(
+        404,
+        true,
+        &json!({"error": {"code": "unknown_key", "message": "m"}}),
+    );
+    worker.request("POST", revoked);
+    let mut body = active();
+    body["state"] = "revoked".into();
+    worker.answer(200, true, &body);
+    worker.pass(60_000);
+    worker.request("POST", failed);
+    worker.answer(
+        401,
+        true,
+        &json!({"error": {"code": "unauthorized", "message": "m"}}),
+    );
+}
+
 #[test]
 fn no_secret_leaves_the_engine() {
     let mut worker = Worker::new();
@@ -236,25 +227,9 @@ fn no_secret_leaves_the_engine() {
     let mut foreign = again;
     foreign["replayed"]["rotation_id"] = "0".repeat(32).into();
     worker.answer(200, true, &foreign);
-    // Every kind of refusal.
-    worker.request("GET", &rotated);
-    worker.request("POST", &forged);
-    worker.request("POST", &unknown);
-    worker.answer(
-        404,
-        true,
-        &json!({"error": {"code": "unknown_key", "message": "m"}}),
-    );
-    worker.request("POST", &revoked);
-    let mut body = active();
-    body["state"] = "revoked".into();
-    worker.answer(200, true, &body);
-    worker.pass(60_000);
-    worker.request("POST", &failed);
-    worker.answer(
-        401,
-        true,
-        &json!({"error": {"code": "unauthorized", "message": "m"}}),
+    refuse_in_every_way(
+        &mut worker,
+        [&rotated, &forged, &unknown, &revoked, &failed],
     );
 
     let outside = &worker.outside;
@@ -271,7 +246,7 @@ fn no_secret_leaves_the_engine() {
     assert!(holds(&outside.rotated, &new));
     let digest = Digest::of(rotated.as_bytes());
     assert!(holds(&outside.calls, &digest.to_hex()));
-    let tombstone = outside.shared.windows(32);
+    let tombstone = outside.memory.written.windows(32);
     assert!(
         tombstone
             .into_iter()
@@ -283,7 +258,8 @@ fn no_secret_leaves_the_engine() {
 
 fn assert_hidden(outside: &Outside, secret: &str) {
     for (place, text) in [
-        ("shared data", &outside.shared),
+        ("shared data", &outside.memory.written),
+        ("the name of a queue", &outside.names),
         ("a call", &outside.calls),
         ("a log line", &outside.logs),
         ("a refusal", &outside.refusals),

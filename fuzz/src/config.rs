@@ -68,5 +68,5 @@ fn check(config: Config) {
         let route = classify(path.as_bytes(), &config.public_paths);
         assert!(route != Route::Protected, "{path} is public, and is not");
     }
-    assert_eq!(Engine::new(config).under_way(), 0);
+    assert_eq!(Engine::new(config).in_flight(), 0);
 }

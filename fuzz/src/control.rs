@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use rekey_engine::Moment;
-use rekey_engine::control::{Control, Poll};
+use rekey_engine::control::{Control, SentPoll};
 use rekey_engine::fuzzing::{decode_control, encode_control};
 use rekey_protocol::{FeedResponse, GatewayId, Head, Incarnation};
 
@@ -72,7 +72,7 @@ fn answer(input: &mut Unstructured<'_>) -> Result<FeedResponse> {
     })
 }
 
-fn answered(control: &mut Control, poll: &Poll, answer: &FeedResponse) {
+fn answered(control: &mut Control, poll: &SentPoll, answer: &FeedResponse) {
     let before = *control;
     let Some(after) = before.after(poll, answer) else {
         return;

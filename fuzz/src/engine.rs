@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{MOST_TURNS, REGENERATE_PATH};
+use rekey_engine::fuzzing::MOST_TURNS;
+use rekey_engine::testing::Memory;
 use rekey_engine::{CallId, CallOutcome, Config, Effect, Engine, RequestId, StoreRequest};
+use rekey_protocol::contract::REGENERATE_PATH;
 use rekey_protocol::{
     ApiKey, Digest, FEED_PATH, FeedRequest, KEY_PREFIX, RESOLVE_PATH, ResolveRequest,
     ResolveResponse, ResolvedState, RotateRequest, RotateResponse,
@@ -17,7 +19,6 @@ use rekey_store::answers;
 
 use crate::head::{CONFIGS, Head, SECRET, bearer, check_log, check_reply, issued};
 use crate::holds;
-use crate::memory::{Memory, Refuses};
 
 mod store;
 
@@ -34,7 +35,7 @@ const END_MS: u64 = 60_000;
 const STEP_MS: u64 = 3_000;
 const IDEMPOTENCY_KEYS: [&str; 2] = ["a-key-of-22-characters", "another-one-of-23-chars"];
 
-/// A story.
+/// Runs a story of events.
 pub fn engine(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let configs = [CONFIGS[0], CONFIGS[1], NARROW];
@@ -119,11 +120,9 @@ impl Gateway {
             }
             7 => {
                 self.refused = true;
-                self.memory.refuses = Refuses {
-                    writes: input.ratio(1, 4)?,
-                    entropy: input.ratio(1, 4)?,
-                    races: input.int_in_range(0..=9)?,
-                };
+                self.memory.refuse_writes = input.ratio(1, 4)?;
+                self.memory.entropy_fails = input.ratio(1, 4)?;
+                self.memory.lose_races = u32::from(input.int_in_range::<u8>(0..=9)?);
             }
             // A new configuration, or a trap: what waited there is gone.
             8 => self.workers[at] = Worker::new(&self.config),
@@ -273,12 +272,14 @@ impl Gateway {
     /// All calls are lost, and nobody leaves: then all have had an answer, and
     /// nothing of it all is left.
     fn end(mut self) {
-        self.memory.refuses = Refuses::default();
+        self.memory.refuse_writes = false;
+        self.memory.entropy_fails = false;
+        self.memory.lose_races = 0;
         for _ in 0..END_MS / STEP_MS {
             self.memory.now += STEP_MS;
             (0..WORKERS).for_each(|at| self.tick(at));
             let mut workers = self.workers.iter();
-            if workers.all(|worker| worker.engine.under_way() == 0) {
+            if workers.all(|worker| worker.engine.in_flight() == 0) {
                 break;
             }
         }
@@ -288,7 +289,7 @@ impl Gateway {
         }
         for worker in &self.workers {
             assert!(worker.open.is_empty(), "never answered: {:?}", worker.open);
-            assert_eq!(worker.engine.under_way(), 0, "left under way");
+            assert_eq!(worker.engine.in_flight(), 0, "left in flight");
         }
         if !self.refused {
             (0..WORKERS).for_each(|at| self.streams_have_ended(at));

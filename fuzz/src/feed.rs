@@ -8,8 +8,8 @@ use arbitrary::{Result, Unstructured};
 use rekey_engine::Moment;
 use rekey_engine::control::{self, Control};
 use rekey_protocol::{
-    Change, Digest, FeedRequest, FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS,
-    LEASE_LEAST_MS,
+    Digest, FeedRequest, FeedResponse, GatewayId, Head, Incarnation, LEASE_CAP_MS, LEASE_LEAST_MS,
+    Revocation,
 };
 use rekey_store::feed::core::{Barrier, Core, Poll, Start, Step};
 use rekey_store::feed::history::{History, Life, PAGE};
@@ -21,7 +21,7 @@ const MOST_EVENTS: usize = 200;
 /// More than the store keeps in memory.
 const MANY: u64 = 8_300;
 
-/// A story.
+/// Runs a story of polls and commits.
 pub fn feed(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let mut world = World::new();
@@ -39,7 +39,7 @@ struct World {
     lives: Vec<Life>,
     head: Head,
     /// All revocations there ever were.
-    changes: Vec<Change>,
+    changes: Vec<Revocation>,
     /// Where keys were imported, and in which life.
     imports: Vec<Head>,
     /// The longest lease on record.
@@ -54,7 +54,7 @@ struct World {
 }
 
 /// Which gateway's poll, as it was sent.
-type Sent = (usize, control::Poll);
+type Sent = (usize, control::SentPoll);
 
 impl World {
     fn new() -> Self {
@@ -198,7 +198,7 @@ impl World {
         let Some(after) = before.after(&poll, answer) else {
             return;
         };
-        if !before.begins_anew(answer) {
+        if !before.starts_over(answer) {
             // Nothing that was revoked in between is missing.
             let from = before.applied.map_or(0, |applied| applied.revision);
             let between = from + 1..answer.cursor.revision + 1;
@@ -243,7 +243,7 @@ impl World {
         for control in self.gateways.iter().filter(|control| control.trusts(now)) {
             let applied = control.applied.expect("there is no trust without");
             assert!(applied.revision >= self.opened, "{applied:?}");
-            // What the store did not know before an import is asked for anew.
+            // What the store did not know before an import is asked for again.
             let mut imports = self.imports.iter().filter(|import| {
                 import.incarnation == applied.incarnation && import.revision <= applied.revision
             });
@@ -278,10 +278,10 @@ fn at(incarnation: Incarnation, revision: u64) -> Head {
     }
 }
 
-fn change(revision: u64) -> Change {
+fn change(revision: u64) -> Revocation {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&revision.to_be_bytes());
-    Change {
+    Revocation {
         digest: Digest::from_bytes(bytes),
         revision,
         replayable: false,

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use rekey_engine::fuzzing::{Route, classify};
+use rekey_engine::testing::Memory;
 use rekey_engine::{CallOutcome, Config, Effect, Engine, LogLevel, Reply, RequestHead, RequestId};
 use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, FEED_PATH, KEY_PREFIX};
 use serde_json::{Value, json};
 
 use crate::holds;
-use crate::memory::Memory;
 
 /// The configurations' secret.
-pub const SECRET: &str = "a-secret-of-the-fuzzer";
+pub(crate) const SECRET: &str = "a-secret-of-the-fuzzer";
 /// What the engine is configured with.
-pub const CONFIGS: [&str; 2] = [
+pub(crate) const CONFIGS: [&str; 2] = [
     r#"{"store":{"cluster":"store"},"public_paths":["/status","/docs/"]}"#,
     r#"{"store":{"cluster":"store"},"checksum":"off"}"#,
 ];
@@ -35,12 +35,9 @@ const MOST_EFFECTS: usize = 12;
 
 /// A request's head.
 #[derive(Default)]
-pub struct Head {
-    /// `:path`.
+pub(crate) struct Head {
     pub path: Vec<u8>,
-    /// `:method`.
     pub method: Vec<u8>,
-    /// The rest.
     pub headers: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -63,7 +60,7 @@ impl RequestHead for Head {
 }
 
 /// A key of ours.
-pub fn issued(seed: u8) -> ApiKey {
+pub(crate) fn issued(seed: u8) -> ApiKey {
     let secrets = ChecksumSecrets::parse(SECRET).unwrap();
     secrets.issue(&[seed % 200; 64]).unwrap()
 }
@@ -127,7 +124,7 @@ fn decided(json: &str, head: &Head) {
         }
     }
     assert!(effects <= MOST_EFFECTS, "{effects} effects");
-    assert_eq!(ends + engine.under_way(), 1, "decided once, or waits");
+    assert_eq!(ends + engine.in_flight(), 1, "decided once, or waits");
     // A refusal that waits for the body is one all the same.
     memory.now += 200;
     engine.on_tick(&mut memory.env());
@@ -186,7 +183,7 @@ fn trusting(config: Config) -> (Engine, Memory) {
 }
 
 /// `Bearer` and a key.
-pub fn bearer(key: &ApiKey) -> Vec<u8> {
+pub(crate) fn bearer(key: &ApiKey) -> Vec<u8> {
     format!("Bearer {}", key.expose()).into_bytes()
 }
 
@@ -221,7 +218,7 @@ fn answer(engine: &mut Engine, memory: &mut Memory) {
 
 /// An answer is one of the contract's, and tells nothing but what it must.
 /// Returns the key that it hands out.
-pub fn check_reply(reply: &Reply) -> Option<Digest> {
+pub(crate) fn check_reply(reply: &Reply) -> Option<Digest> {
     let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
     let header = |name: &str| {
         let mut found = reply.headers.iter().filter(|(header, _)| *header == name);
@@ -286,7 +283,7 @@ pub fn check_reply(reply: &Reply) -> Option<Digest> {
 }
 
 /// A log line is one line, and holds no secret.
-pub fn check_log(_: LogLevel, text: &str) {
+pub(crate) fn check_log(_: LogLevel, text: &str) {
     assert!(!text.contains(['\n', '\r']) && text.len() < 500, "{text:?}");
     for secret in [KEY_PREFIX, SECRET] {
         assert!(!holds(text.as_bytes(), secret.as_bytes()), "{text}");

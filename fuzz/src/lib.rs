@@ -19,7 +19,6 @@ mod feed;
 mod head;
 mod import;
 mod key;
-mod memory;
 mod messages;
 mod records;
 mod replay;
@@ -44,7 +43,7 @@ pub use slots::slots;
 /// `corpus/`.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets, by name.
 pub const TARGETS: &[Target] = &[
     ("config", config),
     ("control", control),

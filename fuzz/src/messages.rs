@@ -2,7 +2,7 @@
 //! side makes of bytes that are none.
 
 use rekey_engine::CallOutcome;
-use rekey_engine::fuzzing::{Decided, StoreFault, read_decided, read_feed, read_resolved};
+use rekey_engine::fuzzing::{RotateOutcome, StoreFault, read_decided, read_feed, read_resolved};
 use rekey_protocol::{
     ErrorBody, FeedRequest, FeedResponse, HINT_LEN, KEY_PREFIX, ResolveRequest, ResolveResponse,
     RotateRequest, RotateResponse,
@@ -49,12 +49,12 @@ fn as_answer(status: u16, marked: bool, body: &[u8]) {
     }
     if status != 200 {
         // The only other answer that decides is that the key is unknown.
-        let unknown = decided == Ok(Decided::Unknown);
+        let unknown = decided == Ok(RotateOutcome::Unknown);
         assert!(feed.is_err() && (unknown || decided.is_err()));
         assert_eq!(resolved.is_ok(), unknown);
         assert!(!unknown || status == 404);
     }
-    if let Ok(Decided::RateLimited { retry_after, .. }) = decided {
+    if let Ok(RotateOutcome::RateLimited { retry_after, .. }) = decided {
         assert!((1..=3600).contains(&retry_after));
     }
     stable::<ResolveResponse>(body);

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{Ledger, Log, Uses};
+use rekey_engine::fuzzing::{PendingRevokedUses, RevocationLog, RevokedUseCounts};
+use rekey_engine::testing::Memory;
 use rekey_engine::{Cas, SharedData};
 use rekey_protocol::{Digest, REFUSED_MOST};
-
-use crate::memory::Memory;
 
 /// The first byte says which; then values of it and what happens to them.
 pub fn records(data: &[u8]) {
@@ -29,7 +28,7 @@ fn set(memory: &mut Memory, name: &str, value: &[u8]) {
 /// Each reader is told all that was added since it read last, in order, or that
 /// it was too much.
 fn revoked(input: &mut Unstructured<'_>) -> Result<()> {
-    let (log, mut memory) = (Log::new("n."), Memory::default());
+    let (log, mut memory) = (RevocationLog::under("n."), Memory::default());
     if input.arbitrary()? {
         let value = input.arbitrary::<&[u8]>()?;
         // Nobody counts so far.
@@ -69,24 +68,24 @@ fn revoked(input: &mut Unstructured<'_>) -> Result<()> {
 
 /// No use is lost or told twice, as long as there is room and each answer comes.
 fn used(input: &mut Unstructured<'_>) -> Result<()> {
-    let (ledger, mut memory) = (Ledger::new("n."), Memory::default());
+    let (pending, mut memory) = (PendingRevokedUses::under("n."), Memory::default());
     if input.ratio(1, 4)? {
         set(&mut memory, "n.uses", input.arbitrary()?);
         for _ in 0..2 {
-            let next = ledger.next(&mut memory);
+            let next = pending.next(&mut memory);
             assert!(next.len() <= REFUSED_MOST);
-            ledger.told(&mut memory, &next);
+            pending.told(&mut memory, &next);
         }
         return Ok(());
     }
-    let mut uses = Uses::default();
+    let mut uses = RevokedUseCounts::default();
     let mut expected = BTreeMap::<_, u32>::new();
     while !input.is_empty() {
         if input.ratio(1, 3)? {
-            uses.hand_over(&ledger, &mut memory);
-            let next = ledger.next(&mut memory);
+            uses.hand_over(&pending, &mut memory);
+            let next = pending.next(&mut memory);
             assert!(next.len() <= REFUSED_MOST);
-            ledger.told(&mut memory, &next);
+            pending.told(&mut memory, &next);
             for told in next {
                 let left = expected.get_mut(&told.digest).expect("it was used");
                 *left = left.checked_sub(told.count).expect("told too often");
@@ -98,10 +97,10 @@ fn used(input: &mut Unstructured<'_>) -> Result<()> {
             }
         }
     }
-    uses.hand_over(&ledger, &mut memory);
+    uses.hand_over(&pending, &mut memory);
     for _ in 0..8 {
-        let next = ledger.next(&mut memory);
-        ledger.told(&mut memory, &next);
+        let next = pending.next(&mut memory);
+        pending.told(&mut memory, &next);
         for told in next {
             *expected.get_mut(&told.digest).expect("it was used") -= told.count;
         }

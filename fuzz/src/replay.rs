@@ -2,9 +2,10 @@
 //! `Idempotency-Key`, as it was sealed, and for nothing else (X2).
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{Pair, SALT_BYTES};
+use rekey_engine::fuzzing::Pair;
 use rekey_protocol::{
-    ApiKey, ChecksumSecrets, CreatedAt, RANDOM_BYTES, Replayed, RotationId, SealedKey,
+    ApiKey, ChecksumSecrets, CreatedAt, RANDOM_BYTES, Replayed, RotationId, SEAL_SALT_LEN,
+    SEALED_KEY_LEN, SealedKey,
 };
 
 /// A pair, a seal, and what becomes of it on the way.
@@ -53,7 +54,7 @@ fn case(mut input: Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-type SealedBytes = [u8; 88];
+type SealedBytes = [u8; SEALED_KEY_LEN];
 
 fn issue(input: &mut Unstructured<'_>) -> Result<ApiKey> {
     let secrets = ChecksumSecrets::parse("a-secret-of-the-fuzzer").unwrap();
@@ -64,7 +65,7 @@ fn issue(input: &mut Unstructured<'_>) -> Result<ApiKey> {
         .ok_or(arbitrary::Error::IncorrectFormat)
 }
 
-fn seal(pair: &Pair, new: &ApiKey, id: RotationId, salt: [u8; SALT_BYTES]) -> Replayed {
+fn seal(pair: &Pair, new: &ApiKey, id: RotationId, salt: [u8; SEAL_SALT_LEN]) -> Replayed {
     Replayed {
         rotation_id: id,
         new_digest: new.digest(),

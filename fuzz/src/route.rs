@@ -5,7 +5,8 @@
 //! The readings here are slow, and written in another way than the engine's.
 
 use arbitrary::{Result, Unstructured};
-use rekey_engine::fuzzing::{REGENERATE_PATH, Route, check_public_path, classify};
+use rekey_engine::fuzzing::{Route, check_public_path, classify};
+use rekey_protocol::contract::REGENERATE_PATH;
 
 /// Some public paths as a configuration may have them, and a path.
 pub fn route(data: &[u8]) {
@@ -50,7 +51,7 @@ fn is_plain(path: &[u8]) -> bool {
     path.iter().all(is_word) && !path.windows(2).any(|pair| pair == b"//")
 }
 
-/// Whether one of the readings that `engine/src/route.rs` names is the endpoint.
+/// Whether one of the readings that `engine/src/request/route.rs` names is the endpoint.
 fn is_endpoint(path: &[u8]) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let orders: [[Step; 2]; 2] = [[resolve_dots, merge_slashes], [merge_slashes, resolve_dots]];

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use rekey_engine::control::Generation;
 use rekey_engine::fuzzing::{decode_slot, encode_slot};
-use rekey_engine::slots::{Active, Merged, Slot, Tombstone, View, WAYS};
+use rekey_engine::slots::{ActiveKey, Merged, RevokedAt, Slot, Tombstone, View, WAYS};
 use rekey_protocol::{Digest, RotationInterval};
 
 /// Keys of this world: more than a slot holds.
@@ -43,7 +43,7 @@ fn read(value: &[u8]) {
 /// A tombstone stays, whatever was there: until it is pushed out, and then
 /// nothing else is left of the key.
 fn buried(mut slot: Slot, generation: Generation, key: Digest) {
-    let tombstone = Tombstone::new(7, false, 0);
+    let tombstone = tombstone(7, false);
     assert!(slot.bury(generation, &key, tombstone));
     for other in 0..=WAYS {
         let view = slot.look(generation, &key);
@@ -56,8 +56,17 @@ fn buried(mut slot: Slot, generation: Generation, key: Digest) {
     assert!(!matches!(merged, Merged::Active(_)), "{merged:?}");
 }
 
-fn active(revision: u64) -> Active {
-    Active {
+/// Written down at the time of its revision.
+fn tombstone(revision: u64, replayable: bool) -> Tombstone {
+    let revoked = RevokedAt {
+        revision,
+        replayable,
+    };
+    Tombstone::new(revoked, revision)
+}
+
+fn active(revision: u64) -> ActiveKey {
+    ActiveKey {
         user: "u_1".parse().unwrap(),
         revision,
         not_before: revision,
@@ -80,7 +89,7 @@ fn happens(input: &mut Unstructured<'_>) -> Result<()> {
         let revision = input.int_in_range(0..=40)?;
         match input.int_in_range(0..=9)? {
             0..=3 => {
-                let tombstone = Tombstone::new(revision, input.arbitrary()?, revision);
+                let tombstone = tombstone(revision, input.arbitrary()?);
                 bury(&mut slot, generation, key, tombstone, &mut revoked);
             }
             4..=8 => fill(&mut slot, generation, key, revision, &mut revoked),
@@ -173,7 +182,7 @@ fn late(slot: &mut Slot, generation: Generation, key: &Digest) {
     if slot.look(generation, key) == View::Absent {
         return;
     }
-    assert!(!slot.bury(earlier, key, Tombstone::new(1_000, false, 0)));
+    assert!(!slot.bury(earlier, key, tombstone(1_000, false)));
     assert_eq!(slot.fill(earlier, key, active(1_000)), Merged::TooOld);
     assert_eq!(slot.look(earlier, key), View::Absent);
     assert_eq!(*slot, before);

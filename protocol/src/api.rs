@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use feed::*;
 pub use keys::*;
 
+use crate::KEY_LEN;
+
 /// Header that every answer of the store itself carries. An answer without it
 /// is a proxy's own, whatever its status, and says nothing about the key.
 pub const MARKER_HEADER: &str = "rekey-store";
@@ -41,6 +43,14 @@ impl BadToken {
     }
 }
 
+/// Bytes of salt before the key in a [`SealedKey`].
+pub const SEAL_SALT_LEN: usize = 32;
+/// Bytes of the authentication tag behind the key in a [`SealedKey`]
+/// (ChaCha20-Poly1305, RFC 8439).
+pub const SEAL_TAG_LEN: usize = 16;
+/// Bytes of a [`SealedKey`]; they follow the length of a key.
+pub const SEALED_KEY_LEN: usize = SEAL_SALT_LEN + KEY_LEN + SEAL_TAG_LEN;
+
 /// A point in the store's history (S8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -52,9 +62,9 @@ pub struct Head {
     pub revision: u64,
 }
 
-/// Bytes that are written as so many hexadecimal digits.
+/// Bytes that are written as hexadecimal digits.
 macro_rules! hex_bytes {
-    ($(#[$doc:meta])+ $name:ident, $length:literal, $problem:literal) => {
+    ($(#[$doc:meta])+ $name:ident, $length:expr, $what:literal) => {
         $(#[$doc])+
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
         pub struct $name(pub [u8; $length]);
@@ -69,8 +79,11 @@ macro_rules! hex_bytes {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
                 let mut bytes = [0; $length];
-                hex::decode_to_slice(text.as_bytes(), &mut bytes)
-                    .map_err(|_| serde::de::Error::custom($problem))?;
+                hex::decode_to_slice(text.as_bytes(), &mut bytes).map_err(|_| {
+                    let digits = 2 * $length;
+                    let problem = format_args!("{} is {digits} hexadecimal digits", $what);
+                    serde::de::Error::custom(problem)
+                })?;
                 Ok(Self(bytes))
             }
         }
@@ -78,38 +91,38 @@ macro_rules! hex_bytes {
 }
 
 hex_bytes! {
-    /// Shows that a request is of the client of a rotation, to whoever has kept
+    /// Shows that a request is of the client of a rotation, to a store that has kept
     /// the same proof: 256 bits that only the old key and the `Idempotency-Key`
     /// together give (X2).
-    ReplayProof, 32, "a replay's proof is 64 hexadecimal digits"
+    ReplayProof, 32, "a replay's proof"
 }
 
 hex_bytes! {
-    /// A new key, sealed for whoever has the old key and the `Idempotency-Key`:
-    /// 32 bytes of salt, then the key's 40 encrypted, then 16 of authentication
-    /// (X2).
-    SealedKey, 88, "a sealed key is 176 hexadecimal digits"
+    /// A new key, sealed for the client that has the old key and the
+    /// `Idempotency-Key`: the salt, then the encrypted key, then the tag that
+    /// authenticates it (X2).
+    SealedKey, SEALED_KEY_LEN, "a sealed key"
 }
 
 hex_bytes! {
     /// Stands for one of the checksum's secrets where settings are compared: a
     /// one-way value of it ([`ChecksumSecrets::prints`](crate::ChecksumSecrets::prints)).
-    SecretPrint, 8, "a secret's print is 16 hexadecimal digits"
+    SecretPrint, 8, "a secret's print"
 }
 
 hex_bytes! {
     /// Names one rotation over all its attempts. 128 random bits.
-    RotationId, 16, "a rotation id is 32 hexadecimal digits"
+    RotationId, 16, "a rotation id"
 }
 
 hex_bytes! {
     /// Names one life of the store's history (S8). 128 random bits.
-    Incarnation, 16, "an incarnation is 32 hexadecimal digits"
+    Incarnation, 16, "an incarnation"
 }
 
 hex_bytes! {
     /// Names one gateway, a process with one configuration, to the store. 128 random bits.
-    GatewayId, 16, "a gateway id is 32 hexadecimal digits"
+    GatewayId, 16, "a gateway id"
 }
 
 /// What went wrong, for programs.
@@ -164,7 +177,7 @@ pub struct ErrorBody {
     pub head: Option<Head>,
 }
 
-/// Inside of [`ErrorBody`].
+/// What went wrong, inside of an [`ErrorBody`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorDetail {

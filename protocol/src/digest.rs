@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 (FIPS 180-4) of the whole key, prefix and checksum included.
 ///
-/// A key has 154 bits of entropy, so an unsalted fast hash keeps it secret.
+/// A key has [`KEY_BITS`](crate::KEY_BITS) of entropy, so an unsalted fast hash keeps
+/// it secret.
 /// Written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -22,7 +23,7 @@ impl Digest {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// The digest as it is kept in the store.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! How often a user may rotate, and how people are told so.
+//! How often a user may rotate, in seconds and in words.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,23 +12,16 @@ const DAY: u64 = 24 * HOUR;
 pub struct RotationInterval(u64);
 
 impl RotationInterval {
-    /// That of the documented API.
+    /// The interval of the documented API.
     pub const HOUR: Self = Self(HOUR);
 
-    /// In seconds.
+    /// The interval in whole seconds.
     pub fn seconds(self) -> u64 {
         self.0
     }
 
-    /// What a user is told who comes too early: in an hour's interval the text of
-    /// the documented API.
-    pub fn too_early(self) -> String {
-        let how_often = self.in_words();
-        format!("You can only regenerate your API key {how_often}. Please try again later.")
-    }
-
     /// "once per hour", "once every 10 minutes".
-    fn in_words(self) -> String {
+    pub(crate) fn in_words(self) -> String {
         let units = [
             (DAY, "day"),
             (HOUR, "hour"),
@@ -57,7 +50,7 @@ impl From<RotationInterval> for u64 {
 }
 
 impl Default for RotationInterval {
-    /// That of a store which does not tell.
+    /// The interval of a store that does not tell: one of an earlier version.
     fn default() -> Self {
         Self::HOUR
     }
@@ -66,14 +59,6 @@ impl Default for RotationInterval {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_hour_has_the_documented_text() {
-        assert_eq!(
-            RotationInterval::HOUR.too_early(),
-            "You can only regenerate your API key once per hour. Please try again later."
-        );
-    }
 
     #[test]
     fn other_intervals_are_named_in_their_largest_whole_unit() {

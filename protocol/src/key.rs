@@ -1,7 +1,9 @@
-//! The format of an API key: `sb_live_`, 26 random characters, 6 of checksum.
+//! The format of an API key, and the only place that knows it: a prefix, random
+//! characters, a checksum. Every other length in the project is derived from the
+//! constants below.
 //!
 //! The checksum is keyed, so a gateway tells a random string from an issued
-//! key without asking the store; who lacks the secret cannot make one up.
+//! key without asking the store. Nobody can make one up without the secret.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,8 +14,12 @@ use crate::{Digest, SECRETS_MOST, SecretPrint};
 
 /// What every key begins with.
 pub const KEY_PREFIX: &str = "sb_live_";
-/// Characters of a whole key.
-pub const KEY_LEN: usize = 40;
+/// Characters of a whole key. A longer prefix makes the key longer; it never takes
+/// characters from the random part.
+pub const KEY_LEN: usize = PREFIX_LEN + RANDOM_LEN + CHECKSUM_LEN;
+/// Random bits of a key, rounded down. Nobody guesses a key, and nobody has asked
+/// for a key before it was drawn.
+pub const KEY_BITS: usize = RANDOM_LEN * MILLIBITS_PER_CHARACTER / 1000;
 /// How many random bytes [`ChecksumSecrets::issue`] takes.
 pub const RANDOM_BYTES: usize = 64;
 /// How many of a key's last characters people are shown.
@@ -22,9 +28,27 @@ pub const HINT_LEN: usize = 4;
 pub const SECRET_MIN_LEN: usize = 16;
 
 const PREFIX_LEN: usize = KEY_PREFIX.len();
+const RANDOM_LEN: usize = 26;
 const CHECKSUM_LEN: usize = 6;
-const RANDOM_LEN: usize = KEY_LEN - PREFIX_LEN - CHECKSUM_LEN;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// The base-2 logarithm of the alphabet's 62 characters, in thousandths.
+const MILLIBITS_PER_CHARACTER: usize = 5_954;
+/// A random byte from here on is skipped: 256 is no multiple of 62, and the first
+/// characters of the alphabet would come more often.
+const UNBIASED: usize = 256 / ALPHABET.len() * ALPHABET.len();
+
+const _: () = assert!(
+    KEY_BITS >= 128,
+    "a digest without salt protects a key only if nobody can guess it"
+);
+const _: () = assert!(
+    RANDOM_BYTES >= 2 * RANDOM_LEN,
+    "skipped bytes must not use up what a key is drawn from"
+);
+const _: () = assert!(
+    HINT_LEN <= CHECKSUM_LEN,
+    "a hint shows people the checksum, never the random part"
+);
 
 /// A well-formed API key in plain text. Zeroized when dropped; has no
 /// `Debug` or `Display`, so that it cannot reach a log by accident.
@@ -42,9 +66,12 @@ impl Drop for ApiKey {
 
 impl ZeroizeOnDrop for ApiKey {}
 
-/// The text is not `sb_live_` and 32 characters of `[0-9A-Za-z]`.
+/// The text is not [`KEY_PREFIX`] and the right number of characters of `[0-9A-Za-z]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an API key: it must be {KEY_PREFIX} and 32 letters or digits")]
+#[error(
+    "not an API key: it must be {KEY_PREFIX} and {} letters or digits",
+    KEY_LEN - PREFIX_LEN
+)]
 pub struct MalformedKey;
 
 impl ApiKey {
@@ -59,7 +86,7 @@ impl ApiKey {
         }
     }
 
-    /// The key's text.
+    /// The key in plain text, for the one answer that shows it.
     pub fn expose(&self) -> &str {
         // Only ASCII passes `parse` and `issue`.
         std::str::from_utf8(self.0.as_slice()).unwrap_or_default()
@@ -88,7 +115,7 @@ pub struct ChecksumSecrets(Vec<Zeroizing<Vec<u8>>>);
 /// Why the text of `REKEY_CHECKSUM_SECRET` was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
-    /// Nothing in it.
+    /// The variable is not set, or holds white space.
     #[error("REKEY_CHECKSUM_SECRET is not set")]
     Missing,
     /// One of the comma-separated secrets is too short; counted from 1.
@@ -130,18 +157,15 @@ impl ChecksumSecrets {
 
     /// Makes a new key with the secret at this place, counted from 0, the newest.
     ///
-    /// From random bytes, without bias: a byte of 248 or more
-    /// is skipped, for 256 is no multiple of 62.
-    ///
     /// `None` where there is no such secret, or too few bytes were left (once in some
     /// 10^35 calls with uniform bytes); the caller draws again.
     pub fn issue_with(&self, place: usize, random: &[u8; RANDOM_BYTES]) -> Option<ApiKey> {
-        const UNBIASED: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
         let mut key = ApiKey(Box::new([0; KEY_LEN]));
         let mut letters = random
             .iter()
-            .filter(|byte| **byte < UNBIASED)
-            .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
+            .map(|byte| usize::from(*byte))
+            .filter(|byte| *byte < UNBIASED)
+            .filter_map(|byte| ALPHABET.get(byte % ALPHABET.len()));
         let (prefix, rest) = key.0.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(KEY_PREFIX.as_bytes());
         for place in rest.iter_mut().take(RANDOM_LEN) {
@@ -181,10 +205,11 @@ fn checksum(secret: &[u8], key: &[u8; KEY_LEN]) -> Option<[u8; CHECKSUM_LEN]> {
     mac.update(covered);
     let tag = mac.finalize().into_bytes();
     let mut value = u64::from_be_bytes(tag.first_chunk::<8>().copied()?);
+    let base = ALPHABET.len() as u64;
     let mut digits = [0; CHECKSUM_LEN];
     for digit in digits.iter_mut().rev() {
-        *digit = *ALPHABET.get((value % 62) as usize)?;
-        value /= 62;
+        *digit = *ALPHABET.get((value % base) as usize)?;
+        value /= base;
     }
     Some(digits)
 }
@@ -209,13 +234,15 @@ mod tests {
         assert!(key.expose().starts_with(KEY_PREFIX));
         assert!(ours.verify(&ApiKey::parse(key.expose().as_bytes()).unwrap()));
         assert!(!secrets("another-secret-16").verify(&key));
-        assert_eq!(key.hint(), &key.expose()[36..]);
+        assert_eq!(key.hint(), &key.expose()[KEY_LEN - HINT_LEN..]);
+        // The documented API promises this length, and people count on it.
+        assert_eq!((KEY_LEN, KEY_BITS), (40, 154));
     }
 
     #[test]
     fn the_checksum_is_pinned() {
         // An issued key must verify for ever: this one was made by the first
-        // version. It is no secret of anyone.
+        // version. It is nobody's secret.
         let key = secrets("0123456789abcdef").issue(&bytes(1)).unwrap();
         assert_eq!(key.expose(), "sb_live_18FMTahov29GNUbipw3AHOVcjquwo7Kk");
     }

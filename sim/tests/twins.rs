@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use rekey_engine::control::{Control, Generation, Moment};
-use rekey_engine::lookups::{Lookups, Purpose};
-use rekey_engine::slots::{self, Active, Merged, Tombstone, WAYS};
+use rekey_engine::lookups::{AnswerRead, Lookups, Purpose};
+use rekey_engine::slots::{self, ActiveKey, Merged, RevokedAt, Tombstone, WAYS};
 use rekey_engine::{CallId, RequestId};
 use rekey_protocol::{Digest, GatewayId, Head, Incarnation, RotationInterval};
 use rekey_sim::model::request::may_serve;
@@ -38,8 +38,8 @@ fn real(generation: state::Generation) -> Generation {
     }
 }
 
-fn active(revision: u8) -> Active {
-    Active {
+fn active(revision: u8) -> ActiveKey {
+    ActiveKey {
         user: "u".parse().unwrap(),
         revision: revision.into(),
         not_before: 0,
@@ -47,8 +47,19 @@ fn active(revision: u8) -> Active {
     }
 }
 
+fn read(revision: u64, is_cached: bool) -> AnswerRead {
+    AnswerRead {
+        revision,
+        is_cached,
+    }
+}
+
 fn dead(revision: u8) -> Tombstone {
-    Tombstone::new(revision.into(), false, 0)
+    let revoked = RevokedAt {
+        revision: revision.into(),
+        replayable: false,
+    };
+    Tombstone::new(revoked, 0)
 }
 
 fn seen(view: slots::View) -> View {
@@ -147,10 +158,10 @@ fn by_engine(sent: &Control, arrived: &Control, trusts: bool, revision: u8, cach
     let of_asker = &answered.waiters[0].arrival;
     let sent = answered.sent;
     assert!(
-        sent.may_serve(of_asker, 0, cached),
+        sent.may_serve(of_asker, read(0, cached)),
         "asked before it was sent"
     );
-    sent.may_serve(&answered.waiters[1].arrival, revision.into(), cached)
+    sent.may_serve(&answered.waiters[1].arrival, read(revision.into(), cached))
 }
 
 #[test]

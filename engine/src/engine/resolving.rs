@@ -3,106 +3,121 @@
 
 use rekey_protocol::{Digest, Head};
 
-use super::Engine;
-use crate::budget::Token;
-use crate::control::Control;
-use crate::env::Env;
-use crate::lookups::{Answered, Purpose, Sent, Waiter};
-use crate::metrics::Counter;
-use crate::outbox::RequestId;
-use crate::refusal::Refusal;
-use crate::rotation::OldKey;
-use crate::slots::{Active, Merged, Tombstone, View};
-use crate::store_call::{Resolved, StoreFault};
+use super::{Engine, Existence};
+use crate::cache::control::Control;
+use crate::cache::slots::{ActiveKey, Merged, RevokedAt, Tombstone, View};
+use crate::host::env::Env;
+use crate::host::metrics::Counter;
+use crate::host::outbox::RequestId;
+use crate::limits::token_bucket::BucketToken;
+use crate::request::refusal::ApiRefusal;
+use crate::rotation::lifecycle::KeyToReplace;
+use crate::store::calls::{ResolveOutcome, StoreFault};
+use crate::store::lookups::{AnswerRead, Answered, Purpose, SentCall, Waiter};
 
 impl Engine {
-    /// What the store said of a key that requests wait to know of. Returns whether
-    /// that was that it knows no such key, and is so still.
+    /// What the store said of a key that requests wait to know of.
     pub(super) fn resolved(
         &mut self,
         answered: Answered,
-        outcome: Result<Resolved, StoreFault>,
+        outcome: Result<ResolveOutcome, StoreFault>,
         env: &mut Env<'_>,
-    ) -> bool {
+    ) -> Existence {
         let Answered {
             digest,
             sent,
             token,
             waiters,
         } = answered;
-        let kind = token.as_ref().map(Token::kind);
+        let class = token.as_ref().map(BucketToken::class);
         self.settle(&digest, token, &outcome, env);
         match outcome {
-            // I7: a failure of the store is a 503, never a 401. Who came after the
-            // call was sent, perhaps just before it timed out, gets one of its own.
+            // I7: a failure of the store is a 503, never a 401. A request that came after
+            // the call was sent, perhaps just before it timed out, gets another call.
             Err(_) => {
                 let (own, late) = waiters
                     .into_iter()
                     .partition(|waiter| sent.is_after(&waiter.arrival));
-                self.refuse_all(own, Refusal::KeyStoreUnavailable);
-                self.ask_once_more(digest, kind, late, env);
+                self.refuse_all(own, ApiRefusal::KeyStoreUnavailable);
+                self.ask_once_more(digest, class, late, env);
             }
             // The waiter rule holds of a "no", too (G7): it may be of before an import
             // that a later request has waited for.
-            Ok(Resolved::Unknown { head }) => {
+            Ok(ResolveOutcome::Unknown { head }) => {
                 let is_of_now = self.unknown(digest, sent, head, env);
-                let revision = head.map_or(0, |head| head.revision);
+                let read = AnswerRead {
+                    revision: head.map_or(0, |head| head.revision),
+                    is_cached: is_of_now,
+                };
                 let (told, late) = waiters
                     .into_iter()
-                    .partition(|waiter| sent.may_serve(&waiter.arrival, revision, is_of_now));
-                self.refuse_all(told, Refusal::InvalidApiKey);
-                self.ask_once_more(digest, kind, late, env);
-                return is_of_now;
+                    .partition(|waiter| sent.may_serve(&waiter.arrival, read));
+                self.refuse_all(told, ApiRefusal::InvalidApiKey);
+                self.ask_once_more(digest, class, late, env);
+                if is_of_now {
+                    return Existence::Denied;
+                }
             }
-            Ok(Resolved::Revoked {
+            Ok(ResolveOutcome::Revoked {
                 revision,
                 replayable,
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
-                let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
-                match self.bury(&digest, tombstone, head.revision, env) {
-                    Refusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
-                    unwritten => self.refuse_all(waiters, unwritten),
-                }
+                let revoked_at = RevokedAt {
+                    revision,
+                    replayable,
+                };
+                self.revoked(digest, waiters, revoked_at, head, env);
             }
-            Ok(Resolved::Active {
+            Ok(ResolveOutcome::Active {
                 user,
                 rotation_allowed_in,
                 rotation_interval,
                 head,
             }) => {
                 self.end_if_foreign(head, sent, env);
-                // At once is at any time: another worker's event may be a moment older
-                // than this one, and would still see a wait.
-                let not_before = match rotation_allowed_in.min(3600) * 1000 {
-                    0 => 0,
-                    wait_ms => env.now.monotonic + wait_ms,
-                };
-                let active = Active {
+                let active = ActiveKey {
                     user,
                     revision: head.revision,
-                    not_before,
+                    not_before: not_before(rotation_allowed_in, env.now.monotonic),
                     interval: rotation_interval,
                 };
-                self.active(digest, sent, waiters, (active, head), env);
+                self.active(digest, sent, waiters, active, head, env);
             }
         }
-        false
+        Existence::Possible
+    }
+
+    /// The store said "revoked".
+    fn revoked(
+        &mut self,
+        digest: Digest,
+        waiters: Vec<Waiter>,
+        revoked_at: RevokedAt,
+        head: Head,
+        env: &mut Env<'_>,
+    ) {
+        let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
+        match self.bury(&digest, tombstone, head.revision, env) {
+            ApiRefusal::ApiKeyRevoked => self.turn_away(waiters, digest, tombstone, env),
+            unwritten => self.refuse_all(waiters, unwritten),
+        }
     }
 
     /// The store said "active".
     pub(super) fn active(
         &mut self,
         digest: Digest,
-        sent: Sent,
+        sent: SentCall,
         waiters: Vec<Waiter>,
-        (active, head): (Active, Head),
+        active: ActiveKey,
+        head: Head,
         env: &mut Env<'_>,
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
         // of the life of the store that this generation follows.
-        let control = self.control.read(env);
+        let control = self.shared.control.read(env);
         let now = control.map(|control| control.generation);
         let control = control.filter(|control| {
             let life = control.applied.map(|applied| applied.incarnation);
@@ -110,7 +125,10 @@ impl Engine {
         });
         let generation = control.map(|control| control.generation);
         let merged = generation.and_then(|generation| {
-            let filled = self.table.fill(env.sources, generation, &digest, &active);
+            let filled = self
+                .shared
+                .keys
+                .fill(env.sources, generation, &digest, &active);
             filled.ok()
         });
         let (active, is_cached) = match merged {
@@ -120,7 +138,7 @@ impl Engine {
             }
             Some(Merged::TooOld) => {
                 self.out.count(Counter::CacheTooOld);
-                return self.ask_anew(digest, waiters);
+                return self.ask_again(digest, waiters);
             }
             Some(Merged::Active(active)) => {
                 self.out.count(Counter::CacheFilled);
@@ -128,7 +146,7 @@ impl Engine {
             }
             // What cannot be cached is no reason to overlook a tombstone. The log was
             // perhaps read when it was written, so that nobody would end the stream.
-            None => match now.map(|now| self.table.look(env.sources, now, &digest)) {
+            None => match now.map(|now| self.shared.keys.look(env.sources, now, &digest)) {
                 Some(View::Revoked(tombstone)) => {
                     return self.turn_away(waiters, digest, tombstone, env);
                 }
@@ -137,14 +155,20 @@ impl Engine {
         };
         let covered_in = generation.filter(|_| is_cached);
         let covered_in = covered_in.map(|generation| generation.number);
+        let read = AnswerRead {
+            revision: active.revision,
+            is_cached,
+        };
         let (served, others): (Vec<_>, Vec<_>) = waiters
             .into_iter()
-            .partition(|waiter| sent.may_serve(&waiter.arrival, active.revision, is_cached));
+            .partition(|waiter| sent.may_serve(&waiter.arrival, read));
         for waiter in served {
-            let key = (digest, covered_in);
-            self.accept(waiter.request, key, waiter.purpose, active.clone(), env);
+            let Waiter {
+                request, purpose, ..
+            } = waiter;
+            self.accept(request, digest, covered_in, purpose, active.clone(), env);
         }
-        self.ask_anew(digest, others);
+        self.ask_again(digest, others);
     }
 
     /// The key is good; `covered_in` is the generation in which the table says so,
@@ -152,9 +176,10 @@ impl Engine {
     pub(super) fn accept(
         &mut self,
         request: RequestId,
-        (digest, covered_in): (Digest, Option<u64>),
+        digest: Digest,
+        covered_in: Option<u64>,
         purpose: Purpose,
-        active: Active,
+        active: ActiveKey,
         env: &mut Env<'_>,
     ) {
         let wait_ms = active.not_before.saturating_sub(env.now.monotonic);
@@ -163,27 +188,27 @@ impl Engine {
                 Ok(()) => self.out.go_on(request, Some(active.user)),
                 Err(refusal) => self.out.refuse(request, refusal),
             },
-            // G11: the store says so, just now or by a record under the lease.
+            // G11: by an active record, under the lease, or by the store's own word.
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
-                let too_early = Refusal::RateLimited {
+                let too_early = ApiRefusal::RateLimited {
                     retry_after,
                     interval: active.interval,
                 };
                 self.out.refuse(request, too_early);
             }
-            Purpose::Regenerate(wish) => {
+            Purpose::Regenerate(requester) => {
                 let was_dead = false;
-                self.begin_rotation(request, OldKey { digest, was_dead }, wish, env);
+                self.begin_rotation(request, KeyToReplace { digest, was_dead }, requester, env);
             }
         }
     }
 
-    pub(super) fn ask_anew(&mut self, digest: Digest, waiters: Vec<Waiter>) {
+    pub(super) fn ask_again(&mut self, digest: Digest, waiters: Vec<Waiter>) {
         let call = self.out.new_call();
         for waiter in waiters {
-            if let Some(request) = self.lookups.ask_anew(digest, waiter, call) {
-                self.out.refuse(request, Refusal::KeyStoreUnavailable);
+            if let Some(request) = self.lookups.ask_again(digest, waiter, call) {
+                self.out.refuse(request, ApiRefusal::KeyStoreUnavailable);
             }
         }
     }
@@ -197,11 +222,11 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         for waiter in waiters {
-            self.refuse_or_replay(waiter.request, (digest, tombstone), waiter.purpose, env);
+            self.refuse_or_replay(waiter.request, digest, tombstone, waiter.purpose, env);
         }
     }
 
-    pub(super) fn refuse_all(&mut self, waiters: Vec<Waiter>, refusal: Refusal) {
+    pub(super) fn refuse_all(&mut self, waiters: Vec<Waiter>, refusal: ApiRefusal) {
         for waiter in waiters {
             self.out.refuse(waiter.request, refusal);
         }
@@ -210,15 +235,28 @@ impl Engine {
     /// An answer of another life of the store than the cache's ends lease and
     /// generation before it is used (G5). A late answer to a call of an earlier
     /// generation says nothing about this one.
-    pub(super) fn end_if_foreign(&mut self, head: Head, sent: Sent, env: &mut Env<'_>) {
-        let ended = self.control.update(env.sources, |control: &Control| {
-            let is_of_now = sent.generation == Some(control.generation.number);
-            control
-                .after_answer_of(head.incarnation)
-                .filter(|_| is_of_now)
-        });
+    pub(super) fn end_if_foreign(&mut self, head: Head, sent: SentCall, env: &mut Env<'_>) {
+        let ended = self
+            .shared
+            .control
+            .update(env.sources, |control: &Control| {
+                let is_of_now = sent.generation == Some(control.generation.number);
+                control
+                    .after_answer_of(head.incarnation)
+                    .filter(|_| is_of_now)
+            });
         if ended.is_some() {
             self.out.count(Counter::GenerationEnded);
         }
+    }
+}
+
+/// The monotonic time before which the user may not rotate; 0 if it may at once.
+fn not_before(rotation_allowed_in: u64, now: u64) -> u64 {
+    // At once is at any time: another worker's event may be a moment older than this
+    // one, and would still see a wait.
+    match rotation_allowed_in.min(3600) * 1000 {
+        0 => 0,
+        wait_ms => now + wait_ms,
     }
 }

@@ -1,27 +1,26 @@
 //! The rotations of one worker: begun, asked for, and carried out.
 
-use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId};
+use rekey_protocol::{ApiKey, Digest, RANDOM_BYTES, RotationId, SEAL_SALT_LEN};
 use zeroize::Zeroizing;
 
 use super::Engine;
-use crate::budget::Kind;
-use crate::course::Course;
-use crate::endpoint::Asked;
-use crate::env::{EntropyError, Env};
-use crate::lookups::Purpose;
-use crate::metrics::Counter;
-use crate::outbox::{Effect, LogLevel, RequestId};
-use crate::queue::Queued;
-use crate::refusal::Refusal;
-use crate::replay::{Pair, SALT_BYTES};
-use crate::reply::Reply;
-use crate::rotation::{Drawn, OldKey, Progress, Rotation, Wish};
-use crate::slots::{Tombstone, View};
-use crate::store_call::{self, CallOutcome};
+use crate::cache::slots::{RevokedAt, Tombstone, View};
+use crate::host::env::{EntropyError, Env};
+use crate::host::metrics::Counter;
+use crate::host::outbox::{Effect, LogLevel, RequestId};
+use crate::limits::token_bucket::KeyClass;
+use crate::request::endpoint::RegenerateRequest;
+use crate::request::refusal::ApiRefusal;
+use crate::request::reply::Reply;
+use crate::rotation::lifecycle::{Drawn, KeyToReplace, Progress, Requester, Rotation};
+use crate::rotation::queue::Queued;
+use crate::rotation::replay::Pair;
+use crate::store::calls::{self, CallOutcome};
+use crate::store::lookups::Purpose;
 
-/// Rotations under way in one worker (I8). More are told to come back.
+/// Rotations in flight in one worker (I8). More are told to come back.
 const MOST_ROTATIONS: usize = 1024;
-/// Calls under way for one key: one that a client waits for, and one whose client has
+/// Calls in flight for one key: one that a client waits for, and one whose client has
 /// left.
 const MOST_CALLS_OF_A_KEY: usize = 2;
 /// Draws of random bytes for one key; even the second is never needed.
@@ -29,7 +28,7 @@ const KEY_DRAWS: usize = 4;
 
 /// Why no key was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum NoKey {
+enum DrawError {
     /// The host gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -42,41 +41,47 @@ impl Engine {
     /// What a request to the endpoint is after. For a key without a checksum,
     /// which somebody may have made up and others may guess, nothing is sealed
     /// (X4).
-    pub(super) fn wish(&self, old: ApiKey, asked: Asked) -> Wish {
+    pub(super) fn requester(&self, old: ApiKey, asked: RegenerateRequest) -> Requester {
         let is_ours = self.config.secrets.verify(&old);
         let idempotency_key = asked.idempotency_key.filter(|_| is_ours);
-        Wish {
+        Requester {
             client: asked.client,
             pair: idempotency_key.map(|key| Pair::new(old, key)),
         }
     }
 
-    /// The key is dead. On the endpoint that is not the last word to whoever may
+    /// The key is revoked. On the endpoint that is not final for a client that may
     /// have lost the answer of the rotation that replaced it (X5).
     pub(super) fn refuse_or_replay(
         &mut self,
         request: RequestId,
-        (digest, tombstone): (Digest, Tombstone),
+        digest: Digest,
+        tombstone: Tombstone,
         purpose: Purpose,
         env: &mut Env<'_>,
     ) {
         let is_final = env.now.monotonic >= tombstone.replay_until;
         match purpose {
-            Purpose::Regenerate(wish) if wish.pair.is_some() && !is_final => {
-                // Within a budget of its own (X5): a flood of made-up keys cannot
-                // use it up, and who has one old key not that of most others.
-                match self.take(Kind::revoked(&digest), env) {
+            Purpose::Regenerate(requester) if requester.pair.is_some() && !is_final => {
+                // Within a separate budget (X5): a flood of made-up keys cannot use it
+                // up, and a client with one old key cannot use up most others'.
+                match self.take(KeyClass::revoked(&digest), env) {
                     Ok(_spent) => {
                         let was_dead = true;
-                        self.begin_rotation(request, OldKey { digest, was_dead }, wish, env)
+                        self.begin_rotation(
+                            request,
+                            KeyToReplace { digest, was_dead },
+                            requester,
+                            env,
+                        )
                     }
                     // Not "nothing was changed": an earlier request has changed it.
-                    Err(_) => self.out.refuse(request, Refusal::RotationUnconfirmed),
+                    Err(_) => self.out.refuse(request, ApiRefusal::RotationUnconfirmed),
                 }
             }
             _ => {
                 self.note_use(digest);
-                self.out.refuse(request, Refusal::ApiKeyRevoked);
+                self.out.refuse(request, ApiRefusal::ApiKeyRevoked);
             }
         }
     }
@@ -87,7 +92,7 @@ impl Engine {
         outcome: CallOutcome<'_>,
         env: &mut Env<'_>,
     ) {
-        let decided = self.note_rotation(store_call::read_decided(outcome), env);
+        let decided = self.note_rotation(calls::read_decided(outcome), env);
         let progress = match decided {
             Ok(decided) => rotation.decided(decided),
             Err(fault) => rotation.failed(fault, env.now.monotonic),
@@ -100,15 +105,15 @@ impl Engine {
     pub(super) fn begin_rotation(
         &mut self,
         request: RequestId,
-        old: OldKey,
-        wish: Box<Wish>,
+        old: KeyToReplace,
+        requester: Box<Requester>,
         env: &mut Env<'_>,
     ) {
         let since = env.now.monotonic;
         let queued = Queued {
             request,
             old,
-            wish,
+            requester,
             since,
         };
         if !self.is_rotating(&old.digest) && !self.queue.has(&old.digest) {
@@ -124,23 +129,23 @@ impl Engine {
         let Queued {
             request,
             old,
-            wish,
+            requester,
             since,
         } = queued;
         // Of a key that is dead, nobody says that nothing was changed (X1).
-        let unbegun = Course::new(old.was_dead).out_of_time();
+        let unbegun = old.attempts().out_of_time();
         if !self.has_room(old) {
             return self.out.refuse(request, unbegun);
         }
         match self.draw(old, env) {
             Ok(drawn) => {
                 self.rotations
-                    .push(Rotation::new(request, old, wish, drawn, since));
+                    .push(Rotation::new(request, old, requester, drawn, since));
                 self.ring(env);
             }
             Err(no_key) => {
                 // The other reason has been told with the store's advice.
-                if let NoKey::Entropy(error) = no_key {
+                if let DrawError::Entropy(error) = no_key {
                     self.out
                         .log(LogLevel::Error, format!("cannot make a key: {error}"));
                 }
@@ -164,9 +169,9 @@ impl Engine {
         is_waited_for || count >= MOST_CALLS_OF_A_KEY
     }
 
-    /// Whether one more may be under way. Asking for earlier answers takes half of
+    /// Whether one more may be in flight. Asking for earlier answers takes half of
     /// the places at most, so that there is always one for a key that is good.
-    fn has_room(&self, old: OldKey) -> bool {
+    fn has_room(&self, old: KeyToReplace) -> bool {
         let replays = self.rotations.iter().filter(|rotation| rotation.was_dead());
         let all_taken = self.rotations.len() >= MOST_ROTATIONS;
         let is_over_share = old.was_dead && replays.count() >= MOST_ROTATIONS / 2;
@@ -178,13 +183,13 @@ impl Engine {
     pub(super) fn take_turns(&mut self, env: &mut Env<'_>) {
         for queued in self.queue.take_late(env.now.monotonic) {
             // The rotation that it waited for may have done anything.
-            let refusal = Refusal::RotationUnconfirmed;
+            let refusal = ApiRefusal::RotationUnconfirmed;
             self.out.refuse(queued.request, refusal);
         }
         for key in self.queue.keys() {
-            let control = self.control.read(env);
+            let control = self.shared.control.read(env);
             let known = control.map_or(View::Absent, |control| {
-                self.table.look(env.sources, control.generation, &key)
+                self.shared.keys.look(env.sources, control.generation, &key)
             });
             if let View::Revoked(_) = known {
                 for queued in self.queue.take_plain(&key) {
@@ -192,7 +197,7 @@ impl Engine {
                 }
             }
             let was_dead = matches!(known, View::Revoked(_));
-            let old = OldKey {
+            let old = KeyToReplace {
                 digest: key,
                 was_dead,
             };
@@ -212,30 +217,32 @@ impl Engine {
         };
         let is_final = env.now.monotonic >= tombstone.replay_until;
         let digest = queued.old.digest;
-        if queued.wish.pair.is_none() || is_final {
-            // Who lost a race has used a key that was good.
+        if queued.requester.pair.is_none() || is_final {
+            // A client that lost a race has used a key that was good.
             if queued.old.was_dead {
                 self.note_use(digest);
             }
-            return self.out.refuse(queued.request, Refusal::ApiKeyRevoked);
+            return self.out.refuse(queued.request, ApiRefusal::ApiKeyRevoked);
         }
         // It has paid if the key was dead when it came.
-        if !queued.old.was_dead && self.take(Kind::revoked(&digest), env).is_err() {
-            let refusal = Refusal::RotationUnconfirmed;
+        if !queued.old.was_dead && self.take(KeyClass::revoked(&digest), env).is_err() {
+            let refusal = ApiRefusal::RotationUnconfirmed;
             return self.out.refuse(queued.request, refusal);
         }
         let was_dead = true;
-        let old = OldKey { digest, was_dead };
+        let old = KeyToReplace { digest, was_dead };
         self.begin(Queued { old, ..queued }, env);
     }
 
-    fn draw(&mut self, old: OldKey, env: &mut Env<'_>) -> Result<Drawn, NoKey> {
+    fn draw(&mut self, old: KeyToReplace, env: &mut Env<'_>) -> Result<Drawn, DrawError> {
         // The key that a replay draws is shown to nobody.
         let place = self.issuing.place(env.sources);
-        let place = place.or(old.was_dead.then_some(0)).ok_or(NoKey::Refused)?;
+        let place = place
+            .or(old.was_dead.then_some(0))
+            .ok_or(DrawError::Refused)?;
         let mut id = [0; 16];
         env.sources.fill_random(&mut id)?;
-        let mut salt = [0; SALT_BYTES];
+        let mut salt = [0; SEAL_SALT_LEN];
         env.sources.fill_random(&mut salt)?;
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
         for _ in 0..KEY_DRAWS {
@@ -263,9 +270,12 @@ impl Engine {
                 revision,
                 replayed,
             } => {
-                // Whoever asked for its answer again may have to once more.
-                let replayable = rotation.is_replayable();
-                let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
+                // A client that asked for its answer again may have to once more.
+                let revoked_at = RevokedAt {
+                    revision,
+                    replayable: rotation.is_replayable(),
+                };
+                let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
                 self.bury(&rotation.old_digest(), tombstone, revision, env);
                 // G12: the new key is not cached on our own account.
                 if let Some(request) = rotation.request {
@@ -283,16 +293,17 @@ impl Engine {
                 refusal,
                 revoked_at,
             } => {
-                let buried = revoked_at.map(|(revision, replayable)| {
-                    let tombstone = Tombstone::new(revision, replayable, env.now.monotonic);
-                    self.bury(&rotation.old_digest(), tombstone, revision, env)
+                let buried = revoked_at.map(|revoked_at| {
+                    let tombstone = Tombstone::new(revoked_at, env.now.monotonic);
+                    let read_at = revoked_at.revision;
+                    self.bury(&rotation.old_digest(), tombstone, read_at, env)
                 });
                 // Unconfirmed stays unconfirmed.
-                let is_revoked = refusal == Refusal::ApiKeyRevoked;
+                let is_revoked = refusal == ApiRefusal::ApiKeyRevoked;
                 let refusal = buried.filter(|_| is_revoked).unwrap_or(refusal);
                 if let Some(request) = rotation.request {
-                    // Who lost a race has used a key that was good.
-                    if refusal == Refusal::ApiKeyRevoked && rotation.was_dead() {
+                    // A client that lost a race has used a key that was good.
+                    if refusal == ApiRefusal::ApiKeyRevoked && rotation.was_dead() {
                         self.note_use(rotation.old_digest());
                     }
                     self.out.refuse(request, refusal);

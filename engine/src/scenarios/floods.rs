@@ -6,7 +6,7 @@ use rekey_protocol::{Digest, REFUSED_MOST};
 use super::lease::{LEASE_MS, LIFE, NEXT_LIFE, active_at, head, revoked_at};
 use super::*;
 
-/// Accepts keys without a checksum, and asks about few strangers.
+/// Accepts keys without a checksum, and asks about few unseen keys.
 const SMALL: &str = r#"{"store":{"cluster":"store"},"checksum":"off","cache_slots":1,"unknown_keys_per_second":10}"#;
 /// What may be asked at once.
 const BURST: usize = 50;
@@ -36,7 +36,7 @@ impl Worker {
         );
     }
 
-    /// Answers all calls under way, in the order in which they were sent.
+    /// Answers all calls in flight, in the order in which they were sent.
     fn answer_all(&mut self, status: u16, body: &Value) {
         let body = body.to_string();
         for (call, _) in std::mem::take(&mut self.calls) {
@@ -286,7 +286,7 @@ fn a_late_unknown_ends_no_stream_of_a_key_that_was_imported() {
 fn an_unknown_of_another_generation_or_life_hides_nothing() {
     let mut worker = trusting(SMALL);
     worker.get(&made_up(0));
-    // A generation begins while the call is under way.
+    // A generation begins while the call is in flight.
     worker.fed(
         json!({"changes": [], "cursor": head(NEXT_LIFE, 5), "granted_ms": LEASE_MS,
         "reset": true}),
@@ -386,7 +386,7 @@ fn x5_replays_are_asked_for_within_a_budget_of_their_own() {
     let requests: Vec<_> = (0..=BURST).map(|_| ask()).collect();
     // One after the other, each of them paid for.
     assert_eq!(worker.calls.len(), 1);
-    assert_eq!(worker.engine.under_way(), BURST);
+    assert_eq!(worker.engine.in_flight(), BURST);
     assert_eq!(
         worker.refused(requests[BURST]),
         (503, "rotation_unconfirmed".into())

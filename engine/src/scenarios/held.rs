@@ -1,7 +1,7 @@
 //! Refusals of requests whose bodies are on their way.
 
 use super::*;
-use crate::outbox::MOST_TURNS;
+use crate::host::outbox::MOST_TURNS;
 
 /// Answered at once, a client that is still sending might not read the answer.
 #[test]
@@ -14,7 +14,7 @@ fn a_refusal_waits_a_moment_for_the_body() {
         refused.push(worker.request(method, "/v1/scrape", headers));
     }
     refused.push(worker.request("PUT", REGENERATE, vec![length()]));
-    assert_eq!(worker.engine.under_way(), refused.len());
+    assert_eq!(worker.engine.in_flight(), refused.len());
     assert!(
         refused
             .iter()
@@ -25,13 +25,13 @@ fn a_refusal_waits_a_moment_for_the_body() {
     worker.event(|engine, _| engine.on_request_done(gone));
     worker.now += 100;
     worker.event(|engine, env| engine.on_tick(env));
-    assert_eq!(worker.engine.under_way(), refused.len());
+    assert_eq!(worker.engine.in_flight(), refused.len());
     worker.now += 100;
     worker.event(|engine, env| engine.on_tick(env));
     let codes = refused.iter().map(|request| worker.refused(*request).0);
     assert_eq!(Vec::from_iter(codes), [401, 401, 401, 401, 405]);
     assert!(!worker.ends.contains_key(&gone));
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
     // Without a body, or where no end of one is to come, there is nothing to wait
     // for; and with a good key nothing waits.
     for (method, headers) in [
@@ -45,7 +45,7 @@ fn a_refusal_waits_a_moment_for_the_body() {
     }
 }
 
-/// I8.
+/// I8: no flood of refused bodies fills the memory.
 #[test]
 fn i8_only_so_many_refusals_wait() {
     let mut worker = Worker::new();

@@ -5,37 +5,37 @@ use rekey_protocol::{Digest, FeedRequest};
 
 use super::*;
 
-pub const LIFE: u8 = 1;
-pub const NEXT_LIFE: u8 = 2;
-pub const LEASE_MS: u64 = 3_000;
+pub(super) const LIFE: u8 = 1;
+pub(super) const NEXT_LIFE: u8 = 2;
+pub(super) const LEASE_MS: u64 = 3_000;
 
-pub fn head(life: u8, revision: u64) -> Value {
+pub(super) fn head(life: u8, revision: u64) -> Value {
     json!({"incarnation": format!("{life:02x}").repeat(16), "revision": revision})
 }
 
 /// The store's "active", read at this point of its history.
-pub fn active_at(life: u8, revision: u64) -> Value {
+pub(super) fn active_at(life: u8, revision: u64) -> Value {
     json!({"state": "active", "user": "u_1", "revision": 3, "rotation_allowed_in": 0,
         "head": head(life, revision)})
 }
 
-pub fn revoked_at(life: u8, revision: u64) -> Value {
+pub(super) fn revoked_at(life: u8, revision: u64) -> Value {
     json!({"state": "revoked", "user": "u_1", "revision": revision, "rotation_allowed_in": 0,
         "head": head(life, revision)})
 }
 
-pub fn change(key: &str, revision: u64) -> Value {
+pub(super) fn change(key: &str, revision: u64) -> Value {
     json!({"digest": Digest::of(key.as_bytes()), "revision": revision})
 }
 
 impl Worker {
     /// A worker under a lease, in a generation that began at revision 10.
-    pub fn trusting() -> Self {
+    pub(super) fn trusting() -> Self {
         Self::trusting_with(CONFIG)
     }
 
     /// The same under this configuration.
-    pub fn trusting_with(config: &str) -> Self {
+    pub(super) fn trusting_with(config: &str) -> Self {
         let mut worker = Self::with(config);
         worker.pass(100);
         worker.fed(
@@ -44,14 +44,14 @@ impl Worker {
         worker
     }
 
-    /// The poll under way.
-    pub fn poll(&self) -> FeedRequest {
+    /// The poll in flight.
+    pub(super) fn poll(&self) -> FeedRequest {
         assert_eq!(self.polls.len(), 1);
         serde_json::from_slice(&self.polls[0].1.body).unwrap()
     }
 
-    /// Answers it.
-    pub fn fed(&mut self, mut answer: Value) {
+    /// Answers the poll in flight.
+    pub(super) fn fed(&mut self, mut answer: Value) {
         let number = self.poll().poll;
         answer["poll"] = number.into();
         let body = answer.to_string();
@@ -62,12 +62,12 @@ impl Worker {
         });
     }
 
-    pub fn fed_with(&mut self, outcome: CallOutcome<'_>) {
+    pub(super) fn fed_with(&mut self, outcome: CallOutcome<'_>) {
         let (call, _) = self.polls.remove(0);
         self.event(|engine, env| engine.on_call_done(call, outcome, env));
     }
 
-    pub fn fed_changes(&mut self, changes: &[Value], revision: u64) {
+    pub(super) fn fed_changes(&mut self, changes: &[Value], revision: u64) {
         self.fed(
             json!({"changes": changes, "cursor": head(LIFE, revision), "granted_ms": LEASE_MS}),
         );
@@ -95,7 +95,7 @@ impl Worker {
         end
     }
 
-    /// The calls under way are lost.
+    /// The calls in flight are lost.
     fn forget_calls(&mut self) {
         for (call, _) in std::mem::take(&mut self.calls) {
             self.event(|engine, env| engine.on_call_done(call, CallOutcome::Lost, env));
@@ -214,7 +214,7 @@ fn g5_an_answer_of_another_life_of_the_store_ends_the_lease() {
     assert_eq!(worker.ends[&request], End::Upstream(Some("u_1".into())));
     assert_eq!(worker.at_once(&key(1)), None);
     assert_eq!(worker.counts[&Counter::GenerationEnded], 1);
-    // The poll under way is of the ended generation; the next still says what
+    // The poll in flight is of the ended generation; the next still says what
     // this gateway knew (S8).
     let known = worker.poll().cursor;
     worker.fed_changes(&[], 12);

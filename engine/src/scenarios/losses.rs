@@ -23,7 +23,7 @@ fn a_call_without_a_word_of_the_host_ends_and_its_key_can_be_asked_for_again() {
     assert!(matches!(worker.ends[&again], End::Upstream(_)));
     // The word that comes after all finds nobody.
     worker.event(|engine, env| engine.on_call_done(lost, CallOutcome::Lost, env));
-    assert_eq!(worker.engine.under_way(), 0);
+    assert_eq!(worker.engine.in_flight(), 0);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_rotation_without_a_word_of_the_host_is_asked_for_again() {
     let mut worker = Worker::new();
     let (request, first) = worker.rotating(&key(1));
     worker.call();
-    worker.pass(u64::from(crate::store_call::ROTATE_TIMEOUT_MS) + 1_000);
+    worker.pass(u64::from(crate::store::calls::ROTATE_TIMEOUT_MS) + 1_000);
     worker.pass(100);
     let (_, sent) = worker.calls.last().unwrap();
     let second: RotateRequest = serde_json::from_slice(&sent.body).unwrap();

@@ -7,17 +7,16 @@ mod held;
 mod last_uses;
 mod lease;
 mod losses;
-mod replay;
+mod rotation;
 mod secrets;
 mod streams;
-mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_protocol::{ChecksumSecrets, FEED_PATH, RotateRequest};
 use serde_json::{Value, json};
 
-use crate::env::testing::Memory;
+use crate::testing::Memory;
 use crate::{
     CallId, CallOutcome, Config, Counter, Effect, Engine, Env, Gauge, LogLevel, RequestHead,
     RequestId, StoreRequest,
@@ -53,13 +52,13 @@ impl End {
     }
 }
 
-struct Head<'a> {
+struct TestHead<'a> {
     method: &'a str,
     path: &'a str,
     headers: Vec<(&'a str, String)>,
 }
 
-impl RequestHead for Head<'_> {
+impl RequestHead for TestHead<'_> {
     fn path(&self) -> Vec<u8> {
         self.path.into()
     }
@@ -85,7 +84,6 @@ struct Worker {
     now: u64,
     last_request: u32,
     ends: BTreeMap<RequestId, End>,
-    /// Of the replies.
     headers: BTreeMap<RequestId, Vec<(&'static str, String)>>,
     calls: Vec<(CallId, StoreRequest)>,
     /// Polls of the change feed, apart from the calls of requests.
@@ -177,7 +175,7 @@ impl Worker {
     fn request(&mut self, method: &str, path: &str, headers: Vec<(&str, String)>) -> RequestId {
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        let head = Head {
+        let head = TestHead {
             method,
             path,
             headers,
@@ -194,7 +192,7 @@ impl Worker {
         self.request("POST", REGENERATE, vec![bearer(key)])
     }
 
-    /// The one call under way.
+    /// The one call in flight.
     fn call(&mut self) -> (CallId, StoreRequest) {
         assert_eq!(self.calls.len(), 1);
         self.calls.remove(0)
@@ -242,7 +240,7 @@ impl Worker {
         self.event(|engine, _| engine.on_request_done(request));
     }
 
-    /// A rotation whose rotate call is under way, and that call's body.
+    /// A rotation whose rotate call is in flight, and that call's body.
     fn rotating(&mut self, key: &str) -> (RequestId, RotateRequest) {
         let request = self.regenerate(key);
         self.answer(200, active("u_1", 0));

@@ -23,13 +23,12 @@ fn key_of(secret: &str, seed: u8) -> String {
     key.expose().to_owned()
 }
 
-/// The store's word.
 fn advice(issue_with: Option<&str>, behind: bool) -> Value {
     json!({"settled": true, "issue_with": issue_with.map(print), "behind": behind})
 }
 
 impl Worker {
-    /// A gateway with these secrets, whose first poll is under way.
+    /// A gateway with these secrets, whose first poll is in flight.
     fn with_secrets(text: &str) -> Self {
         let mut worker = Self::with(CONFIG);
         let config = Config::load(CONFIG.as_bytes(), Some(text), None).unwrap();
@@ -38,7 +37,7 @@ impl Worker {
         worker
     }
 
-    /// The poll is answered, and the next one is under way.
+    /// The poll is answered, and the next one is in flight.
     fn advised(&mut self, secrets: Value) {
         let mut answer = json!({"changes": [], "cursor": head(LIFE, 10), "granted_ms": LEASE_MS});
         answer["reset"] = self.poll().cursor.is_none().into();

@@ -8,16 +8,13 @@ use serde_json::{Value, json};
 
 use crate::head::issued;
 
-/// An answer.
-pub struct Answer {
-    /// `:status`.
+pub(super) struct Answer {
     pub status: u16,
-    /// Bytes.
     pub body: Vec<u8>,
 }
 
-/// To this call.
-pub fn answer(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Answer> {
+/// Something that a store may answer to this call.
+pub(super) fn answer(request: &StoreRequest, input: &mut Unstructured<'_>) -> Result<Answer> {
     let good = match request.path {
         RESOLVE_PATH => resolved(input)?,
         FEED_PATH => changes(request, input)?,

@@ -47,7 +47,7 @@ pub const SECRETS_MOST: usize = 16;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedRequest {
-    /// Who asks.
+    /// The gateway that polls.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub gateway: GatewayId,
     /// Up to where it has applied everything; none at the start.
@@ -102,7 +102,7 @@ pub struct RefusedUse {
     /// The revoked key.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
-    /// How often.
+    /// How often it was presented.
     pub count: u32,
 }
 
@@ -111,7 +111,7 @@ pub struct RefusedUse {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyUse {
-    /// The key.
+    /// The key that was used.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
     /// How long ago when the poll was sent, in milliseconds, by a clock that cannot
@@ -124,10 +124,10 @@ pub struct KeyUse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedResponse {
-    /// The request's number.
+    /// The number of the request that this answers.
     pub poll: u64,
     /// Keys revoked after the request's cursor, oldest first.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Revocation>,
     /// To ask with next, once `changes` are applied.
     pub cursor: Head,
     /// The lease granted, in milliseconds; 0: none. It runs from the moment at
@@ -181,17 +181,17 @@ fn is_zero(revision: &u64) -> bool {
     *revision == 0
 }
 
-/// One revocation.
+/// One revocation, as the feed tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Change {
-    /// The key that died.
+pub struct Revocation {
+    /// The revoked key.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub digest: Digest,
     /// The revision of the change.
     pub revision: u64,
-    /// Whether the rotation that made it may still be answered again to whoever
-    /// has its `Idempotency-Key` (X5).
+    /// Whether the rotation that made it may still be answered again to a client
+    /// that has its `Idempotency-Key` (X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayable: bool,
 }

@@ -52,7 +52,7 @@ pub struct ResolveResponse {
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub rotation_interval: RotationInterval,
     /// Of a revoked key: whether the rotation that replaced it may still be
-    /// answered again to whoever has its `Idempotency-Key` (X5).
+    /// answered again to a client that has its `Idempotency-Key` (X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayable: bool,
 }
@@ -94,7 +94,7 @@ pub struct RotateRequest {
     /// `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Box<Replay>>,
-    /// Who asked.
+    /// The client, for the audit log.
     #[serde(default)]
     pub client: Client,
     /// How long this attempt is worth beginning, in milliseconds from its arrival:
@@ -136,7 +136,7 @@ pub struct Replay {
     pub sealed: SealedKey,
 }
 
-/// A rotation that is answered again: the winner's, whoever asks.
+/// A rotation that is answered again: always the winner's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Replayed {
@@ -193,7 +193,7 @@ pub enum RotateResponse {
     RateLimited {
         /// Whole seconds, rounded up, from 1 to 3600 (S12).
         retry_after: u64,
-        /// As in [`ResolveResponse`].
+        /// Whole seconds between two rotations, as in [`ResolveResponse`].
         #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(value_type = u64))]
         rotation_interval: RotationInterval,
@@ -202,7 +202,7 @@ pub enum RotateResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorBody, ErrorCode};
+    use crate::{ErrorBody, ErrorCode, SEALED_KEY_LEN};
 
     #[test]
     fn messages_have_the_documented_form() {
@@ -214,7 +214,7 @@ mod tests {
             hint: "wxyz".into(),
             replay: Some(Box::new(Replay {
                 proof: ReplayProof([3; 32]),
-                sealed: SealedKey([4; 88]),
+                sealed: SealedKey([4; SEALED_KEY_LEN]),
             })),
             client: Client {
                 address: Some("192.0.2.1:5".into()),
@@ -231,7 +231,7 @@ mod tests {
                 "01".repeat(32),
                 "02".repeat(32),
                 "03".repeat(32),
-                "04".repeat(88)
+                "04".repeat(SEALED_KEY_LEN)
             )
         );
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Who revokes keys and gives new ones to users that lost theirs: the operator,
 //! or the users themselves by the dashboard's Revoke now.
 
-use rekey_protocol::{Change, Client, Digest};
+use rekey_protocol::{Client, Digest, Revocation};
 use rekey_store::clock::UnixMillis;
 use rekey_store::db::{OwnRefusal, Revoke};
 
@@ -53,7 +53,7 @@ impl World {
         index: usize,
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(u64, u64, Vec<Change>)> {
+    ) -> rusqlite::Result<(u64, u64, Vec<Revocation>)> {
         let id = self.users[index].id.clone();
         let ledger = &mut self.store.ledger;
         if by == By::Operator {
@@ -80,7 +80,7 @@ impl World {
         (index, digest): (usize, Digest),
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(Option<u64>, u64, Vec<Change>)> {
+    ) -> rusqlite::Result<(Option<u64>, u64, Vec<Revocation>)> {
         let id = self.users[index].id.clone();
         if by == By::User {
             let wish = Form::wish(id.clone(), digest, self.draw_ticket());

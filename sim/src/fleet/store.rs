@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use rekey_protocol::{
-    Change, ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH,
-    ResolveRequest, RotateRequest, USED_MOST,
+    ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH, ResolveRequest,
+    Revocation, RotateRequest, USED_MOST,
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
@@ -358,7 +358,7 @@ impl World {
     }
 
     /// The feed learns of a commit a little later than the disk (S2), in order.
-    pub fn tell_feed(&mut self, revision: u64, changes: Vec<Change>, waiter: Waiter) {
+    pub fn tell_feed(&mut self, revision: u64, changes: Vec<Revocation>, waiter: Waiter) {
         let at = (self.now + self.rng.u64(1..400)).max(self.store.told_at + 1);
         self.store.told_at = at;
         if let Some(life) = self.store.life {

@@ -1,7 +1,7 @@
 //! What goes on inside the store of the simulator, and what it answers behind a
 //! barrier.
 
-use rekey_protocol::{Change, Digest, RotateRequest};
+use rekey_protocol::{Digest, Revocation, RotateRequest};
 use rekey_store::db::Rotated;
 use rekey_store::db::direct::Loading;
 use rekey_store::feed::core::Poll;
@@ -45,7 +45,7 @@ pub enum Task {
     /// From now on they count.
     CountImport(usize, usize, Loading),
     /// The feed learns of a commit; then an answer is due behind a barrier.
-    Told(u64, Vec<Change>, Box<Waiter>),
+    Told(u64, Vec<Revocation>, Box<Waiter>),
     /// The barriers are looked at again.
     Recheck,
     /// Sabotage: a poll is registered when its answer leaves.

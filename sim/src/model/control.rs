@@ -158,8 +158,8 @@ impl Moment {
 }
 
 impl Sent {
-    fn as_engine(&self) -> engine::Poll {
-        engine::Poll {
+    fn as_engine(&self) -> engine::SentPoll {
+        engine::SentPoll {
             gateway: store::gateway_id(self.control.id),
             generation: self.control.generation.number.into(),
             cursor: self.control.cursor().map(store::head),

@@ -20,7 +20,7 @@
 //! - a thief gets no key, no record, and few tries.
 //!
 //! What decides is the real code: the store's `rotation::decide` and
-//! `replay::opening`, the engine's `Course` (X1). A network that doubles messages is
+//! `replay::opening`, the engine's `Attempts` (X1). A network that doubles messages is
 //! left out: HTTP does not, and each attempt has a number. So is cryptography (X2),
 //! and how the table and the lease work, which is the other model.
 //!

@@ -1,7 +1,7 @@
 //! What there is in a world of rotations: the store's disk, the requests of
 //! clients with all their attempts, and what the gateways know.
 
-use rekey_engine::course::Course;
+use rekey_engine::attempts::Attempts;
 
 /// Requests that a world can have.
 pub const REQUESTS: usize = 5;
@@ -129,7 +129,7 @@ pub struct Request {
     /// Where it is.
     pub phase: Phase,
     /// What its attempts may have done.
-    pub course: Course,
+    pub course: Attempts,
     /// Its calls to the store.
     pub attempts: [Attempt; ATTEMPTS],
 }

@@ -1,5 +1,7 @@
 //! What can happen, one step at a time.
 
+use rekey_engine::attempts::{Attempts, FailedAttempt};
+
 use super::rules::Rules;
 use super::state::{
     ATTEMPTS, Answer, Attempt, End, GATEWAYS, Key, OLD, OPERATORS, Phase, State, new_key,
@@ -191,7 +193,7 @@ impl World {
     /// X5: not the last word to who may have lost an answer.
     fn dead_key(&self, state: &mut State, request: usize, who: Who) {
         if who.idempotency_key().is_some() && self.rules.x5_not_final {
-            state.requests[request].course = rekey_engine::course::Course::new(true);
+            state.requests[request].course = Attempts::for_revoked_key();
             state.requests[request].phase = Phase::Due(0);
         } else {
             self.end(state, request, End::Revoked);
@@ -207,19 +209,22 @@ impl World {
         let asked = &mut state.requests[request];
         // What the rules are about is what goes into the engine's own decision.
         let mut course = asked.course;
-        let ended = course.failed(nothing_changed || !rules.x1_unclear);
+        let ended = course.failed(match nothing_changed || !rules.x1_unclear {
+            true => FailedAttempt::NothingChanged,
+            false => FailedAttempt::Unclear,
+        });
         if rules.x1_remembered || !nothing_changed {
             asked.course = course;
         }
         let forgotten = !rules.x1_remembered && nothing_changed;
         let ended = match forgotten {
-            true => Some(rekey_engine::Refusal::KeyStoreUnavailable),
+            true => Some(rekey_engine::ApiRefusal::KeyStoreUnavailable),
             false => ended,
         };
         let out_of_time = (attempt + 1 == self.attempts).then(|| course.out_of_time());
         match ended.or(out_of_time) {
             None => asked.phase = Phase::Due(attempt + 1),
-            Some(rekey_engine::Refusal::KeyStoreUnavailable) => {
+            Some(rekey_engine::ApiRefusal::KeyStoreUnavailable) => {
                 self.end(state, request, End::Unavailable);
             }
             Some(_) => self.end(state, request, End::Unconfirmed),

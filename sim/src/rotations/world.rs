@@ -1,6 +1,6 @@
 //! A world of rotations: who asks for what, and what may go wrong.
 
-use rekey_engine::course::Course;
+use rekey_engine::attempts::Attempts;
 
 use super::rules::Rules;
 use super::state::{
@@ -176,7 +176,7 @@ impl World {
             open: 0,
             requests: [Request {
                 phase: Phase::Unsent,
-                course: Course::new(false),
+                course: Attempts::for_active_key(),
                 attempts: [Attempt::None; ATTEMPTS],
             }; REQUESTS],
             buried: [false; GATEWAYS],

@@ -4,7 +4,7 @@
 //! What happens in a transaction is decided where the server has it decided;
 //! this file only begins and commits.
 
-use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, UserId};
+use rekey_protocol::{Client, Digest, Head, Incarnation, Revocation, RotateRequest, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::anchor::{Steps, anchor_of};
@@ -27,7 +27,7 @@ pub struct Committed<T> {
     /// The revision after it.
     pub revision: u64,
     /// The keys that it revoked.
-    pub revoked: Vec<Change>,
+    pub revoked: Vec<Revocation>,
 }
 
 /// A user with a key, as an import brings them.
@@ -334,7 +334,7 @@ impl Ledger {
     }
 
     /// As [`crate::feed::Records::changes_after`].
-    pub fn changes_after(&self, revision: u64) -> rusqlite::Result<(Vec<Change>, Head)> {
+    pub fn changes_after(&self, revision: u64) -> rusqlite::Result<(Vec<Revocation>, Head)> {
         let head = keys::head(&self.connection)?;
         Ok((
             keys::revoked_after(&self.connection, revision, PAGE + 1)?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rekey_protocol::{
-    Change, Client, Digest, Head, Incarnation, REPLAY_WINDOW_MS, ResolvedState, UserId,
+    Client, Digest, Head, Incarnation, REPLAY_WINDOW_MS, ResolvedState, Revocation, UserId,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
@@ -116,7 +116,7 @@ pub fn revoked_after(
     connection: &Connection,
     revision: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Change>> {
+) -> rusqlite::Result<Vec<Revocation>> {
     connection
         .prepare_cached(
             "SELECT digest, revision,
@@ -126,7 +126,7 @@ pub fn revoked_after(
         )?
         .query_map((revision, limit), |row| {
             let digest = columns::digest(row, 0)?;
-            Ok(Change {
+            Ok(Revocation {
                 digest,
                 revision: row.get(1)?,
                 replayable: row.get(2)?,

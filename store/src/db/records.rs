@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekey_protocol::{Change, Head, lease_margin_ms};
+use rekey_protocol::{Head, Revocation, lease_margin_ms};
 use rusqlite::Connection;
 
 use super::lock::Lock;
@@ -16,7 +16,7 @@ use crate::feed::history::PAGE;
 impl Records for Database {
     type Error = RecordsError;
 
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {
+    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
         let read = self.readers.read(move |connection| {
             let snapshot = connection.transaction()?;
             let head = keys::head(&snapshot)?;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rekey_protocol::{
-    Change, Digest, REPLAY_WINDOW_MS, Replay, ReplayProof, RotationId, SealedKey,
+    Digest, REPLAY_WINDOW_MS, Replay, ReplayProof, Revocation, RotationId, SealedKey,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use subtle::ConstantTimeEq;
@@ -265,7 +265,7 @@ impl Replays {
     }
 
     /// These keys were revoked: what is kept of their making is of no use (X4).
-    pub fn forget(&mut self, revoked: &[Change]) -> rusqlite::Result<()> {
+    pub fn forget(&mut self, revoked: &[Revocation]) -> rusqlite::Result<()> {
         for change in revoked {
             self.note(Note::Revoked(change.digest))?;
         }
@@ -405,7 +405,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use rekey_protocol::{Client, RotateRequest};
+    use rekey_protocol::{Client, RotateRequest, SEALED_KEY_LEN};
 
     use super::*;
     use crate::db::{Database, NewUser, writer};
@@ -452,7 +452,7 @@ mod tests {
             hint: "hint".into(),
             replay: Some(Box::new(Replay {
                 proof: ReplayProof([4; 32]),
-                sealed: SealedKey([5; 88]),
+                sealed: SealedKey([5; SEALED_KEY_LEN]),
             })),
             client: Client::default(),
             patience_ms: None,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Change as Revocation;
+use rekey_protocol::Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 

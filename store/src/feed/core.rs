@@ -8,8 +8,8 @@
 //! time.
 
 use rekey_protocol::{
-    AcceptedSecrets, Change, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS,
-    LEASE_LEAST_MS, SecretPrint, lease_margin_ms, poll_hold_ms,
+    AcceptedSecrets, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS,
+    Revocation, SecretPrint, lease_margin_ms, poll_hold_ms,
 };
 
 use super::history::{self, History, Page, Place};
@@ -80,7 +80,7 @@ enum Phase {
     Reading(Registered, Head),
     /// Changes from disk, one more than a page if there are so many, and the
     /// head of their snapshot.
-    Read(Registered, Vec<Change>, Head),
+    Read(Registered, Vec<Revocation>, Head),
     /// Answered or refused.
     Over,
 }
@@ -143,7 +143,7 @@ impl Poll {
     }
 
     /// What [`Step::ReadAfter`] asked for. Ignored where it did not.
-    pub fn read(&mut self, changes: Vec<Change>, head: Head) {
+    pub fn read(&mut self, changes: Vec<Revocation>, head: Head) {
         if let Phase::Reading(registered, _) = self.phase {
             self.phase = Phase::Read(registered, changes, head);
         }
@@ -203,7 +203,7 @@ impl Core {
     }
 
     /// A transaction is on disk (S2), with these revocations.
-    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Change>) {
+    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Revocation>) {
         self.history.committed(revision, changes);
     }
 
@@ -346,7 +346,7 @@ impl Core {
         &mut self,
         (now, poll): (u64, &Poll),
         registered: Registered,
-        (changes, cursor, is_head): (Vec<Change>, Head, bool),
+        (changes, cursor, is_head): (Vec<Revocation>, Head, bool),
         reset: bool,
     ) -> Step {
         let is_settled = self.leases.is_settled(now);

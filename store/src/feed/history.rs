@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use rekey_protocol::{Change, Head, Incarnation};
+use rekey_protocol::{Head, Incarnation, Revocation};
 
 /// Revocations kept in memory; a gateway further behind is served from disk.
 pub(super) const KEPT: usize = 8192;
@@ -27,7 +27,7 @@ pub struct Life {
 pub struct History {
     lives: Vec<Life>,
     head: Head,
-    recent: VecDeque<Change>,
+    recent: VecDeque<Revocation>,
     /// All revocations after this revision are in `recent`.
     complete_after: u64,
     /// The revision of this life's last import; 0: there was none.
@@ -51,7 +51,7 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Page {
     /// These revocations, up to this point; whether that is the head.
-    Changes(Vec<Change>, Head, bool),
+    Changes(Vec<Revocation>, Head, bool),
     /// They are not in memory any more: to be read from disk.
     OnDisk,
 }
@@ -74,7 +74,7 @@ impl History {
     }
 
     /// A transaction is on disk, with these revocations, up to `revision`.
-    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Change>) {
+    pub fn committed(&mut self, revision: u64, changes: impl IntoIterator<Item = Revocation>) {
         self.head.revision = self.head.revision.max(revision);
         self.recent.extend(changes);
         while self.recent.len() > KEPT {
@@ -137,7 +137,7 @@ impl History {
 
 /// Makes a page of changes in their order, of which there may be one more
 /// than fits.
-pub fn page(changes: &mut Vec<Change>, head: Head) -> Page {
+pub fn page(changes: &mut Vec<Revocation>, head: Head) -> Page {
     if changes.len() <= PAGE {
         return Page::Changes(std::mem::take(changes), head, true);
     }
@@ -177,8 +177,8 @@ mod tests {
         History::new(vec![past, present], at(NOW, 100))
     }
 
-    fn change(revision: u64) -> Change {
-        Change {
+    fn change(revision: u64) -> Revocation {
+        Revocation {
             digest: Digest::of(&revision.to_be_bytes()),
             revision,
             replayable: false,
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn i8_a_page_fits_into_what_a_gateway_buffers() {
-        let last = Change {
+        let last = Revocation {
             digest: Digest::from_bytes([0xff; 32]),
             revision: u64::MAX,
             replayable: true,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rekey_protocol::{Change, ChecksumSecrets, FeedRequest, FeedResponse, GatewayId, Head};
+use rekey_protocol::{ChecksumSecrets, FeedRequest, FeedResponse, GatewayId, Head, Revocation};
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
@@ -57,7 +57,7 @@ pub struct Committed {
     /// The revision after it.
     pub revision: u64,
     /// The keys that it revoked.
-    pub revoked: Vec<Change>,
+    pub revoked: Vec<Revocation>,
     /// The revision of an import that counts since.
     pub imported: Option<u64>,
 }
@@ -71,7 +71,7 @@ pub trait Records: Sync {
     fn changes_after(
         &self,
         revision: u64,
-    ) -> impl Future<Output = Result<(Vec<Change>, Head), Self::Error>> + Send;
+    ) -> impl Future<Output = Result<(Vec<Revocation>, Head), Self::Error>> + Send;
     /// Whether this process still owns the database (S10).
     fn is_owned(&self) -> bool;
     /// Puts a longer lease on record, durably.

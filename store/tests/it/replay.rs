@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Digest;
+use rekey_protocol::{Digest, SEALED_KEY_LEN};
 use serde_json::{Value, json};
 
 use crate::feed::{EXPIRY, Gateway, LEASE};
@@ -26,7 +26,8 @@ const SEALED: u8 = 0x5e;
 /// A request of the client with this pair.
 pub fn repeatable(old: &Digest, new: &Digest, pair: u8) -> Value {
     let mut request = rotation(old, new);
-    request["replay"] = json!({"proof": proof(pair), "sealed": hex::encode([SEALED; 88])});
+    request["replay"] =
+        json!({"proof": proof(pair), "sealed": hex::encode([SEALED; SEALED_KEY_LEN])});
     request
 }
 
@@ -61,7 +62,7 @@ impl Lost {
         }
         assert_eq!(replayed["new_digest"], json!(self.new));
         assert_eq!(replayed["rotation_id"], self.made["rotation_id"]);
-        assert_eq!(replayed["sealed"], hex::encode([SEALED; 88]));
+        assert_eq!(replayed["sealed"], hex::encode([SEALED; SEALED_KEY_LEN]));
         true
     }
 }

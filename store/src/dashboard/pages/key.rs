@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
-use rekey_protocol::{ApiKey, KEY_PREFIX};
+use rekey_protocol::{ApiKey, KEY_PREFIX, contract};
 
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
 use super::{settings, time};
@@ -15,7 +15,6 @@ use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
 use crate::db::{AT_ONCE_PER_DAY, LastUse, Overview, OwnKey, OwnRefusal};
 
-const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
 const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \
     use, and it cannot be shown again. If you did not see it, revoke the key: you can make a new \
@@ -255,7 +254,7 @@ pub fn revoked(session: &Session, overview: &Overview, is_dead: bool, ticket: Ti
 /// The new key, this once; `replaced`: it took the place of another.
 pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
     let content = html! {
-        (super::notice(if replaced { REGENERATED } else { MADE }))
+        (super::notice(if replaced { contract::REGENERATED } else { MADE }))
         div.card.settling {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }
@@ -305,7 +304,9 @@ pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Re
 
 fn text(refusal: OwnRefusal) -> Cow<'static, str> {
     let fixed = match refusal {
-        OwnRefusal::RateLimited { interval, .. } => return interval.told().too_early().into(),
+        OwnRefusal::RateLimited { interval, .. } => {
+            return contract::too_early(interval.told()).into();
+        }
         OwnRefusal::AtOnceUsedUp(_) => "No new key can be made at once any more today.",
         OwnRefusal::TicketUsed => TICKET_USED,
         OwnRefusal::DeadAlready => {

@@ -47,8 +47,8 @@ fn poll(cursor: Option<Head>) -> Poll {
     .unwrap()
 }
 
-fn change(revision: u64) -> Change {
-    Change {
+fn change(revision: u64) -> Revocation {
+    Revocation {
         digest: Digest::of(&revision.to_be_bytes()),
         revision,
         replayable: false,
