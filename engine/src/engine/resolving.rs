@@ -41,17 +41,16 @@ impl Engine {
                 self.refuse_all(own, ApiRefusal::KeyStoreUnavailable);
                 self.ask_once_more(digest, class, late, env);
             }
-            // The waiter rule holds of a "no", too (G7): it may be of before an import
-            // that a later request has waited for.
             Ok(ResolveOutcome::Unknown { head }) => {
                 let is_of_now = self.unknown(digest, sent, head, env);
                 let read = AnswerRead {
                     revision: head.map_or(0, |head| head.revision),
                     is_cached: is_of_now,
                 };
-                let (told, late) = waiters
-                    .into_iter()
-                    .partition(|waiter| sent.may_serve(&waiter.arrival, read));
+                // The waiter rule holds of a "no", too (G7): it may be of before an
+                // import that a later request has waited for.
+                let may_serve = |waiter: &Waiter| sent.may_serve(&waiter.arrival, read);
+                let (told, late) = waiters.into_iter().partition(may_serve);
                 self.refuse_all(told, ApiRefusal::InvalidApiKey);
                 self.ask_once_more(digest, class, late, env);
                 if is_of_now {

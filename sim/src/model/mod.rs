@@ -147,7 +147,7 @@ pub mod request;
 pub mod rules;
 pub mod run;
 pub mod slot;
-mod starts;
+pub mod starts;
 pub mod state;
 pub mod steps;
 pub mod store;

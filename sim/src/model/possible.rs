@@ -2,6 +2,7 @@
 
 use super::feeder::index;
 use super::slot::View;
+use super::starts::On;
 use super::state::{Feeder, MOST, Moment, Poll, Stage, State, Step};
 use super::steps::Action;
 use super::store::FIRST;
@@ -47,9 +48,9 @@ impl World {
             actions.push(Action::RestartStore);
         }
         if state.budget.restores > 0 {
-            actions.push(Action::Restore(true));
+            actions.push(Action::Restore(On::AcceptedBackup));
             if self.unaccepted {
-                actions.push(Action::Restore(false));
+                actions.push(Action::Restore(On::Backup));
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use super::feeder::index;
 use super::request::Outcome;
+use super::starts::On;
 use super::state::{Budget, Feeder, Stage, State, Step};
 use super::steps::Action;
 use super::world::World;
@@ -37,7 +38,7 @@ impl World {
         };
         if state.store.is_restored {
             // The operator says that it is meant.
-            self.restart_store(&mut state, false, true);
+            self.restart_store(&mut state, On::AcceptedFile);
         }
         // A gateway that has asked often enough lets time pass.
         let mut polls = 0;

@@ -2,64 +2,62 @@
 
 use rekey_store::feed::leases::Leases;
 
-use super::state::{Disk, Key, MOST, Rotation, Stage, State, Step};
+use super::state::{Disk, Key, MOST, Rotation, Stage, State, Step, Store};
 use super::store::{lease_ms, millis};
 use super::world::World;
 
+/// What the store starts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum On {
+    /// The file that it had.
+    ItsFile,
+    /// The same, with `--accept-restore`.
+    AcceptedFile,
+    /// The backup, as if nothing had happened.
+    Backup,
+    /// The backup, with `--accept-restore`.
+    AcceptedBackup,
+}
+
+impl On {
+    fn is_backup(self) -> bool {
+        matches!(self, Self::Backup | Self::AcceptedBackup)
+    }
+
+    fn is_accepted(self) -> bool {
+        matches!(self, Self::AcceptedFile | Self::AcceptedBackup)
+    }
+}
+
 impl World {
-    /// Crash and start of the store, on its own file or on the backup.
-    pub fn restart_store(&self, state: &mut State, restored: bool, accepts: bool) {
-        let rules = &self.rules;
-        if restored {
+    /// Crash and start of the store.
+    pub fn restart_store(&self, state: &mut State, on: On) {
+        let accepts = on.is_accepted();
+        self.lose_what_the_store_knew(state);
+        if on.is_backup() {
             state.store.disk = Disk::first(self.backup_lease);
         }
-        let mut gone = Vec::new();
-        for (place, poll) in state.polls.iter().enumerate() {
-            if poll.stage != Stage::Travelling {
-                gone.push(place);
-            }
-        }
-        for place in gone.into_iter().rev() {
-            self.lose_poll(state, place);
+        let last = state.store.disk.revision;
+        if on.is_backup() && self.lock_is_lost {
+            (state.store.mark, state.store.lease_beside) = (0, 0);
         }
         let store = &mut state.store;
-        if !rules.s10_one_owner {
-            store.ghost = Some(store.head);
-        }
-        store.early = None;
-        let last = store.disk.revision;
-        if restored && self.lock_is_lost {
-            (store.mark, store.lease_beside) = (0, 0);
-        }
         // The worlds of accepted restores have to hold without the lock file.
         if self.unaccepted {
             store.disk.longest = store.disk.longest.max(store.lease_beside);
         }
-        store.is_behind = !accepts && (store.is_behind || restored && last < store.mark);
-        store.is_restored = rules.s8_mark && store.is_behind;
-        // S8: a new life, past everything.
-        if rules.s8_jump {
-            store.disk.revision = store.highest + 1;
-        }
-        store.highest = store.highest.max(store.disk.revision);
-        store.lives += 1;
-        let count = store.disk.lives.iter().flatten().count();
-        if let Some(before) = store.disk.lives[count - 1].as_mut() {
-            before.2 = Some(last);
-        }
-        store.disk.lives[count] = Some((store.lives, store.disk.revision, None));
-        store.head = store.disk.revision;
-        if !store.is_behind {
-            store.mark = store.disk.revision;
-        }
+        let is_older = on.is_backup() && last < store.mark;
+        store.is_behind = !accepts && (store.is_behind || is_older);
+        store.is_restored = self.rules.s8_mark && store.is_behind;
+        self.begin_life(store);
         if accepts {
             store.disk.accepted_before = store.disk.revision;
-            if rules.s9_cap && rules.s9_cap_on_record {
+            if self.rules.s9_cap && self.rules.s9_cap_on_record {
                 store.disk.longest = self.cap();
             }
         }
         // S9.
-        let longest = match (rules.s9_hold, accepts && rules.s9_cap) {
+        let longest = match (self.rules.s9_hold, accepts && self.rules.s9_cap) {
             (false, _) => 0,
             (true, true) => self.cap(),
             (true, false) => store.disk.longest,
@@ -76,11 +74,40 @@ impl World {
                 self.forget_what_was_owed(state, key);
             }
         }
-        for call in state
-            .gateways
-            .iter_mut()
-            .flat_map(|gateway| &mut gateway.calls)
-        {
+    }
+
+    /// S8: a new life, past everything.
+    fn begin_life(&self, store: &mut Store) {
+        let last = store.disk.revision;
+        if self.rules.s8_jump {
+            store.disk.revision = store.highest + 1;
+        }
+        store.highest = store.highest.max(store.disk.revision);
+        store.lives += 1;
+        let count = store.disk.lives.iter().flatten().count();
+        if let Some(before) = store.disk.lives[count - 1].as_mut() {
+            before.2 = Some(last);
+        }
+        store.disk.lives[count] = Some((store.lives, store.disk.revision, None));
+        store.head = store.disk.revision;
+        if !store.is_behind {
+            store.mark = store.disk.revision;
+        }
+    }
+
+    /// Polls that it held, answers that it was reading.
+    fn lose_what_the_store_knew(&self, state: &mut State) {
+        let held = |place: &usize| state.polls[*place].stage != Stage::Travelling;
+        let gone: Vec<_> = (0..state.polls.len()).filter(held).collect();
+        for place in gone.into_iter().rev() {
+            self.lose_poll(state, place);
+        }
+        if !self.rules.s10_one_owner {
+            state.store.ghost = Some(state.store.head);
+        }
+        state.store.early = None;
+        let gateways = state.gateways.iter_mut();
+        for call in gateways.flat_map(|gateway| &mut gateway.calls) {
             *call = call.filter(|call| !matches!(call.step, Step::HalfRead(_)));
         }
     }

@@ -3,6 +3,7 @@
 
 use super::feeder::{following, gateway_number};
 use super::slot::Slot;
+use super::starts::On;
 use super::state::{
     Broken, Control, Feeder, Gateway, Key, MOST, Moment, Rotation, Stage, State, Store, Tick,
 };
@@ -75,7 +76,7 @@ pub enum Action {
     /// The store crashes and starts.
     RestartStore,
     /// It starts from the backup; whether that is accepted.
-    Restore(bool),
+    Restore(On),
 }
 
 impl World {
@@ -236,11 +237,11 @@ impl World {
             }
             Action::RestartStore => {
                 state.budget.store_crashes -= 1;
-                self.restart_store(state, false, false);
+                self.restart_store(state, On::ItsFile);
             }
-            Action::Restore(accepts) => {
+            Action::Restore(on) => {
                 state.budget.restores -= 1;
-                self.restart_store(state, true, accepts);
+                self.restart_store(state, on);
             }
         }
     }

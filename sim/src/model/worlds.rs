@@ -15,6 +15,7 @@ impl World {
         [
             gateway::of_the_cache(),
             gateway::of_the_feeders(),
+            gateway::of_generations(),
             starts::crashes(),
             starts::restores(),
             fleets::of_leases(),

@@ -10,9 +10,8 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Method, Request};
 
-/// The header that shows a key: the one that the filter reads, and that Envoy takes
-/// off before the API.
-pub const KEY_HEADER: &str = "authorization";
+/// The header that shows a key: the very one that the filter reads.
+pub use rekey_protocol::contract::KEY_HEADER;
 /// The documented endpoint.
 pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
 /// A path of the demo upstream that needs a key.

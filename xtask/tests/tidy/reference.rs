@@ -46,7 +46,7 @@ fn fields(text: &str, of: &str) -> Vec<String> {
 #[test]
 fn every_field_of_the_configuration_is_listed() {
     let config = sources_with("struct StoreConfig {");
-    let mut names = fields(&config, "Written");
+    let mut names = fields(&config, "RawConfig");
     names.retain(|name| name != "store");
     let of_the_store = fields(&config, "StoreConfig").into_iter();
     names.extend(of_the_store.map(|name| format!("store.{name}")));

@@ -12,23 +12,11 @@ const MOST_IN_A_FUNCTION: usize = 70;
 
 /// Files that are longer.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("engine/src/config.rs", 411),
-    ("engine/src/engine.rs", 422),
-    ("engine/src/lookups.rs", 420),
-    ("engine/src/rotation.rs", 454),
-    ("engine/src/route.rs", 481),
-    ("engine/src/scenarios/contract.rs", 481),
-    ("engine/src/scenarios/streams.rs", 449),
-    ("engine/src/store_call.rs", 434),
     ("sim/src/fleet/clients.rs", 478),
     ("sim/src/fleet/store.rs", 437),
-    ("sim/src/model/state.rs", 404),
-    ("sim/src/model/store.rs", 407),
-    ("sim/src/model/worlds.rs", 421),
-    ("src/host.rs", 419),
     ("store/src/api.rs", 472),
     ("store/src/cli/import.rs", 462),
-    ("store/src/dashboard/pages/key.rs", 412),
+    ("store/src/dashboard/pages/key.rs", 413),
     ("store/src/dashboard/session.rs", 440),
     ("store/src/db/direct.rs", 431),
     ("store/src/db/importing.rs", 427),
@@ -37,23 +25,18 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("store/src/db/restore.rs", 418),
     ("store/src/db/rotate.rs", 420),
     ("store/src/db/writer.rs", 489),
-    ("store/tests/it/replay.rs", 439),
-    ("xtask/src/compose/scenario.rs", 420),
+    ("store/tests/it/replay.rs", 440),
 ];
 
 /// Functions that are longer, by file and name.
 const LONG_FUNCTIONS: &[(&str, usize)] = &[
-    ("engine/src/engine/resolving.rs resolved", 72),
     ("sim/src/fleet/store.rs store_does", 115),
     ("sim/src/model/steps.rs step", 98),
-    ("sim/src/model/worlds.rs big", 74),
-    ("sim/src/model/worlds.rs small", 299),
     ("store/src/dashboard/login.rs log_in", 80),
     ("store/src/db/mod.rs open", 80),
     ("store/src/db/removal.rs remove", 84),
     ("store/src/db/rotate.rs again", 72),
     ("store/src/metrics.rs new", 130),
-    ("xtask/src/up/shown.rs print_text", 75),
 ];
 
 fn complain(rule: &str, is_broken: impl Fn(&str) -> bool) {

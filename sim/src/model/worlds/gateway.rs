@@ -67,6 +67,12 @@ pub(super) fn of_the_cache() -> Vec<World> {
             },
             ..BASE
         },
+    ]
+}
+
+/// What a feeder does late.
+pub(super) fn of_the_feeders() -> Vec<World> {
+    vec![
         World {
             name: "pages",
             about: "answers that hold one revocation each",
@@ -79,12 +85,6 @@ pub(super) fn of_the_cache() -> Vec<World> {
             recovers: true,
             ..BASE
         },
-    ]
-}
-
-/// Feeders, and calls that a generation ends under.
-pub(super) fn of_the_feeders() -> Vec<World> {
-    vec![
         World {
             name: "two-feeders",
             about: "a feeder that wakes after its successor has taken over",
@@ -112,6 +112,12 @@ pub(super) fn of_the_feeders() -> Vec<World> {
             },
             ..BASE
         },
+    ]
+}
+
+/// Calls that a generation ends under.
+pub(super) fn of_generations() -> Vec<World> {
+    vec![
         World {
             name: "generations",
             about: "calls of two workers while a generation ends",
