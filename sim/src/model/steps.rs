@@ -75,7 +75,7 @@ pub enum Action {
     RestartGateway(u8),
     /// The store crashes and starts.
     RestartStore,
-    /// It starts from the backup; whether that is accepted.
+    /// It crashes and starts on the backup.
     Restore(On),
 }
 
