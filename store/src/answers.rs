@@ -8,7 +8,7 @@ use rekey_protocol::{
 };
 
 use crate::clock::UnixMillis;
-use crate::db::{Resolved, Rotated, Unknown};
+use crate::engine::sqlite::{Resolved, Rotated, Unknown};
 use crate::rotation::{Refusal, RotationInterval};
 
 /// An error answer. The text never holds a key or a token.

@@ -8,7 +8,7 @@
 //! - [`rotation`] and [`replay`] decide, without a database or a clock.
 //! - [`feed::core`] decides what gateways may trust and when a 200 may leave.
 //! - [`answers`] is what a gateway is answered, without HTTP.
-//! - [`db`] keeps: one writer, many readers, all or nothing.
+//! - [`engine`] keeps: one writer, many readers, all or nothing.
 //! - [`http`] speaks; [`api`] holds the admin messages, `rekey-protocol` those
 //!   of the gateways.
 //! - [`dashboard`] is what people see in a browser.
@@ -21,8 +21,8 @@ pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod dashboard;
-pub mod db;
 pub mod email;
+pub mod engine;
 pub mod feed;
 pub mod http;
 pub mod issue;

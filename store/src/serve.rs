@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
-use crate::db::{Database, Owner};
+use crate::engine::sqlite::{Database, Owner};
 use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;

@@ -2,7 +2,7 @@
 
 use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, RANDOM_BYTES, UserId};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::NewUser;
+use rekey_store::engine::sqlite::NewUser;
 
 use super::errands::Errand;
 use super::gateway::WorkerRef;

@@ -3,7 +3,7 @@
 
 use rekey_protocol::{Client, Digest, RotationId, UserId};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::{OwnRefusal, Wish};
+use rekey_store::engine::sqlite::{OwnRefusal, Wish};
 
 use super::clients::{Attempt, Ending, Key};
 use super::tasks::{Say, Task, Waiter};

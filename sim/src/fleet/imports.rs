@@ -3,7 +3,7 @@
 
 use rekey_protocol::UserId;
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::direct::{ImportedKey, Loading};
+use rekey_store::engine::sqlite::direct::{ImportedKey, Loading};
 
 use super::clients::{Ending, Key};
 use super::plan::Sabotage;

@@ -3,7 +3,7 @@
 
 use rekey_protocol::{Change, Client, Digest};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::{OwnRefusal, Revoke};
+use rekey_store::engine::sqlite::{OwnRefusal, Revoke};
 
 use super::dashboard::Form;
 use super::tasks::{By, Task};

@@ -10,9 +10,9 @@ use rekey_protocol::{
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::Rotated;
-use rekey_store::db::Unknown;
-use rekey_store::db::direct::Ledger;
+use rekey_store::engine::sqlite::Rotated;
+use rekey_store::engine::sqlite::Unknown;
+use rekey_store::engine::sqlite::direct::Ledger;
 use rekey_store::feed::core::{Barrier, Core, Poll, Step};
 
 use super::clock::Clock;

@@ -2,8 +2,8 @@
 //! barrier.
 
 use rekey_protocol::{Change, Digest, RotateRequest};
-use rekey_store::db::Rotated;
-use rekey_store::db::direct::Loading;
+use rekey_store::engine::sqlite::Rotated;
+use rekey_store::engine::sqlite::direct::Loading;
 use rekey_store::feed::core::Poll;
 
 use super::network::Return;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekey_protocol::Incarnation;
-use rekey_store::db::direct::Ledger;
+use rekey_store::engine::sqlite::direct::Ledger;
 use rekey_store::rotation::RotationInterval;
 
 use super::clients::{Request, User};

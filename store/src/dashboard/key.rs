@@ -11,7 +11,9 @@ use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
-use crate::db::{BySession, Made, Overview, OwnRefusal, Patience, Resolved, Wish, WriteError};
+use crate::engine::sqlite::{
+    BySession, Made, Overview, OwnRefusal, Patience, Resolved, Wish, WriteError,
+};
 
 /// Events on the profile.
 const EVENTS: u32 = 20;

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
-use crate::db::{LogIn, NewSession};
+use crate::engine::sqlite::{LogIn, NewSession};
 use crate::password::{For, HashError, Password, Spelling, StoredHash};
 use crate::typed;
 

@@ -36,7 +36,7 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::db::Database;
+use crate::engine::sqlite::Database;
 use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;

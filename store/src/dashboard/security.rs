@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::session::{Session, Signed, Tokens};
 use super::throttle::Who;
 use crate::clock::UnixMillis;
-use crate::db::{NewSession, PasswordChange, PasswordHash};
+use crate::engine::sqlite::{NewSession, PasswordChange, PasswordHash};
 use crate::password::{For, Password};
 use crate::typed;
 

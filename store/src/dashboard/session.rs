@@ -16,7 +16,7 @@ use super::client::ClientAddress;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::{Dashboard, pages};
-use crate::db::NewSession;
+use crate::engine::sqlite::NewSession;
 use crate::http::{discard, read_body};
 use crate::published::Secrecy;
 

@@ -20,7 +20,7 @@ use crate::api::{
     SetPasswordRequest, USERS_PATH, UserAdded, UserPage, UsersQuery,
 };
 use crate::clock::UnixMillis;
-use crate::db::{
+use crate::engine::sqlite::{
     AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal, Selection,
 };
 use crate::issue;

@@ -15,7 +15,7 @@ use super::{App, Arrived};
 use crate::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
-use crate::db::{Rotated, WriteError};
+use crate::engine::sqlite::{Rotated, WriteError};
 use crate::feed::PollError;
 use crate::rotation::Refusal;
 

@@ -19,7 +19,7 @@ use super::App;
 use super::body::{QueryOf, explain};
 use super::error::ApiError;
 use crate::api::{BadRow, IMPORT_PATH, ImportDone, ImportQuery, ImportRefused, ImportRow, NDJSON};
-use crate::db::{ImportError, Imported, Staging};
+use crate::engine::sqlite::{ImportError, Imported, Staging};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;

@@ -14,7 +14,7 @@ use crate::api::{
     KEYS_PATH, KeyQuery, KeyShown, REVOKE_MANY_PATH, REVOKE_MOST, RevokeManyRequest, RevokeOutcome,
     RevokeResponse, RevokedMany, RevokedOne,
 };
-use crate::db::{RevokeRefusal, WriteError};
+use crate::engine::sqlite::{RevokeRefusal, WriteError};
 
 /// Changes of one request that wait for the writer at a time: enough for group
 /// commits, too few to be in anybody's way.

@@ -33,7 +33,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::db::Database;
+use crate::engine::sqlite::Database;
 use crate::issue::Issuer;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
@@ -248,7 +248,7 @@ mod tests {
             &path,
             RotationInterval::HOUR,
             false,
-            &crate::db::ReplayPlace::Off,
+            &crate::engine::sqlite::ReplayPlace::Off,
             metrics.clone(),
         )
         .unwrap();

@@ -9,7 +9,7 @@ use super::admin::{no_randomness, unknown_user};
 use super::body::JsonBody;
 use super::error::ApiError;
 use crate::api::{EMAIL_PATH, EmailSet, REMOVE_PATH, RemoveRequest, SetEmailRequest, UserRemoved};
-use crate::db::{EmailRefusal, RemoveRefusal};
+use crate::engine::sqlite::{EmailRefusal, RemoveRefusal};
 use crate::issue;
 
 /// Give a user an address to log in with, in place of the present one if there is one.

@@ -13,7 +13,7 @@ use super::{settings, time};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
-use crate::db::{AT_ONCE_PER_DAY, LastUse, Overview, OwnKey, OwnRefusal};
+use crate::engine::sqlite::{AT_ONCE_PER_DAY, LastUse, Overview, OwnKey, OwnRefusal};
 
 const REGENERATED: &str = "API key regenerated successfully. Your old key is now invalid.";
 const MADE: &str = "Your new API key works from now on.";

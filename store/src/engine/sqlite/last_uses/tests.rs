@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Moment;
-use crate::db::{audit, keys, life, schema, users};
+use crate::engine::sqlite::{audit, keys, life, schema, users};
 
 const HOUR: i64 = HOUR_MS;
 /// Some moment in an hour of 2015.

@@ -6,7 +6,7 @@ use rekey_protocol::{Client, FeedRequest, GatewayId, LEASE_LEAST_MS, UserId};
 use super::*;
 use crate::api::ImportRow;
 use crate::clock::UnixMillis;
-use crate::db::{
+use crate::engine::sqlite::{
     AddRefusal, IssueRefusal, NewUser, Owner, PasswordRefusal, ReplayPlace, Revoke, RevokeRefusal,
     audit, keys, life, own_key, passwords, schema, users,
 };

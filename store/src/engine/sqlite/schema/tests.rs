@@ -3,7 +3,7 @@
 use rekey_protocol::Digest;
 
 use super::*;
-use crate::db::{LastUse, last_uses};
+use crate::engine::sqlite::{LastUse, last_uses};
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use super::*;
-use crate::db::anchor::FoldError;
+use crate::engine::sqlite::anchor::FoldError;
 
 /// Allows all, and puts nothing on record.
 struct Nobody;

@@ -408,7 +408,7 @@ mod tests {
     use rekey_protocol::{Client, RotateRequest};
 
     use super::*;
-    use crate::db::{Database, NewUser, writer};
+    use crate::engine::sqlite::{Database, NewUser, writer};
     use crate::metrics::Metrics;
     use crate::rotation::RotationInterval;
 
@@ -416,7 +416,7 @@ mod tests {
     const NEW: Digest = Digest::from_bytes([2; 32]);
     const ID: RotationId = RotationId([3; 16]);
 
-    fn database(folder: &Path) -> (Database, crate::db::Owner) {
+    fn database(folder: &Path) -> (Database, crate::engine::sqlite::Owner) {
         let memory = folder.to_owned();
         let opened = Database::open(
             &folder.join("rekey.db"),

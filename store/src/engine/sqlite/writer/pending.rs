@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Kind;
 use crate::clock::Moment;
-use crate::db::WriteError;
+use crate::engine::sqlite::WriteError;
 use crate::metrics::Metrics;
 
 /// How long a change is worth beginning. Whoever drops the future that waits for

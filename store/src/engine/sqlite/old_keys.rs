@@ -247,8 +247,8 @@ mod tests {
     use rekey_protocol::Client;
 
     use super::*;
-    use crate::db::audit::Event;
-    use crate::db::{life, next_revision, schema, users};
+    use crate::engine::sqlite::audit::Event;
+    use crate::engine::sqlite::{life, next_revision, schema, users};
 
     const DAY: i64 = TOLD_EVERY_MS;
 
