@@ -4,38 +4,17 @@
 //! `Err` is always the store's own fault.
 
 mod accounts;
-mod anchor;
-mod audit;
-mod backup;
-mod columns;
 pub mod direct;
-mod fate;
 mod files;
 mod health;
-mod import;
-mod importing;
 mod imports;
-mod keeper;
-mod keys;
-mod last_uses;
-mod life;
-mod lock;
-mod old_keys;
 mod open;
-mod own_key;
-mod passwords;
-mod people;
+mod ownership;
 mod reader;
-mod record;
 mod records;
-mod removal;
 mod replays;
-mod restore;
-mod rotate;
 mod schema;
-mod sessions;
-mod users;
-mod wrap;
+mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -53,35 +32,43 @@ use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
 pub use accounts::BySession;
-pub use audit::Selection;
-pub use backup::{BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup};
-pub use fate::WriteError;
+pub use files::backup::{
+    BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
+};
+pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
 pub use health::{DiskUse, NotReady};
-pub use import::{ImportError, Staging};
-pub use importing::{Import, Imported, Permit};
-pub use keys::{Resolved, Revoke, RevokeRefusal, Unknown};
-pub use last_uses::LastUse;
-pub use lock::Lost;
+pub use imports::run::{Import, Imported, Permit};
+pub use imports::staging::{ImportError, Staging};
 pub use open::OpenError;
-pub use own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
-pub use passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
+pub use ownership::lock::Lost;
 pub use reader::ReadError;
-pub use removal::{EmailRefusal, RemoveRefusal, Removed};
 pub use replays::ReplayPlace;
-pub use restore::{Later, Loss, Restore, RestoreError, Restored};
-pub use rotate::{Again, Rotated};
-pub use sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
-pub use users::{AddRefusal, IssueRefusal, Issued, NewUser};
+pub use tables::audit::Selection;
+pub use tables::keys::{Resolved, Revoke, RevokeRefusal, Unknown};
+pub use tables::last_uses::LastUse;
+pub use tables::own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
+pub use tables::passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
+pub use tables::removal::{EmailRefusal, RemoveRefusal, Removed};
+pub use tables::rotate::{Again, Rotated};
+pub use tables::sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
+pub use tables::users::{AddRefusal, IssueRefusal, Issued, NewUser};
+pub use writer::fate::WriteError;
 pub use writer::{Patience, WriterThread};
 
+use files::{backup, restore};
 use health::Health;
-use keeper::Owned;
-use last_uses::LastUses;
-use lock::Lock;
-use old_keys::OldKeys;
+use ownership::keeper::Owned;
+use ownership::lock::Lock;
+use ownership::{anchor, keeper, life, lock, record};
 use reader::Readers;
 use replays::{Awaited, Replays};
-use writer::{Kind, Writer};
+use tables::last_uses::LastUses;
+use tables::old_keys::OldKeys;
+use tables::{
+    audit, columns, keys, last_uses, old_keys, own_key, passwords, people, removal, rotate,
+    sessions, users,
+};
+use writer::{Kind, Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;

@@ -123,7 +123,7 @@ fn imports_keep_what_counted_before_and_revocations_are_found() {
     assert_eq!(number("SELECT count(*) FROM live_keys"), 3);
     let revisions = "SELECT count(*) FROM live_keys JOIN keys USING (digest, revision)";
     assert_eq!(number(revisions), 3);
-    let revoked = super::super::keys::revoked_after(&connection, 6, 9).unwrap();
+    let revoked = crate::engine::sqlite::keys::revoked_after(&connection, 6, 9).unwrap();
     let at: Vec<_> = revoked.iter().map(|change| change.revision).collect();
     assert_eq!(at, [7, 8]);
     assert!(revoked[0].replayable && !revoked[1].replayable);

@@ -45,7 +45,7 @@ fn started(connection: Connection) -> (Writer, WriterThread) {
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
-    super::super::schema::migrate(&mut connection).unwrap();
+    crate::engine::sqlite::schema::migrate(&mut connection).unwrap();
     connection
         .execute_batch("CREATE TABLE t (x INTEGER UNIQUE); CREATE TABLE big (x BLOB)")
         .unwrap();

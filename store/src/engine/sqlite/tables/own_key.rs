@@ -5,10 +5,12 @@
 use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::audit::{self, Event};
-use super::{LastUse, columns, imports, keys, last_uses, next_revision, old_keys, rotate, users};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::audit::{self, Event};
+use crate::engine::sqlite::{
+    LastUse, columns, imports, keys, last_uses, next_revision, old_keys, rotate, users,
+};
 use crate::rotation::{Asked, Facts, OldKey, Refusal, RotationInterval, Verdict, decide};
 
 /// How many keys a user may make within a day without waiting for the hour,

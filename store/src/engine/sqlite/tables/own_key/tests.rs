@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rekey_protocol::{Incarnation, RotateRequest};
 
-use super::super::direct::Ledger;
-use super::super::{NewUser, Revoke, Rotated};
 use super::*;
+use crate::engine::sqlite::direct::Ledger;
+use crate::engine::sqlite::{NewUser, Revoke, Rotated};
 
 const HOUR_MS: i64 = 3_600_000;
 const START: UnixMillis = UnixMillis(1_800_000_000_000);

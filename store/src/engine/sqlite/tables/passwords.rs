@@ -3,8 +3,8 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{audit, people, sessions, users};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::{audit, people, sessions, users};
 use crate::password::{Spelling, StoredHash};
 
 /// Whom an e-mail address belongs to.

@@ -4,14 +4,17 @@
 //!
 //! That its rows do not count is held by the views `live_users` and `live_keys`.
 
+pub mod run;
+pub mod staging;
+
 use std::time::{Duration, Instant};
 
 use rekey_protocol::Digest;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{columns, next_revision};
 use crate::clock::Moment;
 use crate::email::Email;
+use crate::engine::sqlite::{columns, next_revision};
 
 /// How long one change of an import works on its rows. All that waits meanwhile
 /// goes before the next one.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rekey_protocol::{Incarnation, LEASE_CAP_MS};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::OpenError;
-use super::record::{Mark, Past};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::OpenError;
+use crate::engine::sqlite::record::{Mark, Past};
 use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
@@ -197,7 +197,7 @@ fn feed_start(
         Past::Nothing | Past::Unknown => LEASE_CAP_MS,
     };
     Ok(Start {
-        history: History::new(lives, super::keys::head(connection)?),
+        history: History::new(lives, crate::engine::sqlite::keys::head(connection)?),
         longest_lease_ms,
         held_lease_ms,
         // As long as this life lasts, so that the flag always helps.

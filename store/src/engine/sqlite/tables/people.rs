@@ -5,8 +5,8 @@ use rekey_protocol::UserId;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::columns;
 use crate::email::Email;
+use crate::engine::sqlite::columns;
 use crate::typed;
 
 /// Users that one line of the log names.
@@ -95,8 +95,8 @@ pub fn is_anothers(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{open, passwords, schema};
     use super::*;
+    use crate::engine::sqlite::{open, passwords, schema};
     use crate::password::Spelling;
 
     /// The steps before there was a normal form.

@@ -3,11 +3,11 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::audit::{self, Event};
-use super::{LastUse, columns, imports, keys, next_revision, passwords, people};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
+use crate::engine::sqlite::audit::{self, Event};
+use crate::engine::sqlite::{LastUse, columns, imports, keys, next_revision, passwords, people};
 
 /// A user to be, with the first key.
 #[derive(Debug, Clone)]

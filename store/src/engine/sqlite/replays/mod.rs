@@ -10,6 +10,7 @@
 //! lock on it, rotations are made without their records.
 
 mod note;
+mod wrap;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,11 +23,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use subtle::ConstantTimeEq;
 
 use self::note::{Note, Notes};
-use super::columns;
-use super::files;
-use super::open::connect;
-use super::wrap::{Wrapped, Wraps};
+use self::wrap::{Wrapped, Wraps};
 use crate::clock::UnixMillis;
+use crate::engine::sqlite::columns;
+use crate::engine::sqlite::files;
+use crate::engine::sqlite::open::connect;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS records (
@@ -100,7 +101,10 @@ impl Content {
 impl Replays {
     /// Those beside a database. A file that cannot be used is made anew: it holds
     /// nothing that has to live.
-    pub fn open(database: &Path, place: &ReplayPlace) -> Result<Self, super::OpenError> {
+    pub fn open(
+        database: &Path,
+        place: &ReplayPlace,
+    ) -> Result<Self, crate::engine::sqlite::OpenError> {
         let path = Self::beside(database);
         let ReplayPlace::Beside { memory } = place else {
             // Of an earlier run, which kept some.
@@ -120,7 +124,7 @@ impl Replays {
     }
 
     /// In memory altogether, for a simulator.
-    pub fn in_memory() -> Result<Self, super::OpenError> {
+    pub fn in_memory() -> Result<Self, crate::engine::sqlite::OpenError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
         Ok(Self {
@@ -155,8 +159,8 @@ impl Replays {
         }
     }
 
-    fn file(path: &Path) -> Result<Connection, super::OpenError> {
-        super::open::create_private(path)?;
+    fn file(path: &Path) -> Result<Connection, crate::engine::sqlite::OpenError> {
+        crate::engine::sqlite::open::create_private(path)?;
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "secure_delete", true)?;
         connection.pragma_update(None, "journal_mode", "wal")?;

@@ -4,9 +4,9 @@
 use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
 use rusqlite::{Connection, Params, Row};
 
-use super::columns;
 use crate::api::AuditEvent;
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::columns;
 
 /// The longest text of the network that is kept, in characters.
 const TEXT_MAX: usize = 128;
@@ -50,7 +50,7 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
     let request_id = event.client.and_then(|client| client.request_id.as_deref());
     // An import's own rows are told some time after it counts.
     if let Some(old) = event.old_digest {
-        super::imports::tell_of(transaction, old)?;
+        crate::engine::sqlite::imports::tell_of(transaction, old)?;
     }
     transaction
         .prepare_cached(
@@ -86,7 +86,7 @@ pub fn append_aside(
     let event = Event {
         user,
         action,
-        revision: super::keys::head(transaction)?.revision,
+        revision: crate::engine::sqlite::keys::head(transaction)?.revision,
         old_digest: None,
         new_digest: None,
         hint: None,
@@ -115,7 +115,7 @@ pub fn append_refused(
             |row| row.get(0),
         )?;
     // Who was removed meanwhile must not come back into the log.
-    match told < REFUSED_PER_HOUR && super::users::exists(transaction, user)? {
+    match told < REFUSED_PER_HOUR && crate::engine::sqlite::users::exists(transaction, user)? {
         true => append_aside(transaction, now, user, (action, DASHBOARD), Some(client)),
         false => Ok(()),
     }

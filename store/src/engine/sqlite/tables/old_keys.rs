@@ -15,10 +15,10 @@ use rekey_protocol::{Digest, RefusedUse, UserId};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Notify;
 
-use super::writer::{Kind, Writer};
-use super::{WriteError, audit, columns, keys};
 use crate::api::OldKeyUse;
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::writer::{Kind, Writer};
+use crate::engine::sqlite::{WriteError, audit, columns, keys};
 use crate::metrics::Metrics;
 
 /// What the audit log calls it.

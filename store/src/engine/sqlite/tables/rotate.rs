@@ -7,11 +7,11 @@ use rekey_protocol::{Digest, Replay, ResolvedState, RotateRequest, RotationId, S
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::audit::{self, Event};
-use super::replays::Replays;
-use super::{columns, next_revision};
 use crate::clock::{Moment, UnixMillis};
 use crate::crash;
+use crate::engine::sqlite::audit::{self, Event};
+use crate::engine::sqlite::replays::Replays;
+use crate::engine::sqlite::{columns, next_revision};
 use crate::replay::{self, Kept, Opening};
 use crate::rotation::{
     Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationInterval, Verdict, decide,
@@ -97,7 +97,7 @@ fn attempt(
     let facts = Facts {
         recorded: recorded(transaction, request.rotation_id)?,
         old: old_key(transaction, &asked.old_digest)?,
-        new_exists: super::keys::exists(transaction, &asked.new_digest)?,
+        new_exists: crate::engine::sqlite::keys::exists(transaction, &asked.new_digest)?,
     };
     crash::point("rotate.after_lookup");
     match decide(&asked, facts, now.limit, interval) {
@@ -124,7 +124,7 @@ fn attempt(
             if let Some(replay) = &request.replay
                 && keep(replays, now, request, replay)
             {
-                super::keys::set_replayable(transaction, now, &request.old_digest)?;
+                crate::engine::sqlite::keys::set_replayable(transaction, now, &request.old_digest)?;
             }
             crash::point("rotate.after_keep");
             let done = Rotated::Done {
@@ -274,12 +274,12 @@ pub(super) fn commit(
 ) -> rusqlite::Result<u64> {
     let revision = next_revision(transaction, now)?;
     crash::point("rotate.after_revision");
-    super::keys::set_revoked(transaction, now, &request.old_digest, revision)?;
+    crate::engine::sqlite::keys::set_revoked(transaction, now, &request.old_digest, revision)?;
     crash::point("rotate.after_revoke_old");
     let (new, hint) = (&request.new_digest, &request.hint);
-    super::keys::insert(transaction, now, new, user, Some(hint), revision)?;
+    crate::engine::sqlite::keys::insert(transaction, now, new, user, Some(hint), revision)?;
     crash::point("rotate.after_insert_new");
-    super::users::begin_hour(transaction, now, user)?;
+    crate::engine::sqlite::users::begin_hour(transaction, now, user)?;
     crash::point("rotate.after_limit");
     audit::append(
         transaction,

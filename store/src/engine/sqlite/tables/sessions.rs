@@ -6,8 +6,8 @@ use std::time::Duration;
 use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{audit, columns, passwords, users};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::{audit, columns, passwords, users};
 
 /// The longest that a session may be set to last.
 pub const SESSION_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -258,8 +258,8 @@ pub fn prune(transaction: &Connection, now: Moment, limit: usize) -> rusqlite::R
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PasswordChange, PasswordRefusal, schema};
     use super::*;
+    use crate::engine::sqlite::{PasswordChange, PasswordRefusal, schema};
 
     const NOW: Moment = Moment::both(UnixMillis(1_800_000_000_000));
     const LIMITS: SessionLimits = SessionLimits {

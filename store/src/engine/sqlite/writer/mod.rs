@@ -4,6 +4,7 @@
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 
+pub mod fate;
 mod pending;
 
 pub use self::pending::Patience;
@@ -16,15 +17,15 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::fate::WriteError;
 use self::pending::{Change, Pending};
-use super::anchor::Fold;
-use super::fate::{self, WriteError};
-use super::health::Health;
-use super::keeper::{Keeper, count_commit};
-use super::record::Mark;
-use super::replays::Replays;
 use crate::clock::{Clock, Moment};
 use crate::crash;
+use crate::engine::sqlite::anchor::Fold;
+use crate::engine::sqlite::health::Health;
+use crate::engine::sqlite::keeper::{Keeper, count_commit};
+use crate::engine::sqlite::record::Mark;
+use crate::engine::sqlite::replays::Replays;
 use crate::feed::Committed;
 use crate::metrics::Metrics;
 
@@ -200,7 +201,7 @@ impl Writer {
 }
 
 impl WriterThread {
-    /// Returns when the thread has ended, which without [`super::Database::stop`] is a
+    /// Returns when the thread has ended, which without [`crate::engine::sqlite::Database::stop`] is a
     /// fault of the store.
     pub async fn ended(&mut self) {
         if let Some(ended) = self.ended.take() {
@@ -244,7 +245,7 @@ struct Done {
 
 impl State {
     fn run(mut self) {
-        match super::imports::latest(&self.connection) {
+        match crate::engine::sqlite::imports::latest(&self.connection) {
             Ok(imported) => self.imported = imported,
             Err(error) => tracing::error!(%error, "the last import could not be read"),
         }
@@ -288,7 +289,8 @@ impl State {
     /// Keeps the log short. In this thread, for the anchor's sake: nothing is
     /// committed between its change and the checkpoint.
     fn fold_if_long(&mut self) {
-        let pages = super::anchor::pages_in_log(&self.connection).unwrap_or_default();
+        let pages =
+            crate::engine::sqlite::anchor::pages_in_log(&self.connection).unwrap_or_default();
         // It has begun from the start.
         if pages < self.folded_at {
             self.folded_at = 0;
@@ -445,17 +447,18 @@ impl State {
             some => PRUNED_LEAST.max(2 * some),
         };
         let deleted = [
-            super::rotate::prune(connection, now, limit).map_err(undone)?,
-            super::sessions::prune(connection, now, limit).map_err(undone)?,
+            crate::engine::sqlite::rotate::prune(connection, now, limit).map_err(undone)?,
+            crate::engine::sqlite::sessions::prune(connection, now, limit).map_err(undone)?,
         ];
         self.is_behind = deleted.contains(&limit);
         let is_changed = connection.total_changes() != changes_before;
         let mark = count_commit(connection, is_changed).map_err(undone)?;
         let revision = mark.revision;
         let mark = is_changed.then_some(mark);
-        let revoked = super::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
-            .map_err(undone)?;
-        let imported = super::imports::latest(connection).map_err(undone)?;
+        let revoked =
+            crate::engine::sqlite::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
+                .map_err(undone)?;
+        let imported = crate::engine::sqlite::imports::latest(connection).map_err(undone)?;
         // X6: on disk before the rotations are that it is of.
         lock(&self.replays).flush().map_err(undone)?;
         let owned = self.keeper.owns(connection).map_err(undone)?;
@@ -481,7 +484,7 @@ struct Failed {
     cause: Option<rusqlite::Error>,
 }
 
-pub(super) fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {
+pub fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {
     replays.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

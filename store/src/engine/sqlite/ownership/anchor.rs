@@ -18,12 +18,12 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::OpenError;
-use super::files::beside;
-use super::lock::Lock;
-use super::record::{Anchor, Past, Record};
 use crate::clock::UnixMillis;
 use crate::crash;
+use crate::engine::sqlite::OpenError;
+use crate::engine::sqlite::files::beside;
+use crate::engine::sqlite::lock::Lock;
+use crate::engine::sqlite::record::{Anchor, Past, Record};
 
 /// The anchor of a file of an older version.
 const NONE: u64 = 0;

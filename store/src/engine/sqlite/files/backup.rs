@@ -14,10 +14,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tempfile::NamedTempFile;
 
-use super::files::{beside, folder_of, sync_folder};
-use super::open::{OpenError, connect, quick_check};
-use super::schema;
 use crate::clock::UnixMillis;
+use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
+use crate::engine::sqlite::open::{OpenError, connect, quick_check};
+use crate::engine::sqlite::schema;
 
 /// How often a copy begins again where another program holds a lock.
 const TRIES: u32 = 5;
@@ -72,14 +72,14 @@ pub struct Contents {
     /// The size of the file.
     pub bytes: u64,
     /// The life of the store that changed it last; `None`: never started.
-    pub(super) life: Option<Incarnation>,
+    pub life: Option<Incarnation>,
     /// The number of the last row of the audit log.
-    pub(super) last_event: i64,
+    pub last_event: i64,
 }
 
 impl Contents {
     /// Of an open database, whatever the version that wrote it.
-    pub(super) fn of(connection: &Connection, file: &Path) -> rusqlite::Result<Self> {
+    pub fn of(connection: &Connection, file: &Path) -> rusqlite::Result<Self> {
         // Of a version that knew one clock.
         let has_wall = connection.prepare("SELECT wall_ms FROM meta").is_ok();
         let time = match has_wall {
@@ -222,20 +222,20 @@ fn source(database: &Path) -> Result<Connection, BackupError> {
 
 /// Opens a database of ours to read it, also where its last owner has crashed:
 /// what is in the write-ahead log counts.
-pub(super) fn reading(database: &Path) -> Result<Connection, OpenError> {
+pub fn reading(database: &Path) -> Result<Connection, OpenError> {
     let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     // The last connection to close would fold the log into the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     schema::check(&connection)?;
     schema::check_begun(&connection)?;
     // A backup of a mixture would make it look whole.
-    super::anchor::is_one(&connection, database)?;
+    crate::engine::sqlite::anchor::is_one(&connection, database)?;
     Ok(connection)
 }
 
 /// Whose fault it is that a copy failed.
 #[derive(Debug)]
-pub(super) enum CopyError {
+pub enum CopyError {
     /// It cannot be read.
     Source(rusqlite::Error),
     /// It cannot be written.
@@ -247,7 +247,7 @@ pub(super) enum CopyError {
 /// All pages go in one step and so in one read transaction: between two steps the
 /// owner's commits would make it begin again, and under steady writes it would never
 /// end. In WAL mode a reader holds nobody up.
-pub(super) fn copy_whole(source: &Connection, file: &Path) -> Result<(), CopyError> {
+pub fn copy_whole(source: &Connection, file: &Path) -> Result<(), CopyError> {
     let of_copy = |error: rusqlite::Error| CopyError::Copy(std::io::Error::other(error));
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(file, access).map_err(of_copy)?;
@@ -293,13 +293,13 @@ fn is_of_writing(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether a copy is sound and ours, and what it holds.
-pub(super) fn inspect(file: &Path) -> Result<Contents, OpenError> {
+pub fn inspect(file: &Path) -> Result<Contents, OpenError> {
     let connection = reading(file)?;
     quick_check(&connection)?;
     Ok(Contents::of(&connection, file)?)
 }
 
 /// A file of this user's alone, in the folder where it is to stay.
-pub(super) fn private_file(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
+pub fn private_file(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(prefix).tempfile_in(folder)
 }

@@ -1,6 +1,6 @@
 //! The import as the [`Database`] runs it: one at a time, in changes so short that
 //! nobody notices them, and told to the feed. What they do to the tables is
-//! [`super::imports`]'s, what is done to the rows before is [`super::import`]'s.
+//! [`crate::engine::sqlite::imports`]'s, what is done to the rows before is [`crate::engine::sqlite::import`]'s.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use rekey_protocol::Digest;
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::import::{ImportError, RESERVE_MIB, Staging};
-use super::imports::{self, ImportId, Loaded, Row, Stage};
-use super::writer::{Kind, Patience};
-use super::{Database, WriteError, health};
 use crate::clock::Moment;
+use crate::engine::sqlite::imports::staging::{ImportError, RESERVE_MIB, Staging};
+use crate::engine::sqlite::imports::{self, ImportId, Loaded, Row, Stage};
+use crate::engine::sqlite::writer::{Kind, Patience};
+use crate::engine::sqlite::{Database, WriteError, health};
 
 /// How long a change of an import should take, the commit with it: others wait for
 /// it, and then for their own.
@@ -321,7 +321,7 @@ impl Database {
     /// Brings to an end what an import has left: takes out the rows of one that
     /// does not count, tells the audit log of one that does. Returns its revision if
     /// it does. Ends early only with the store.
-    pub(super) async fn finish(self, id: ImportId, _permit: Permit) -> Option<u64> {
+    pub async fn finish(self, id: ImportId, _permit: Permit) -> Option<u64> {
         loop {
             let stage = self
                 .readers

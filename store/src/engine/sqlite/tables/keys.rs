@@ -8,10 +8,10 @@ use rekey_protocol::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::audit::{self, Event};
-use super::{columns, next_revision};
 use crate::api::{KeyShown, RevokeResponse};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::sqlite::audit::{self, Event};
+use crate::engine::sqlite::{columns, next_revision};
 
 /// What the audit log calls the end of a key that got no successor by it.
 pub const REVOKED: &str = "revoked";

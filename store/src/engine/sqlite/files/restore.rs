@@ -14,14 +14,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::NamedTempFile;
 
-use super::backup::{Contents, CopyError, copy_whole, inspect, private_file, reading};
-use super::files::{beside, folder_of, sync_folder};
-use super::life::{Begin, Begun, begin_incarnation, random_incarnation};
-use super::lock::Lock;
-use super::open::{OpenError, absolute, connect, unwritable};
-use super::schema;
 use crate::clock::UnixMillis;
 use crate::crash;
+use crate::engine::sqlite::backup::{
+    Contents, CopyError, copy_whole, inspect, private_file, reading,
+};
+use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
+use crate::engine::sqlite::life::{Begin, Begun, begin_incarnation, random_incarnation};
+use crate::engine::sqlite::lock::Lock;
+use crate::engine::sqlite::open::{OpenError, absolute, connect, unwritable};
+use crate::engine::sqlite::schema;
 
 /// What SQLite keeps beside a database, the log before what indexes it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -67,7 +69,7 @@ pub enum RestoreError {
 }
 
 /// What a store says that finds a restore under way, by the file that says so.
-pub(super) fn broken_off(marker: &Path) -> String {
+pub fn broken_off(marker: &Path) -> String {
     let database = marker.with_extension("");
     let aside = fs::read_to_string(marker).unwrap_or_default();
     let aside = aside.trim();
@@ -87,7 +89,7 @@ pub(super) fn broken_off(marker: &Path) -> String {
 }
 
 /// Refuses a database whose restore did not get to its end.
-pub(super) fn is_none_under_way(database: &Path) -> Result<(), OpenError> {
+pub fn is_none_under_way(database: &Path) -> Result<(), OpenError> {
     let database = absolute(database)?;
     let marker = beside(&database, MARKER);
     match marker.symlink_metadata() {
@@ -220,7 +222,7 @@ impl Restore {
         kept.map_err(|error| broken(unwritable(&self.database, error.error)))?;
         crash::point("restore.renamed");
         // Of rotations that this history does not know.
-        super::replays::Replays::give_up(&self.database);
+        crate::engine::sqlite::replays::Replays::give_up(&self.database);
         self.lock.begin(&begun.feed, begun.mark).map_err(broken)?;
         crash::point("restore.recorded");
         let folder = folder_of(&self.database);

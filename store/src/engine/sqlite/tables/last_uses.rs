@@ -20,9 +20,9 @@ use rekey_protocol::{Digest, KeyUse, USED_MOST};
 use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::sync::Notify;
 
-use super::WriteError;
-use super::writer::{Kind, Writer};
 use crate::clock::UnixMillis;
+use crate::engine::sqlite::WriteError;
+use crate::engine::sqlite::writer::{Kind, Writer};
 use crate::metrics::Metrics;
 
 /// How exact it is, in milliseconds.

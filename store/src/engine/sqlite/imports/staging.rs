@@ -8,11 +8,11 @@ use std::time::Instant;
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OpenFlags};
 
-use super::imports::Row;
-use super::open::connect;
-use super::{ReadError, WriteError, columns};
 use crate::api::{BadRow, ImportRow};
 use crate::email::{Email, InvalidEmail};
+use crate::engine::sqlite::imports::Row;
+use crate::engine::sqlite::open::connect;
+use crate::engine::sqlite::{ReadError, WriteError, columns};
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
 /// help guessing one.

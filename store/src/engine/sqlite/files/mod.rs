@@ -1,5 +1,8 @@
 //! Names of files beside a database, and their folder.
 
+pub mod backup;
+pub mod restore;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

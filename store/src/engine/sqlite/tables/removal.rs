@@ -9,11 +9,11 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 
-use super::audit::{self, Event};
-use super::users::Standing;
-use super::{columns, imports, keys, next_revision, people, sessions, users};
 use crate::clock::Moment;
 use crate::email::Email;
+use crate::engine::sqlite::audit::{self, Event};
+use crate::engine::sqlite::users::Standing;
+use crate::engine::sqlite::{columns, imports, keys, next_revision, people, sessions, users};
 
 /// Why a user cannot be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,14 @@
+//! The tables: what is asked of each and what is written to it, in SQL.
+
+pub mod audit;
+pub mod columns;
+pub mod keys;
+pub mod last_uses;
+pub mod old_keys;
+pub mod own_key;
+pub mod passwords;
+pub mod people;
+pub mod removal;
+pub mod rotate;
+pub mod sessions;
+pub mod users;
