@@ -28,6 +28,7 @@ pub mod http;
 pub mod issue;
 pub mod log;
 pub mod metrics;
+pub mod operations;
 pub mod password;
 pub mod published;
 pub mod replay;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
+use crate::engine::Engine;
 use crate::engine::sqlite::{Database, Owner};
 use crate::issue::Issuer;
 use crate::metrics::Metrics;

@@ -2,7 +2,7 @@
 
 use rekey_protocol::{ApiKey, ChecksumSecrets, Digest, RANDOM_BYTES, UserId};
 use rekey_store::clock::UnixMillis;
-use rekey_store::engine::sqlite::NewUser;
+use rekey_store::operations::users::{AddUser, NewUser};
 
 use super::errands::Errand;
 use super::gateway::WorkerRef;
@@ -129,7 +129,7 @@ impl World {
             };
             let wall = self.store.clock.moment(0).wall;
             let time = UnixMillis(i64::try_from(wall)?);
-            let added = self.store.ledger.add_user(&new, time)?;
+            let added = self.store.ledger.run(&AddUser(new), time)?;
             self.store.told(added.revision);
             self.oracle.owners.insert(key.digest, id.clone());
             self.users.push(User {

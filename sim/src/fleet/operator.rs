@@ -3,7 +3,10 @@
 
 use rekey_protocol::{Change, Client, Digest};
 use rekey_store::clock::UnixMillis;
-use rekey_store::engine::sqlite::{OwnRefusal, Revoke};
+use rekey_store::operations::keys::{ActiveKeyOf, LastChangeOf};
+use rekey_store::operations::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
+use rekey_store::operations::revoke::Revoke;
+use rekey_store::operations::users::Issue;
 
 use super::dashboard::Form;
 use super::tasks::{By, Task};
@@ -57,19 +60,24 @@ impl World {
         let id = self.users[index].id.clone();
         let ledger = &mut self.store.ledger;
         if by == By::Operator {
-            let done = ledger.revoke(&Revoke::OfUser(id), time)?;
+            let done = ledger.run(&Revoke::OfUser(id), time)?;
             let revision = done.result.map(|answer| answer.revision);
             if let Err(refusal) = revision {
                 self.violate(format!("a revocation: {refusal:?}"));
             }
             return Ok((revision.unwrap_or(0), done.revision, done.revoked));
         }
-        let shown = ledger.own_key(&id)?.map_or(0, |key| key.1);
-        let done = ledger.revoke_own((&id, shown), &Client::default(), time)?;
+        let key = ledger.read(&ActiveKeyOf(id.clone()), time)?;
+        let revoke = RevokeOwn {
+            user: id,
+            shown: key.map_or(0, |key| key.revision),
+            client: Client::default(),
+        };
+        let done = ledger.run(&revoke, time)?;
         if let Err(refusal) = done.result {
             self.violate(format!("Revoke now: {refusal:?}"));
         }
-        let revision = done.result.map_or(0, |revoked| revoked.0);
+        let revision = done.result.map_or(0, |revoked| revoked.revision);
         Ok((revision, done.revision, done.revoked))
     }
 
@@ -84,8 +92,9 @@ impl World {
         let id = self.users[index].id.clone();
         if by == By::User {
             let wish = Form::wish(id.clone(), digest, self.draw_ticket());
-            let shown = self.store.ledger.last_change(&id)?;
-            let done = self.store.ledger.issue_own((&wish, shown), time)?;
+            let ledger = &mut self.store.ledger;
+            let shown = ledger.read(&LastChangeOf(id.clone()), time)?;
+            let done = ledger.run(&IssueOwn { wish, shown }, time)?;
             match done.result {
                 Ok(made) => {
                     self.hour_began(id, time);
@@ -96,7 +105,12 @@ impl World {
                 Err(refusal) => self.violate(format!("a key after Revoke now: {refusal:?}")),
             }
         }
-        let done = self.store.ledger.issue(&id, (&digest, "hint"), time)?;
+        let issue = Issue {
+            user: id,
+            digest,
+            hint: "hint".to_owned(),
+        };
+        let done = self.store.ledger.run(&issue, time)?;
         let given = done.result.ok().map(|issued| issued.revision);
         Ok((given, done.revision, done.revoked))
     }

@@ -10,10 +10,11 @@ use rekey_protocol::{
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
-use rekey_store::engine::sqlite::Rotated;
-use rekey_store::engine::sqlite::Unknown;
 use rekey_store::engine::sqlite::direct::Ledger;
 use rekey_store::feed::core::{Barrier, Core, Poll, Step};
+use rekey_store::operations::feed::ChangesAfter;
+use rekey_store::operations::keys::Unknown;
+use rekey_store::operations::rotate::{Rotate, Rotated};
 
 use super::clock::Clock;
 use super::network::Return;
@@ -252,7 +253,7 @@ impl World {
             }
             Task::Settle => self.store.ledger.settle(),
             Task::Read(number, after) => {
-                let (changes, head) = self.store.ledger.changes_after(after)?;
+                let (changes, head) = self.store.ledger.read(&ChangesAfter(after), time)?;
                 if let Some((poll, _)) = self.store.polls.get_mut(&number) {
                     poll.read(changes, head);
                 }
@@ -270,7 +271,7 @@ impl World {
                 // X4: only a client's request makes a gateway ask.
                 self.store.ledger.used(&digest, time)?;
                 let resolved = found.as_ref().ok().map(|(resolved, _)| resolved);
-                let replayable = resolved.is_some_and(|key| Ledger::is_replayable(key, time));
+                let replayable = resolved.is_some_and(|key| key.is_replayable(time));
                 let interval = self.store.ledger.interval();
                 match answers::resolve(found, replayable, interval) {
                     Ok(answer) => {
@@ -285,7 +286,9 @@ impl World {
                 if self.plan.sabotage == Some(Sabotage::KeepNoRecord) {
                     request.replay = None;
                 }
-                let done = self.store.ledger.rotate(&request, time)?;
+                let rotate = Rotate(request);
+                let done = self.store.ledger.run(&rotate, time)?;
+                let Rotate(request) = rotate;
                 if let Rotated::Done { user, repeated, .. } = &done.result
                     && !repeated
                 {

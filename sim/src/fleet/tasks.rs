@@ -2,9 +2,9 @@
 //! barrier.
 
 use rekey_protocol::{Change, Digest, RotateRequest};
-use rekey_store::engine::sqlite::Rotated;
 use rekey_store::engine::sqlite::direct::Loading;
 use rekey_store::feed::core::Poll;
+use rekey_store::operations::rotate::Rotated;
 
 use super::network::Return;
 

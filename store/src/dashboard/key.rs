@@ -11,8 +11,11 @@ use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
-use crate::engine::sqlite::{
-    BySession, Made, Overview, OwnRefusal, Patience, Resolved, Wish, WriteError,
+use crate::engine::{Engine, Patience, WriteError};
+use crate::operations::keys::Resolved;
+use crate::operations::own_key::{
+    BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
+    ShowOverview, Wish,
 };
 
 /// Events on the profile.
@@ -130,12 +133,17 @@ pub async fn revoke(
     let database = dashboard.database.clone();
     let (user, by) = (session.user.clone(), session.digest);
     let revoking = async move {
-        let by = BySession {
-            session: by,
-            patience: Patience::WhileAwaited,
+        let operation = RevokeOwn {
+            user,
+            shown: form.key,
+            client,
         };
-        let revoked = database.revoke_own(by, (user, form.key), client).await?;
-        if let Ok((revision, _)) = revoked {
+        let revoke = BySession {
+            session: by,
+            operation,
+        };
+        let revoked = database.run(revoke).await?;
+        if let Ok(RevokedOwn { revision, .. }) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
             database.feed().barrier(revision).await;
         }
@@ -145,7 +153,7 @@ pub async fn revoke(
     // button and left has pressed it, and is not worse off by it.
     let revoked = dashboard.outcome(async { tokio::spawn(revoking).await });
     match revoked.await?.map_err(|_| Problem::Unknown)?? {
-        Ok((_, is_new)) => {
+        Ok(RevokedOwn { is_new, .. }) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
             let is_dead = dashboard.database.feed().is_open(overview.last_change);
@@ -156,8 +164,11 @@ pub async fn revoke(
 }
 
 async fn overview(dashboard: &Dashboard, session: &Session) -> Result<Overview, Problem> {
-    let overview = dashboard.database.overview(session.user.clone(), EVENTS);
-    Ok(overview.await?)
+    let show = ShowOverview {
+        user: session.user.clone(),
+        limit: EVENTS,
+    };
+    Ok(dashboard.database.read(show).await?)
 }
 
 fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
@@ -200,14 +211,20 @@ async fn make(
             let database = &dashboard.database;
             // A key that nobody waits for would be shown to nobody.
             let patience = Patience::While(is_awaited);
-            let by = BySession { session, patience };
+            let shown = form.key;
             let made = match way {
                 Way::Replace => {
-                    let made = database.rotate_own(by, (wish, form.key)).await;
+                    let operation = RotateOwn { wish, shown };
+                    let rotate = BySession { session, operation };
+                    let made = database.run_within(patience, rotate).await;
                     dashboard.metrics.rotated(outcome(&made));
                     made
                 }
-                Way::AfterRevoking => database.issue_own(by, (wish, form.key)).await,
+                Way::AfterRevoking => {
+                    let operation = IssueOwn { wish, shown };
+                    let issue = BySession { session, operation };
+                    database.run_within(patience, issue).await
+                }
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.

@@ -20,10 +20,12 @@ use crate::api::{
     SetPasswordRequest, USERS_PATH, UserAdded, UserPage, UsersQuery,
 };
 use crate::clock::UnixMillis;
-use crate::engine::sqlite::{
-    AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal, Selection,
-};
+use crate::engine::Engine;
+use crate::engine::sqlite::PasswordRefusal;
 use crate::issue;
+use crate::operations::audit::{Selection, ShowEvents};
+use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
 use crate::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
@@ -67,7 +69,7 @@ pub async fn add_user(
         hint: key.hint().to_owned(),
         phc,
     };
-    let added = app.database.add_user(new.clone()).await?;
+    let added = app.database.run(AddUser(new.clone())).await?;
     let at = added.map_err(|refusal| {
         let what = match refusal {
             AddRefusal::UserExists => "a user with this id exists already",
@@ -171,7 +173,12 @@ pub async fn issue(
     let key = app.issuer.key()?;
     let (user, digest) = (request.user_id, key.digest());
     let hint = key.hint().to_owned();
-    let issued = app.database.issue(user.clone(), digest, hint).await?;
+    let issue = Issue {
+        user: user.clone(),
+        digest,
+        hint,
+    };
+    let issued = app.database.run(issue).await?;
     let issued = issued.map_err(|refusal| match refusal {
         IssueRefusal::UnknownUser => unknown_user(),
         IssueRefusal::HasKey => ApiError::new(
@@ -209,7 +216,8 @@ pub async fn list_users(
     QueryOf(query): QueryOf<UsersQuery>,
 ) -> Result<Json<UserPage>, ApiError> {
     let limit = page(query.limit)?;
-    let users = app.database.users(query.after, limit).await?;
+    let after = query.after;
+    let users = app.database.read(ListUsers { after, limit }).await?;
     let full = users.len() == limit as usize;
     let next = users
         .last()
@@ -237,7 +245,7 @@ pub async fn revoke(
     State(app): State<App>,
     JsonBody(request): JsonBody<RevokeRequest>,
 ) -> Result<Json<RevokeResponse>, ApiError> {
-    let revoked = app.database.revoke(which(request)?).await?;
+    let revoked = app.database.run(which(request)?).await?;
     let revoked = revoked.map_err(|refusal| match refusal {
         RevokeRefusal::UnknownUser => unknown_user(),
         RevokeRefusal::UnknownKey => {
@@ -290,7 +298,7 @@ pub async fn audit(
         since: since.transpose()?,
         limit,
     };
-    let page = app.database.audit(wanted).await?;
+    let page = app.database.read(ShowEvents(wanted)).await?;
     page.map(Json).ok_or_else(unknown_user)
 }
 

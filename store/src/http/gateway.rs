@@ -15,8 +15,9 @@ use super::{App, Arrived};
 use crate::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
-use crate::engine::sqlite::{Rotated, WriteError};
+use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
+use crate::operations::rotate::{Rotate, Rotated};
 use crate::rotation::Refusal;
 
 /// The most rotations under way, however many files may be open.
@@ -155,7 +156,9 @@ pub async fn rotate(
     };
     crash::point("rotate.received");
     let new_digest = request.new_digest;
-    let result = app.database.rotate(request, arrived).await;
+    let patience = Patience::Until(arrived + request.patience());
+    let rotating = app.database.run_within(patience, Rotate(request));
+    let result = rotating.await;
     app.metrics.rotated(outcome(&result));
     if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");

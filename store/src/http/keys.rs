@@ -14,7 +14,9 @@ use crate::api::{
     KEYS_PATH, KeyQuery, KeyShown, REVOKE_MANY_PATH, REVOKE_MOST, RevokeManyRequest, RevokeOutcome,
     RevokeResponse, RevokedMany, RevokedOne,
 };
-use crate::engine::sqlite::{RevokeRefusal, WriteError};
+use crate::engine::{Engine, WriteError};
+use crate::operations::keys::ShowKey;
+use crate::operations::revoke::RevokeRefusal;
 
 /// Changes of one request that wait for the writer at a time: enough for group
 /// commits, too few to be in anybody's way.
@@ -36,7 +38,7 @@ pub async fn show_key(
     State(app): State<App>,
     QueryOf(query): QueryOf<KeyQuery>,
 ) -> Result<Json<KeyShown>, ApiError> {
-    let key = app.database.key(query.digest).await?;
+    let key = app.database.read(ShowKey(query.digest)).await?;
     key.map(Json).ok_or_else(unknown_key)
 }
 
@@ -74,7 +76,7 @@ pub async fn revoke_many(
     let count = keys.len();
     let database = &app.database;
     let mut done = stream::iter(keys)
-        .map(|key| database.revoke(key))
+        .map(|key| database.run(key))
         .buffered(AT_ONCE);
     let (mut results, mut revision, mut failed) = (Vec::with_capacity(count), 0, None);
     while let Some(outcome) = done.next().await {

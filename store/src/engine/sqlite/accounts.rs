@@ -4,22 +4,13 @@
 use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::Connection;
 
-use super::own_key::{self, Made, Overview, OwnRefusal, Wish};
 use super::passwords::{self, Account, PasswordHash, PasswordRefusal};
 use super::removal::{self, EmailRefusal, RemoveRefusal, Removed};
 use super::sessions::{self, LogIn, NewSession, OpenSession, SessionLimits};
-use super::writer::{Kind, Patience};
-use super::{Database, ReadError, WriteError, audit};
-use crate::clock::Moment;
+use super::{Database, audit};
 use crate::email::Email;
-
-/// Who asks for a change in the dashboard.
-pub struct BySession {
-    /// Of the session's token.
-    pub session: Digest,
-    /// How long it is worth beginning.
-    pub patience: Patience,
-}
+use crate::engine::{ReadError, WriteError};
+use crate::operations::Kind;
 
 impl Database {
     /// Whom an address belongs to, and whether they have logged in in this
@@ -149,81 +140,11 @@ impl Database {
         change.await
     }
 
-    /// What a user is shown, with the last `limit` events.
-    pub async fn overview(&self, user: UserId, limit: u32) -> Result<Overview, ReadError> {
-        let (interval, now) = (self.interval, self.clock.now());
-        let read = self
-            .aside
-            .read(move |connection| own_key::overview(connection, now, interval, (&user, limit)));
-        read.await
-    }
-
     /// Whether a session has not been ended.
     pub async fn is_logged_in(&self, session: Digest) -> Result<bool, ReadError> {
         let read = self
             .aside
             .read(move |connection| sessions::exists(connection, &session));
         read.await
-    }
-
-    /// See [`own_key::rotate`].
-    pub async fn rotate_own(
-        &self,
-        by: BySession,
-        (wish, shown): (Wish, u64),
-    ) -> Result<Result<Made, OwnRefusal>, WriteError> {
-        let interval = self.interval;
-        let change = self.by_session(Kind::Rotation, by, move |transaction, now| {
-            own_key::rotate(transaction, now, interval, (&wish, shown))
-        });
-        change.await
-    }
-
-    /// See [`own_key::revoke`].
-    pub async fn revoke_own(
-        &self,
-        by: BySession,
-        (user, shown): (UserId, u64),
-        client: Client,
-    ) -> Result<Result<(u64, bool), OwnRefusal>, WriteError> {
-        let change = self.by_session(Kind::Admin, by, move |transaction, now| {
-            own_key::revoke(transaction, now, (&user, shown), &client)
-        });
-        change.await
-    }
-
-    /// See [`own_key::issue`].
-    pub async fn issue_own(
-        &self,
-        by: BySession,
-        (wish, shown): (Wish, u64),
-    ) -> Result<Result<Made, OwnRefusal>, WriteError> {
-        let interval = self.interval;
-        let change = self.by_session(Kind::Admin, by, move |transaction, now| {
-            own_key::issue(transaction, now, interval, (&wish, shown))
-        });
-        change.await
-    }
-
-    /// A change by a session that has not been ended: a request may be slow, and
-    /// its user may have logged out everywhere because of it.
-    async fn by_session<T: Send + 'static>(
-        &self,
-        kind: Kind,
-        BySession { session, patience }: BySession,
-        change: impl FnOnce(&Connection, Moment) -> rusqlite::Result<Result<T, OwnRefusal>>
-        + Send
-        + 'static,
-    ) -> Result<Result<T, OwnRefusal>, WriteError> {
-        let change =
-            self.writer.change_in(
-                kind,
-                patience,
-                move |transaction, now| match sessions::exists(transaction, &session)? {
-                    true => change(transaction, now),
-                    false => Ok(Err(OwnRefusal::LoggedOut)),
-                },
-            );
-        change.await
     }
 }

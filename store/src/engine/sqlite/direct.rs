@@ -4,19 +4,19 @@
 //! What happens in a transaction is decided where the server has it decided;
 //! this file only begins and commits.
 
-use rekey_protocol::{Change, Client, Digest, Head, Incarnation, RotateRequest, UserId};
+use rekey_protocol::{Change, Digest, Incarnation, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::anchor::{Steps, anchor_of};
 use super::life::Begin;
 use super::record::{Memo, Past, Record};
 use super::replays::Replays;
-use super::{Made, Overview, OwnRefusal, Resolved, Revoke, RevokeRefusal, Rotated, Unknown, Wish};
-use super::{imports, keeper, keys, life, own_key, rotate, schema, users};
-use crate::api::RevokeResponse;
+use super::{ReplayFile, SqliteTx, history, imports, keeper, life, schema};
 use crate::clock::{Moment, UnixMillis};
 use crate::feed::core::Start;
 use crate::feed::history::PAGE;
+use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
 /// What one committed transaction left.
@@ -65,7 +65,7 @@ pub struct Ledger {
     beside: Past,
     memo: Memo,
     /// Beside the database as well, with its wrapping keys.
-    replays: Replays,
+    kept: ReplayFile,
 }
 
 impl Ledger {
@@ -81,7 +81,7 @@ impl Ledger {
             published: 0,
             beside: Past::Nothing,
             memo: Memo::found(Past::Nothing),
-            replays: Replays::in_memory()?,
+            kept: ReplayFile::new(Replays::in_memory()?, UnixMillis(0))?,
         })
     }
 
@@ -206,145 +206,52 @@ impl Ledger {
         self.interval
     }
 
+    /// Carries an operation out, at this moment.
+    pub fn run<O: Operation>(
+        &mut self,
+        operation: &O,
+        now: UnixMillis,
+    ) -> rusqlite::Result<Committed<O::Out>> {
+        let cx = self.context(now);
+        self.change(|transaction, kept| operation.apply(&mut SqliteTx::new(transaction, kept), &cx))
+    }
+
+    /// Looks, at this moment.
+    pub fn read<R: Read>(&self, read: &R, now: UnixMillis) -> rusqlite::Result<R::Out> {
+        read.read(&SqliteTx::reading(&self.connection), &self.context(now))
+    }
+
+    fn context(&self, now: UnixMillis) -> Context {
+        Context {
+            now: Moment::both(now),
+            interval: self.interval,
+        }
+    }
+
     /// As [`super::Database::resolve`].
     pub fn resolve(
         &self,
         digest: &Digest,
         now: UnixMillis,
     ) -> rusqlite::Result<Result<(Resolved, u64), Unknown>> {
-        let resolved = keys::resolve(&self.connection, digest)?;
+        let resolved = self.read(&Resolve(*digest), now)?;
         Ok(resolved.map(|resolved| {
             let wait = self.interval.retry_after(resolved.last_rotated, now);
             (resolved, wait.unwrap_or(0))
         }))
     }
 
-    /// As [`super::Database::rotate`].
-    pub fn rotate(
-        &mut self,
-        request: &RotateRequest,
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Rotated>> {
-        let interval = self.interval;
-        self.change(|transaction, replays| {
-            rotate::rotate(transaction, replays, Moment::both(now), interval, request)
-        })
-    }
-
     /// A gateway resolves this key for a client, as [`super::Database::resolve`]
     /// notes it.
     pub fn used(&mut self, digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
-        self.replays.used(digest, now)?;
-        self.replays.flush()
-    }
-
-    /// As [`super::Database::is_replayable`].
-    pub fn is_replayable(resolved: &Resolved, now: UnixMillis) -> bool {
-        resolved.replay_until.is_some_and(|until| now < until)
-    }
-
-    /// As [`super::Database::revoke`].
-    pub fn revoke(
-        &mut self,
-        which: &Revoke,
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<RevokeResponse, RevokeRefusal>>> {
-        self.change(|transaction, _| keys::revoke(transaction, Moment::both(now), which))
-    }
-
-    /// As [`super::Database::add_user`].
-    pub fn add_user(
-        &mut self,
-        new: &users::NewUser,
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<UnixMillis, users::AddRefusal>>> {
-        self.change(|transaction, _| users::add(transaction, Moment::both(now), new))
-    }
-
-    /// As [`super::Database::issue`].
-    pub fn issue(
-        &mut self,
-        user: &UserId,
-        (digest, hint): (&Digest, &str),
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<users::Issued, users::IssueRefusal>>> {
-        self.change(|transaction, _| {
-            users::issue(transaction, Moment::both(now), user, digest, hint)
-        })
-    }
-
-    /// The user's active key: its digest and the revision that made it.
-    pub fn own_key(&self, user: &UserId) -> rusqlite::Result<Option<(Digest, u64)>> {
-        own_key::named(&self.connection, user)
-    }
-
-    /// As [`super::Database::overview`].
-    pub fn overview(
-        &mut self,
-        (user, limit): (&UserId, u32),
-        now: UnixMillis,
-    ) -> rusqlite::Result<Overview> {
-        own_key::overview(
-            &mut self.connection,
-            Moment::both(now),
-            self.interval,
-            (user, limit),
-        )
-    }
-
-    /// The revision of the last change of the user's keys.
-    pub fn last_change(&self, user: &UserId) -> rusqlite::Result<u64> {
-        keys::last_change(&self.connection, user)
-    }
-
-    /// As [`super::Database::rotate_own`].
-    pub fn rotate_own(
-        &mut self,
-        (wish, shown): (&Wish, u64),
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
-        let interval = self.interval;
-        self.change(|transaction, _| {
-            own_key::rotate(transaction, Moment::both(now), interval, (wish, shown))
-        })
-    }
-
-    /// As [`super::Database::revoke_own`].
-    pub fn revoke_own(
-        &mut self,
-        (user, shown): (&UserId, u64),
-        client: &Client,
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<(u64, bool), OwnRefusal>>> {
-        self.change(|transaction, _| {
-            own_key::revoke(transaction, Moment::both(now), (user, shown), client)
-        })
-    }
-
-    /// As [`super::Database::issue_own`].
-    pub fn issue_own(
-        &mut self,
-        (wish, shown): (&Wish, u64),
-        now: UnixMillis,
-    ) -> rusqlite::Result<Committed<Result<Made, OwnRefusal>>> {
-        let interval = self.interval;
-        self.change(|transaction, _| {
-            own_key::issue(transaction, Moment::both(now), interval, (wish, shown))
-        })
-    }
-
-    /// As [`crate::feed::Records::changes_after`].
-    pub fn changes_after(&self, revision: u64) -> rusqlite::Result<(Vec<Change>, Head)> {
-        let head = keys::head(&self.connection)?;
-        Ok((
-            keys::revoked_after(&self.connection, revision, PAGE + 1)?,
-            head,
-        ))
+        let mut records = self.kept.records();
+        records.used(digest, now)?;
+        records.flush()
     }
 
     /// As [`crate::feed::Records::record_lease`].
     pub fn record_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {
-        self.change(|transaction, _| super::records::record_lease(transaction, lease_ms))?;
+        self.change(|transaction, _| history::record_lease(transaction, lease_ms))?;
         self.note(|memo| memo.grant(lease_ms));
         Ok(())
     }
@@ -403,21 +310,23 @@ impl Ledger {
 
     fn change<T>(
         &mut self,
-        work: impl FnOnce(&Connection, &mut Replays) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Connection, &ReplayFile) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Committed<T>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = transaction.total_changes();
-        let result = work(&transaction, &mut self.replays)?;
+        let result = work(&transaction, &self.kept)?;
         let is_changed = transaction.total_changes() != before;
         let mark = keeper::count_commit(&transaction, is_changed)?;
         let revision = mark.revision;
-        let revoked = keys::revoked_after(&transaction, self.published, PAGE)?;
-        self.replays.flush()?;
+        let revoked = history::revoked_after(&transaction, self.published, PAGE)?;
+        self.kept.records().flush()?;
         transaction.commit()?;
-        self.replays.forget(&revoked)?;
-        self.replays.flush()?;
+        let mut records = self.kept.records();
+        records.forget(&revoked)?;
+        records.flush()?;
+        drop(records);
         self.published = revision;
         if is_changed {
             self.note(|memo| memo.committed(mark));

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::Database;
 use super::files::{beside, folder_of};
-use super::writer::{Kind, Writer};
-use super::{Database, ReadError, WriteError};
+use super::writer::Writer;
 use crate::answers;
 use crate::clock::Moment;
+use crate::engine::{ReadError, WriteError};
+use crate::operations::Kind;
 
 /// For how long a commit says that there could be another. An idle store that is asked
 /// every two seconds writes some 230 MB a day for it; with 3 s it was five times as much.

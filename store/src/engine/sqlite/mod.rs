@@ -15,23 +15,26 @@ mod records;
 mod replays;
 mod schema;
 mod tables;
+mod transaction;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use rekey_protocol::{Digest, ResolvedState, RotateRequest, UserId};
+use rekey_protocol::{Digest, ResolvedState};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::api::{AuditPage, KeyShown, RevokeResponse, UserEntry};
-use crate::clock::{Clock, Moment, UnixMillis};
+use crate::clock::Clock;
+use crate::engine::{Engine, Patience, ReadError, WriteError};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
+use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::replays::NoteFirstUse;
+use crate::operations::{Context, Kind, Operation, Queue, Read};
 use crate::rotation::RotationInterval;
 
-pub use accounts::BySession;
 pub use files::backup::{
     BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
 };
@@ -41,19 +44,11 @@ pub use imports::run::{Import, Imported, Permit};
 pub use imports::staging::{ImportError, Staging};
 pub use open::OpenError;
 pub use ownership::lock::Lost;
-pub use reader::ReadError;
 pub use replays::ReplayPlace;
-pub use tables::audit::Selection;
-pub use tables::keys::{Resolved, Revoke, RevokeRefusal, Unknown};
-pub use tables::last_uses::LastUse;
-pub use tables::own_key::{AT_ONCE_PER_DAY, Made, Overview, OwnKey, OwnRefusal, Wish};
 pub use tables::passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
 pub use tables::removal::{EmailRefusal, RemoveRefusal, Removed};
-pub use tables::rotate::{Again, Rotated};
 pub use tables::sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
-pub use tables::users::{AddRefusal, IssueRefusal, Issued, NewUser};
-pub use writer::fate::WriteError;
-pub use writer::{Patience, WriterThread};
+pub use writer::WriterThread;
 
 use files::{backup, restore};
 use health::Health;
@@ -61,14 +56,14 @@ use ownership::keeper::Owned;
 use ownership::lock::Lock;
 use ownership::{anchor, keeper, life, lock, record};
 use reader::Readers;
-use replays::{Awaited, Replays};
+use replays::Replays;
 use tables::last_uses::LastUses;
 use tables::old_keys::OldKeys;
 use tables::{
-    audit, columns, keys, last_uses, old_keys, own_key, passwords, people, removal, rotate,
-    sessions, users,
+    audit, columns, history, keys, passwords, people, removal, rotations, sessions, users,
 };
-use writer::{Kind, Writer, fate};
+use transaction::{ReplayFile, SqliteTx};
+use writer::{Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -77,8 +72,6 @@ const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two looks at the files of an idle store.
 const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
-/// Old keys that the operator is shown.
-const OLD_KEYS_SHOWN: u32 = 10;
 
 /// An open database. Cheap to clone.
 #[derive(Clone)]
@@ -94,9 +87,7 @@ pub struct Database {
     imports: Arc<Semaphore>,
     feed: Feed,
     lock: Arc<Lock>,
-    replays: Arc<Mutex<Replays>>,
-    /// New keys of rotations that may be answered again, until they are used.
-    awaited: Arc<Awaited>,
+    kept: ReplayFile,
     old_keys: OldKeys,
     health: Health,
     last_uses: LastUses,
@@ -164,18 +155,14 @@ impl Database {
         });
         let unfinished = imports::unfinished(&opened.writer)?;
         let replays = Replays::open(&opened.path, replays)?;
-        let awaited = Awaited::default();
-        for digest in replays.awaited()? {
-            awaited.expect(digest, clock.now().limit);
-        }
         let are_kept = replays.are_kept();
-        let replays = Arc::new(Mutex::new(replays));
+        let kept = ReplayFile::new(replays, clock.now().limit)?;
         let health = Health::new();
         let (writer, thread) = Writer::start(
             opened.writer,
             clock.clone(),
             metrics.clone(),
-            replays.clone(),
+            kept.clone(),
             health.clone(),
             (opened.mark.revision, keeper),
         )
@@ -205,8 +192,7 @@ impl Database {
             imports: Arc::new(Semaphore::new(1)),
             feed,
             lock,
-            replays,
-            awaited: Arc::new(awaited),
+            kept,
             old_keys,
             last_uses,
             health,
@@ -233,14 +219,11 @@ impl Database {
         &self,
         digest: Digest,
     ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
-        let resolved = self
-            .readers
-            .read(move |connection| keys::resolve(connection, &digest))
-            .await?;
+        let resolved = self.read(Resolve(digest)).await?;
         let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
         if resolved.as_ref().is_ok_and(is_active) {
             self.last_uses.looked_up(digest);
-            if self.awaited.comes(&digest) {
+            if self.kept.awaited().comes(&digest) {
                 self.note_use(digest);
             }
         }
@@ -254,136 +237,19 @@ impl Database {
 
     /// Whether a revoked key's rotation may be answered again (X5).
     pub fn is_replayable(&self, resolved: &Resolved) -> bool {
-        let until = resolved.replay_until;
-        until.is_some_and(|until| self.clock.now().limit < until)
+        resolved.is_replayable(self.clock.now().limit)
     }
 
     /// X4: the client has its new key. Off the way of who asked.
     fn note_use(&self, digest: Digest) {
-        let (writer, replays) = (self.writer.clone(), self.replays.clone());
-        let (awaited, now) = (self.awaited.clone(), self.clock.now().limit);
+        let (database, now) = (self.clone(), self.clock.now().limit);
         tokio::spawn(async move {
-            let note =
-                move |_: &Connection, now: Moment| writer::lock(&replays).used(&digest, now.limit);
-            if let Err(error) = writer.change(Kind::Admin, note).await {
+            if let Err(error) = database.run(NoteFirstUse(digest)).await {
                 tracing::warn!(%error, "the use of a new key was not noted");
                 // By the next one.
-                awaited.expect(digest, now);
+                database.kept.awaited().expect(digest, now);
             }
         });
-    }
-
-    /// Replaces a key by another one, or says why not. It is not begun when the
-    /// patience of the request is over, counted from its arrival.
-    pub async fn rotate(
-        &self,
-        request: RotateRequest,
-        arrived: Instant,
-    ) -> Result<Rotated, WriteError> {
-        let (interval, replays) = (self.interval, self.replays.clone());
-        let awaited = self.awaited.clone();
-        let patience = Patience::Until(arrived + request.patience());
-        self.writer
-            .change_in(Kind::Rotation, patience, move |transaction, now| {
-                let replays = &mut writer::lock(&replays);
-                let rotated = rotate::rotate(transaction, replays, now, interval, &request)?;
-                let is_new = matches!(
-                    rotated,
-                    Rotated::Done {
-                        repeated: false,
-                        ..
-                    }
-                );
-                // Here, for nobody may be left to read the answer. One that is not
-                // committed after all is a key that nobody will use.
-                if is_new && request.replay.is_some() {
-                    awaited.expect(request.new_digest, now.limit);
-                }
-                Ok(rotated)
-            })
-            .await
-    }
-
-    /// Adds a user and the first key; returns when.
-    pub async fn add_user(
-        &self,
-        new: NewUser,
-    ) -> Result<Result<UnixMillis, AddRefusal>, WriteError> {
-        self.writer
-            .change(Kind::Admin, move |transaction, now| {
-                users::add(transaction, now, &new)
-            })
-            .await
-    }
-
-    /// Gives a user without an active key a new one.
-    pub async fn issue(
-        &self,
-        user: UserId,
-        digest: Digest,
-        hint: String,
-    ) -> Result<Result<Issued, IssueRefusal>, WriteError> {
-        self.writer
-            .change(Kind::Admin, move |transaction, now| {
-                users::issue(transaction, now, &user, &digest, &hint)
-            })
-            .await
-    }
-
-    /// At most `limit` users after the id `after`.
-    pub async fn users(&self, after: String, limit: u32) -> Result<Vec<UserEntry>, ReadError> {
-        self.readers
-            .read(move |connection| users::list(connection, &after, limit))
-            .await
-    }
-
-    /// Ends a key.
-    pub async fn revoke(
-        &self,
-        which: Revoke,
-    ) -> Result<Result<RevokeResponse, RevokeRefusal>, WriteError> {
-        self.writer
-            .change(Kind::Admin, move |transaction, now| {
-                keys::revoke(transaction, now, &which)
-            })
-            .await
-    }
-
-    /// The audit events that are wanted. If these are all of a user, also what is
-    /// done with the user's old keys. `None`: no such user.
-    pub async fn audit(&self, wanted: Selection) -> Result<Option<AuditPage>, ReadError> {
-        self.readers
-            .read(move |connection| {
-                let snapshot = connection.transaction()?;
-                let user = wanted.user.as_ref();
-                let standing = user
-                    .map(|user| users::standing(&snapshot, user))
-                    .transpose()?;
-                if matches!(standing, Some(None | Some(users::Standing::Removed))) {
-                    return Ok(None);
-                }
-                let events = audit::list(&snapshot, &wanted)?;
-                let is_full = events.len() == wanted.limit as usize;
-                let next = events.last().filter(|_| is_full).map(|last| last.id);
-                let old_keys = match (user, next) {
-                    (Some(user), None) => old_keys::of_user(&snapshot, user, OLD_KEYS_SHOWN)?,
-                    _ => Vec::new(),
-                };
-                Ok(Some(AuditPage {
-                    events,
-                    next,
-                    old_keys,
-                }))
-            })
-            .await
-    }
-
-    /// What the operator is shown of a key; `None`: no such key.
-    pub async fn key(&self, digest: Digest) -> Result<Option<KeyShown>, ReadError> {
-        let read = self
-            .readers
-            .read(move |connection| keys::show(connection, &digest));
-        read.await
     }
 
     /// Uses of replaced and revoked keys.
@@ -406,9 +272,43 @@ impl Database {
         let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
         self.readers.read(read).await
     }
+}
 
-    /// Takes no more changes; those under way are still made.
-    pub async fn stop(&self) {
+impl Engine for Database {
+    async fn run_within<O>(&self, patience: Patience, operation: O) -> Result<O::Out, WriteError>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static,
+    {
+        let (kept, interval) = (self.kept.clone(), self.interval);
+        let work = move |connection: &Connection, now| {
+            let mut transaction = SqliteTx::new(connection, &kept);
+            operation.apply(&mut transaction, &Context { now, interval })
+        };
+        self.writer.change_in(O::KIND, patience, work).await
+    }
+
+    async fn read<R>(&self, read: R) -> Result<R::Out, ReadError>
+    where
+        R: Read + Send + 'static,
+        R::Out: Send + 'static,
+    {
+        let readers = match R::QUEUE {
+            Queue::Api => &self.readers,
+            Queue::Dashboard => &self.aside,
+        };
+        let cx = Context {
+            now: self.clock.now(),
+            interval: self.interval,
+        };
+        let work = move |connection: &mut Connection| {
+            let snapshot = connection.transaction()?;
+            read.read(&SqliteTx::reading(&snapshot), &cx)
+        };
+        readers.read(work).await
+    }
+
+    async fn stop(&self) {
         if let Err(error) = self.old_keys.flush().await {
             tracing::warn!(%error, "uses of revoked keys were not written down");
         }
@@ -426,15 +326,4 @@ async fn clear_up(writer: Writer) {
             return;
         }
     }
-}
-
-/// Counts one change: every change has a revision of its own. Notes the time
-/// that it acted upon, which is never forgotten (S12).
-fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<u64> {
-    transaction
-        .prepare_cached(
-            "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1), wall_ms = ?2
-             RETURNING revision",
-        )?
-        .query_row([now.limit.0, now.told.0], |row| row.get(0))
 }

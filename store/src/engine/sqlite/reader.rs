@@ -11,20 +11,10 @@ use tokio::sync::Semaphore;
 
 use super::OpenError;
 use super::open::connect;
+use crate::engine::ReadError;
 
 /// How long a read waits for a connection before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why a read has no result. The store's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// All connections were taken for too long.
-    #[error("too many requests are waiting; try again")]
-    Busy,
-    /// SQLite failed, or the read did.
-    #[error("the database could not be read; the store's log says why")]
-    Failed,
-}
 
 /// The connections. Cheap to clone.
 #[derive(Clone)]

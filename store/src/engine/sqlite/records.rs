@@ -5,24 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekey_protocol::{Change, Head, lease_margin_ms};
-use rusqlite::Connection;
 
+use super::Database;
 use super::lock::Lock;
-use super::writer::{Kind, Writer};
-use super::{Database, ReadError, WriteError, keys};
+use super::writer::Writer;
+use crate::engine::{Engine, ReadError, WriteError};
 use crate::feed::Records;
-use crate::feed::history::PAGE;
+use crate::operations::feed::{ChangesAfter, RecordLease};
 
 impl Records for Database {
     type Error = RecordsError;
 
     async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {
-        let read = self.readers.read(move |connection| {
-            let snapshot = connection.transaction()?;
-            let head = keys::head(&snapshot)?;
-            Ok((keys::revoked_after(&snapshot, revision, PAGE + 1)?, head))
-        });
-        Ok(read.await?)
+        Ok(self.read(ChangesAfter(revision)).await?)
     }
 
     fn is_owned(&self) -> bool {
@@ -30,10 +25,7 @@ impl Records for Database {
     }
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
-        let change = self.writer.change(Kind::Admin, move |transaction, _| {
-            record_lease(transaction, lease_ms)
-        });
-        change.await?;
+        self.run(RecordLease { lease_ms }).await?;
         // In the writer's turn, so that it is over before the lock is given up.
         let lock = self.lock.clone();
         let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;
@@ -67,12 +59,4 @@ pub enum RecordsError {
     /// Not written.
     #[error(transparent)]
     Write(#[from] WriteError),
-}
-
-/// Puts the longest lease on record.
-pub fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
-        .execute([lease_ms])
-        .map(drop)
 }

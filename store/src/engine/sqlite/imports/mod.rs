@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::Moment;
 use crate::email::Email;
-use crate::engine::sqlite::{columns, next_revision};
+use crate::engine::sqlite::{columns, history};
 
 /// How long one change of an import works on its rows. All that waits meanwhile
 /// goes before the next one.
@@ -119,7 +119,7 @@ pub fn load(
 
 /// From now on all rows of the import count; returns its revision.
 pub fn cut_over(transaction: &Connection, now: Moment, id: ImportId) -> rusqlite::Result<u64> {
-    let revision = next_revision(transaction, now)?;
+    let revision = history::next_revision(transaction, now)?;
     let changed = transaction
         .prepare_cached(
             "UPDATE imports SET revision = ?2, counts_since_ms = ?3

@@ -12,8 +12,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::clock::Moment;
 use crate::engine::sqlite::imports::staging::{ImportError, RESERVE_MIB, Staging};
 use crate::engine::sqlite::imports::{self, ImportId, Loaded, Row, Stage};
-use crate::engine::sqlite::writer::{Kind, Patience};
-use crate::engine::sqlite::{Database, WriteError, health};
+use crate::engine::sqlite::{Database, health};
+use crate::engine::{Patience, WriteError};
+use crate::operations::Kind;
 
 /// How long a change of an import should take, the commit with it: others wait for
 /// it, and then for their own.

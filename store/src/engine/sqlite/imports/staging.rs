@@ -10,9 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::api::{BadRow, ImportRow};
 use crate::email::{Email, InvalidEmail};
+use crate::engine::sqlite::columns;
 use crate::engine::sqlite::imports::Row;
 use crate::engine::sqlite::open::connect;
-use crate::engine::sqlite::{ReadError, WriteError, columns};
+use crate::engine::{ReadError, WriteError};
 
 /// The longest hint, in characters: enough to tell keys apart, too little to
 /// help guessing one.

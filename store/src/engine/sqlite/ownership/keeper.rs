@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rekey_protocol::Incarnation;
 use rusqlite::Connection;
 
-use crate::engine::sqlite::WriteError;
+use crate::engine::WriteError;
 use crate::engine::sqlite::anchor::{self, Fold, FoldError};
 use crate::engine::sqlite::lock::Lock;
 use crate::engine::sqlite::record::Mark;
@@ -52,7 +52,7 @@ impl Keeper for Owned {
         // S10: the lock file may have been removed just now. Another owner begins
         // a life in the database before it serves, and this read is of the same
         // snapshot as the commit.
-        let life = crate::engine::sqlite::keys::head(transaction)?.incarnation;
+        let life = crate::engine::sqlite::history::head(transaction)?.incarnation;
         if life != self.life {
             self.lock.lose(self.lock.path());
             return Ok(Err(WriteError::NotOwner));

@@ -197,7 +197,7 @@ fn feed_start(
         Past::Nothing | Past::Unknown => LEASE_CAP_MS,
     };
     Ok(Start {
-        history: History::new(lives, crate::engine::sqlite::keys::head(connection)?),
+        history: History::new(lives, crate::engine::sqlite::history::head(connection)?),
         longest_lease_ms,
         held_lease_ms,
         // As long as this life lasts, so that the flag always helps.

@@ -20,11 +20,11 @@ use rekey_protocol::{
     Change, Digest, REPLAY_WINDOW_MS, Replay, ReplayProof, RotationId, SealedKey,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
-use subtle::ConstantTimeEq;
 
 use self::note::{Note, Notes};
 use self::wrap::{Wrapped, Wraps};
 use crate::clock::UnixMillis;
+use crate::engine::rows::ReplayRecord;
 use crate::engine::sqlite::columns;
 use crate::engine::sqlite::files;
 use crate::engine::sqlite::open::connect;
@@ -82,20 +82,6 @@ pub struct Found {
     pub handed_out: u32,
     new_digest: Digest,
     wrapped: Wrapped,
-}
-
-/// What is in a record, unwrapped.
-pub struct Content {
-    proof: ReplayProof,
-    /// The sealed key.
-    pub sealed: SealedKey,
-}
-
-impl Content {
-    /// Whether the proof is the record's. In constant time.
-    pub fn is_proved_by(&self, proof: &ReplayProof) -> bool {
-        self.proof.0.ct_eq(&proof.0).into()
-    }
 }
 
 impl Replays {
@@ -185,7 +171,8 @@ impl Replays {
     pub fn keep(
         &mut self,
         now: UnixMillis,
-        (id, new_digest): (RotationId, &Digest),
+        id: RotationId,
+        new_digest: &Digest,
         replay: &Replay,
     ) -> rusqlite::Result<bool> {
         let content = [replay.proof.0.as_slice(), &replay.sealed.0].concat();
@@ -240,22 +227,33 @@ impl Replays {
         Ok(found.and_then(|found| self.notes.applied(id, found)))
     }
 
-    /// What is in it; none where its wrapping key has gone.
-    pub fn content(&self, id: RotationId, found: &Found) -> Option<Content> {
+    /// The same with what is in it; none where its wrapping key has gone, which makes
+    /// it as good as gone itself.
+    pub fn record(&self, id: RotationId) -> rusqlite::Result<Option<ReplayRecord>> {
+        let found = self.find(id)?;
+        Ok(found.and_then(|found| self.opened(id, &found)))
+    }
+
+    fn opened(&self, id: RotationId, found: &Found) -> Option<ReplayRecord> {
         let bytes = self.wraps.unwrap(&id.0, &found.wrapped)?;
         let (proof, sealed) = bytes.split_first_chunk::<32>()?;
-        Some(Content {
+        Some(ReplayRecord {
+            used: found.used,
+            failures: found.failures,
+            handed_out: found.handed_out,
             proof: ReplayProof(*proof),
             sealed: SealedKey(sealed.try_into().ok()?),
         })
     }
 
     /// An opening failed (X4).
-    pub fn failed(&mut self, id: RotationId, last: bool) -> rusqlite::Result<()> {
-        self.note(match last {
-            true => Note::Destroyed(id),
-            false => Note::Failed(id),
-        })
+    pub fn failed(&mut self, id: RotationId) -> rusqlite::Result<()> {
+        self.note(Note::Failed(id))
+    }
+
+    /// The last opening failed that may: it is of no use any more (X4).
+    pub fn destroy(&mut self, id: RotationId) -> rusqlite::Result<()> {
+        self.note(Note::Destroyed(id))
     }
 
     /// It was handed out.
@@ -412,8 +410,12 @@ mod tests {
     use rekey_protocol::{Client, RotateRequest};
 
     use super::*;
-    use crate::engine::sqlite::{Database, NewUser, writer};
+    use crate::engine::Engine;
+    use crate::engine::sqlite::Database;
     use crate::metrics::Metrics;
+    use crate::operations::Kind;
+    use crate::operations::rotate::Rotate;
+    use crate::operations::users::{AddUser, NewUser};
     use crate::rotation::RotationInterval;
 
     const OLD: Digest = Digest::from_bytes([1; 32]);
@@ -443,7 +445,7 @@ mod tests {
             hint: "hint".into(),
             phc: None,
         };
-        database.add_user(user).await.unwrap().unwrap();
+        database.run(AddUser(user)).await.unwrap().unwrap();
         // Both changes wait for the writer, and so are of one transaction.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let writer = database.writer.clone();
@@ -462,8 +464,7 @@ mod tests {
             patience_ms: None,
         };
         let rotating = database.clone();
-        let gateway =
-            tokio::spawn(async move { rotating.rotate(request, Instant::now()).await.is_ok() });
+        let gateway = tokio::spawn(async move { rotating.run(Rotate(request)).await.is_ok() });
         database.writer.await_waiting(1).await;
         // The gateway leaves while the rotation is made: after its own step, and
         // before the commit.
@@ -473,7 +474,7 @@ mod tests {
         let last = tokio::spawn(async move {
             let work =
                 move |_: &Connection, _| Ok((made.send(()).is_ok(), until_gone.recv().is_err()));
-            writer.change(writer::Kind::Admin, work).await
+            writer.change(Kind::Admin, work).await
         });
         database.writer.await_waiting(2).await;
         drop(go);
@@ -487,7 +488,7 @@ mod tests {
         assert!(database.resolve(NEW).await.unwrap().is_ok(), "it is made");
         let began = Instant::now();
         let is_noted = || {
-            let replays = writer::lock(&database.replays);
+            let replays = database.kept.records();
             replays.find(ID).unwrap().unwrap().used.is_some()
         };
         while !is_noted() {

@@ -3,7 +3,8 @@
 use rekey_protocol::Digest;
 
 use super::*;
-use crate::engine::sqlite::{LastUse, last_uses};
+use crate::engine::rows::LastUse;
+use crate::engine::sqlite::tables::{history, last_uses};
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
@@ -123,7 +124,7 @@ fn imports_keep_what_counted_before_and_revocations_are_found() {
     assert_eq!(number("SELECT count(*) FROM live_keys"), 3);
     let revisions = "SELECT count(*) FROM live_keys JOIN keys USING (digest, revision)";
     assert_eq!(number(revisions), 3);
-    let revoked = crate::engine::sqlite::keys::revoked_after(&connection, 6, 9).unwrap();
+    let revoked = history::revoked_after(&connection, 6, 9).unwrap();
     let at: Vec<_> = revoked.iter().map(|change| change.revision).collect();
     assert_eq!(at, [7, 8]);
     assert!(revoked[0].replayable && !revoked[1].replayable);

@@ -1,56 +1,25 @@
 //! The audit log: one row per change, in that change's transaction (I3).
 //! Append-only, held by triggers of the schema.
 
-use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
+use rekey_protocol::{Client, Digest, RotationId, UserId};
 use rusqlite::{Connection, Params, Row};
 
 use crate::api::AuditEvent;
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::rows::{By, Event};
 use crate::engine::sqlite::columns;
-
-/// The longest text of the network that is kept, in characters.
-const TEXT_MAX: usize = 128;
+use crate::engine::sqlite::imports;
+use crate::operations::audit::Selection;
 
 /// Rows about refused tries of one account within an hour.
 const REFUSED_PER_HOUR: u32 = 10;
 const HOUR_MS: i64 = 3_600_000;
 
-/// The source of what a gateway asked for.
-pub const GATEWAY: &str = "gateway";
-/// The source of what the operator did.
-pub const ADMIN: &str = "admin";
-/// The source of what a user did in the dashboard.
-pub const DASHBOARD: &str = "dashboard";
-
-/// One row to be.
-pub struct Event<'a> {
-    /// Whose key changed.
-    pub user: &'a UserId,
-    /// What happened: see [`AuditEvent::action`].
-    pub action: &'a str,
-    /// The revision of the change.
-    pub revision: u64,
-    /// The key that is revoked by it.
-    pub old_digest: Option<&'a Digest>,
-    /// The key that is active by it.
-    pub new_digest: Option<&'a Digest>,
-    /// The last characters of the new key.
-    pub hint: Option<&'a str>,
-    /// By which way: [`GATEWAY`], [`ADMIN`] or [`DASHBOARD`].
-    pub source: &'a str,
-    /// Which rotation it was.
-    pub rotation_id: Option<RotationId>,
-    /// Who asked.
-    pub client: Option<&'a Client>,
-}
-
 /// Adds a row.
 pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusqlite::Result<()> {
-    let address = event.client.and_then(|client| client.address.as_deref());
-    let request_id = event.client.and_then(|client| client.request_id.as_deref());
     // An import's own rows are told some time after it counts.
     if let Some(old) = event.old_digest {
-        crate::engine::sqlite::imports::tell_of(transaction, old)?;
+        imports::tell_of(transaction, old)?;
     }
     transaction
         .prepare_cached(
@@ -66,10 +35,10 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
             event.old_digest.map(Digest::as_bytes),
             event.new_digest.map(Digest::as_bytes),
             event.hint,
-            event.source,
+            event.by.source.as_str(),
             event.rotation_id.map(|id| id.0),
-            address.map(harmless),
-            request_id.map(harmless),
+            event.client_address(),
+            event.client_request_id(),
             now.limit.0,
         ))
         .map(drop)
@@ -80,19 +49,18 @@ pub fn append_aside(
     transaction: &Connection,
     now: Moment,
     user: &UserId,
-    (action, source): (&str, &str),
-    client: Option<&Client>,
+    action: &str,
+    by: By<'_>,
 ) -> rusqlite::Result<()> {
     let event = Event {
         user,
         action,
-        revision: crate::engine::sqlite::keys::head(transaction)?.revision,
+        revision: super::history::head(transaction)?.revision,
         old_digest: None,
         new_digest: None,
         hint: None,
-        source,
         rotation_id: None,
-        client,
+        by,
     };
     append(transaction, now, &event)
 }
@@ -116,22 +84,9 @@ pub fn append_refused(
         )?;
     // Who was removed meanwhile must not come back into the log.
     match told < REFUSED_PER_HOUR && crate::engine::sqlite::users::exists(transaction, user)? {
-        true => append_aside(transaction, now, user, (action, DASHBOARD), Some(client)),
+        true => append_aside(transaction, now, user, action, By::dashboard(client)),
         false => Ok(()),
     }
-}
-
-/// Which events are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// Of this user only.
-    pub user: Option<UserId>,
-    /// After this one; 0: from the first.
-    pub after: i64,
-    /// Not of before.
-    pub since: Option<UnixMillis>,
-    /// At most so many.
-    pub limit: u32,
 }
 
 /// The events that are wanted, in the order of their ids.
@@ -233,25 +188,17 @@ fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
     })
 }
 
-/// A text of the network as it may be kept and shown in a terminal: bounded,
-/// visible ASCII, and none that looks like a key (I6: a client may well put its
-/// key into a header that ends up here).
-fn harmless(text: &str) -> String {
-    if text.contains(KEY_PREFIX) {
-        return "(withheld)".to_owned();
-    }
-    let visible = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
-    visible.take(TEXT_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::harmless;
-
-    #[test]
-    fn texts_of_the_network_are_bounded_and_plain() {
-        assert_eq!(harmless("a\u{1b}[31m\nb\u{202e}c"), "a[31mbc");
-        assert_eq!(harmless(&"x".repeat(999)).len(), 128);
-        assert_eq!(harmless("id-sb_live_0123"), "(withheld)");
-    }
+/// How many keys a user has made in the dashboard after this moment of the limit's
+/// clock, each after a revocation.
+pub fn count_issued_by_user(
+    connection: &Connection,
+    user: &UserId,
+    after: UnixMillis,
+) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM audit WHERE user_id = ?1 AND coalesce(limit_ms, at_ms) > ?2
+             AND action = 'issued' AND source = 'dashboard'",
+        )?
+        .query_row((user.as_str(), after.0), |row| row.get(0))
 }

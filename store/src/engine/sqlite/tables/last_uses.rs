@@ -21,9 +21,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::sync::Notify;
 
 use crate::clock::UnixMillis;
-use crate::engine::sqlite::WriteError;
-use crate::engine::sqlite::writer::{Kind, Writer};
+use crate::engine::WriteError;
+use crate::engine::rows::LastUse;
+use crate::engine::sqlite::writer::Writer;
 use crate::metrics::Metrics;
+use crate::operations::Kind;
 
 /// How exact it is, in milliseconds.
 const HOUR_MS: i64 = 3600 * 1000;
@@ -39,38 +41,17 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// For writing down what there is at a stop.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// When a key was last used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastUse {
-    /// In the hour that begins here.
-    HourFrom(UnixMillis),
-    /// Not since it was made.
-    Never,
-    /// It was made before uses were noted, and none has been since.
-    NotKnown,
-}
-
-impl LastUse {
-    /// From `last_used_ms`, and the next column: whether the key is newer than
-    /// the database's knowledge of uses.
-    pub fn read(row: &Row<'_>, index: usize) -> rusqlite::Result<Self> {
-        let last: Option<i64> = row.get(index)?;
-        let is_newer: bool = row.get(index + 1)?;
-        Ok(match last {
-            // The clock may have been ahead when it was written.
-            Some(hour) => Self::HourFrom(UnixMillis(hour).min(hour_of(UnixMillis::wall()))),
-            None if is_newer => Self::Never,
-            None => Self::NotKnown,
-        })
-    }
-
-    /// The beginning of the hour, as RFC 3339 in UTC.
-    pub fn rfc3339(self) -> Option<String> {
-        match self {
-            Self::HourFrom(hour) => Some(hour.rfc3339()),
-            Self::Never | Self::NotKnown => None,
-        }
-    }
+/// From `last_used_ms`, and the next column: whether the key is newer than the
+/// database's knowledge of uses.
+pub fn read(row: &Row<'_>, index: usize) -> rusqlite::Result<LastUse> {
+    let last: Option<i64> = row.get(index)?;
+    let is_newer: bool = row.get(index + 1)?;
+    Ok(match last {
+        // The clock may have been ahead when it was written.
+        Some(hour) => LastUse::HourFrom(UnixMillis(hour).min(hour_of(UnixMillis::wall()))),
+        None if is_newer => LastUse::Never,
+        None => LastUse::NotKnown,
+    })
 }
 
 /// When this key was last used, whether or not it is still good; `None`: no such
@@ -81,7 +62,7 @@ pub fn of_key(connection: &Connection, digest: &Digest) -> rusqlite::Result<Opti
             "SELECT k.last_used_ms, k.created_ms > m.last_uses_since_ms
              FROM keys k, meta m WHERE k.digest = ?1",
         )?
-        .query_row([digest.as_bytes()], |row| LastUse::read(row, 0))
+        .query_row([digest.as_bytes()], |row| read(row, 0))
         .optional()
 }
 

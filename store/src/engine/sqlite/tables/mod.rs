@@ -2,13 +2,13 @@
 
 pub mod audit;
 pub mod columns;
+pub mod history;
 pub mod keys;
 pub mod last_uses;
 pub mod old_keys;
-pub mod own_key;
 pub mod passwords;
 pub mod people;
 pub mod removal;
-pub mod rotate;
+pub mod rotations;
 pub mod sessions;
 pub mod users;

@@ -17,9 +17,12 @@ use tokio::sync::Notify;
 
 use crate::api::OldKeyUse;
 use crate::clock::{Moment, UnixMillis};
-use crate::engine::sqlite::writer::{Kind, Writer};
-use crate::engine::sqlite::{WriteError, audit, columns, keys};
+use crate::engine::WriteError;
+use crate::engine::rows::Source;
+use crate::engine::sqlite::writer::Writer;
+use crate::engine::sqlite::{columns, history};
 use crate::metrics::Metrics;
+use crate::operations::Kind;
 
 /// What the audit log calls it.
 pub const USED: &str = "old_key_used";
@@ -210,8 +213,8 @@ fn tell(
             now.told.0,
             user.as_str(),
             USED,
-            keys::head(transaction)?.revision,
-            audit::GATEWAY,
+            history::head(transaction)?.revision,
+            Source::Gateway.as_str(),
             uses,
         ))
         .map(drop)
@@ -247,8 +250,12 @@ mod tests {
     use rekey_protocol::Client;
 
     use super::*;
-    use crate::engine::sqlite::audit::Event;
-    use crate::engine::sqlite::{life, next_revision, schema, users};
+    use crate::engine::rows::{By, Event, NewKey};
+    use crate::engine::sqlite::transaction::testing::run;
+    use crate::engine::sqlite::{audit, keys, life, schema};
+    use crate::operations::audit::Selection;
+    use crate::operations::revoke::Revoke;
+    use crate::operations::users::{AddUser, Issue, NewUser};
 
     const DAY: i64 = TOLD_EVERY_MS;
 
@@ -268,26 +275,26 @@ mod tests {
         let now = Moment::both(UnixMillis(0));
         life::begin_incarnation(&mut connection, &life::Begin::first(now.told)).unwrap();
         for (name, first) in [("ann", 1), ("bob", 11)] {
-            let new = users::NewUser {
+            let new = NewUser {
                 id: user(name),
                 email: format!("{name}@example.com").parse().unwrap(),
                 digest: digest(first),
                 hint: format!("{first:04}"),
                 phc: None,
             };
-            users::add(&connection, now, &new).unwrap().unwrap();
+            run(&connection, now, &AddUser(new)).unwrap();
         }
-        let revision = next_revision(&connection, now).unwrap();
-        keys::set_revoked(&connection, now, &digest(1), revision).unwrap();
-        keys::insert(
-            &connection,
-            now,
-            &digest(2),
-            &user("ann"),
-            Some("0002"),
+        let revision = history::next_revision(&connection, now).unwrap();
+        keys::set_revoked(&connection, &digest(1), now.told, revision).unwrap();
+        let replaced_by = NewKey {
+            digest: &digest(2),
+            user: &user("ann"),
+            hint: Some("0002"),
+            created: now.told,
             revision,
-        )
-        .unwrap();
+        };
+        keys::insert(&connection, &replaced_by).unwrap();
+        let client = Client::default();
         let rotated = Event {
             user: &user("ann"),
             action: "rotated",
@@ -295,16 +302,20 @@ mod tests {
             old_digest: Some(&digest(1)),
             new_digest: Some(&digest(2)),
             hint: Some("0002"),
-            source: audit::GATEWAY,
             rotation_id: None,
-            client: None,
+            by: By::gateway(&client),
         };
         audit::append(&connection, now, &rotated).unwrap();
-        let by = (audit::ADMIN, None::<&Client>);
-        keys::end(&connection, now, &user("ann"), &digest(2), by).unwrap();
-        keys::end(&connection, now, &user("bob"), &digest(11), by).unwrap();
-        let issued = users::issue(&connection, now, &user("ann"), &digest(3), "0003");
-        issued.unwrap().unwrap();
+        for revoked in [2, 11] {
+            let revoked = run(&connection, now, &Revoke::Key(digest(revoked)));
+            assert!(revoked.unwrap().revoked);
+        }
+        let issue = Issue {
+            user: user("ann"),
+            digest: digest(3),
+            hint: "0003".into(),
+        };
+        run(&connection, now, &issue).unwrap();
         connection
     }
 
@@ -315,10 +326,10 @@ mod tests {
 
     /// The uses that the rows of the audit log tell, in their order.
     fn told(connection: &Connection, name: &str) -> Vec<u64> {
-        let wanted = audit::Selection {
+        let wanted = Selection {
             user: Some(user(name)),
             limit: 1000,
-            ..audit::Selection::default()
+            ..Selection::default()
         };
         let events = audit::list(connection, &wanted).unwrap();
         events.iter().filter_map(|event| event.uses).collect()

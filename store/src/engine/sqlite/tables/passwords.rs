@@ -4,6 +4,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::rows::By;
 use crate::engine::sqlite::{audit, people, sessions, users};
 use crate::password::{Spelling, StoredHash};
 
@@ -100,9 +101,9 @@ pub fn set(
     if !has_email {
         return Ok(Err(PasswordRefusal::NoEmail));
     }
-    put(transaction, now, user, phc)?;
+    put(transaction, now.told, user, phc)?;
     sessions::close_all(transaction, user)?;
-    audit::append_aside(transaction, now, user, ("password_set", audit::ADMIN), None)?;
+    audit::append_aside(transaction, now, user, "password_set", By::OPERATOR)?;
     Ok(Ok(()))
 }
 
@@ -133,12 +134,12 @@ pub fn change(
     if phc.as_ref() != Some(&change.old) || !sessions::delete(transaction, &change.former)? {
         return Ok(Err(PasswordRefusal::Changed));
     }
-    put(transaction, now, user, &change.new)?;
+    put(transaction, now.told, user, &change.new)?;
     sessions::close_all(transaction, user)?;
     sessions::insert(transaction, now, &change.session)?;
     sessions::remember(transaction, now, user, &change.device)?;
-    let what = ("password_changed", audit::DASHBOARD);
-    audit::append_aside(transaction, now, user, what, Some(&change.session.client))?;
+    let by = By::dashboard(&change.session.client);
+    audit::append_aside(transaction, now, user, "password_changed", by)?;
     Ok(Ok(()))
 }
 
@@ -153,7 +154,7 @@ pub fn renew(transaction: &Connection, user: &UserId, phc: &str) -> rusqlite::Re
 /// Sets or replaces the hash, which is of the password's normal form.
 pub fn put(
     transaction: &Connection,
-    now: Moment,
+    changed: UnixMillis,
     user: &UserId,
     phc: &str,
 ) -> rusqlite::Result<()> {
@@ -162,6 +163,6 @@ pub fn put(
             "INSERT INTO passwords (user_id, phc, changed_ms, normal) VALUES (?1, ?2, ?3, 1)
              ON CONFLICT (user_id) DO UPDATE SET phc = ?2, changed_ms = ?3, normal = 1",
         )?
-        .execute((user.as_str(), phc, now.told.0))
+        .execute((user.as_str(), phc, changed.0))
         .map(drop)
 }

@@ -11,9 +11,8 @@ use rusqlite::Connection;
 
 use crate::clock::Moment;
 use crate::email::Email;
-use crate::engine::sqlite::audit::{self, Event};
-use crate::engine::sqlite::users::Standing;
-use crate::engine::sqlite::{columns, imports, keys, next_revision, people, sessions, users};
+use crate::engine::rows::{By, Event, Standing};
+use crate::engine::sqlite::{audit, columns, history, imports, keys, people, sessions, users};
 
 /// Why a user cannot be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub fn remove(
         Some(Standing::Here) => {}
         Some(Standing::Removed | Standing::Pseudonym) => {
             // S7: the call that removed the user may not have waited.
-            let revision = keys::head(transaction)?.revision;
+            let revision = history::head(transaction)?.revision;
             return Ok(Ok(Removed {
                 pseudonym: None,
                 revision,
@@ -58,7 +57,7 @@ pub fn remove(
     if imports::reserves(transaction, user.as_str(), None)? {
         return Ok(Err(RemoveRefusal::BeingImported));
     }
-    let revision = next_revision(transaction, now)?;
+    let revision = history::next_revision(transaction, now)?;
     let active = transaction
         .prepare_cached("SELECT digest FROM keys WHERE user_id = ?1 AND state = 'active'")?
         .query_map([user.as_str()], |row| columns::digest(row, 0))?
@@ -67,7 +66,7 @@ pub fn remove(
     if let Some(digest) = &active {
         // Keys are found by the log, which may not have this one yet.
         imports::tell_of(transaction, digest)?;
-        keys::set_revoked(transaction, now, digest, revision)?;
+        keys::set_revoked(transaction, digest, now.told, revision)?;
     }
     transaction
         .prepare_cached(
@@ -110,9 +109,8 @@ pub fn remove(
         old_digest: active.as_ref(),
         new_digest: None,
         hint: None,
-        source: audit::ADMIN,
         rotation_id: None,
-        client: None,
+        by: By::OPERATOR,
     };
     audit::append(transaction, now, &event)?;
     Ok(Ok(Removed {
@@ -149,6 +147,6 @@ pub fn set_email(
             "UPDATE users SET email = ?2, email_normal = ?3, email_nth = 0 WHERE user_id = ?1",
         )?
         .execute((user.as_str(), email.as_str(), email.normal()))?;
-    audit::append_aside(transaction, now, user, ("email_set", audit::ADMIN), None)?;
+    audit::append_aside(transaction, now, user, "email_set", By::OPERATOR)?;
     Ok(Ok(()))
 }

@@ -7,6 +7,7 @@ use rekey_protocol::{Client, Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::rows::By;
 use crate::engine::sqlite::{audit, columns, passwords, users};
 
 /// The longest that a session may be set to last.
@@ -145,8 +146,8 @@ pub fn open(transaction: &Connection, now: Moment, log_in: &LogIn) -> rusqlite::
             .execute((former.as_bytes(), user.as_str()))?;
     }
     remember(transaction, now, user, &log_in.device)?;
-    let (what, client) = (("login", audit::DASHBOARD), Some(&session.client));
-    audit::append_aside(transaction, now, user, what, client)?;
+    let by = By::dashboard(&session.client);
+    audit::append_aside(transaction, now, user, "login", by)?;
     Ok(true)
 }
 
@@ -219,8 +220,8 @@ pub fn close(
     if !users::exists(transaction, &session.user)? {
         return Ok(());
     }
-    let (what, client) = ((action, audit::DASHBOARD), Some(&session.client));
-    audit::append_aside(transaction, now, &session.user, what, client)
+    let by = By::dashboard(&session.client);
+    audit::append_aside(transaction, now, &session.user, action, by)
 }
 
 /// Ends all sessions of a user, and forgets in which browsers there were any.
@@ -278,7 +279,7 @@ mod tests {
                     VALUES (1, x'01010101010101010101010101010101', 1);",
             )
             .unwrap();
-        passwords::put(&connection, NOW, &user(), "old").unwrap();
+        passwords::put(&connection, NOW.told, &user(), "old").unwrap();
         connection
     }
 

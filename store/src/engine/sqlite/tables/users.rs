@@ -1,62 +1,20 @@
 //! The users: adding and listing them.
 
-use rekey_protocol::{Digest, UserId};
+use rekey_protocol::UserId;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::{columns, last_uses, passwords};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
-use crate::engine::sqlite::audit::{self, Event};
-use crate::engine::sqlite::{LastUse, columns, imports, keys, next_revision, passwords, people};
+use crate::engine::rows::{LastUse, Standing};
+use crate::operations::users::NewUser;
 
-/// A user to be, with the first key.
-#[derive(Debug, Clone)]
-pub struct NewUser {
-    /// Unique.
-    pub id: UserId,
-    /// Unique.
-    pub email: Email,
-    /// Of the first key.
-    pub digest: Digest,
-    /// The key's last characters.
-    pub hint: String,
-    /// The hash of a password to log in with, as a PHC string.
-    pub phc: Option<String>,
-}
-
-/// Why a user cannot be added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddRefusal {
-    /// The id is taken.
-    UserExists,
-    /// The id was a removed user's.
-    UserRemoved,
-    /// The address is taken.
-    EmailExists,
-    /// An import holds the id or the address whose rows do not count.
-    BeingImported,
-}
-
-/// Adds a user and the first key; returns when.
-pub fn add(
+/// Adds a user without a key.
+pub fn insert(
     transaction: &Connection,
-    now: Moment,
     new: &NewUser,
-) -> rusqlite::Result<Result<UnixMillis, AddRefusal>> {
-    match standing(transaction, &new.id)? {
-        None => {}
-        Some(Standing::Here) => return Ok(Err(AddRefusal::UserExists)),
-        Some(Standing::Removed | Standing::Pseudonym) => {
-            return Ok(Err(AddRefusal::UserRemoved));
-        }
-    }
-    if people::owner(transaction, new.email.as_str())?.is_some() {
-        return Ok(Err(AddRefusal::EmailExists));
-    }
-    if imports::reserves(transaction, new.id.as_str(), Some(&new.email))? {
-        return Ok(Err(AddRefusal::BeingImported));
-    }
-    let revision = next_revision(transaction, now)?;
+    created: UnixMillis,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO users (user_id, email, email_normal, created_ms) VALUES (?1, ?2, ?3, ?4)",
@@ -65,99 +23,12 @@ pub fn add(
             new.id.as_str(),
             new.email.as_str(),
             new.email.normal(),
-            now.told.0,
+            created.0,
         ))?;
-    if let Some(phc) = &new.phc {
-        passwords::put(transaction, now, &new.id, phc)?;
+    match &new.phc {
+        Some(phc) => passwords::put(transaction, created, &new.id, phc),
+        None => Ok(()),
     }
-    keys::insert(
-        transaction,
-        now,
-        &new.digest,
-        &new.id,
-        Some(&new.hint),
-        revision,
-    )?;
-    audit::append(
-        transaction,
-        now,
-        &Event {
-            user: &new.id,
-            action: "user_added",
-            revision,
-            old_digest: None,
-            new_digest: Some(&new.digest),
-            hint: Some(&new.hint),
-            source: audit::ADMIN,
-            rotation_id: None,
-            client: None,
-        },
-    )?;
-    Ok(Ok(now.told))
-}
-
-/// Why a user gets no new key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IssueRefusal {
-    /// There is no such user.
-    UnknownUser,
-    /// The user has an active key, which would have to be revoked first (I3).
-    HasKey,
-    /// An import holds a key for the user whose rows do not count.
-    BeingImported,
-}
-
-/// A key that was given to a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Issued {
-    /// When.
-    pub at: UnixMillis,
-    /// The revision of this change.
-    pub revision: u64,
-}
-
-/// Gives a user without an active key a new one. It is no rotation: the hour
-/// is as it was.
-pub fn issue(
-    transaction: &Connection,
-    now: Moment,
-    user: &UserId,
-    digest: &Digest,
-    hint: &str,
-) -> rusqlite::Result<Result<Issued, IssueRefusal>> {
-    if !exists(transaction, user)? {
-        return Ok(Err(IssueRefusal::UnknownUser));
-    }
-    let has_key = transaction
-        .prepare_cached("SELECT 1 FROM live_keys WHERE user_id = ?1 AND state = 'active'")?
-        .exists([user.as_str()])?;
-    if has_key {
-        return Ok(Err(IssueRefusal::HasKey));
-    }
-    if imports::reserves(transaction, user.as_str(), None)? {
-        return Ok(Err(IssueRefusal::BeingImported));
-    }
-    let revision = next_revision(transaction, now)?;
-    keys::insert(transaction, now, digest, user, Some(hint), revision)?;
-    audit::append(
-        transaction,
-        now,
-        &Event {
-            user,
-            action: "issued",
-            revision,
-            old_digest: None,
-            new_digest: Some(digest),
-            hint: Some(hint),
-            source: audit::ADMIN,
-            rotation_id: None,
-            client: None,
-        },
-    )?;
-    Ok(Ok(Issued {
-        at: now.told,
-        revision,
-    }))
 }
 
 /// At most `limit` users after the id `after`, in the order of the ids.
@@ -177,7 +48,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
                 Ok(at.map(|at| UnixMillis(at).rfc3339()))
             };
             let hint: Option<String> = row.get(4)?;
-            let last_use = LastUse::read(row, 6)?;
+            let last_use = last_uses::read(row, 6)?;
             Ok(UserEntry {
                 user_id: columns::user(row, 0)?,
                 email: row.get(1)?,
@@ -215,17 +86,6 @@ pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusql
         )?
         .execute((user.as_str(), now.limit.0, now.told.0))
         .map(drop)
-}
-
-/// What an id stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// A user.
-    Here,
-    /// Nobody any more, and nobody again.
-    Removed,
-    /// What a removed user is called in the audit log.
-    Pseudonym,
 }
 
 /// What this id stands for; `None`: nobody has had it.

@@ -25,43 +25,7 @@
 
 use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 
-use crate::answers::RESTORED;
-
-/// Why a change has no result. The store's fault, never the client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// The queue is full: nothing was changed.
-    #[error("too many changes are waiting; nothing was changed, try again")]
-    Busy,
-    /// Shutting down: nothing was changed.
-    #[error("the store is shutting down; nothing was changed, try again")]
-    Stopping,
-    /// There is no room left: nothing was changed.
-    #[error(
-        "the store's disk is full; nothing was changed; it goes on by itself when there is room"
-    )]
-    Full,
-    /// A statement failed and all was rolled back: nothing was changed.
-    #[error("the database refused to write; nothing was changed; the store's log says why")]
-    RolledBack,
-    /// Nothing may be changed: this database is older than what was served (S8).
-    #[error("{}; nothing was changed", RESTORED.message)]
-    NotServed,
-    /// Nothing may be changed: the database may be another process's (S10).
-    #[error(
-        "another rekey-store may own the database now, and this one stops; nothing was changed"
-    )]
-    NotOwner,
-    /// Its asker had left, or had no more time, before its turn came: nothing was
-    /// changed.
-    #[error(
-        "the change had to wait for too long and was not begun; nothing was changed, try again"
-    )]
-    NotBegun,
-    /// The commit failed: on disk it may be there or not.
-    #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
-    Unknown,
-}
+use crate::engine::WriteError;
 
 fn code(error: &rusqlite::Error) -> Option<i32> {
     error.sqlite_error().map(|error| error.extended_code)

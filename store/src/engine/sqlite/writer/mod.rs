@@ -7,9 +7,7 @@
 pub mod fate;
 mod pending;
 
-pub use self::pending::Patience;
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,7 +15,6 @@ use rekey_protocol::Change as Revocation;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use self::fate::WriteError;
 use self::pending::{Change, Pending};
 use crate::clock::{Clock, Moment};
 use crate::crash;
@@ -25,9 +22,11 @@ use crate::engine::sqlite::anchor::Fold;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::{Keeper, count_commit};
 use crate::engine::sqlite::record::Mark;
-use crate::engine::sqlite::replays::Replays;
+use crate::engine::sqlite::transaction::ReplayFile;
+use crate::engine::{Patience, WriteError};
 use crate::feed::Committed;
 use crate::metrics::Metrics;
+use crate::operations::Kind;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
 const QUEUE: usize = 4096;
@@ -46,21 +45,6 @@ const PRUNED_LEAST: usize = 64;
 const PRUNED_IDLE: usize = 512;
 /// How often the records for replays that are over are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-
-/// What a change is about: rotations have crash points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// From a gateway.
-    Rotation,
-    /// From the admin listener.
-    Admin,
-    /// Some rows of an import, in a transaction of its own after all that waits: so
-    /// others wait for what is under way when they come, and not for the next.
-    Import,
-    /// As that; takes out rows that nothing refers to any more. SQLite does not look for what refers to them: for each user it would have to
-    /// read all keys.
-    Removal,
-}
 
 /// What the writer does after a batch, apart from it.
 enum Alone {
@@ -95,7 +79,7 @@ impl Writer {
         connection: Connection,
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
-        replays: Arc<Mutex<Replays>>,
+        kept: ReplayFile,
         health: Health,
         (published, keeper): (u64, Box<dyn Keeper>),
     ) -> std::io::Result<(Self, WriterThread)> {
@@ -106,7 +90,7 @@ impl Writer {
             clock,
             metrics: metrics.clone(),
             tasks,
-            replays,
+            kept,
             health,
             pruned: None,
             is_behind: false,
@@ -221,7 +205,7 @@ struct State {
     metrics: Arc<Metrics>,
     tasks: mpsc::Receiver<Task>,
     /// What is kept for replays, in its own file.
-    replays: Arc<Mutex<Replays>>,
+    kept: ReplayFile,
     /// Told what becomes of each transaction.
     health: Health,
     pruned: Option<Instant>,
@@ -393,7 +377,7 @@ impl State {
     /// cannot be handed out already, for it counts only by what was committed.
     fn clear_up(&mut self, revoked: &[Revocation]) {
         let is_time = self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
-        let mut replays = lock(&self.replays);
+        let mut replays = self.kept.records();
         let cleared = match is_time {
             true => replays
                 .forget(revoked)
@@ -447,7 +431,7 @@ impl State {
             some => PRUNED_LEAST.max(2 * some),
         };
         let deleted = [
-            crate::engine::sqlite::rotate::prune(connection, now, limit).map_err(undone)?,
+            crate::engine::sqlite::rotations::prune(connection, now, limit).map_err(undone)?,
             crate::engine::sqlite::sessions::prune(connection, now, limit).map_err(undone)?,
         ];
         self.is_behind = deleted.contains(&limit);
@@ -455,12 +439,15 @@ impl State {
         let mark = count_commit(connection, is_changed).map_err(undone)?;
         let revision = mark.revision;
         let mark = is_changed.then_some(mark);
-        let revoked =
-            crate::engine::sqlite::keys::revoked_after(connection, self.published, MAX_REVOCATIONS)
-                .map_err(undone)?;
+        let revoked = crate::engine::sqlite::history::revoked_after(
+            connection,
+            self.published,
+            MAX_REVOCATIONS,
+        )
+        .map_err(undone)?;
         let imported = crate::engine::sqlite::imports::latest(connection).map_err(undone)?;
         // X6: on disk before the rotations are that it is of.
-        lock(&self.replays).flush().map_err(undone)?;
+        self.kept.records().flush().map_err(undone)?;
         let owned = self.keeper.owns(connection).map_err(undone)?;
         owned.map_err(|fate| Failed { fate, cause: None })?;
         point("rotate.before_commit");
@@ -482,10 +469,6 @@ struct Failed {
     fate: WriteError,
     /// SQLite's word, where it was SQLite.
     cause: Option<rusqlite::Error>,
-}
-
-pub fn lock(replays: &Mutex<Replays>) -> MutexGuard<'_, Replays> {
-    replays.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,26 +4,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::Kind;
 use crate::clock::Moment;
-use crate::engine::sqlite::WriteError;
+use crate::engine::{Patience, WriteError};
 use crate::metrics::Metrics;
-
-/// How long a change is worth beginning. Whoever drops the future that waits for
-/// it has left in any case.
-pub enum Patience {
-    /// For as long as the future that waits for it lives.
-    WhileAwaited,
-    /// Up to this moment. Then its asker is told that nothing was changed.
-    Until(Instant),
-    /// While this says so. For a task that waits on behalf of others.
-    While(Arc<dyn Fn() -> bool + Send + Sync>),
-}
+use crate::operations::Kind;
 
 /// Waits for its turn.
 const WAITING: u8 = 0;

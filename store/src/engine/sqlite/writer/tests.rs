@@ -3,7 +3,9 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::clock::UnixMillis;
 use crate::engine::sqlite::anchor::FoldError;
+use crate::engine::sqlite::replays::Replays;
 
 /// Allows all, and puts nothing on record.
 struct Nobody;
@@ -31,12 +33,12 @@ impl Keeper for Nobody {
 fn started(connection: Connection) -> (Writer, WriterThread) {
     let clock = Arc::new(Clock::resume(None));
     let metrics = Arc::new(Metrics::new());
-    let replays = Arc::new(Mutex::new(Replays::in_memory().unwrap()));
+    let kept = ReplayFile::new(Replays::in_memory().unwrap(), UnixMillis(0)).unwrap();
     Writer::start(
         connection,
         clock,
         metrics,
-        replays,
+        kept,
         Health::new(),
         (0, Box::new(Nobody)),
     )

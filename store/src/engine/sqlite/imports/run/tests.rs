@@ -6,10 +6,18 @@ use rekey_protocol::{Client, FeedRequest, GatewayId, LEASE_LEAST_MS, UserId};
 use super::*;
 use crate::api::ImportRow;
 use crate::clock::UnixMillis;
+use crate::engine::Engine;
+use crate::engine::rows::NewKey;
+use crate::engine::sqlite::transaction::testing::{read, run};
 use crate::engine::sqlite::{
-    AddRefusal, IssueRefusal, NewUser, Owner, PasswordRefusal, ReplayPlace, Revoke, RevokeRefusal,
-    audit, keys, life, own_key, passwords, schema, users,
+    Owner, PasswordRefusal, ReplayPlace, audit, history, keys, life, passwords, schema, users,
 };
+use crate::operations::audit::Selection;
+use crate::operations::keys::{LastChangeOf, Resolve};
+use crate::operations::own_key::RevokeOwn;
+use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, NewUser};
+
 use crate::metrics::Metrics;
 use crate::rotation::RotationInterval;
 
@@ -144,7 +152,7 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         let rows = [("ann", 1), ("bob", 2), ("carl", 3)];
         let (import, bad) = check(import(&database, &rows)).await.unwrap();
         assert_eq!(bad, 0);
-        database.add_user(rival).await.unwrap().unwrap();
+        database.run(AddUser(rival)).await.unwrap().unwrap();
         let put_in = database.put_in(import).await.unwrap();
         let Imported::Refused(import, bad) = put_in else {
             panic!("{reason}: imported");
@@ -164,7 +172,16 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         assert_eq!(count(&database, "SELECT count(*) FROM imports").await, 0);
         // SQLite looks for what refers to what again.
         let orphan = database.writer.change(Kind::Admin, |transaction, now| {
-            keys::insert(transaction, now, &digest(77), &user("nobody"), None, 1)
+            keys::insert(
+                transaction,
+                &NewKey {
+                    digest: &digest(77),
+                    user: &user("nobody"),
+                    hint: None,
+                    created: now.told,
+                    revision: 1,
+                },
+            )
         });
         assert!(orphan.await.is_err());
     }
@@ -177,10 +194,8 @@ fn staged() -> (Connection, ImportId) {
     schema::migrate(&mut connection).unwrap();
     life::begin_incarnation(&mut connection, &life::Begin::first(NOW.told)).unwrap();
     let old = new_user("old", "old@example.com", 9);
-    users::add(&connection, NOW, &old).unwrap().unwrap();
-    keys::revoke(&connection, NOW, &Revoke::OfUser(user("old")))
-        .unwrap()
-        .unwrap();
+    run(&connection, NOW, &AddUser(old)).unwrap();
+    run(&connection, NOW, &Revoke::OfUser(user("old"))).unwrap();
     let id = imports::begin(&connection, NOW).unwrap();
     let row = |name: &str, key, email: Option<&str>| Row {
         user: name.into(),
@@ -200,37 +215,44 @@ fn rows_that_do_not_count_are_nobodys_and_taken() {
     let (connection, id) = staged();
     let (ann, old) = (user("ann"), user("old"));
     for key in [1, 2] {
-        assert!(keys::resolve(&connection, &digest(key)).unwrap().is_err());
-        let revoked = keys::revoke(&connection, NOW, &Revoke::Key(digest(key))).unwrap();
+        assert!(read(&connection, NOW, &Resolve(digest(key))).is_err());
+        let revoked = run(&connection, NOW, &Revoke::Key(digest(key)));
         assert_eq!(revoked, Err(RevokeRefusal::UnknownKey));
     }
-    let revoked = keys::revoke(&connection, NOW, &Revoke::OfUser(ann.clone())).unwrap();
+    let revoked = run(&connection, NOW, &Revoke::OfUser(ann.clone()));
     assert_eq!(revoked, Err(RevokeRefusal::UnknownUser));
     let set = passwords::set(&connection, NOW, &ann, "phc").unwrap();
     assert_eq!(set, Err(PasswordRefusal::UnknownUser));
     let account = passwords::account(&connection, "ann@example.com", &[]).unwrap();
     assert_eq!(account, None);
-    let issue = |user| users::issue(&connection, NOW, user, &digest(7), "hint").unwrap();
+    let issue = |user: &UserId| {
+        let issue = Issue {
+            user: user.clone(),
+            digest: digest(7),
+            hint: "hint".into(),
+        };
+        run(&connection, NOW, &issue)
+    };
     assert_eq!(issue(&ann), Err(IssueRefusal::UnknownUser));
     assert_eq!(issue(&old), Err(IssueRefusal::BeingImported));
     for new in [
         new_user("ann", "other@example.com", 8),
         new_user("other", "ANN@example.com", 8),
     ] {
-        let added = users::add(&connection, NOW, &new).unwrap();
+        let added = run(&connection, NOW, &AddUser(new));
         assert_eq!(added, Err(AddRefusal::BeingImported));
     }
     let listed = users::list(&connection, "", 10).unwrap();
     assert_eq!(listed.len(), 1);
     assert!(listed[0].key.is_none());
-    assert_eq!(own_key::named(&connection, &old).unwrap(), None);
-    assert!(keys::revoked_after(&connection, 0, 9).unwrap().len() == 1);
+    assert_eq!(keys::active(&connection, &old).unwrap(), None);
+    assert!(history::revoked_after(&connection, 0, 9).unwrap().len() == 1);
 
     let revision = imports::cut_over(&connection, NOW, id).unwrap();
-    let found = keys::resolve(&connection, &digest(1)).unwrap().unwrap();
+    let found = read(&connection, NOW, &Resolve(digest(1))).unwrap();
     assert_eq!((found.user, found.revision), (ann, revision));
-    let named = own_key::named(&connection, &old).unwrap();
-    assert_eq!(named, Some((digest(2), revision)));
+    let active = keys::active(&connection, &old).unwrap().unwrap();
+    assert_eq!((active.digest, active.revision), (digest(2), revision));
     assert_eq!(users::list(&connection, "", 10).unwrap().len(), 2);
 }
 
@@ -239,9 +261,14 @@ fn the_audit_log_tells_of_an_import_before_what_happens_to_its_keys() {
     let (connection, id) = staged();
     imports::cut_over(&connection, NOW, id).unwrap();
     let (ann, client) = (user("ann"), Client::default());
-    let (_, shown) = own_key::named(&connection, &ann).unwrap().unwrap();
-    let revoked = own_key::revoke(&connection, NOW, (&ann, shown), &client).unwrap();
-    let (last, _) = revoked.unwrap();
+    let shown = keys::active(&connection, &ann).unwrap().unwrap().revision;
+    let user = ann.clone();
+    let revoke = RevokeOwn {
+        user,
+        shown,
+        client,
+    };
+    let last = run(&connection, NOW, &revoke).unwrap().revision;
     // Told of all of them, some once more after a crash.
     for _ in 0..2 {
         let keys = imports::keys_after(&connection, id, None, 9).unwrap();
@@ -249,7 +276,7 @@ fn the_audit_log_tells_of_an_import_before_what_happens_to_its_keys() {
     }
     imports::told(&connection, id).unwrap();
     assert_eq!(imports::stage(&connection, id).unwrap(), Stage::Over);
-    let wanted = audit::Selection {
+    let wanted = Selection {
         user: Some(ann.clone()),
         after: 0,
         since: None,
@@ -258,7 +285,7 @@ fn the_audit_log_tells_of_an_import_before_what_happens_to_its_keys() {
     let events = audit::list(&connection, &wanted).unwrap();
     let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["imported", "revoked"]);
-    assert_eq!(keys::last_change(&connection, &ann).unwrap(), last);
+    assert_eq!(read(&connection, NOW, &LastChangeOf(ann)), last);
     let imported = "SELECT count(*) FROM audit WHERE action = 'imported'";
     let count: i64 = connection
         .query_row(imported, [], |row| row.get(0))
@@ -291,7 +318,7 @@ fn what_counts_is_not_removed_and_what_does_not_is_removed_in_any_order_of_crash
     imports::remove_keys(&connection, id, &all).unwrap();
     imports::remove_users(&connection, id, &users).unwrap();
     imports::forget(&connection, id).unwrap();
-    assert!(keys::resolve(&connection, &digest(1)).unwrap().is_ok());
+    assert!(read(&connection, NOW, &Resolve(digest(1))).is_ok());
     assert!(matches!(
         imports::stage(&connection, id).unwrap(),
         Stage::Counts(_)

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::clock::Moment;
-use crate::engine::sqlite::{audit, keys, life, schema, users};
+use crate::engine::sqlite::transaction::testing::run;
+use crate::engine::sqlite::{audit, history, keys, life, schema};
+use crate::operations::revoke::Revoke;
+use crate::operations::users::{AddUser, NewUser};
 
 const HOUR: i64 = HOUR_MS;
 /// Some moment in an hour of 2015.
@@ -24,16 +27,14 @@ fn database() -> Connection {
     let made = hours_ago(100);
     life::begin_incarnation(&mut connection, &life::Begin::first(made)).unwrap();
     for (name, key) in [("ann", 1), ("bob", 2)] {
-        let new = users::NewUser {
+        let new = NewUser {
             id: name.to_owned().try_into().unwrap(),
             email: format!("{name}@example.com").parse().unwrap(),
             digest: digest(key),
             hint: format!("{key:04}"),
             phc: None,
         };
-        users::add(&connection, Moment::both(made), &new)
-            .unwrap()
-            .unwrap();
+        run(&connection, Moment::both(made), &AddUser(new)).unwrap();
     }
     connection
 }
@@ -77,8 +78,8 @@ fn it_is_no_change_of_a_key() {
     let facts = || {
         let user = "ann".to_owned().try_into().unwrap();
         let last = audit::latest_of_keys(&database, &user).unwrap();
-        let resolved = keys::resolve(&database, &digest(1)).unwrap().unwrap();
-        (keys::head(&database).unwrap(), last, resolved)
+        let resolved = keys::find(&database, &digest(1)).unwrap().unwrap();
+        (history::head(&database).unwrap(), last, resolved)
     };
     let before = facts();
     record_all(&database, &[(1, hours_ago(0))]);
@@ -90,8 +91,8 @@ fn a_dead_key_was_last_used_before_its_end() {
     let database = database();
     let user = "ann".to_owned().try_into().unwrap();
     let ended = UnixMillis(hours_ago(5).0 + 60_000);
-    let by = (audit::ADMIN, None);
-    keys::end(&database, Moment::both(ended), &user, &digest(1), by).unwrap();
+    let revoked = run(&database, Moment::both(ended), &Revoke::OfUser(user));
+    assert!(revoked.unwrap().revoked);
     assert_eq!(record_all(&database, &[(1, hours_ago(7))]), 1);
     assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(7))));
     // Told late, by a gateway that was cut off perhaps.

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
-use rekey_protocol::{Incarnation, RotateRequest};
+use rekey_protocol::Incarnation;
 
 use super::*;
+use crate::engine::rows::ActiveKey;
 use crate::engine::sqlite::direct::Ledger;
-use crate::engine::sqlite::{NewUser, Revoke, Rotated};
+use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
+use crate::operations::revoke::Revoke;
+use crate::operations::rotate::{Rotate, Rotated};
+use crate::operations::users::{AddUser, Issue, NewUser};
 
 const HOUR_MS: i64 = 3_600_000;
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -30,7 +34,7 @@ impl Store {
             hint: "0000".into(),
             phc: None,
         };
-        ledger.add_user(&new, START).unwrap().result.unwrap();
+        ledger.run(&AddUser(new), START).unwrap().result.unwrap();
         Self {
             ledger,
             now: START,
@@ -54,37 +58,56 @@ impl Store {
         }
     }
 
+    fn key(&self) -> Option<ActiveKey> {
+        self.ledger.read(&ActiveKeyOf(user()), self.now).unwrap()
+    }
+
     fn shown(&self) -> u64 {
-        self.ledger.own_key(&user()).unwrap().unwrap().1
+        self.key().unwrap().revision
+    }
+
+    fn last_change(&self) -> u64 {
+        self.ledger.read(&LastChangeOf(user()), self.now).unwrap()
+    }
+
+    fn run<O: Operation>(&mut self, operation: &O) -> O::Out {
+        self.ledger.run(operation, self.now).unwrap().result
     }
 
     fn rotate(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
-        let shown = self.ledger.own_key(&user()).unwrap();
-        let shown = shown.map_or(0, |key| key.1);
-        self.ledger
-            .rotate_own((wish, shown), self.now)
-            .unwrap()
-            .result
+        let shown = self.key().map_or(0, |key| key.revision);
+        let wish = wish.clone();
+        self.run(&RotateOwn { wish, shown })
     }
 
-    fn revoke(&mut self, shown: u64) -> Result<(u64, bool), OwnRefusal> {
-        let client = Client::default();
-        let revoked = self.ledger.revoke_own((&user(), shown), &client, self.now);
-        revoked.unwrap().result
+    fn revoke(&mut self, shown: u64) -> Result<RevokedOwn, OwnRefusal> {
+        self.run(&RevokeOwn {
+            user: user(),
+            shown,
+            client: Client::default(),
+        })
     }
 
     fn issue(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
-        let shown = self.ledger.last_change(&user()).unwrap();
-        let issued = self.ledger.issue_own((wish, shown), self.now);
-        issued.unwrap().result
+        let (wish, shown) = (wish.clone(), self.last_change());
+        self.run(&IssueOwn { wish, shown })
     }
 
     /// Through the API, by the active key.
     fn rotate_by_gateway(&mut self) -> Rotated {
         let wish = self.wish();
-        let old = self.ledger.own_key(&user()).unwrap().unwrap().0;
-        let request: RotateRequest = request(&wish, old);
-        self.ledger.rotate(&request, self.now).unwrap().result
+        let old = self.key().unwrap().digest;
+        self.run(&Rotate(wish.request(old)))
+    }
+
+    /// By the operator.
+    fn give(&mut self, digest: Digest) {
+        let issue = Issue {
+            user: user(),
+            digest,
+            hint: "9999".into(),
+        };
+        self.run(&issue).unwrap();
     }
 
     /// Revokes the key and makes another one.
@@ -152,8 +175,9 @@ fn a_page_about_another_key_changes_nothing() {
     assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
     store.after(HOUR_MS);
     let (present, wish) = (store.shown(), store.wish());
-    let rotated = store.ledger.rotate_own((&wish, stale), store.now).unwrap();
-    assert_eq!(rotated.result, Err(OwnRefusal::OtherKey));
+    let shown = stale;
+    let rotated = store.run(&RotateOwn { wish, shown });
+    assert_eq!(rotated, Err(OwnRefusal::OtherKey));
     assert_eq!(store.revoke(stale), Err(OwnRefusal::OtherKey));
     assert_eq!(store.shown(), present);
 }
@@ -163,10 +187,14 @@ fn a_revocation_needs_no_hour_and_may_come_again() {
     let mut store = Store::new();
     let wish = store.wish();
     let made = store.rotate(&wish).unwrap();
-    let (revision, is_new) = store.revoke(made.revision).unwrap();
-    assert!(is_new && revision > made.revision);
+    let revoked = store.revoke(made.revision).unwrap();
+    assert!(revoked.is_new && revoked.revision > made.revision);
     // S7: the second waits for the same barrier as the first.
-    assert_eq!(store.revoke(made.revision), Ok((revision, false)));
+    let again = RevokedOwn {
+        is_new: false,
+        ..revoked
+    };
+    assert_eq!(store.revoke(made.revision), Ok(again));
     let wish = store.wish();
     assert_eq!(store.rotate(&wish), Err(OwnRefusal::NoKey));
 }
@@ -201,32 +229,22 @@ fn whom_the_operator_revoked_gets_no_key_by_himself() {
     let mut store = Store::new();
     let shown = store.shown();
     let revoke = Revoke::OfUser(user());
-    store
-        .ledger
-        .revoke(&revoke, store.now)
-        .unwrap()
-        .result
-        .unwrap();
+    store.run(&revoke).unwrap();
     let wish = store.wish();
     assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
     // Nor by pressing the button on a page that was open.
-    assert!(!store.revoke(shown).unwrap().1);
+    assert!(!store.revoke(shown).unwrap().is_new);
     assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
-    let (digest, hint) = (Digest::from_bytes([99; 32]), "9999");
-    let issued = store.ledger.issue(&user(), (&digest, hint), store.now);
-    issued.unwrap().result.unwrap();
+    store.give(Digest::from_bytes([99; 32]));
     assert_eq!(store.issue(&wish), Err(OwnRefusal::HasKey));
     // A user who has revoked first is stopped by the operator's word as well.
     let shown = store.shown();
     store.revoke(shown).unwrap();
     for _ in 0..2 {
-        let again = store.ledger.revoke(&revoke, store.now).unwrap().result;
-        assert!(!again.unwrap().revoked);
+        assert!(!store.run(&revoke).unwrap().revoked);
         assert_eq!(store.issue(&wish), Err(OwnRefusal::NotByUser));
     }
-    let (digest, hint) = (Digest::from_bytes([98; 32]), "9898");
-    let issued = store.ledger.issue(&user(), (&digest, hint), store.now);
-    issued.unwrap().result.unwrap();
+    store.give(Digest::from_bytes([98; 32]));
     // The key that the operator gave is the user's own to revoke.
     store.emergency().unwrap();
 }
@@ -236,30 +254,33 @@ fn a_form_for_a_new_key_is_about_one_revocation() {
     let mut store = Store::new();
     let shown = store.shown();
     store.revoke(shown).unwrap();
-    let stale = store.ledger.last_change(&user()).unwrap();
+    let shown = store.last_change();
     let wish = store.wish();
     let made = store.issue(&wish).unwrap();
     store.revoke(made.revision).unwrap();
     // Whatever became of the record of its ticket.
     let wish = store.wish();
-    let issued = store.ledger.issue_own((&wish, stale), store.now).unwrap();
-    assert_eq!(issued.result, Err(OwnRefusal::OtherKey));
+    let stale = IssueOwn {
+        wish: wish.clone(),
+        shown,
+    };
+    assert_eq!(store.run(&stale), Err(OwnRefusal::OtherKey));
     store.issue(&wish).unwrap();
 }
 
 #[test]
 fn an_operators_word_about_an_older_key_is_none_about_the_last() {
     let mut store = Store::new();
-    let old = store.ledger.own_key(&user()).unwrap().unwrap().0;
+    let old = store.key().unwrap().digest;
     assert!(matches!(store.rotate_by_gateway(), Rotated::Done { .. }));
-    let (last, shown) = store.ledger.own_key(&user()).unwrap().unwrap();
-    store.revoke(shown).unwrap();
+    let last = store.key().unwrap();
+    store.revoke(last.revision).unwrap();
     let mut revoke = |digest| {
-        let revoked = store.ledger.revoke(&Revoke::Key(digest), store.now);
-        assert!(!revoked.unwrap().result.unwrap().revoked);
-        let overview = store.ledger.overview((&user(), 20), store.now);
-        overview.unwrap().issue
+        assert!(!store.run(&Revoke::Key(digest)).unwrap().revoked);
+        let (user, limit) = (user(), 20);
+        let show = ShowOverview { user, limit };
+        store.ledger.read(&show, store.now).unwrap().issue
     };
     assert_eq!(revoke(old), Ok(()));
-    assert_eq!(revoke(last), Err(OwnRefusal::NotByUser));
+    assert_eq!(revoke(last.digest), Err(OwnRefusal::NotByUser));
 }
