@@ -449,7 +449,11 @@ mod tests {
         // Both changes wait for the writer, and so are of one transaction.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let writer = database.writer.clone();
-        let held = tokio::spawn(async move { writer.alone(move || wait.recv().is_err()).await });
+        let (running, runs) = tokio::sync::oneshot::channel();
+        let work = move || running.send(()).is_ok() && wait.recv().is_err();
+        let held = tokio::spawn(async move { writer.alone(work).await });
+        // Otherwise the rotation may be in the queue before it.
+        runs.await.unwrap();
         let request = RotateRequest {
             rotation_id: ID,
             attempt: 1,
