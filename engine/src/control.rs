@@ -27,7 +27,7 @@ pub struct Moment {
     pub wall: u64,
 }
 
-/// One life of a gateway's cache (PROTOCOL, terms).
+/// One life of a gateway's cache (docs/protocol.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Generation {
     /// Grows with each; records of another number count as absent (G8).
@@ -251,7 +251,7 @@ impl Control {
     }
 }
 
-/// A reset that forgets what this very history has said before (R6).
+/// A reset that forgets what this very history has said before (G2).
 fn goes_back_within_a_life(applied: Option<Head>, cursor: Head) -> bool {
     applied.is_some_and(|applied| {
         applied.incarnation == cursor.incarnation && cursor.revision < applied.revision

@@ -1,4 +1,4 @@
-//! What the attempts of one rotation may have done to the old key (PROTOCOL X1):
+//! What the attempts of one rotation may have done to the old key (X1):
 //! the one thing that a client must never be told wrongly.
 
 use crate::refusal::Refusal;

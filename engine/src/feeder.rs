@@ -1,4 +1,4 @@
-//! Follows the store's change feed for the whole process (DESIGN section 7):
+//! Follows the store's change feed for the whole process (docs/protocol.md):
 //! one worker at a time polls, writes down what was revoked, extends the lease,
 //! and acknowledges by polling again.
 //!

@@ -21,7 +21,7 @@
 //! A flood of keys that nobody has is held by `budget`, `acquaintances` and
 //! `unknown`; `uses` counts what is still done with revoked ones.
 //!
-//! The rules of the revocation protocol (PROTOCOL.md) are plain functions of
+//! The rules of the revocation protocol (docs/protocol.md) are plain functions of
 //! plain values in [`control`], [`slots`], [`lookups`] and [`course`], so that a model
 //! checker can run them as they are.
 

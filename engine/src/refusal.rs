@@ -1,4 +1,4 @@
-//! The refusals of the contract (DESIGN section 3), by whose fault they are.
+//! The refusals of the contract (docs/clients.md), by whose fault they are.
 //! Each maps to one answer, one counter and one reason in the access log.
 
 use std::borrow::Cow;
@@ -34,7 +34,7 @@ pub enum Refusal {
     TooManyOpenRequests,
     /// The store could not be asked, or did not start on it: nothing happened.
     KeyStoreUnavailable,
-    /// The rotate call left and its outcome stayed unknown (PROTOCOL X1).
+    /// The rotate call left and its outcome stayed unknown (X1).
     RotationUnconfirmed,
     /// As many requests are open as can be: nothing happened.
     GatewayBusy,

@@ -1,4 +1,4 @@
-//! What lets a client have its lost answer again (DESIGN section 8, PROTOCOL X2):
+//! What lets a client have its lost answer again (docs/design/replay.md, X2):
 //! the new key, sealed for whoever has both the old key and the
 //! `Idempotency-Key`, and a proof of having both for the store, which has
 //! neither.

@@ -1,4 +1,4 @@
-//! One replacement of a key, from the first attempt to the last (PROTOCOL X1).
+//! One replacement of a key, from the first attempt to the last (X1).
 //!
 //! The one question it must never answer wrongly is whether anything may have
 //! happened at the store. "Nothing happened" is said only where no attempt can

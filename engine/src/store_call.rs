@@ -11,7 +11,7 @@ use rekey_protocol::{
 };
 
 /// How long a rotate call may take, in milliseconds: the store may hold its
-/// answer for the longest lease of any gateway, with margin (DESIGN section 7).
+/// answer for the longest lease of any gateway, with margin (docs/protocol.md).
 pub const ROTATE_TIMEOUT_MS: u32 = ROTATE_PATIENCE_MOST_MS;
 
 /// How long a rotation is worth beginning whose call ends after `timeout_ms`. An
@@ -86,7 +86,7 @@ pub enum StoreFault {
 }
 
 impl StoreFault {
-    /// Whether it is certain that this call changed nothing (PROTOCOL X1).
+    /// Whether it is certain that this call changed nothing (X1).
     pub fn nothing_changed(self) -> bool {
         match self {
             Self::NotSent | Self::Unauthorized => true,

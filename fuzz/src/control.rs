@@ -1,5 +1,5 @@
 //! The record of what a gateway may trust: its cursor in the store's history,
-//! its generation and its lease (PROTOCOL G1, G2, G5, R6).
+//! its generation and its lease (G1, G2, G5).
 
 use arbitrary::{Result, Unstructured};
 use rekey_engine::Moment;
@@ -96,7 +96,7 @@ fn answered(control: &mut Control, poll: &Poll, answer: &FeedResponse) {
         .applied
         .filter(|at| at.incarnation == answer.cursor.incarnation)
     {
-        assert!(answer.cursor.revision >= at.revision, "R6: a reset back");
+        assert!(answer.cursor.revision >= at.revision, "G2: a reset back");
     }
     // G1: from when it was sent, and no longer than was asked for.
     let granted = u64::from(answer.granted_ms.min(poll.lease_ms));

@@ -1,7 +1,7 @@
 //! The store's change feed, with gateways that follow it as the filter does,
 //! answers that are late or lost, restarts of the store, and a stranger with the
 //! token who polls with any cursor. When the store says that a revocation has
-//! reached the fleet, no gateway may trust what came before it (PROTOCOL S3 to
+//! reached the fleet, no gateway may trust what came before it (S3 to
 //! S9, I2).
 
 use arbitrary::{Result, Unstructured};

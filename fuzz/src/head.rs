@@ -151,7 +151,7 @@ impl Head {
     }
 
     /// Whether the value of `Authorization` is this key's, as the contract has
-    /// it (DESIGN section 3).
+    /// it (docs/clients.md).
     fn bears(&self, key: &ApiKey) -> bool {
         let value = self.headers.get("authorization").map(Vec::as_slice);
         let bare = value.unwrap_or_default().split_at_checked("bearer ".len());

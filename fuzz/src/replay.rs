@@ -1,5 +1,5 @@
 //! The sealed record of a rotation: it opens for its own pair of old key and
-//! `Idempotency-Key`, as it was sealed, and for nothing else (PROTOCOL X2).
+//! `Idempotency-Key`, as it was sealed, and for nothing else (X2).
 
 use arbitrary::{Result, Unstructured};
 use rekey_engine::fuzzing::{Pair, SALT_BYTES};
@@ -19,7 +19,7 @@ fn case(mut input: Unstructured<'_>) -> Result<()> {
     let place = input.choose_index(other.len())?;
     let flip = input.int_in_range(1..=u8::MAX)?;
     let idempotency_key = input.take_rest();
-    // What a request may bear (DESIGN section 3).
+    // What a request may bear (docs/clients.md).
     if idempotency_key.len() > 255 {
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! The records of known keys in shared data: what is read is what was written,
-//! and a key that was revoked is not believed again (PROTOCOL I1, G6, G8).
+//! and a key that was revoked is not believed again (I1, G6, G8).
 
 use std::collections::BTreeMap;
 

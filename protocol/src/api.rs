@@ -1,5 +1,5 @@
 //! The messages of the key store's HTTP API that a gateway sends and reads
-//! (DESIGN section 6). JSON; unknown fields of an answer are ignored, so that
+//! (docs/reference.md). JSON; unknown fields of an answer are ignored, so that
 //! a newer store may add some; unknown fields of a request are refused.
 
 mod feed;
@@ -41,7 +41,7 @@ impl BadToken {
     }
 }
 
-/// A point in the store's history (PROTOCOL S8).
+/// A point in the store's history (S8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Head {
@@ -80,14 +80,14 @@ macro_rules! hex_bytes {
 hex_bytes! {
     /// Shows that a request is of the client of a rotation, to whoever has kept
     /// the same proof: 256 bits that only the old key and the `Idempotency-Key`
-    /// together give (PROTOCOL X2).
+    /// together give (X2).
     ReplayProof, 32, "a replay's proof is 64 hexadecimal digits"
 }
 
 hex_bytes! {
     /// A new key, sealed for whoever has the old key and the `Idempotency-Key`:
     /// 32 bytes of salt, then the key's 40 encrypted, then 16 of authentication
-    /// (PROTOCOL X2).
+    /// (X2).
     SealedKey, 88, "a sealed key is 176 hexadecimal digits"
 }
 
@@ -103,7 +103,7 @@ hex_bytes! {
 }
 
 hex_bytes! {
-    /// Names one life of the store's history (PROTOCOL S8). 128 random bits.
+    /// Names one life of the store's history (S8). 128 random bits.
     Incarnation, 16, "an incarnation is 32 hexadecimal digits"
 }
 
@@ -146,7 +146,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Whether the store vouches that this request changed nothing
-    /// (PROTOCOL X1). It says so of this attempt only, not of earlier ones.
+    /// (X1). It says so of this attempt only, not of earlier ones.
     pub fn nothing_changed(self) -> bool {
         !matches!(self, Self::Internal | Self::Unknown)
     }
@@ -159,7 +159,7 @@ pub struct ErrorBody {
     /// What went wrong.
     pub error: ErrorDetail,
     /// With [`ErrorCode::UnknownKey`] of [`RESOLVE_PATH`]: where the store's history
-    /// stood when it did not know the key, from the same snapshot (PROTOCOL S1).
+    /// stood when it did not know the key, from the same snapshot (S1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
 }

@@ -1,6 +1,6 @@
 //! Time as the key store counts it, by two clocks: what is told is the wall clock's,
 //! what the rate limit and all other intervals are counted by never runs backwards
-//! and never jumps (PROTOCOL S12).
+//! and never jumps (S12).
 //!
 //! Knows no database; whoever opens one passes in the time on record.
 

@@ -1,4 +1,4 @@
-//! The decision about a repeated request (PROTOCOL X3, X4), without a database, a
+//! The decision about a repeated request (X3, X4), without a database, a
 //! clock or cryptography: whether the rotation that replaced a key may be answered
 //! again, and to this request.
 

@@ -1,4 +1,4 @@
-//! The decision about a rotation (PROTOCOL S11, S12), without a database or a
+//! The decision about a rotation (S11, S12), without a database or a
 //! clock: facts and `now` in, a verdict out.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Lost answers (PROTOCOL X1 to X6, I4): whatever breaks in whatever moment,
+//! Lost answers (X1 to X6, I4): whatever breaks in whatever moment,
 //! the client that repeats its rotation with the same `Idempotency-Key` ends
 //! with one working key, the same each time, and nobody else gets it.
 //!

@@ -131,7 +131,7 @@ fn a_reset_begins_a_generation_at_its_cursor() {
     let next = control.after(&poll, &reset(head(NEXT_LIFE, 5))).unwrap();
     assert_eq!((next.generation.number, next.generation.began), (2, 5));
     assert_eq!(next.deadline, at(500 + u64::from(LEASE)));
-    // R6: the same history does not go back.
+    // G2: the same history does not go back.
     assert_eq!(control.after(&poll, &reset(head(LIFE, 9))), None);
 }
 
@@ -172,7 +172,7 @@ fn g5_an_answer_of_another_life_ends_lease_and_generation() {
     assert_eq!(
         ended.after(&poll, &answer(head(LIFE, 9), LEASE)),
         None,
-        "R6"
+        "G2"
     );
     // A poll that was under way does not bring it back.
     let poll = control.poll(at(100), LEASE);

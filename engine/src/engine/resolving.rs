@@ -163,6 +163,7 @@ impl Engine {
                 Ok(()) => self.out.go_on(request, Some(active.user)),
                 Err(refusal) => self.out.refuse(request, refusal),
             },
+            // G11: the store says so, just now or by a record under the lease.
             Purpose::Regenerate(_) if wait_ms > 0 => {
                 let retry_after = wait_ms.div_ceil(1000).clamp(1, 3600);
                 let too_early = Refusal::RateLimited {

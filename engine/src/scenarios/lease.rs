@@ -1,5 +1,5 @@
 //! Cached trust: what a gateway under a lease answers by itself, and when it
-//! must not (PROTOCOL G1 to G12).
+//! must not (G1 to G12).
 
 use rekey_protocol::{Digest, FeedRequest};
 

@@ -1,5 +1,5 @@
 //! Lost answers: who repeats a request with its `Idempotency-Key` gets the same
-//! new key (PROTOCOL X2 to X5), and nobody else does.
+//! new key (X2 to X5), and nobody else does.
 
 use super::*;
 use crate::rotation::PATIENCE_MS;
@@ -211,4 +211,15 @@ fn x1_a_replay_that_came_to_nothing_says_to_ask_again() {
         worker.refused(request),
         (503, "rotation_unconfirmed".into())
     );
+}
+
+#[test]
+fn g12_the_new_key_is_looked_up_by_its_first_request() {
+    let mut worker = Worker::trusting();
+    let (request, sent) = worker.rotating(&key(1));
+    worker.answer(200, rotated(&sent));
+    assert!(worker.calls.is_empty(), "nobody asks about it yet");
+    worker.get(&worker.new_key(request));
+    let (_, asked) = worker.call();
+    assert_eq!(asked.path, "/v1/keys/resolve", "it is not trusted yet");
 }

@@ -7,7 +7,7 @@ use super::FEED_PATH;
 use super::{GatewayId, Head, SecretPrint};
 use crate::Digest;
 
-/// The longest lease that is granted, in milliseconds (DESIGN section 7).
+/// The longest lease that is granted, in milliseconds (docs/protocol.md).
 pub const LEASE_CAP_MS: u32 = 30_000;
 /// The shortest lease that may be asked for, in milliseconds.
 pub const LEASE_LEAST_MS: u32 = 100;
@@ -42,7 +42,7 @@ pub const USED_MOST: usize = 100;
 pub const SECRETS_MOST: usize = 16;
 
 /// Body of [`FEED_PATH`]: a long poll. It registers the gateway; asking with a
-/// cursor acknowledges everything up to it (PROTOCOL S3, S6).
+/// cursor acknowledges everything up to it (S3, S6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -131,9 +131,9 @@ pub struct FeedResponse {
     /// To ask with next, once `changes` are applied.
     pub cursor: Head,
     /// The lease granted, in milliseconds; 0: none. It runs from the moment at
-    /// which the gateway sent the request (PROTOCOL G1, S4, S6).
+    /// which the gateway sent the request (G1, S4, S6).
     pub granted_ms: u32,
-    /// The request's cursor cannot be served (PROTOCOL S8): forget everything
+    /// The request's cursor cannot be served (S8): forget everything
     /// and begin a new generation at `cursor`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
@@ -191,7 +191,7 @@ pub struct Change {
     /// The revision of the change.
     pub revision: u64,
     /// Whether the rotation that made it may still be answered again to whoever
-    /// has its `Idempotency-Key` (PROTOCOL X5).
+    /// has its `Idempotency-Key` (X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayable: bool,
 }

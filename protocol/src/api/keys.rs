@@ -31,7 +31,7 @@ pub enum ResolvedState {
 }
 
 /// 200 of [`RESOLVE_PATH`]; an unknown key is 404 [`ErrorCode::UnknownKey`].
-/// All of it is read from one snapshot (PROTOCOL S1).
+/// All of it is read from one snapshot (S1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResolveResponse {
@@ -52,7 +52,7 @@ pub struct ResolveResponse {
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub rotation_interval: RotationInterval,
     /// Of a revoked key: whether the rotation that replaced it may still be
-    /// answered again to whoever has its `Idempotency-Key` (PROTOCOL X5).
+    /// answered again to whoever has its `Idempotency-Key` (X5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayable: bool,
 }
@@ -80,7 +80,7 @@ pub struct RotateRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub rotation_id: RotationId,
     /// 1 for the first attempt. A refusal of a later one burns the id
-    /// (PROTOCOL S11): the lost first attempt must not commit afterwards.
+    /// (S11): the lost first attempt must not commit afterwards.
     pub attempt: u32,
     /// The key that was presented.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -118,11 +118,11 @@ impl RotateRequest {
 }
 
 /// For how long after a rotation its answer may be repeated, in milliseconds
-/// (PROTOCOL X4).
+/// (X4).
 pub const REPLAY_WINDOW_MS: u32 = 600_000;
 
 /// Of a rotation with an `Idempotency-Key`: both are made of the old key's
-/// plaintext and the `Idempotency-Key`, which only the client has (PROTOCOL X2).
+/// plaintext and the `Idempotency-Key`, which only the client has (X2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -181,17 +181,17 @@ pub enum RotateResponse {
         /// The revision that revoked it.
         revision: u64,
         /// Whether a request with the right `Idempotency-Key` would be answered
-        /// otherwise (PROTOCOL X5).
+        /// otherwise (X5).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replayable: bool,
         /// The rotation that replaced it, for this request proved to be its
-        /// client's own (PROTOCOL X3).
+        /// client's own (X3).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replayed: Option<Box<Replayed>>,
     },
     /// The user rotated less than an interval ago.
     RateLimited {
-        /// Whole seconds, rounded up, from 1 to 3600 (PROTOCOL S12).
+        /// Whole seconds, rounded up, from 1 to 3600 (S12).
         retry_after: u64,
         /// As in [`ResolveResponse`].
         #[serde(default)]

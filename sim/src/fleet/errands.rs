@@ -1,6 +1,6 @@
 //! Who asks the endpoint for a new key: clients whose answers get lost and who
 //! repeat their requests with the same `Idempotency-Key`, and thieves who have
-//! the old key only (PROTOCOL X1 to X6).
+//! the old key only (X1 to X6).
 
 use rekey_protocol::Digest;
 

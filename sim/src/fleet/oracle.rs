@@ -1,4 +1,4 @@
-//! What must never happen: the invariants of DESIGN section 4, checked at the
+//! What must never happen: the invariants of docs/protocol.md, checked at the
 //! edge, where a client would see them broken.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! The checked model: the revocation protocol (DESIGN section 7; PROTOCOL S1 to
+//! The checked model: the revocation protocol (docs/protocol.md; S1 to
 //! S10, G1 to G8, G10) in small worlds, of which every interleaving is explored.
 //!
 //! Messages are lost, late, doubled and overtake each other; gateways and store
@@ -26,7 +26,7 @@
 //!
 //! Not in this model: rotation ids and replays (S11, X1 to X6), which have one of their
 //! own ([`crate::rotations`]), time of the rate
-//! limit (S12), many replicas (R1 to R8), a worker-local cache (G9: there is none),
+//! limit (S12), many replicas of the store, a worker-local cache (G9: there is none),
 //! the 429 at the edge (G11, not part of the proof), the new key (G12). That the
 //! gateway's id is compared (G2) cannot matter here: the record dies with its
 //! process.
@@ -56,6 +56,7 @@
 //! | restore | an older backup is restored, and that is accepted | 598,542 | 30 |
 //! | restored-and-restarted | the same, and the store restarts soon after | 383,422 | 24 |
 //! | backup | a backup that still knows the cursor of a gateway that has seen more | 243,934 | 29 |
+//! | unaccepted-restore | a backup is started without `--accept-restore` | 737,969 | 25 |
 //! | lease-lengths | polls that ask for leases of different length | 106,812 | 27 |
 //! | two-leases | the same, and the store restarts | 326,418 | 24 |
 //! | two-gateways | two gateways of one store | 1,451,314 | 33 |
@@ -81,6 +82,8 @@
 //! | s6_acknowledged | one-way | the barrier has a bound | 14 |
 //! | s7_first | fills | I2 | 7 |
 //! | s7_repeat | fills | I2 | 7 |
+//! | s8_mark | unaccepted-restore | I2 | 13 |
+//! | s8_marked_first | unaccepted-restore | I2 | 12 |
 //! | s9_hold | store-restart | I2 | 6 |
 //! | s9_on_record | two-leases | I2 | 11 |
 //! | s9_cap | restore | I2 | 6 |
@@ -133,6 +136,7 @@
 //! store keeps its last life and its longest lease beside the database as well,
 //! and takes the cap where that record is missing (`store/src/engine/sqlite/ownership/lock.rs`).
 
+mod canonical;
 pub mod check;
 pub mod control;
 pub mod feeder;
@@ -143,6 +147,7 @@ pub mod request;
 pub mod rules;
 pub mod run;
 pub mod slot;
+mod starts;
 pub mod state;
 pub mod steps;
 pub mod store;

@@ -1,4 +1,4 @@
-//! The rules of PROTOCOL.md as switches. With all of them on, the model is the
+//! The rules of docs/protocol.md as switches. With all of them on, the model is the
 //! protocol; with one taken out it is a mutant, which a world has to catch.
 
 use crate::switches::rules;

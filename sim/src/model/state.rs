@@ -8,7 +8,6 @@ use rekey_store::feed::leases::{Leases, Registered};
 
 use super::request::Arrival;
 use super::slot::{Slot, View};
-use super::world::World;
 
 /// A key, by number.
 pub type Key = u8;
@@ -58,6 +57,8 @@ pub struct Store {
     pub is_restored: bool,
     /// How far the file was, by the lock file, which no backup carries (S8).
     pub mark: Revision,
+    /// The longest lease that was granted, by the lock file (S9).
+    pub lease_beside: Tick,
     /// Whether the file is less far than that, and nobody has accepted it.
     pub is_behind: bool,
     /// Leases and barrier: the store's own code.
@@ -109,7 +110,7 @@ impl Moment {
     }
 
     /// Whether either clock has passed it: the clocks never go back.
-    fn is_over(self, now: Self) -> bool {
+    pub(super) fn is_over(self, now: Self) -> bool {
         self.monotonic <= now.monotonic || self.wall <= now.wall
     }
 }
@@ -357,48 +358,5 @@ impl State {
     /// A gateway's clocks.
     pub fn moment(&self, gateway: usize) -> Moment {
         self.gateways[gateway].lag.before(self.now)
-    }
-
-    /// The one state that stands for all that differ only in the numbering of
-    /// workers, feeders and messages, or in times that are long over.
-    pub fn canonical(mut self, world: &World) -> Self {
-        for (number, gateway) in (0_u8..).zip(&mut self.gateways) {
-            let now = gateway.lag.before(self.now);
-            forget_what_is_over(gateway, world, now);
-            gateway.calls.sort_unstable_by(|a, b| b.cmp(a));
-            if gateway.feeders[0] < gateway.feeders[1] {
-                gateway.feeders.swap(0, 1);
-                let polls = self.polls.iter_mut();
-                for poll in polls.filter(|poll| poll.gateway == number) {
-                    poll.feeder = poll.feeder.map(|feeder| 1 - feeder);
-                }
-            }
-        }
-        self.polls.sort_unstable();
-        self
-    }
-}
-
-/// A deadline that has passed is as good as none, and so is a poll that is too
-/// old to bring a lease.
-fn forget_what_is_over(gateway: &mut Gateway, world: &World, now: Moment) {
-    let rules = &world.rules;
-    let holds = rules.g1_now && rules.g1_monotonic && rules.g1_wall && rules.g1_sent;
-    if !holds || !rules.of_control_hold() {
-        return;
-    }
-    if gateway.control.deadline.is_over(now) {
-        gateway.control.deadline = Moment::default();
-    }
-    for feeder in &mut gateway.feeders {
-        if let Feeder::Waiting(sent) | Feeder::Applying(sent, ..) = feeder {
-            let end = Moment {
-                monotonic: sent.at.monotonic + sent.lease,
-                wall: sent.at.wall + sent.lease,
-            };
-            if end.is_over(now) {
-                sent.at = Moment::default();
-            }
-        }
     }
 }

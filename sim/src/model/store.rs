@@ -1,4 +1,4 @@
-//! The store's steps: commits, the feed, the barrier, restarts and restores.
+//! The store's steps: commits, the feed, the barrier.
 //! Leases and barrier are the store's own code, and so is which cursor it can
 //! serve; a mutant bends what goes into it or comes out.
 
@@ -7,7 +7,7 @@ use rekey_store::feed::history::{History, Life};
 use rekey_store::feed::leases::Leases;
 
 use super::state::{
-    Cursor, Disk, Feeder, Key, MOST, Page, Revision, Rotation, Stage, State, Step, Store, Tick,
+    Cursor, Disk, Feeder, Key, MOST, Page, Revision, Rotation, Stage, State, Store, Tick,
 };
 use super::world::World;
 
@@ -24,11 +24,11 @@ pub const FIRST: Cursor = Cursor {
     revision: 1,
 };
 
-fn lease_ms(lease: Tick) -> u32 {
+pub(super) fn lease_ms(lease: Tick) -> u32 {
     u32::from(lease) * LEASE_TICK_MS
 }
 
-fn millis(now: Tick) -> u64 {
+pub(super) fn millis(now: Tick) -> u64 {
     u64::from(now) * CLOCK_TICK_MS
 }
 
@@ -98,6 +98,7 @@ impl Store {
             early: None,
             is_restored: false,
             mark: FIRST.revision,
+            lease_beside: lease,
             is_behind: false,
             leases,
             lives: FIRST.life,
@@ -214,6 +215,7 @@ impl World {
         let store = &mut state.store;
         if rules.s9_on_record {
             store.disk.longest = store.disk.longest.max(lease);
+            store.lease_beside = store.lease_beside.max(lease);
         }
         if lost.is_some_and(|lost| lost.revision >= store.disk.accepted_before) {
             store.is_restored = true;
@@ -310,98 +312,5 @@ impl World {
     pub fn tick_store(&self, state: &mut State) {
         state.now += 1;
         let _ = state.store.leases.floor(millis(state.now));
-    }
-
-    /// Crash and start of the store, on its own file or on the backup.
-    pub fn restart_store(&self, state: &mut State, restored: bool, accepts: bool) {
-        let rules = &self.rules;
-        if restored {
-            state.store.disk = Disk::first(self.backup_lease);
-        }
-        let mut gone = Vec::new();
-        for (place, poll) in state.polls.iter().enumerate() {
-            if poll.stage != Stage::Travelling {
-                gone.push(place);
-            }
-        }
-        for place in gone.into_iter().rev() {
-            self.lose_poll(state, place);
-        }
-        let store = &mut state.store;
-        if !rules.s10_one_owner {
-            store.ghost = Some(store.head);
-        }
-        store.early = None;
-        let last = store.disk.revision;
-        if restored && self.lock_is_lost {
-            store.mark = 0;
-        }
-        store.is_behind = !accepts && (store.is_behind || restored && last < store.mark);
-        store.is_restored = rules.s8_mark && store.is_behind;
-        // S8: a new life, past everything.
-        if rules.s8_jump {
-            store.disk.revision = store.highest + 1;
-        }
-        store.highest = store.highest.max(store.disk.revision);
-        store.lives += 1;
-        let count = store.disk.lives.iter().flatten().count();
-        if let Some(before) = store.disk.lives[count - 1].as_mut() {
-            before.2 = Some(last);
-        }
-        store.disk.lives[count] = Some((store.lives, store.disk.revision, None));
-        store.head = store.disk.revision;
-        if !store.is_behind {
-            store.mark = store.disk.revision;
-        }
-        if accepts {
-            store.disk.accepted_before = store.disk.revision;
-            if rules.s9_cap && rules.s9_cap_on_record {
-                store.disk.longest = self.cap();
-            }
-        }
-        // S9.
-        let longest = match (rules.s9_hold, accepts && rules.s9_cap) {
-            (false, _) => 0,
-            (true, true) => self.cap(),
-            (true, false) => store.disk.longest,
-        };
-        store.leases = Leases::new(millis(state.now), lease_ms(longest));
-        // What nobody has accepted the loss of is owed all the same.
-        let is_accepted = accepts || self.lock_is_lost;
-        for key in 0..MOST {
-            state.rotations[key].waits = false;
-            if state.store.disk.revoked[key] == 0 && (is_accepted || !state.store.is_behind) {
-                self.forget_what_was_owed(state, key);
-            }
-        }
-        for call in state
-            .gateways
-            .iter_mut()
-            .flat_map(|gateway| &mut gateway.calls)
-        {
-            *call = call.filter(|call| !matches!(call.step, Step::HalfRead(_)));
-        }
-    }
-
-    /// I1 and I2 hold within one history: the revocation of this key was lost.
-    fn forget_what_was_owed(&self, state: &mut State, key: usize) {
-        state.rotations[key] = Rotation::default();
-        for gateway in &mut state.gateways {
-            gateway.refused[key] = false;
-            let is_it = |of: Key| usize::from(of) == key;
-            if let Some(request) = gateway
-                .request
-                .as_mut()
-                .filter(|request| is_it(request.key))
-            {
-                request.owed = Default::default();
-            }
-            for call in gateway.calls.iter_mut().flatten() {
-                if is_it(call.key) {
-                    call.asker = Default::default();
-                    call.waiter = None;
-                }
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The checked model of rotation ids, attempts and replays (PROTOCOL S7, S11, X1 to
+//! The checked model of rotation ids, attempts and replays (S7, S11, X1 to
 //! X6), which the model of revocation leaves out: small worlds of one user, of which
 //! every interleaving is explored.
 //!

@@ -1,4 +1,4 @@
-//! The rules about rotation ids, attempts and replays (PROTOCOL S7, S11, X1 to X6)
+//! The rules about rotation ids, attempts and replays (S7, S11, X1 to X6)
 //! as switches. What cryptography does (X2) is none: who lacks one half of a pair
 //! cannot open a record here either.
 

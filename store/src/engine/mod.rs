@@ -54,10 +54,10 @@ pub struct Impossible(pub &'static str);
 /// What keeps the data. Cheap to clone.
 ///
 /// The [`Records`] of the feed are a part of it: the changes after a revision, and
-/// leases that are on record before they are granted (PROTOCOL S9).
+/// leases that are on record before they are granted (S9).
 pub trait Engine: Records + Clone + Send + Sync + 'static {
     /// Carries an operation out, for as long as this patience lasts, and answers
-    /// when its outcome is durable (PROTOCOL S2).
+    /// when its outcome is durable (S2).
     ///
     /// All or nothing, and as if it were alone. The feed hears of the commit before
     /// this answers. An error other than [`WriteError::Unknown`] vouches that nothing
@@ -82,7 +82,7 @@ pub trait Engine: Records + Clone + Send + Sync + 'static {
     }
 
     /// Looks at one snapshot that was begun after this was called and that holds
-    /// only what is durable (PROTOCOL S1, S2).
+    /// only what is durable (S1, S2).
     fn read<R>(&self, read: R) -> impl Future<Output = Result<R::Out, ReadError>> + Send
     where
         R: Read + Send + 'static,

@@ -1,6 +1,6 @@
 //! The feed's and the barrier's decisions, sans-IO: what a poll has to wait
 //! for, what it is answered, and whether what was revoked has reached the
-//! whole fleet (PROTOCOL S3 to S9).
+//! whole fleet (S3 to S9).
 //!
 //! Knows no clock, no lock and no database: time comes in as milliseconds of
 //! one monotonic clock, and what the database has to do is a [`Step`] of a

@@ -1,5 +1,5 @@
 //! What was revoked lately, in memory, and which cursors this store can serve
-//! (PROTOCOL S8). Filled only with what is on disk (S2). Sans-IO.
+//! (S8). Filled only with what is on disk (S2). Sans-IO.
 
 use std::collections::VecDeque;
 

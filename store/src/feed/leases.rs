@@ -1,5 +1,5 @@
 //! Leases and the barrier, sans-IO: which gateways may trust what until when,
-//! and when a revocation has reached them all (DESIGN section 7).
+//! and when a revocation has reached them all (docs/protocol.md).
 //!
 //! Knows no clock, no database and no network: time comes in as milliseconds
 //! of one monotonic clock, revisions as numbers. The server and the simulator

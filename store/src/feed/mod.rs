@@ -1,5 +1,5 @@
 //! The change feed and the barrier: tells gateways what was revoked, and holds
-//! every 200 until none of them can accept the old key (PROTOCOL S3 to S9).
+//! every 200 until none of them can accept the old key (S3 to S9).
 //!
 //! The decisions are in [`core`], with [`leases`] and [`history`] under it;
 //! this file gives them a clock, a lock, and tasks that wait. It knows no HTTP

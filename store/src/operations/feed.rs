@@ -1,4 +1,4 @@
-//! What the change feed asks for (PROTOCOL S3 to S9).
+//! What the change feed asks for (S3 to S9).
 
 use rekey_protocol::{Change, Head};
 

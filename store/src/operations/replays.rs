@@ -1,5 +1,5 @@
 //! A request whose key was replaced before: whether it gets the rotation's answer
-//! again (PROTOCOL X3 to X6). The decision is in [`crate::replay`].
+//! again (X3 to X6). The decision is in [`crate::replay`].
 
 use rekey_protocol::{Digest, RotateRequest, RotationId, SealedKey};
 

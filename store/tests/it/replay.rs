@@ -1,4 +1,4 @@
-//! Repeated rotations over real HTTP (PROTOCOL X2 to X6): who gets the record,
+//! Repeated rotations over real HTTP (X2 to X6): who gets the record,
 //! when it dies, and where its bytes are.
 
 use std::os::unix::fs::PermissionsExt;

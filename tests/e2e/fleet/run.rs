@@ -15,7 +15,7 @@ pub const SLACK: Duration = Duration::from_secs(2);
 pub const LEASE_MS: u32 = 1500;
 
 /// The longest that the store holds a rotation back for a gateway that it
-/// cannot reach: lease and margin (DESIGN section 7).
+/// cannot reach: lease and margin (docs/protocol.md).
 pub fn expiry(lease_ms: u32) -> Duration {
     Duration::from_millis(u64::from(lease_ms + lease_ms / 100 + 50))
 }

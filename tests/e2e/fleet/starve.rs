@@ -157,7 +157,16 @@ fn rotations_of_many_keys_keep_no_lookup_out() {
         assert_eq!(client.get(SCRAPE, key).status, 200);
     }
     one_gateway_goes_away(&fleet);
-    let crowd = waiting(&fleet, &keys, 1);
+    // A call waits while its connection is made, and so takes one of the places of
+    // those that wait for a connection. Hence one after the other.
+    let (connected, pending) = keys.split_at(CONNECTIONS);
+    let mut crowd = waiting(&fleet, connected, 1);
+    let active = format!("cluster.{ROTATION_CLUSTER}.upstream_rq_active");
+    eventually("a call on every connection", || {
+        let active = stat(&fleet.gateways[HEALTHY], &active);
+        (active == CONNECTIONS as u64).then_some(())
+    });
+    crowd.extend(waiting(&fleet, pending, 1));
     until_so_many_wait(&fleet, 2 * CONNECTIONS);
     cold_keys_are_served(&fleet);
     fleet.gateways[AWAY].process.thaw().unwrap();

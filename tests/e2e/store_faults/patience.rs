@@ -14,7 +14,7 @@ use super::super::support::scripted_store::{Act, Asked, Then, active, honest, ma
 use super::{Fault, USER, assert_unconfirmed, start};
 
 /// The longest lease (30 s) with its margin and 2 s: the store may hold the
-/// answer of a rotation for so long (DESIGN, section 7).
+/// answer of a rotation for so long (docs/protocol.md).
 const LONGEST_BARRIER: Duration = Duration::from_millis(32_350);
 
 /// All at once, because each takes the whole patience.

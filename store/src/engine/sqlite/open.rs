@@ -1,5 +1,5 @@
 //! Opens the database: who owns it, whether it is sound and ours, and the
-//! incarnation row that every start writes (PROTOCOL S8, S10).
+//! incarnation row that every start writes (S8, S10).
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Reads beside the writer: a fixed set of read-only connections, each used by
 //! one request at a time. In WAL mode a read neither waits for the writer nor
-//! holds it up, and sees only what is on disk (PROTOCOL S1, S2).
+//! holds it up, and sees only what is on disk (S1, S2).
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

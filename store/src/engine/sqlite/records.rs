@@ -1,5 +1,5 @@
 //! What the change feed asks of the database: the changes of long ago, and that
-//! leases are on record before they are granted (PROTOCOL S9).
+//! leases are on record before they are granted (S9).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A copy of the database in one file, made beside a running store or without
 //! one: what `rekey-store backup` writes and what a restore begins with.
 //!
-//! Takes no ownership (PROTOCOL S10), and changes nothing of what it copies. The
+//! Takes no ownership (S10), and changes nothing of what it copies. The
 //! lock file, the write-ahead log and what is kept for replays stay out.
 
 use std::io::ErrorKind;

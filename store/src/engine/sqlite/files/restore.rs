@@ -1,7 +1,7 @@
 //! Puts a backup in the place of the database, in steps of which each leaves the
 //! old state, the new one, or one that no store serves.
 //!
-//! The restore owns the database meanwhile (PROTOCOL S10). It does to the backup
+//! The restore owns the database meanwhile (S10). It does to the backup
 //! what a start with `--accept-restore` does, and leaves it on record: the next start
 //! holds every 200 for the longest lease there is (S9), and takes cursors of the lost
 //! history for what they are (S8).

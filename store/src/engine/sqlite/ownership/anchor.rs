@@ -1,5 +1,4 @@
-//! Ties the write-ahead log to the database file that it continues (PROTOCOL
-//! S8).
+//! Ties the write-ahead log to the database file that it continues (S8).
 //!
 //! SQLite lays a log over whatever file has the right name. If a backup is
 //! copied over the database and the log is left, the newest pages of a few tables

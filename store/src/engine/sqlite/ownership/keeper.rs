@@ -1,5 +1,5 @@
 //! What stands around every transaction of the server: whether anything may be
-//! changed (PROTOCOL S8, S10), who is told of it (S2), and what is put on record
+//! changed (S8, S10), who is told of it (S2), and what is put on record
 //! beside the database (S8).
 
 use std::sync::Arc;

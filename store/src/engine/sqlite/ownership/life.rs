@@ -1,4 +1,4 @@
-//! Begins a life of the store, as every start does (PROTOCOL S8): a new incarnation
+//! Begins a life of the store, as every start does (S8): a new incarnation
 //! row and a jump of the revision, whether the database is an older one, and what
 //! the change feed begins with (S9).
 

@@ -1,4 +1,4 @@
-//! The lock file beside the database: who owns the database (PROTOCOL S10), and
+//! The lock file beside the database: who owns the database (S10), and
 //! what is on record of the life that was served last (S8, S9; see
 //! [`crate::engine::sqlite::record`]).
 //!

@@ -1,4 +1,4 @@
-//! Whose the database is, and which history it holds (PROTOCOL S8, S10): the lock
+//! Whose the database is, and which history it holds (S8, S10): the lock
 //! file with its record, the anchor of the log, the lives of the store.
 
 pub mod anchor;

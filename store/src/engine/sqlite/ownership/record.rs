@@ -1,5 +1,5 @@
 //! What is on record beside the database, in its lock file: which life was served
-//! last (PROTOCOL S9), how far the database was then (S8), and which file the
+//! last (S9), how far the database was then (S8), and which file the
 //! write-ahead log continues. Sans-IO: the server and the simulator share it.
 
 use rekey_protocol::{Digest, Incarnation};

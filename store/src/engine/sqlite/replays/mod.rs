@@ -1,4 +1,4 @@
-//! What is kept for replays (PROTOCOL X4, X6): one record for each rotation that
+//! What is kept for replays (X4, X6): one record for each rotation that
 //! bore an `Idempotency-Key`, in a file of its own beside the database, which no
 //! backup of the database holds, each wrapped by a key that is only in memory.
 //!

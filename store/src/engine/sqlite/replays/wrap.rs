@@ -1,4 +1,4 @@
-//! The keys that wrap what is kept for replays (PROTOCOL X6): held in memory only
+//! The keys that wrap what is kept for replays (X6): held in memory only
 //! and renewed, so that a backup of the disk, whatever it holds, holds no half of a
 //! key that may still be good.
 //!

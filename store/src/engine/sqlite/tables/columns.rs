@@ -20,7 +20,7 @@ pub fn digest_opt(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Digest
         .map(Digest::from_bytes))
 }
 
-/// A user id, checked again: nothing else may reach a header (DESIGN 3).
+/// A user id, checked again: nothing else may reach a header.
 pub fn user(row: &Row<'_>, index: usize) -> rusqlite::Result<UserId> {
     UserId::try_from(row.get::<_, String>(index)?)
         .map_err(|_| invalid(index, "user_id", Type::Text))

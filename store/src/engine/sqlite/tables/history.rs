@@ -1,4 +1,4 @@
-//! The history: its head, its revisions, and what was revoked since (PROTOCOL S2,
+//! The history: its head, its revisions, and what was revoked since (S2,
 //! S8, S9).
 
 use rekey_protocol::{Change, Head, Incarnation};

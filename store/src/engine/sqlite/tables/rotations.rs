@@ -1,4 +1,4 @@
-//! The rotations and what was answered to them, by their ids (PROTOCOL S11).
+//! The rotations and what was answered to them, by their ids (S11).
 
 use std::time::Duration;
 

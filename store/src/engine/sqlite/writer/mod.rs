@@ -1,6 +1,6 @@
 //! The one thread that writes: it takes all changes that wait, makes them in
 //! one transaction, each under a savepoint of its own, and answers none before
-//! the commit is on disk (PROTOCOL S2). So one fsync serves many rotations.
+//! the commit is on disk (S2). So one fsync serves many rotations.
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 

@@ -1,0 +1,157 @@
+//! Every source file says what it is for, and can be read in one sitting.
+
+use std::collections::BTreeMap;
+
+use crate::files::{File, sources};
+use crate::ratchet;
+
+/// Lines that a file may have before it wants a seam.
+const MOST_LINES: usize = 400;
+/// Lines that a function may have.
+const MOST_IN_A_FUNCTION: usize = 70;
+
+/// Files that are longer.
+const LONG_FILES: &[(&str, usize)] = &[
+    ("engine/src/config.rs", 411),
+    ("engine/src/engine.rs", 422),
+    ("engine/src/lookups.rs", 420),
+    ("engine/src/rotation.rs", 454),
+    ("engine/src/route.rs", 481),
+    ("engine/src/scenarios/contract.rs", 481),
+    ("engine/src/scenarios/streams.rs", 449),
+    ("engine/src/store_call.rs", 434),
+    ("sim/src/fleet/clients.rs", 478),
+    ("sim/src/fleet/store.rs", 437),
+    ("sim/src/model/state.rs", 404),
+    ("sim/src/model/store.rs", 407),
+    ("sim/src/model/worlds.rs", 421),
+    ("src/host.rs", 419),
+    ("store/src/api.rs", 472),
+    ("store/src/cli/import.rs", 462),
+    ("store/src/dashboard/pages/key.rs", 412),
+    ("store/src/dashboard/session.rs", 440),
+    ("store/src/db/direct.rs", 431),
+    ("store/src/db/importing.rs", 427),
+    ("store/src/db/mod.rs", 453),
+    ("store/src/db/replays.rs", 494),
+    ("store/src/db/restore.rs", 418),
+    ("store/src/db/rotate.rs", 420),
+    ("store/src/db/writer.rs", 489),
+    ("store/tests/it/replay.rs", 439),
+    ("xtask/src/compose/scenario.rs", 420),
+];
+
+/// Functions that are longer, by file and name.
+const LONG_FUNCTIONS: &[(&str, usize)] = &[
+    ("engine/src/engine/resolving.rs resolved", 72),
+    ("sim/src/fleet/store.rs store_does", 115),
+    ("sim/src/model/steps.rs step", 98),
+    ("sim/src/model/worlds.rs big", 74),
+    ("sim/src/model/worlds.rs small", 299),
+    ("store/src/dashboard/login.rs log_in", 80),
+    ("store/src/db/mod.rs open", 80),
+    ("store/src/db/removal.rs remove", 84),
+    ("store/src/db/rotate.rs again", 72),
+    ("store/src/metrics.rs new", 130),
+    ("xtask/src/up/shown.rs print_text", 75),
+];
+
+fn complain(rule: &str, is_broken: impl Fn(&str) -> bool) {
+    let found: Vec<_> = sources()
+        .into_iter()
+        .filter(|file| is_broken(&file.text))
+        .map(|file| file.path)
+        .collect();
+    assert!(found.is_empty(), "{rule}: {found:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    complain("begins with //!", |text| !text.starts_with("//!"));
+}
+
+#[test]
+fn no_line_ends_in_white_space() {
+    complain("no white space at the end of a line", |text| {
+        text.lines().any(|line| line.ends_with([' ', '\t'])) || !text.ends_with('\n')
+    });
+}
+
+#[test]
+fn every_file_can_be_read_in_one_sitting() {
+    let lengths = sources().into_iter().map(|file| {
+        let lines = file.text.lines().count();
+        (file.path, lines)
+    });
+    let over = lengths.filter(|(_, lines)| *lines > MOST_LINES).collect();
+    ratchet::check("a file has 400 lines at most", LONG_FILES, &over);
+}
+
+#[test]
+fn every_function_can_be_seen_at_once() {
+    let mut over = BTreeMap::new();
+    for file in sources() {
+        let long = functions(&file).filter(|(_, lines)| *lines > MOST_IN_A_FUNCTION);
+        for (name, lines) in long {
+            let longest = over.entry(format!("{} {name}", file.path)).or_insert(lines);
+            *longest = lines.max(*longest);
+        }
+    }
+    ratchet::check("a function has 70 lines at most", LONG_FUNCTIONS, &over);
+}
+
+/// The functions of the shipped part and their lines, signature included.
+fn functions(file: &File) -> impl Iterator<Item = (&str, usize)> {
+    let lines: Vec<_> = file.shipped_and_tested().0.lines().collect();
+    let starts: Vec<_> = (0..lines.len()).collect();
+    starts.into_iter().filter_map(move |start| {
+        let rest = lines.get(start..)?;
+        Some((function_name(rest.first()?)?, function_lines(rest)))
+    })
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    const BEFORE: [&str; 8] = [
+        "pub",
+        "pub(crate)",
+        "pub(super)",
+        "const",
+        "async",
+        "unsafe",
+        "extern",
+        "\"C\"",
+    ];
+    let (before, after) = line.split_once("fn ")?;
+    let is_function = before.split_whitespace().all(|word| BEFORE.contains(&word));
+    let name = after.split(['(', '<']).next()?;
+    is_function.then_some(name)
+}
+
+/// Of rustfmt's form: a body ends with a brace under the line where its function
+/// began.
+fn function_lines(lines: &[&str]) -> usize {
+    let first = lines.first().copied().unwrap_or_default();
+    let indent = first.len() - first.trim_start().len();
+    let Some(opens) = lines
+        .iter()
+        .position(|line| line.ends_with(['{', ';', '}']))
+    else {
+        return 1;
+    };
+    if !lines.get(opens).is_some_and(|line| line.ends_with('{')) {
+        return opens + 1;
+    }
+    let closes = |line: &&str| line.trim() == "}" && line.len() == indent + 1;
+    lines.iter().position(closes).map_or(1, |last| last + 1)
+}
+
+#[test]
+fn functions_are_counted() {
+    let text = "impl A {\n    pub async fn one(\n        a: u8,\n    ) -> u8 {\n        if a {\n        }\n    }\n    fn two(&self);\n    fn three() {}\n}\n// fn four() {\n";
+    let file = File {
+        path: "engine/src/a.rs".to_owned(),
+        text: text.to_owned(),
+    };
+    let counted: Vec<_> = functions(&file).collect();
+    assert_eq!(counted, [("one", 6), ("two", 1), ("three", 1)]);
+}
