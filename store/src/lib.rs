@@ -26,6 +26,7 @@ pub mod engine;
 pub mod feed;
 pub mod http;
 pub mod issue;
+pub mod keystore;
 pub mod log;
 pub mod metrics;
 pub mod operations;

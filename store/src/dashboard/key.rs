@@ -17,6 +17,7 @@ use crate::operations::own_key::{
     BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
     ShowOverview, Wish,
 };
+use crate::operations::sessions::IsLoggedIn;
 
 /// Events on the profile.
 const EVENTS: u32 = 20;
@@ -248,7 +249,7 @@ async fn make(
     let given = dashboard.outcome(giving).await;
     match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
         // Whoever was logged out while the page waited does not get the key.
-        Given::Key(key) => match dashboard.database.is_logged_in(session.digest).await {
+        Given::Key(key) => match dashboard.database.read(IsLoggedIn(session.digest)).await {
             Ok(true) => pages::new_key(&session, &key, way == Way::Replace),
             Ok(false) => login::logged_out_late(),
             Err(_) => Problem::Unknown.into_response(),

@@ -33,6 +33,7 @@
 //! operation hands it on and never looks into it. The one error that an operation
 //! makes itself is [`Impossible`].
 
+pub mod record;
 pub mod rows;
 pub mod sqlite;
 pub mod tx;

@@ -6,14 +6,19 @@
 //!
 //! An engine without tables finds at each word which order or which index it needs.
 
+use std::collections::BTreeMap;
+
 use rekey_protocol::{Change, Digest, Head, Replay, RotationId, UserId};
 
 use super::Impossible;
+use super::record::Mark;
 use super::rows::{
-    ActiveKey, Claim, Event, Key, LastUse, MadeRotation, NewKey, ReplayRecord, Standing,
+    ActiveKey, Claim, Event, ImportId, ImportedRow, Key, KnownPast, KnownSession, LastUse, Loaded,
+    MadeRotation, NewKey, NewLife, OldKeyUsed, PasswordHash, ReplayRecord, Stage, Standing,
 };
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{Moment, UnixMillis};
+use crate::email::Email;
 use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
 use crate::rotation::Recorded;
@@ -29,6 +34,8 @@ pub trait ReadTx {
 
     /// Where the history stands.
     fn head(&self) -> Result<Head, Self::Error>;
+    /// What the data knows of the past, for a life that is about to begin.
+    fn known_past(&self) -> Result<KnownPast, Self::Error>;
     /// At most `limit` revocations after a revision, oldest first.
     fn revoked_after(&self, revision: u64, limit: usize) -> Result<Vec<Change>, Self::Error>;
 
@@ -50,6 +57,9 @@ pub trait ReadTx {
     /// At most `limit` old keys of a user that were used since they were replaced or
     /// revoked, the last used first.
     fn old_key_uses(&self, user: &UserId, limit: u32) -> Result<Vec<OldKeyUse>, Self::Error>;
+    /// When the audit log was last told of an old key of the user, by the limit's
+    /// clock.
+    fn last_told_of_old_keys(&self, user: &UserId) -> Result<Option<UnixMillis>, Self::Error>;
 
     // Users.
 
@@ -67,6 +77,13 @@ pub trait ReadTx {
     /// Whose an address is, however it is spelled; of several users the one of this
     /// very spelling, and otherwise the oldest.
     fn owner_of_email(&self, typed: &str) -> Result<Option<UserId>, Self::Error>;
+    /// Whether somebody other than this user has the address, however it is spelled.
+    /// An import that does not count holds its addresses, too.
+    fn is_anothers_email(&self, email: &Email, user: &UserId) -> Result<bool, Self::Error>;
+    /// Whether the user has an address to log in with.
+    fn has_email(&self, user: &UserId) -> Result<bool, Self::Error>;
+    /// The hash of the user's password.
+    fn password(&self, user: &UserId) -> Result<Option<PasswordHash>, Self::Error>;
     /// Whether an import that does not count holds what is claimed.
     fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, Self::Error>;
     /// At most `limit` users after the id `after`, in the order of the ids.
@@ -96,6 +113,9 @@ pub trait ReadTx {
     /// How many keys a user has made after a revocation, later than this moment of
     /// the limit's clock.
     fn count_issued_by_user(&self, user: &UserId, after: UnixMillis) -> Result<u32, Self::Error>;
+    /// How many tries with a user's password were refused, later than this moment of
+    /// the limit's clock, as far as the log has them.
+    fn count_refused(&self, user: &UserId, after: UnixMillis) -> Result<u32, Self::Error>;
     /// The events that are wanted, oldest first.
     fn events(&self, wanted: &Selection) -> Result<Vec<AuditEvent>, Self::Error>;
 
@@ -104,6 +124,32 @@ pub trait ReadTx {
     /// Whether a session is there, over or not: it is until it is ended, and for
     /// some time after it is over.
     fn session_exists(&self, digest: &Digest) -> Result<bool, Self::Error>;
+    /// A session that is there, over or not.
+    fn session(&self, digest: &Digest) -> Result<Option<KnownSession>, Self::Error>;
+    /// Whether the user has logged in in the browser that is known by this.
+    fn is_known_device(&self, digest: &Digest, user: &UserId) -> Result<bool, Self::Error>;
+
+    // Imports.
+
+    /// How far an import has come.
+    fn import_stage(&self, import: ImportId) -> Result<Stage, Self::Error>;
+    /// Those that are not over.
+    fn unfinished_imports(&self) -> Result<Vec<ImportId>, Self::Error>;
+    /// At most `limit` keys that an import brought and that are there, after this
+    /// one, in the order of the digests.
+    fn imported_keys(
+        &self,
+        import: ImportId,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Digest>, Self::Error>;
+    /// The same of the users that an import brought, in the order of the ids.
+    fn imported_users(
+        &self,
+        import: ImportId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, Self::Error>;
 }
 
 /// The words that change.
@@ -118,6 +164,13 @@ pub trait Tx: ReadTx {
     /// Counts one change: every change has a revision of its own. Notes the time that
     /// it acted upon, which is never forgotten (S12).
     fn next_revision(&mut self, now: Moment) -> Result<u64, Self::Error>;
+
+    /// Begins a life: the one before it ends with what the data has reached, and this
+    /// one goes on from its own first revision (S8). Returns how far that is.
+    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Self::Error>;
+    /// From now on cursors before this revision may be of a history whose loss the
+    /// operator has accepted (S8).
+    fn accept_loss_before(&mut self, revision: u64) -> Result<(), Self::Error>;
 
     // Keys.
 
@@ -134,12 +187,51 @@ pub trait Tx: ReadTx {
     /// The rotation that just revoked this key may be answered again until then.
     fn set_replayable(&mut self, digest: &Digest, until: UnixMillis) -> Result<(), Self::Error>;
 
+    /// Moves the last uses of these keys forwards, to the hours that begin here, and
+    /// returns how many that changed. Keys that are not there are passed over. Of one
+    /// that is revoked, uses count until the hour of its end. What is on record and
+    /// later than the present hour is of a clock that was wrong: it is replaced.
+    fn record_last_uses(
+        &mut self,
+        uses: &BTreeMap<Digest, UnixMillis>,
+        present_hour: UnixMillis,
+    ) -> Result<u64, Self::Error>;
+    /// Adds uses to a revoked key. `None`: there is no such key. With the first ones
+    /// it is noted whether a rotation replaced the key, as the audit log says.
+    fn add_old_key_uses(
+        &mut self,
+        digest: &Digest,
+        uses: u64,
+        at: UnixMillis,
+    ) -> Result<Option<OldKeyUsed>, Self::Error>;
+    /// The audit log is told of the uses of this old key, at this moment of the
+    /// limit's clock.
+    fn note_old_key_told(&mut self, digest: &Digest, at: UnixMillis) -> Result<(), Self::Error>;
+
     // Users.
 
     /// Adds a user without a key; with a password, if there is one.
     fn insert_user(&mut self, new: &NewUser, created: UnixMillis) -> Result<(), Self::Error>;
     /// Begins the user's wait until the next rotation. S12: last = max(last, now).
     fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), Self::Error>;
+
+    /// Gives a user an address, in place of the present one if there is one.
+    fn set_email(&mut self, user: &UserId, email: &Email) -> Result<(), Self::Error>;
+    /// Gives a user a password, in place of the present one if there is one. The hash
+    /// is of its normal form.
+    fn set_password(&mut self, user: &UserId, phc: &str, at: UnixMillis)
+    -> Result<(), Self::Error>;
+    /// Replaces the hash of a password that stays what it is, by that of its normal
+    /// form.
+    fn renew_password(&mut self, user: &UserId, phc: &str) -> Result<(), Self::Error>;
+    /// Takes a user's name out of all that stays. There is a new user who is a
+    /// [`Standing::Pseudonym`] and has the times of the old one. The keys, their
+    /// rotations and uses, and the whole audit log are the pseudonym's from now on;
+    /// rows that an import owes for the active key come before that. The old id stays
+    /// as [`Standing::Removed`], without an address, a password, or any time.
+    ///
+    /// Sessions and browsers have words of their own.
+    fn make_pseudonymous(&mut self, user: &UserId, pseudonym: &UserId) -> Result<(), Self::Error>;
 
     // Rotations.
 
@@ -179,6 +271,90 @@ pub trait Tx: ReadTx {
 
     /// Adds a row (I3). Rows that an import owes for the old key come before it.
     fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), Self::Error>;
+
+    // Sessions, and the browsers in which users have logged in. All moments are of
+    // the limit's clock.
+
+    /// Adds a session that begins at this moment.
+    fn insert_session(
+        &mut self,
+        digest: &Digest,
+        user: &UserId,
+        at: UnixMillis,
+    ) -> Result<(), Self::Error>;
+    /// Notes that a session is in use.
+    fn touch_session(&mut self, digest: &Digest, at: UnixMillis) -> Result<(), Self::Error>;
+    /// Ends a session; whether there was one.
+    fn end_session(&mut self, digest: &Digest) -> Result<bool, Self::Error>;
+    /// Ends all sessions of a user.
+    fn end_sessions(&mut self, user: &UserId) -> Result<(), Self::Error>;
+    /// Ends the sessions of a user that began later than this.
+    fn end_sessions_after(&mut self, user: &UserId, after: UnixMillis) -> Result<(), Self::Error>;
+    /// Ends all sessions of a user but the newest. Of those of one moment, any.
+    fn keep_newest_sessions(&mut self, user: &UserId, most: u32) -> Result<(), Self::Error>;
+    /// Adds a browser in which the user logs in at this moment.
+    fn insert_device(
+        &mut self,
+        digest: &Digest,
+        user: &UserId,
+        at: UnixMillis,
+    ) -> Result<(), Self::Error>;
+    /// Forgets a browser, if it is this user's.
+    fn forget_device(&mut self, digest: &Digest, user: &UserId) -> Result<(), Self::Error>;
+    /// Forgets all browsers of a user.
+    fn forget_devices(&mut self, user: &UserId) -> Result<(), Self::Error>;
+    /// Forgets the browsers of a user that were last seen later than this.
+    fn forget_devices_after(&mut self, user: &UserId, after: UnixMillis)
+    -> Result<(), Self::Error>;
+    /// Forgets all browsers of a user but those that were seen last. Of those of one
+    /// moment, any.
+    fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Result<(), Self::Error>;
+    /// Ends all sessions and forgets all browsers, of all users.
+    fn log_everybody_out(&mut self) -> Result<(), Self::Error>;
+
+    // Imports. Their rows do not count until one change makes them. Words that take
+    // many rows do with them in their order as many as are fit for one change, at
+    // least one of those that there are.
+
+    /// Begins an import without rows.
+    fn begin_import(&mut self, at: UnixMillis) -> Result<ImportId, Self::Error>;
+    /// Puts rows in. After a conflict some of them may be in.
+    fn insert_imported(
+        &mut self,
+        import: ImportId,
+        rows: &[ImportedRow],
+        at: UnixMillis,
+    ) -> Result<Loaded, Self::Error>;
+    /// From now on all rows of the import count. It is an error if they do already,
+    /// or if there is no such import.
+    fn count_import(
+        &mut self,
+        import: ImportId,
+        revision: u64,
+        at: UnixMillis,
+    ) -> Result<(), Self::Error>;
+    /// Tells the audit log of imported keys that count, as of the moment from which
+    /// they do, by the operator. Keys of which it was told are passed over. Returns
+    /// how many of the list are done.
+    fn tell_imported(&mut self, keys: &[Digest]) -> Result<usize, Self::Error>;
+    /// The audit log has been told of all keys of an import that counts.
+    fn end_import(&mut self, import: ImportId) -> Result<(), Self::Error>;
+    /// Takes out keys that an import brought, unless it counts. Returns how many of
+    /// the list are done.
+    fn remove_imported_keys(
+        &mut self,
+        import: ImportId,
+        keys: &[Digest],
+    ) -> Result<usize, Self::Error>;
+    /// Takes out users that an import brought, unless it counts. Their keys are out.
+    /// Returns how many of the list are done.
+    fn remove_imported_users(
+        &mut self,
+        import: ImportId,
+        users: &[UserId],
+    ) -> Result<usize, Self::Error>;
+    /// Nothing is left of an import that does not count.
+    fn forget_import(&mut self, import: ImportId) -> Result<(), Self::Error>;
 
     // The feed.
 

@@ -21,9 +21,9 @@ use crate::api::{
 };
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
-use crate::engine::sqlite::PasswordRefusal;
 use crate::issue;
 use crate::operations::audit::{Selection, ShowEvents};
+use crate::operations::passwords::{PasswordRefusal, SetPassword};
 use crate::operations::revoke::{Revoke, RevokeRefusal};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
 use crate::password::For;
@@ -115,15 +115,19 @@ pub async fn set_password(
 ) -> Result<Json<PasswordSet>, ApiError> {
     let user_id = request.user_id;
     let phc = app.passwords.hash(request.password, For::Operator).await?;
-    let set = app.database.set_password(user_id.clone(), phc).await?;
-    set.map_err(|refusal| match refusal {
-        PasswordRefusal::UnknownUser => unknown_user(),
-        PasswordRefusal::NoEmail => {
-            ApiError::bad_request("the user has no e-mail address to log in with")
-        }
-        // Only where an old one was named.
-        PasswordRefusal::Changed => ApiError::new(ErrorCode::Internal, "the password was changed"),
-    })?;
+    let set = SetPassword {
+        user: user_id.clone(),
+        phc,
+    };
+    app.database
+        .run(set)
+        .await?
+        .map_err(|refusal| match refusal {
+            PasswordRefusal::UnknownUser => unknown_user(),
+            PasswordRefusal::NoEmail => {
+                ApiError::bad_request("the user has no e-mail address to log in with")
+            }
+        })?;
     tracing::info!(user = %user_id, "password set");
     Ok(Json(PasswordSet { user_id }))
 }

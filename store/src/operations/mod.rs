@@ -7,11 +7,18 @@
 
 pub mod audit;
 pub mod feed;
+pub mod imports;
 pub mod keys;
+pub mod last_uses;
+pub mod life;
+pub mod old_keys;
 pub mod own_key;
+pub mod passwords;
+pub mod removal;
 pub mod replays;
 pub mod revoke;
 pub mod rotate;
+pub mod sessions;
 pub mod users;
 
 use crate::clock::Moment;

@@ -288,6 +288,7 @@ impl Wish {
             new_digest: Some(&self.new_digest),
             hint,
             rotation_id: Some(self.ticket),
+            uses: None,
             by: By::dashboard(&self.client),
         };
         tx.append_event(&event, now)?;

@@ -71,6 +71,7 @@ impl TooLate<'_> {
             new_digest: None,
             hint: None,
             rotation_id: Some(made.id),
+            uses: None,
             by: By::gateway(&request.client),
         };
         match replay::opening(Some(&kept), proof, cx.now.limit) {

@@ -126,6 +126,7 @@ fn revoked<'a>(
         new_digest: None,
         hint: None,
         rotation_id: None,
+        uses: None,
         by,
     }
 }

@@ -168,6 +168,7 @@ pub fn commit<T: Tx>(
         new_digest: Some(new),
         hint: Some(&request.hint),
         rotation_id: Some(request.rotation_id),
+        uses: None,
         by,
     };
     tx.append_event(&event, now)?;

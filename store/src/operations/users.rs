@@ -1,4 +1,4 @@
-//! The users: adding one, giving one a key, listing them.
+//! The users: adding one, giving one a key or an address, listing them.
 
 use rekey_protocol::{Digest, UserId};
 
@@ -86,6 +86,7 @@ impl Operation for AddUser {
             new_digest: Some(&new.digest),
             hint: Some(&new.hint),
             rotation_id: None,
+            uses: None,
             by: By::OPERATOR,
         };
         tx.append_event(&event, now)?;
@@ -155,6 +156,7 @@ impl Operation for Issue {
             new_digest: Some(digest),
             hint: Some(hint),
             rotation_id: None,
+            uses: None,
             by: By::OPERATOR,
         };
         tx.append_event(&event, now)?;
@@ -179,5 +181,41 @@ impl Read for ListUsers {
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         tx.users_after(&self.after, self.limit)
+    }
+}
+
+/// Gives a user an address to log in with, in place of the present one if there is
+/// one.
+#[derive(Debug, Clone)]
+pub struct SetEmail {
+    /// Who gets it.
+    pub user: UserId,
+    /// The address.
+    pub email: Email,
+}
+
+/// Why a user gets no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailRefusal {
+    /// There is no such user.
+    UnknownUser,
+    /// Another user has the address.
+    Taken,
+}
+
+impl Operation for SetEmail {
+    type Out = Result<(), EmailRefusal>;
+
+    fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
+        let Self { user, email } = self;
+        if !tx.user_exists(user)? {
+            return Ok(Err(EmailRefusal::UnknownUser));
+        }
+        if tx.is_anothers_email(email, user)? {
+            return Ok(Err(EmailRefusal::Taken));
+        }
+        tx.set_email(user, email)?;
+        audit::append_aside(tx, cx, user, "email_set", By::OPERATOR)?;
+        Ok(Ok(()))
     }
 }

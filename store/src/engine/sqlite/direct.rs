@@ -8,14 +8,16 @@ use rekey_protocol::{Change, Digest, Incarnation, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::anchor::{Steps, anchor_of};
-use super::life::Begin;
-use super::record::{Memo, Past, Record};
 use super::replays::Replays;
 use super::{ReplayFile, SqliteTx, history, imports, keeper, life, schema};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::record::{Memo, Past, Record};
+use crate::engine::rows::{ImportId, ImportedRow};
 use crate::feed::core::Start;
 use crate::feed::history::PAGE;
+use crate::operations::imports::CountImport;
 use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::life::Begin;
 use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
@@ -40,9 +42,9 @@ pub struct ImportedKey {
 }
 
 impl ImportedKey {
-    fn row(&self) -> imports::Row {
-        imports::Row {
-            user: self.user.as_str().to_owned(),
+    fn row(&self) -> ImportedRow {
+        ImportedRow {
+            user: self.user.clone(),
             digest: self.digest,
             email: None,
             email_normal: None,
@@ -53,7 +55,7 @@ impl ImportedKey {
 
 /// An import whose rows are in.
 #[derive(Debug, Clone, Copy)]
-pub struct Loading(imports::ImportId);
+pub struct Loading(ImportId);
 
 /// A database in memory.
 pub struct Ledger {
@@ -265,8 +267,8 @@ impl Ledger {
         let now = Moment::both(now);
         let rows: Vec<_> = rows.iter().map(ImportedKey::row).collect();
         self.change(|transaction, _| {
-            let id = imports::begin(transaction, now)?;
-            imports::load(transaction, now, id, &rows)?;
+            let id = imports::begin(transaction, now.told)?;
+            imports::load(transaction, id, &rows, now.told)?;
             Ok(Loading(id))
         })
     }
@@ -277,15 +279,14 @@ impl Ledger {
         loading: Loading,
         now: UnixMillis,
     ) -> rusqlite::Result<Committed<u64>> {
-        let now = Moment::both(now);
-        self.change(|transaction, _| imports::cut_over(transaction, now, loading.0))
+        self.run(&CountImport(loading.0), now)
     }
 
     /// What every start does about imports that were stopped half-way.
     pub fn finish_imports(&mut self) -> rusqlite::Result<()> {
         for id in imports::unfinished(&self.connection)? {
             let keys = imports::keys_after(&self.connection, id, None, usize::MAX >> 1)?;
-            let users = imports::users_after(&self.connection, id, "", usize::MAX >> 1)?;
+            let users = imports::users_after(&self.connection, id, None, usize::MAX >> 1)?;
             self.change(|transaction, _| {
                 imports::tell(transaction, &keys)?;
                 imports::told(transaction, id)?;

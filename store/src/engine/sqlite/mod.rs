@@ -3,7 +3,6 @@
 //! Knows no HTTP. What a client asks for in vain is a refusal inside `Ok`;
 //! `Err` is always the store's own fault.
 
-mod accounts;
 pub mod direct;
 mod files;
 mod health;
@@ -29,6 +28,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::engine::{Engine, Patience, ReadError, WriteError};
 use crate::feed::Feed;
+use crate::keystore::uses::{LastUses, OldKeys};
 use crate::metrics::Metrics;
 use crate::operations::keys::{Resolve, Resolved, Unknown};
 use crate::operations::replays::NoteFirstUse;
@@ -45,25 +45,20 @@ pub use imports::staging::{ImportError, Staging};
 pub use open::OpenError;
 pub use ownership::lock::Lost;
 pub use replays::ReplayPlace;
-pub use tables::passwords::{Account, Change as PasswordChange, PasswordHash, PasswordRefusal};
-pub use tables::removal::{EmailRefusal, RemoveRefusal, Removed};
-pub use tables::sessions::{LogIn, NewSession, OpenSession, SESSION_LONGEST, SessionLimits};
-pub use writer::WriterThread;
+pub use writer::{Writer, WriterThread};
 
 use files::{backup, restore};
 use health::Health;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
-use ownership::{anchor, keeper, life, lock, record};
+use ownership::{anchor, keeper, life, lock};
 use reader::Readers;
 use replays::Replays;
-use tables::last_uses::LastUses;
-use tables::old_keys::OldKeys;
-use tables::{
-    audit, columns, history, keys, passwords, people, removal, rotations, sessions, users,
-};
+#[cfg(test)]
+use tables::{audit, keys, passwords, users};
+use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::{Writer, fate};
+use writer::fate;
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;

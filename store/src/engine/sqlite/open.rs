@@ -9,12 +9,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::anchor::{self, Fold, FoldError};
 use super::files::beside;
-use super::life::{Begin, begin_incarnation, is_restored, random_incarnation};
+use super::life::{begin_incarnation, is_restored, random_incarnation};
 use super::lock::Lock;
-use super::record::{Mark, Past};
 use super::schema;
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::record::{Mark, Past};
 use crate::feed::core::Start;
+use crate::operations::life::Begin;
 
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.

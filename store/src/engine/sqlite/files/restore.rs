@@ -20,10 +20,11 @@ use crate::engine::sqlite::backup::{
     Contents, CopyError, copy_whole, inspect, private_file, reading,
 };
 use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
-use crate::engine::sqlite::life::{Begin, Begun, begin_incarnation, random_incarnation};
+use crate::engine::sqlite::life::{begin_incarnation, random_incarnation};
 use crate::engine::sqlite::lock::Lock;
 use crate::engine::sqlite::open::{OpenError, absolute, connect, unwritable};
 use crate::engine::sqlite::schema;
+use crate::operations::life::{Begin, Begun};
 
 /// What SQLite keeps beside a database, the log before what indexes it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];

@@ -9,61 +9,23 @@ pub mod staging;
 
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Digest;
+use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::Moment;
+use crate::clock::UnixMillis;
 use crate::email::Email;
-use crate::engine::sqlite::{columns, history};
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::sqlite::columns;
 
 /// How long one change of an import works on its rows. All that waits meanwhile
 /// goes before the next one.
 const WORKS_FOR: Duration = Duration::from_millis(20);
 
-/// Names an import in the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImportId(i64);
-
-/// A row that was found good.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// Whose key it is; the rows come in the order of these.
-    pub user: String,
-    /// Of the key.
-    pub digest: Digest,
-    /// The user's address, as it was typed.
-    pub email: Option<String>,
-    /// And in the form in which it is compared.
-    pub email_normal: Option<String>,
-    /// The key's last characters.
-    pub hint: Option<String>,
-}
-
-/// How far an import has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Its rows do not count.
-    Staged,
-    /// They do, as of this revision; the audit log is not told of all of them.
-    Counts(u64),
-    /// All is done, or nothing is left of it.
-    Over,
-}
-
-/// What came of one change with some rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loaded {
-    /// So many of them, from the first on, are in.
-    Rows(usize),
-    /// A row cannot be: since the check somebody has got its id, address or key.
-    Conflict,
-}
-
 /// Begins an import without rows.
-pub fn begin(transaction: &Connection, now: Moment) -> rusqlite::Result<ImportId> {
+pub fn begin(transaction: &Connection, at: UnixMillis) -> rusqlite::Result<ImportId> {
     transaction
         .prepare_cached("INSERT INTO imports (begun_ms) VALUES (?1)")?
-        .execute([now.told.0])?;
+        .execute([at.0])?;
     Ok(ImportId(transaction.last_insert_rowid()))
 }
 
@@ -71,9 +33,9 @@ pub fn begin(transaction: &Connection, now: Moment) -> rusqlite::Result<ImportId
 /// in where one conflicts: the whole import is given up then.
 pub fn load(
     transaction: &Connection,
-    now: Moment,
     id: ImportId,
-    rows: &[Row],
+    rows: &[ImportedRow],
+    at: UnixMillis,
 ) -> rusqlite::Result<Loaded> {
     let began = Instant::now();
     for (number, row) in rows.iter().enumerate() {
@@ -85,7 +47,7 @@ pub fn load(
                 "INSERT OR IGNORE INTO users (user_id, email, email_normal, created_ms, import)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute((&row.user, &row.email, &row.email_normal, now.told.0, id.0))?
+            .execute((row.user.as_str(), &row.email, &row.email_normal, at.0, id.0))?
             > 0;
         let is_known = is_new
             || transaction
@@ -93,7 +55,7 @@ pub fn load(
                     "SELECT 1 FROM live_users
                      WHERE user_id = ?1 AND (?2 IS NULL OR email_normal IS ?2)",
                 )?
-                .exists((&row.user, &row.email_normal))?;
+                .exists((row.user.as_str(), &row.email_normal))?;
         // The schema refuses a second key of a user and a second user of a key.
         let is_in = is_known
             && transaction
@@ -104,9 +66,9 @@ pub fn load(
                 )?
                 .execute((
                     row.digest.as_bytes(),
-                    &row.user,
+                    row.user.as_str(),
                     &row.hint,
-                    now.told.0,
+                    at.0,
                     id.0,
                 ))?
                 > 0;
@@ -117,17 +79,21 @@ pub fn load(
     Ok(Loaded::Rows(rows.len()))
 }
 
-/// From now on all rows of the import count; returns its revision.
-pub fn cut_over(transaction: &Connection, now: Moment, id: ImportId) -> rusqlite::Result<u64> {
-    let revision = history::next_revision(transaction, now)?;
+/// From now on all rows of the import count.
+pub fn count(
+    transaction: &Connection,
+    id: ImportId,
+    revision: u64,
+    at: UnixMillis,
+) -> rusqlite::Result<()> {
     let changed = transaction
         .prepare_cached(
             "UPDATE imports SET revision = ?2, counts_since_ms = ?3
              WHERE id = ?1 AND revision IS NULL",
         )?
-        .execute((id.0, revision, now.told.0))?;
+        .execute((id.0, revision, at.0))?;
     match changed {
-        1 => Ok(revision),
+        1 => Ok(()),
         other => Err(rusqlite::Error::StatementChangedRows(other)),
     }
 }
@@ -165,10 +131,10 @@ pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
 pub fn keys_after(
     connection: &Connection,
     id: ImportId,
-    after: Option<Digest>,
+    after: Option<&Digest>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Digest>> {
-    let after = after.as_ref().map_or(&[][..], |digest| digest.as_bytes());
+    let after = after.map_or(&[][..], |digest| digest.as_bytes());
     connection
         .prepare_cached(
             "SELECT digest FROM keys WHERE digest > ?1 AND import = ?2
@@ -183,15 +149,16 @@ pub fn keys_after(
 pub fn users_after(
     connection: &Connection,
     id: ImportId,
-    after: &str,
+    after: Option<&UserId>,
     limit: usize,
-) -> rusqlite::Result<Vec<String>> {
+) -> rusqlite::Result<Vec<UserId>> {
+    let after = after.map_or("", UserId::as_str);
     connection
         .prepare_cached(
             "SELECT user_id FROM users WHERE user_id > ?1 AND import = ?2
              ORDER BY user_id LIMIT ?3",
         )?
-        .query_map((after, id.0, limit), |row| row.get(0))?
+        .query_map((after, id.0, limit), |row| columns::user(row, 0))?
         .collect()
 }
 
@@ -232,7 +199,7 @@ pub fn remove_keys(
 pub fn remove_users(
     transaction: &Connection,
     id: ImportId,
-    users: &[String],
+    users: &[UserId],
 ) -> rusqlite::Result<usize> {
     in_time(users, |user| {
         transaction
@@ -240,7 +207,7 @@ pub fn remove_users(
                 "DELETE FROM users WHERE user_id = ?1 AND import = ?2
                  AND NOT EXISTS (SELECT 1 FROM imports WHERE id = ?2 AND revision IS NOT NULL)",
             )?
-            .execute((user, id.0))
+            .execute((user.as_str(), id.0))
             .map(drop)
     })
 }
@@ -304,3 +271,6 @@ pub fn reserves(
             |row| row.get(0),
         )
 }
+
+#[cfg(test)]
+mod tests;

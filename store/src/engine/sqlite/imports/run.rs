@@ -5,16 +5,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Digest;
+use rekey_protocol::{Digest, UserId};
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Moment;
+use crate::engine::Engine;
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::sqlite::imports;
 use crate::engine::sqlite::imports::staging::{ImportError, RESERVE_MIB, Staging};
-use crate::engine::sqlite::imports::{self, ImportId, Loaded, Row, Stage};
 use crate::engine::sqlite::{Database, health};
 use crate::engine::{Patience, WriteError};
 use crate::operations::Kind;
+use crate::operations::imports::CountImport;
 
 /// How long a change of an import should take, the commit with it: others wait for
 /// it, and then for their own.
@@ -72,7 +75,7 @@ impl Pace {
 }
 
 /// Some rows in their order, or why they cannot be read.
-type Page = Result<Vec<Row>, ImportError>;
+type Page = Result<Vec<ImportedRow>, ImportError>;
 
 /// Why the rows of an import are not in.
 enum NotIn {
@@ -147,7 +150,7 @@ impl Database {
         patience: impl Fn() -> Patience,
     ) -> Result<Imported, ImportError> {
         self.has_room(import.staging.rows())?;
-        let begin = |transaction: &Connection, now| imports::begin(transaction, now);
+        let begin = |transaction: &Connection, now: Moment| imports::begin(transaction, now.told);
         let begun = self.writer.change_in(Kind::Admin, patience(), begin).await;
         let (id, mut pace) = (begun?, Pace(ROWS_LEAST));
         let rows = import.staging.rows();
@@ -189,7 +192,7 @@ impl Database {
         pace: &mut Pace,
         patience: &impl Fn() -> Patience,
     ) -> (Import, Result<u64, NotIn>) {
-        let mut last = String::new();
+        let mut last = None;
         loop {
             let page;
             (import, page) = match rows_after(import, last).await {
@@ -199,7 +202,7 @@ impl Database {
             let Some(row) = page.last() else {
                 break;
             };
-            last = row.user.clone();
+            last = Some(row.user.clone());
             // Others may have taken the room meanwhile.
             if let Err(error) = self.has_room(0) {
                 return (import, Err(NotIn::Failed(error)));
@@ -208,8 +211,7 @@ impl Database {
                 return (import, Err(fault));
             }
         }
-        let count = move |transaction: &Connection, now| imports::cut_over(transaction, now, id);
-        let counts = self.writer.change_in(Kind::Admin, patience(), count).await;
+        let counts = self.run_within(patience(), CountImport(id)).await;
         let counts = counts.map_err(|error| match error {
             WriteError::Unknown => NotIn::Unknown,
             error => error.into(),
@@ -237,7 +239,7 @@ impl Database {
     async fn load_page(
         &self,
         id: ImportId,
-        page: Vec<Row>,
+        page: Vec<ImportedRow>,
         pace: &mut Pace,
         patience: &impl Fn() -> Patience,
     ) -> Result<(), NotIn> {
@@ -245,10 +247,10 @@ impl Database {
         let mut done = 0;
         while done < page.len() {
             let (rows, end) = (page.clone(), page.len().min(done + pace.0));
-            let load = move |transaction: &Connection, now| {
+            let load = move |transaction: &Connection, now: Moment| {
                 let began = Instant::now();
                 let rows = rows.get(done..end).unwrap_or_default();
-                Ok((began, imports::load(transaction, now, id, rows)?))
+                Ok((began, imports::load(transaction, id, rows, now.told)?))
             };
             let loaded = self.writer.change_in(Kind::Import, patience(), load);
             let (turn, loaded) = loaded.await?;
@@ -279,13 +281,13 @@ impl Database {
         mut import: Import,
         mut pace: Pace,
     ) -> Result<(), ImportError> {
-        let mut last = String::new();
+        let mut last = None;
         loop {
             let page;
             (import, page) = rows_after(import, last).await;
             let page = page?;
             let Some(row) = page.last() else { break };
-            last = row.user.clone();
+            last = Some(row.user.clone());
             let keys = page.iter().map(|row| row.digest).collect();
             self.in_steps(Kind::Import, keys, &mut pace, imports::tell)
                 .await?;
@@ -355,16 +357,16 @@ impl Database {
             imports::remove_keys(transaction, id, keys)
         };
         self.each_key(id, Kind::Removal, keys).await?;
-        let (mut last, mut pace) = (String::new(), Pace(ROWS_LEAST));
+        let (mut last, mut pace) = (None, Pace(ROWS_LEAST));
         loop {
             let after = last;
             let page = self
                 .readers
-                .read(move |connection| imports::users_after(connection, id, &after, PAGE));
+                .read(move |connection| imports::users_after(connection, id, after.as_ref(), PAGE));
             let page = page.await?;
             let Some(user) = page.last() else { break };
-            last = user.clone();
-            let remove = move |transaction: &Connection, users: &[String]| {
+            last = Some(user.clone());
+            let remove = move |transaction: &Connection, users: &[UserId]| {
                 imports::remove_users(transaction, id, users)
             };
             self.in_steps(Kind::Removal, page, &mut pace, remove)
@@ -387,7 +389,7 @@ impl Database {
         loop {
             let page = self
                 .readers
-                .read(move |connection| imports::keys_after(connection, id, last, PAGE));
+                .read(move |connection| imports::keys_after(connection, id, last.as_ref(), PAGE));
             let page = page.await?;
             let Some(digest) = page.last() else {
                 return Ok(());
@@ -408,9 +410,9 @@ async fn check(mut import: Import) -> Result<(Import, u64), ImportError> {
 }
 
 /// Some of its rows, read aside; the import comes back with them.
-async fn rows_after(import: Import, last: String) -> (Import, Page) {
+async fn rows_after(import: Import, last: Option<UserId>) -> (Import, Page) {
     let read = tokio::task::spawn_blocking(move || {
-        let page = import.staging.rows_after(&last, PAGE);
+        let page = import.staging.rows_after(last.as_ref(), PAGE);
         (import, page)
     });
     match read.await {

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::api::{BadRow, ImportRow};
 use crate::email::{Email, InvalidEmail};
+use crate::engine::rows::ImportedRow;
 use crate::engine::sqlite::columns;
-use crate::engine::sqlite::imports::Row;
 use crate::engine::sqlite::open::connect;
 use crate::engine::{ReadError, WriteError};
 
@@ -202,15 +202,20 @@ impl Staging {
     }
 
     /// At most `limit` good rows after this user, in the order of the users.
-    pub fn rows_after(&self, user: &str, limit: usize) -> rusqlite::Result<Vec<Row>> {
+    pub fn rows_after(
+        &self,
+        user: Option<&UserId>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<ImportedRow>> {
+        let user = user.map_or("", UserId::as_str);
         self.connection
             .prepare_cached(
                 "SELECT user_id, digest, email, email_normal, hint FROM rows WHERE user_id > ?1
                  ORDER BY user_id LIMIT ?2",
             )?
             .query_map((user, limit), |row| {
-                Ok(Row {
-                    user: row.get(0)?,
+                Ok(ImportedRow {
+                    user: columns::user(row, 0)?,
                     digest: columns::digest(row, 1)?,
                     email: row.get(2)?,
                     email_normal: row.get(3)?,

@@ -19,10 +19,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::clock::UnixMillis;
 use crate::crash;
+use crate::engine::record::{Anchor, Past, Record};
 use crate::engine::sqlite::OpenError;
 use crate::engine::sqlite::files::beside;
 use crate::engine::sqlite::lock::Lock;
-use crate::engine::sqlite::record::{Anchor, Past, Record};
 
 /// The anchor of a file of an older version.
 const NONE: u64 = 0;

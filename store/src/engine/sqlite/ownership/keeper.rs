@@ -8,9 +8,9 @@ use rekey_protocol::Incarnation;
 use rusqlite::Connection;
 
 use crate::engine::WriteError;
+use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::{self, Fold, FoldError};
 use crate::engine::sqlite::lock::Lock;
-use crate::engine::sqlite::record::Mark;
 use crate::feed::{Committed, Feed};
 
 /// What stands around every transaction: what allows it, and is told of it.

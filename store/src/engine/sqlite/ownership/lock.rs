@@ -1,6 +1,6 @@
 //! The lock file beside the database: who owns the database (S10), and
 //! what is on record of the life that was served last (S8, S9; see
-//! [`crate::engine::sqlite::record`]).
+//! [`crate::engine::record`]).
 //!
 //! A backup of the database does not carry this file. So what it says and the
 //! database does not know is a history that was lost.
@@ -13,11 +13,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
-use crate::engine::sqlite::open::{OpenError, unwritable};
-use crate::engine::sqlite::record::{
+use crate::engine::record::{
     Anchor, Mark, Memo, Numbered, OLD_RECORD_LEN, Past, RECORD_LEN, Record,
 };
+use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
+use crate::engine::sqlite::open::{OpenError, unwritable};
 use crate::feed::core::Start;
 
 /// The owner's process id, padded with spaces, and a line's end. It is written

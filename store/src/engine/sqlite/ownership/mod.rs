@@ -5,4 +5,3 @@ pub mod anchor;
 pub mod keeper;
 pub mod life;
 pub mod lock;
-pub mod record;

@@ -1,19 +1,15 @@
 //! The audit log: one row per change, in that change's transaction (I3).
 //! Append-only, held by triggers of the schema.
 
-use rekey_protocol::{Client, Digest, RotationId, UserId};
+use rekey_protocol::{Digest, RotationId, UserId};
 use rusqlite::{Connection, Params, Row};
 
 use crate::api::AuditEvent;
 use crate::clock::{Moment, UnixMillis};
-use crate::engine::rows::{By, Event};
+use crate::engine::rows::Event;
 use crate::engine::sqlite::columns;
 use crate::engine::sqlite::imports;
 use crate::operations::audit::Selection;
-
-/// Rows about refused tries of one account within an hour.
-const REFUSED_PER_HOUR: u32 = 10;
-const HOUR_MS: i64 = 3_600_000;
 
 /// Adds a row.
 pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusqlite::Result<()> {
@@ -24,8 +20,9 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
     transaction
         .prepare_cached(
             "INSERT INTO audit (at_ms, user_id, action, revision, old_digest, new_digest, hint,
-                                source, rotation_id, client_address, client_request_id, limit_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                source, rotation_id, client_address, client_request_id, limit_ms,
+                                uses)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             now.told.0,
@@ -40,53 +37,24 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
             event.client_address(),
             event.client_request_id(),
             now.limit.0,
+            event.uses,
         ))
         .map(drop)
 }
 
-/// Adds a row about something that changed no key, at the present revision.
-pub fn append_aside(
-    transaction: &Connection,
-    now: Moment,
+/// How many tries with a user's password were refused after this moment of the
+/// limit's clock.
+pub fn count_refused(
+    connection: &Connection,
     user: &UserId,
-    action: &str,
-    by: By<'_>,
-) -> rusqlite::Result<()> {
-    let event = Event {
-        user,
-        action,
-        revision: super::history::head(transaction)?.revision,
-        old_digest: None,
-        new_digest: None,
-        hint: None,
-        rotation_id: None,
-        by,
-    };
-    append(transaction, now, &event)
-}
-
-/// Adds a row about a refused try, unless there are enough of the last hour:
-/// who tries for ever must not fill the disk with rows that cannot be deleted.
-pub fn append_refused(
-    transaction: &Connection,
-    now: Moment,
-    user: &UserId,
-    (action, client): (&str, &Client),
-) -> rusqlite::Result<()> {
-    let told: u32 = transaction
+    after: UnixMillis,
+) -> rusqlite::Result<u32> {
+    connection
         .prepare_cached(
             "SELECT count(*) FROM audit WHERE user_id = ?1 AND coalesce(limit_ms, at_ms) > ?2
              AND action IN ('login_refused', 'password_refused')",
         )?
-        .query_row(
-            (user.as_str(), now.limit.0.saturating_sub(HOUR_MS)),
-            |row| row.get(0),
-        )?;
-    // Who was removed meanwhile must not come back into the log.
-    match told < REFUSED_PER_HOUR && crate::engine::sqlite::users::exists(transaction, user)? {
-        true => append_aside(transaction, now, user, action, By::dashboard(client)),
-        false => Ok(()),
-    }
+        .query_row((user.as_str(), after.0), |row| row.get(0))
 }
 
 /// The events that are wanted, in the order of their ids.

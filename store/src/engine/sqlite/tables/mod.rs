@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod columns;
+pub mod devices;
 pub mod history;
 pub mod keys;
 pub mod last_uses;

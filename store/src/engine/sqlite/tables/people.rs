@@ -93,6 +93,23 @@ pub fn is_anothers(
         .exists((email.normal(), email.as_str(), user.as_str()))
 }
 
+/// Whether the user has an address.
+pub fn has_address(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM live_users WHERE user_id = ?1 AND email IS NOT NULL")?
+        .exists([user.as_str()])
+}
+
+/// Gives a user an address.
+pub fn set_address(transaction: &Connection, user: &UserId, email: &Email) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE users SET email = ?2, email_normal = ?3, email_nth = 0 WHERE user_id = ?1",
+        )?
+        .execute((user.as_str(), email.as_str(), email.normal()))
+        .map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! Removing a user, and changing a user's address.
+//! Takes a removed user's name out of all tables.
 //!
 //! The audit log is append-only, and the keys of a removed user stay known as
 //! revoked. Both go on under a pseudonym: in one transaction every row of the user
@@ -7,67 +7,17 @@
 //! person by it. Nothing on record says which pseudonym that was.
 
 use rekey_protocol::{Digest, UserId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::Moment;
-use crate::email::Email;
-use crate::engine::rows::{By, Event, Standing};
-use crate::engine::sqlite::{audit, columns, history, imports, keys, people, sessions, users};
+use crate::engine::sqlite::{columns, imports};
 
-/// Why a user cannot be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RemoveRefusal {
-    /// There is no such user.
-    UnknownUser,
-    /// An import that is under way brings a key of the user.
-    BeingImported,
-}
-
-/// A user who is not here any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
-    /// What the audit log calls the user from now on; `None`: the user had been
-    /// removed before.
-    pub pseudonym: Option<UserId>,
-    /// When its barrier is open, no gateway accepts the user's key.
-    pub revision: u64,
-}
-
-/// Removes a user: the key is revoked, and address, password, sessions and devices
-/// are deleted. To do it again changes nothing.
-pub fn remove(
+/// Gives all that there is of a user to a pseudonym, and leaves the id behind.
+pub fn make_pseudonymous(
     transaction: &Connection,
-    now: Moment,
     user: &UserId,
     pseudonym: &UserId,
-) -> rusqlite::Result<Result<Removed, RemoveRefusal>> {
-    match users::standing(transaction, user)? {
-        None => return Ok(Err(RemoveRefusal::UnknownUser)),
-        Some(Standing::Here) => {}
-        Some(Standing::Removed | Standing::Pseudonym) => {
-            // S7: the call that removed the user may not have waited.
-            let revision = history::head(transaction)?.revision;
-            return Ok(Ok(Removed {
-                pseudonym: None,
-                revision,
-            }));
-        }
-    }
-    // Its key would be good again when the import counts.
-    if imports::reserves(transaction, user.as_str(), None)? {
-        return Ok(Err(RemoveRefusal::BeingImported));
-    }
-    let revision = history::next_revision(transaction, now)?;
-    let active = transaction
-        .prepare_cached("SELECT digest FROM keys WHERE user_id = ?1 AND state = 'active'")?
-        .query_map([user.as_str()], |row| columns::digest(row, 0))?
-        .collect::<rusqlite::Result<Vec<Digest>>>()?
-        .pop();
-    if let Some(digest) = &active {
-        // Keys are found by the log, which may not have this one yet.
-        imports::tell_of(transaction, digest)?;
-        keys::set_revoked(transaction, digest, now.told, revision)?;
-    }
+) -> rusqlite::Result<()> {
+    tell_of_active(transaction, user)?;
     transaction
         .prepare_cached(
             "INSERT INTO users (user_id, created_ms, last_rotated_ms, rotated_told_ms, removed)
@@ -90,7 +40,6 @@ pub fn remove(
             .prepare_cached(rename)?
             .execute((user.as_str(), pseudonym.as_str()))?;
     }
-    sessions::close_all(transaction, user)?;
     transaction
         .prepare_cached("DELETE FROM passwords WHERE user_id = ?1")?
         .execute([user.as_str()])?;
@@ -101,52 +50,19 @@ pub fn remove(
                  last_rotated_ms = NULL, rotated_told_ms = NULL, removed = 1
              WHERE user_id = ?1",
         )?
-        .execute([user.as_str()])?;
-    let event = Event {
-        user: pseudonym,
-        action: "user_removed",
-        revision,
-        old_digest: active.as_ref(),
-        new_digest: None,
-        hint: None,
-        rotation_id: None,
-        by: By::OPERATOR,
-    };
-    audit::append(transaction, now, &event)?;
-    Ok(Ok(Removed {
-        pseudonym: Some(pseudonym.clone()),
-        revision,
-    }))
+        .execute([user.as_str()])
+        .map(drop)
 }
 
-/// Why a user gets no address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmailRefusal {
-    /// There is no such user.
-    UnknownUser,
-    /// Another user has the address.
-    Taken,
-}
-
-/// Gives a user an address to log in with, in place of the present one if there is
-/// one.
-pub fn set_email(
-    transaction: &Connection,
-    now: Moment,
-    user: &UserId,
-    email: &Email,
-) -> rusqlite::Result<Result<(), EmailRefusal>> {
-    if !users::exists(transaction, user)? {
-        return Ok(Err(EmailRefusal::UnknownUser));
+/// Keys are found by the log, which may not have an imported one yet. It has those
+/// that are revoked.
+fn tell_of_active(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    let active: Option<Digest> = transaction
+        .prepare_cached("SELECT digest FROM keys WHERE user_id = ?1 AND state = 'active'")?
+        .query_row([user.as_str()], |row| columns::digest(row, 0))
+        .optional()?;
+    match &active {
+        Some(digest) => imports::tell_of(transaction, digest),
+        None => Ok(()),
     }
-    if people::is_anothers(transaction, user, email)? {
-        return Ok(Err(EmailRefusal::Taken));
-    }
-    transaction
-        .prepare_cached(
-            "UPDATE users SET email = ?2, email_normal = ?3, email_nth = 0 WHERE user_id = ?1",
-        )?
-        .execute((user.as_str(), email.as_str(), email.normal()))?;
-    audit::append_aside(transaction, now, user, "email_set", By::OPERATOR)?;
-    Ok(Ok(()))
 }

@@ -104,8 +104,3 @@ pub fn standing(connection: &Connection, user: &UserId) -> rusqlite::Result<Opti
         })
         .optional()
 }
-
-/// Whether there is such a user.
-pub fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
-    Ok(standing(connection, user)? == Some(Standing::Here))
-}

@@ -18,15 +18,16 @@ use tokio::sync::{mpsc, oneshot};
 use self::pending::{Change, Pending};
 use crate::clock::{Clock, Moment};
 use crate::crash;
+use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::Fold;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::{Keeper, count_commit};
-use crate::engine::sqlite::record::Mark;
-use crate::engine::sqlite::transaction::ReplayFile;
+use crate::engine::sqlite::transaction::{ReplayFile, SqliteTx};
 use crate::engine::{Patience, WriteError};
 use crate::feed::Committed;
 use crate::metrics::Metrics;
-use crate::operations::Kind;
+use crate::operations::{Context, Kind, Operation};
+use crate::rotation::RotationInterval;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
 const QUEUE: usize = 4096;
@@ -120,6 +121,20 @@ impl Writer {
         F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
     {
         self.change_in(kind, Patience::WhileAwaited, work).await
+    }
+
+    /// Carries an operation out that keeps nothing for replays and needs no interval.
+    pub async fn run<O>(&self, operation: O) -> Result<O::Out, WriteError>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static,
+    {
+        let work = move |connection: &Connection, now| {
+            let interval = RotationInterval::HOUR;
+            let mut transaction = SqliteTx::reading(connection);
+            operation.apply(&mut transaction, &Context { now, interval })
+        };
+        self.change(O::KIND, work).await
     }
 
     /// As [`Self::change`], for as long as this patience lasts.

@@ -1,0 +1,3 @@
+//! The key store, on whatever engine.
+
+pub mod uses;
