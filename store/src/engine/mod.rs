@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::answers::RESTORED;
-use crate::feed::Records;
+use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
 
 pub use tx::{ReadTx, Tx};
@@ -91,6 +91,19 @@ pub trait Engine: Records + Clone + Send + Sync + 'static {
 
     /// Takes no more operations; those that wait are still carried out.
     fn stop(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Learns of every commit, and says whether there may be any.
+///
+/// An engine calls it and waits for it, because nobody may be answered before the
+/// feed knows (S2). A queue between them would let an answer overtake the commit.
+pub trait Listener: Send + Sync + 'static {
+    /// A transaction is durable. Called in the order of the commits, before anybody
+    /// is answered.
+    fn committed(&self, committed: Committed);
+    /// Whether nothing may be changed, because more was served than the data knows
+    /// (S8).
+    fn is_restored(&self) -> bool;
 }
 
 /// How long an operation is worth beginning. In any case its asker has left when

@@ -44,6 +44,12 @@ pub trait ReadTx {
 
     /// A key that counts.
     fn key(&self, digest: &Digest) -> Result<Option<Key>, Self::Error>;
+    /// A key that counts, and where the history stands. Gateways wait for it, so an
+    /// engine may have a quicker way than the two words.
+    fn key_and_head(&self, digest: &Digest) -> Result<(Option<Key>, Head), Self::Error> {
+        let head = self.head()?;
+        Ok((self.key(digest)?, head))
+    }
     /// Whether there is such a key in whatever state, also of an import that does not
     /// count.
     fn key_exists(&self, digest: &Digest) -> Result<bool, Self::Error>;

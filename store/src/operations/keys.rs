@@ -44,10 +44,11 @@ pub struct Resolve(pub Digest);
 impl Read for Resolve {
     type Out = Result<Resolved, Unknown>;
 
+    const IS_ONE_WORD: bool = true;
+
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
-        let head = tx.head()?;
-        let found = tx.key(&self.0)?.ok_or(Unknown(head));
-        Ok(found.map(|key| Resolved {
+        let (found, head) = tx.key_and_head(&self.0)?;
+        Ok(found.ok_or(Unknown(head)).map(|key| Resolved {
             state: key.state,
             user: key.user,
             revision: key.revision,

@@ -61,6 +61,9 @@ pub trait Read {
     /// Who has to wait if too many look at once.
     const QUEUE: Queue = Queue::Api;
 
+    /// Whether it says one word only, so that it needs no snapshot but that word's.
+    const IS_ONE_WORD: bool = false;
+
     /// Looks. As [`Operation::apply`], it may happen again.
     ///
     /// # Errors

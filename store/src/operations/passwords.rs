@@ -62,6 +62,8 @@ impl Read for PasswordOf {
 
     const QUEUE: Queue = Queue::Dashboard;
 
+    const IS_ONE_WORD: bool = true;
+
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         tx.password(&self.0)
     }

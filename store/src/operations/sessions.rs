@@ -73,6 +73,8 @@ impl Read for FindSession {
 
     const QUEUE: Queue = Queue::Dashboard;
 
+    const IS_ONE_WORD: bool = true;
+
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Self::Out, T::Error> {
         let now = cx.now.limit;
         let found = tx.session(&self.digest)?;
@@ -107,6 +109,8 @@ impl Read for IsLoggedIn {
     type Out = bool;
 
     const QUEUE: Queue = Queue::Dashboard;
+
+    const IS_ONE_WORD: bool = true;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<bool, T::Error> {
         tx.session_exists(&self.0)

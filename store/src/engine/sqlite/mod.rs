@@ -144,7 +144,7 @@ impl Database {
         let feed = Feed::new(opened.feed, metrics.clone());
         let lock = Arc::new(opened.lock);
         let keeper = Box::new(Owned {
-            feed: feed.clone(),
+            listener: Arc::new(feed.clone()),
             lock: lock.clone(),
             life,
         });
@@ -297,6 +297,9 @@ impl Engine for Database {
             interval: self.interval,
         };
         let work = move |connection: &mut Connection| {
+            if R::IS_ONE_WORD {
+                return read.read(&SqliteTx::reading(connection), &cx);
+            }
             let snapshot = connection.transaction()?;
             read.read(&SqliteTx::reading(&snapshot), &cx)
         };

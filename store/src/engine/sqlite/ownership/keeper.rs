@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rekey_protocol::Incarnation;
 use rusqlite::Connection;
 
-use crate::engine::WriteError;
 use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::{self, Fold, FoldError};
 use crate::engine::sqlite::lock::Lock;
-use crate::feed::{Committed, Feed};
+use crate::engine::{Listener, WriteError};
+use crate::feed::Committed;
 
 /// What stands around every transaction: what allows it, and is told of it.
 pub trait Keeper: Send {
@@ -32,7 +32,7 @@ pub trait Keeper: Send {
 /// The keeper of the database that this process owns.
 pub struct Owned {
     /// Learns of every commit.
-    pub feed: Feed,
+    pub listener: Arc<dyn Listener>,
     /// Says whether the database is still ours.
     pub lock: Arc<Lock>,
     /// The present life.
@@ -42,7 +42,7 @@ pub struct Owned {
 impl Keeper for Owned {
     fn allows(&self) -> Result<(), WriteError> {
         // S8: a change of an older database is gone when the right one is back.
-        if self.feed.is_restored() {
+        if self.listener.is_restored() {
             return Err(WriteError::NotServed);
         }
         self.lock.check().map_err(|_| WriteError::NotOwner)
@@ -61,7 +61,7 @@ impl Keeper for Owned {
     }
 
     fn committed(&self, committed: Committed) {
-        self.feed.committed(committed);
+        self.listener.committed(committed);
     }
 
     fn mark(&self, mark: Mark) -> std::io::Result<()> {

@@ -1,7 +1,8 @@
 //! The keys: finding, adding and revoking them.
 
-use rekey_protocol::{Digest, UserId};
-use rusqlite::{Connection, OptionalExtension};
+use rekey_protocol::{Digest, Head, Incarnation, UserId};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns;
 use crate::api::KeyShown;
@@ -15,16 +16,40 @@ pub fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, k.replay_until_ms
              FROM live_keys k JOIN users u USING (user_id) WHERE k.digest = ?1",
         )?
-        .query_row([digest.as_bytes()], |row| {
-            Ok(Key {
-                state: columns::state(row, 0)?,
-                user: columns::user(row, 1)?,
-                revision: row.get(2)?,
-                last_rotated: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
-                replay_until: row.get::<_, Option<i64>>(4)?.map(UnixMillis),
-            })
-        })
+        .query_row([digest.as_bytes()], read)
         .optional()
+}
+
+/// A key that counts, and the head, by one statement.
+pub fn find_with_head(
+    connection: &Connection,
+    digest: &Digest,
+) -> rusqlite::Result<(Option<Key>, Head)> {
+    connection
+        .prepare_cached(
+            "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, k.replay_until_ms,
+                    m.revision, (SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1)
+             FROM meta m LEFT JOIN live_keys k ON k.digest = ?1
+                         LEFT JOIN users u ON u.user_id = k.user_id",
+        )?
+        .query_row([digest.as_bytes()], |row| {
+            let head = Head {
+                revision: row.get(5)?,
+                incarnation: Incarnation(row.get(6)?),
+            };
+            let is_known = row.get_ref(0)? != ValueRef::Null;
+            Ok((is_known.then(|| read(row)).transpose()?, head))
+        })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok(Key {
+        state: columns::state(row, 0)?,
+        user: columns::user(row, 1)?,
+        revision: row.get(2)?,
+        last_rotated: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
+        replay_until: row.get::<_, Option<i64>>(4)?.map(UnixMillis),
+    })
 }
 
 /// The user's active key.

@@ -38,6 +38,10 @@ impl ReadTx for SqliteTx<'_> {
         keys::find(self.connection, digest)
     }
 
+    fn key_and_head(&self, digest: &Digest) -> rusqlite::Result<(Option<Key>, Head)> {
+        keys::find_with_head(self.connection, digest)
+    }
+
     fn key_exists(&self, digest: &Digest) -> rusqlite::Result<bool> {
         keys::exists(self.connection, digest)
     }
