@@ -8,7 +8,9 @@
 //! - [`rotation`] and [`replay`] decide, without a database or a clock.
 //! - [`feed::core`] decides what gateways may trust and when a 200 may leave.
 //! - [`answers`] is what a gateway is answered, without HTTP.
+//! - [`operations`] decide what changes, in the words of a transaction.
 //! - [`engine`] keeps: one writer, many readers, all or nothing.
+//! - [`keystore`] stands on an engine: the feed, imports, the uses of keys.
 //! - [`http`] speaks; [`api`] holds the admin messages, `rekey-protocol` those
 //!   of the gateways.
 //! - [`dashboard`] is what people see in a browser.

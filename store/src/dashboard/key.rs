@@ -79,7 +79,7 @@ pub async fn profile(
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
     // S7: also who only looks must not read that a key is dead before it is.
-    let is_dead = dashboard.database.feed().is_open(overview.last_change);
+    let is_dead = dashboard.store.feed().is_open(overview.last_change);
     Ok(pages::profile(&session, &overview, is_dead, Ticket::new()?))
 }
 
@@ -93,7 +93,7 @@ pub async fn confirm_regenerate(
         // The profile says more about it.
         (None, _) => Redirect::to(PROFILE).into_response(),
         (Some(_), Some(seconds)) => {
-            let interval = dashboard.database.interval();
+            let interval = dashboard.store.interval();
             not_made(&session, OwnRefusal::RateLimited { seconds, interval })
         }
         (Some(key), None) => pages::confirm_regenerate(&session, key, Ticket::new()?),
@@ -131,7 +131,7 @@ pub async fn revoke(
         client,
     }: Signed<RevokeForm>,
 ) -> Result<Response, Problem> {
-    let database = dashboard.database.clone();
+    let store = dashboard.store.clone();
     let (user, by) = (session.user.clone(), session.digest);
     let revoking = async move {
         let operation = RevokeOwn {
@@ -143,10 +143,10 @@ pub async fn revoke(
             session: by,
             operation,
         };
-        let revoked = database.run(revoke).await?;
+        let revoked = store.engine().run(revoke).await?;
         if let Ok(RevokedOwn { revision, .. }) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
-            database.feed().barrier(revision).await;
+            store.feed().barrier(revision).await;
         }
         Ok::<_, WriteError>(revoked)
     };
@@ -157,7 +157,7 @@ pub async fn revoke(
         Ok(RevokedOwn { is_new, .. }) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
-            let is_dead = dashboard.database.feed().is_open(overview.last_change);
+            let is_dead = dashboard.store.feed().is_open(overview.last_change);
             Ok(pages::revoked(&session, &overview, is_dead, Ticket::new()?))
         }
         Err(refusal) => Ok(not_made(&session, refusal)),
@@ -169,7 +169,7 @@ async fn overview(dashboard: &Dashboard, session: &Session) -> Result<Overview, 
         user: session.user.clone(),
         limit: EVENTS,
     };
-    Ok(dashboard.database.read(show).await?)
+    Ok(dashboard.store.engine().read(show).await?)
 }
 
 fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
@@ -209,7 +209,7 @@ async fn make(
                 hint: key.hint().to_owned(),
                 client,
             };
-            let database = &dashboard.database;
+            let store = &dashboard.store;
             // A key that nobody waits for would be shown to nobody.
             let patience = Patience::While(is_awaited);
             let shown = form.key;
@@ -217,24 +217,21 @@ async fn make(
                 Way::Replace => {
                     let operation = RotateOwn { wish, shown };
                     let rotate = BySession { session, operation };
-                    let made = database.run_within(patience, rotate).await;
+                    let made = store.engine().run_within(patience, rotate).await;
                     dashboard.metrics.rotated(outcome(&made));
                     made
                 }
                 Way::AfterRevoking => {
                     let operation = IssueOwn { wish, shown };
                     let issue = BySession { session, operation };
-                    database.run_within(patience, issue).await
+                    store.engine().run_within(patience, issue).await
                 }
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.
-            database.feed().barrier(made.revision).await;
+            store.feed().barrier(made.revision).await;
             // Waiting may take half a minute, and somebody may have been faster.
-            let found = database
-                .resolve(digest)
-                .await
-                .map_err(|_| Problem::Unknown)?;
+            let found = store.resolve(digest).await.map_err(|_| Problem::Unknown)?;
             let is_active = |key: Resolved| key.state == ResolvedState::Active;
             if !found.is_ok_and(|(key, _)| is_active(key)) {
                 return Err(NotMade::Refused(OwnRefusal::DeadAlready));
@@ -249,7 +246,12 @@ async fn make(
     let given = dashboard.outcome(giving).await;
     match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
         // Whoever was logged out while the page waited does not get the key.
-        Given::Key(key) => match dashboard.database.read(IsLoggedIn(session.digest)).await {
+        Given::Key(key) => match dashboard
+            .store
+            .engine()
+            .read(IsLoggedIn(session.digest))
+            .await
+        {
             Ok(true) => pages::new_key(&session, &key, way == Way::Replace),
             Ok(false) => login::logged_out_late(),
             Err(_) => Problem::Unknown.into_response(),

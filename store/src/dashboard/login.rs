@@ -60,7 +60,7 @@ pub async fn log_in(
         email: email.to_owned(),
         devices: digests(Jar::Device),
     };
-    let account = dashboard.database.read(find).await?;
+    let account = dashboard.store.engine().read(find).await?;
     let former_device = account.as_ref().and_then(|account| account.known_device);
     let known = account.as_ref().filter(|_| former_device.is_some());
     let (who, whom) = match known {
@@ -100,7 +100,7 @@ pub async fn log_in(
             device: tokens.device.digest(),
             former_device,
         };
-        if dashboard.database.run(log_in).await? {
+        if dashboard.store.engine().run(log_in).await? {
             metrics.login("ok");
             tracing::info!(%user, client = %address.0, "logged in");
             return Ok((tokens.cookies(origin)?, Redirect::to(PROFILE)).into_response());
@@ -112,14 +112,14 @@ pub async fn log_in(
     if let Some(user) = user {
         // Nobody waits for it, or the time taken would tell that there is such
         // an account.
-        let (database, client) = (dashboard.database.clone(), address.client());
+        let (store, client) = (dashboard.store.clone(), address.client());
         tokio::spawn(async move {
             let note = NoteRefused {
                 user,
                 tried: Tried::LogIn,
                 client,
             };
-            if let Err(error) = database.run(note).await {
+            if let Err(error) = store.engine().run(note).await {
                 tracing::warn!(%error, "a refused log-in is not in the audit log");
             }
         });
@@ -171,7 +171,11 @@ async fn end(
     scope: LogOutScope,
 ) -> Result<Response, Problem> {
     let session = signed.session.named(signed.client);
-    dashboard.database.run(LogOut { session, scope }).await?;
+    dashboard
+        .store
+        .engine()
+        .run(LogOut { session, scope })
+        .await?;
     let cookie = no_session(&dashboard.settings.origin)?;
     let headers = [
         (header::SET_COOKIE, cookie),

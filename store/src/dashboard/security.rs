@@ -43,7 +43,7 @@ pub async fn page(
     let mut notice = None;
     if query.as_deref() == Some(CHANGED) {
         let read = PasswordOf(session.user.clone());
-        let hash = dashboard.database.read(read).await?;
+        let hash = dashboard.store.engine().read(read).await?;
         let is_new = |hash: PasswordHash| UnixMillis::wall().since(hash.changed) < NEWS;
         notice = hash.is_some_and(is_new).then_some(pages::CHANGED);
     }
@@ -77,8 +77,8 @@ pub async fn change_password(
         let page = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
         return Ok(retry_after(page, seconds));
     }
-    let database = &dashboard.database;
-    let old = database.read(PasswordOf(session.user.clone())).await?;
+    let engine = dashboard.store.engine();
+    let old = engine.read(PasswordOf(session.user.clone())).await?;
     let old = old.map(|hash| hash.stored);
     let passwords = &dashboard.passwords;
     let is_right = passwords.verify(old.as_ref(), &form.current_password, For::Known);
@@ -89,7 +89,7 @@ pub async fn change_password(
             tried: Tried::Change,
             client,
         };
-        database.run(note).await?;
+        engine.run(note).await?;
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     };
     let tokens = Tokens::new()?;
@@ -103,7 +103,7 @@ pub async fn change_password(
         },
         device: tokens.device.digest(),
     };
-    if database.run(change).await?.is_err() {
+    if engine.run(change).await?.is_err() {
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     }
     tracing::info!(user = %session.user, "password changed");

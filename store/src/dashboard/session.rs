@@ -211,10 +211,13 @@ impl Session {
         for token in Token::all(headers, Jar::Session, &settings.origin) {
             let digest = token.digest();
             let limits = settings.limits;
-            let open = dashboard.database.read(FindSession { digest, limits });
+            let open = dashboard
+                .store
+                .engine()
+                .read(FindSession { digest, limits });
             let open = open.await?;
             if open.as_ref().is_some_and(|open| open.is_touch_due)
-                && let Err(error) = dashboard.database.run(TouchSession(digest)).await
+                && let Err(error) = dashboard.store.engine().run(TouchSession(digest)).await
             {
                 tracing::warn!(%error, "a session may end early");
             }

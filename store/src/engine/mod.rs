@@ -33,8 +33,10 @@
 //! operation hands it on and never looks into it. The one error that an operation
 //! makes itself is [`Impossible`].
 
+pub mod import;
 pub mod record;
 pub mod rows;
+pub mod serve;
 pub mod sqlite;
 pub mod tx;
 
@@ -45,6 +47,7 @@ use crate::answers::RESTORED;
 use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
 
+pub use serve::Serve;
 pub use tx::{ReadTx, Tx};
 
 /// The data says what an operation takes to be impossible. The operation is undone.

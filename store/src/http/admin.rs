@@ -69,7 +69,7 @@ pub async fn add_user(
         hint: key.hint().to_owned(),
         phc,
     };
-    let added = app.database.run(AddUser(new.clone())).await?;
+    let added = app.store.engine().run(AddUser(new.clone())).await?;
     let at = added.map_err(|refusal| {
         let what = match refusal {
             AddRefusal::UserExists => "a user with this id exists already",
@@ -119,7 +119,8 @@ pub async fn set_password(
         user: user_id.clone(),
         phc,
     };
-    app.database
+    app.store
+        .engine()
         .run(set)
         .await?
         .map_err(|refusal| match refusal {
@@ -182,7 +183,7 @@ pub async fn issue(
         digest,
         hint,
     };
-    let issued = app.database.run(issue).await?;
+    let issued = app.store.engine().run(issue).await?;
     let issued = issued.map_err(|refusal| match refusal {
         IssueRefusal::UnknownUser => unknown_user(),
         IssueRefusal::HasKey => ApiError::new(
@@ -195,7 +196,7 @@ pub async fn issue(
         ),
     })?;
     // S7: the call that revoked the key before may not have waited.
-    app.database.feed().barrier(issued.revision).await;
+    app.store.feed().barrier(issued.revision).await;
     tracing::info!(%user, ?digest, "key issued");
     show(&KeyIssued {
         user_id: user.as_str(),
@@ -221,7 +222,7 @@ pub async fn list_users(
 ) -> Result<Json<UserPage>, ApiError> {
     let limit = page(query.limit)?;
     let after = query.after;
-    let users = app.database.read(ListUsers { after, limit }).await?;
+    let users = app.store.engine().read(ListUsers { after, limit }).await?;
     let full = users.len() == limit as usize;
     let next = users
         .last()
@@ -249,7 +250,7 @@ pub async fn revoke(
     State(app): State<App>,
     JsonBody(request): JsonBody<RevokeRequest>,
 ) -> Result<Json<RevokeResponse>, ApiError> {
-    let revoked = app.database.run(which(request)?).await?;
+    let revoked = app.store.engine().run(which(request)?).await?;
     let revoked = revoked.map_err(|refusal| match refusal {
         RevokeRefusal::UnknownUser => unknown_user(),
         RevokeRefusal::UnknownKey => {
@@ -257,7 +258,7 @@ pub async fn revoke(
         }
     })?;
     // S7: also where it was revoked before; that call may not have waited.
-    app.database.feed().barrier(revoked.revision).await;
+    app.store.feed().barrier(revoked.revision).await;
     tracing::info!(user = %revoked.user_id, changed = revoked.revoked, "key revoked");
     Ok(Json(revoked))
 }
@@ -302,7 +303,7 @@ pub async fn audit(
         since: since.transpose()?,
         limit,
     };
-    let page = app.database.read(ShowEvents(wanted)).await?;
+    let page = app.store.engine().read(ShowEvents(wanted)).await?;
     page.map(Json).ok_or_else(unknown_user)
 }
 

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
-use crate::engine::sqlite::{ImportError, NotReady};
+use crate::engine::import::ImportError;
+use crate::engine::serve::NotReady;
 use crate::engine::{ReadError, WriteError};
 use crate::issue::NoKey;
 use crate::password::HashError;

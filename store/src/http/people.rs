@@ -34,7 +34,7 @@ pub async fn set_email(
     JsonBody(request): JsonBody<SetEmailRequest>,
 ) -> Result<Json<EmailSet>, ApiError> {
     let SetEmailRequest { user_id, email } = request;
-    let set = app.database.run(SetEmail {
+    let set = app.store.engine().run(SetEmail {
         user: user_id.clone(),
         email: email.clone(),
     });
@@ -76,7 +76,7 @@ pub async fn remove_user(
         user: user_id.clone(),
         pseudonym,
     };
-    let removed = app.database.run(remove).await?;
+    let removed = app.store.engine().run(remove).await?;
     let removed = removed.map_err(|refusal| match refusal {
         RemoveRefusal::UnknownUser => unknown_user(),
         RemoveRefusal::BeingImported => ApiError::new(
@@ -85,7 +85,7 @@ pub async fn remove_user(
         ),
     })?;
     // S7: also where it was done before; that call may not have waited.
-    app.database.feed().barrier(removed.revision).await;
+    app.store.feed().barrier(removed.revision).await;
     // Not by name: the log of the store is kept, too.
     tracing::info!(changed = removed.pseudonym.is_some(), "user removed");
     Ok(Json(UserRemoved {

@@ -203,7 +203,7 @@ impl Ledger {
         matches!(self.beside, Past::Known(_))
     }
 
-    /// As [`super::Database::interval`].
+    /// As [`crate::engine::serve::Serve::context`].
     pub fn interval(&self) -> RotationInterval {
         self.interval
     }
@@ -230,7 +230,7 @@ impl Ledger {
         }
     }
 
-    /// As [`super::Database::resolve`].
+    /// As [`crate::keystore::KeyStore::resolve`].
     pub fn resolve(
         &self,
         digest: &Digest,
@@ -243,7 +243,7 @@ impl Ledger {
         }))
     }
 
-    /// A gateway resolves this key for a client, as [`super::Database::resolve`]
+    /// A gateway resolves this key for a client, as [`crate::keystore::KeyStore::resolve`]
     /// notes it.
     pub fn used(&mut self, digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
         let mut records = self.kept.records();

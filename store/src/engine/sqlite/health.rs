@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::Database;
 use super::files::{beside, folder_of};
 use super::writer::Writer;
-use crate::answers;
 use crate::clock::Moment;
-use crate::engine::{ReadError, WriteError};
+use crate::engine::WriteError;
+use crate::engine::serve::NotReady;
 use crate::operations::Kind;
 
 /// For how long a commit says that there could be another. An idle store that is asked
@@ -26,25 +25,6 @@ const BAD_FOR: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What is written to find out: about what a rotation writes, in ten pages.
 const PROBE_BYTES: u32 = 40 * 1024;
-
-/// Why the store is not ready. Each text is for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
-    /// The database may not be served (S8).
-    #[error("{}", answers::RESTORED.message)]
-    Restored,
-    /// Keys cannot be resolved.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Rotations cannot be made.
-    #[error("changes fail: {0}")]
-    Write(#[from] WriteError),
-    /// Rotations wait.
-    #[error(
-        "changes wait for over a second, as they do while another is large or the disk is slow"
-    )]
-    Stuck,
-}
 
 /// What became of the last commit. Cheap to clone.
 #[derive(Clone)]
@@ -87,7 +67,7 @@ impl Health {
     }
 
     /// Whether a change can be made: by the last one, or by one that is made for it.
-    async fn of_changes(&self, writer: &Writer) -> Result<(), NotReady> {
+    pub async fn of_changes(&self, writer: &Writer) -> Result<(), NotReady> {
         if let Some(fate) = self.recent() {
             return Ok(fate?);
         }
@@ -149,28 +129,7 @@ pub fn disk_use(database: &Path) -> DiskUse {
 }
 
 /// What this user may still write where the database is.
-pub(super) fn free_bytes(database: &Path) -> Option<u64> {
+pub fn free_bytes(database: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder_of(database)).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-impl Database {
-    /// Whether keys can be resolved and a rotation can commit.
-    pub async fn ready(&self) -> Result<(), NotReady> {
-        if self.feed().is_restored() {
-            return Err(NotReady::Restored);
-        }
-        self.check().await?;
-        self.health.of_changes(&self.writer).await
-    }
-
-    /// What the database takes of the disk now.
-    pub fn disk_use(&self) -> DiskUse {
-        disk_use(&self.path)
-    }
-
-    /// The time now, by both clocks.
-    pub fn moment(&self) -> Moment {
-        self.clock.now()
-    }
 }

@@ -9,6 +9,8 @@ mod health;
 mod imports;
 mod open;
 mod ownership;
+#[cfg(test)]
+mod probing;
 mod reader;
 mod records;
 mod replays;
@@ -17,21 +19,19 @@ mod tables;
 mod transaction;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekey_protocol::{Digest, ResolvedState};
+use rekey_protocol::Digest;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::engine::{Engine, Patience, ReadError, WriteError};
-use crate::feed::Feed;
-use crate::keystore::uses::{LastUses, OldKeys};
+use crate::engine::import::{ImportError, Importing};
+use crate::engine::serve::{NotReady, Serve, Started};
+use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
+use crate::feed::core::Start;
 use crate::metrics::Metrics;
-use crate::operations::keys::{Resolve, Resolved, Unknown};
-use crate::operations::replays::NoteFirstUse;
 use crate::operations::{Context, Kind, Operation, Queue, Read};
 use crate::rotation::RotationInterval;
 
@@ -39,16 +39,15 @@ pub use files::backup::{
     BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
 };
 pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
-pub use health::{DiskUse, NotReady};
-pub use imports::run::{Import, Imported, Permit};
-pub use imports::staging::{ImportError, Staging};
+pub use health::DiskUse;
 pub use open::OpenError;
 pub use ownership::lock::Lost;
 pub use replays::ReplayPlace;
-pub use writer::{Writer, WriterThread};
+pub use writer::WriterThread;
 
 use files::{backup, restore};
 use health::Health;
+use imports::staging::StagingTable;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
 use ownership::{anchor, keeper, life, lock};
@@ -58,7 +57,7 @@ use replays::Replays;
 use tables::{audit, keys, passwords, users};
 use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::fate;
+use writer::{Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -68,9 +67,23 @@ const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at the files of an idle store.
 const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
 
+/// Where the database is, and how it is kept.
+pub struct Settings {
+    /// The file.
+    pub path: PathBuf,
+    /// The operator knows that it is an older backup (S8).
+    pub accept_restore: bool,
+    /// Where what is kept for replays goes.
+    pub replays: ReplayPlace,
+    /// How long a user waits between two rotations.
+    pub interval: RotationInterval,
+    /// Told how the writer does.
+    pub metrics: Arc<Metrics>,
+}
+
 /// An open database. Cheap to clone.
 #[derive(Clone)]
-pub struct Database {
+pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     /// For the dashboard: however many strangers look at it, key checks find a
@@ -79,16 +92,12 @@ pub struct Database {
     clock: Arc<Clock>,
     interval: RotationInterval,
     path: PathBuf,
-    imports: Arc<Semaphore>,
-    feed: Feed,
     lock: Arc<Lock>,
     kept: ReplayFile,
-    old_keys: OldKeys,
     health: Health,
-    last_uses: LastUses,
 }
 
-/// What must outlive all clones of a [`Database`]: the writing thread, and the
+/// What must outlive all clones of a [`Sqlite`]: the writing thread, and the
 /// ownership of the file (S10).
 pub struct Owner {
     /// The thread that writes.
@@ -113,7 +122,7 @@ impl Owner {
         }
     }
 
-    /// After [`Database::stop`]: waits for the last commit, then gives up the
+    /// After [`Engine::stop`]: waits for the last commit, then gives up the
     /// file. Whether all went well. Blocks.
     pub fn release(self) -> bool {
         let ended_well = self.writer.join();
@@ -122,154 +131,7 @@ impl Owner {
     }
 }
 
-impl Database {
-    /// Opens or creates the database and begins a new incarnation (S8).
-    pub fn open(
-        path: &Path,
-        interval: RotationInterval,
-        accept_restore: bool,
-        replays: &ReplayPlace,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, Owner), OpenError> {
-        let opened = open::open(path, accept_restore)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
-        let aside = Readers::open(&opened.path, 1)?;
-        let clock = Arc::new(Clock::resume(opened.time));
-        metrics.set_revision(opened.mark.revision);
-        // S9: until then it is only supposed what former lives have granted.
-        let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
-            .then(|| records::lease_over(opened.feed.held_lease_ms));
-        let life = opened.feed.history.head().incarnation;
-        let feed = Feed::new(opened.feed, metrics.clone());
-        let lock = Arc::new(opened.lock);
-        let keeper = Box::new(Owned {
-            listener: Arc::new(feed.clone()),
-            lock: lock.clone(),
-            life,
-        });
-        let unfinished = imports::unfinished(&opened.writer)?;
-        let replays = Replays::open(&opened.path, replays)?;
-        let are_kept = replays.are_kept();
-        let kept = ReplayFile::new(replays, clock.now().limit)?;
-        let health = Health::new();
-        let (writer, thread) = Writer::start(
-            opened.writer,
-            clock.clone(),
-            metrics.clone(),
-            kept.clone(),
-            health.clone(),
-            (opened.mark.revision, keeper),
-        )
-        .map_err(|error| OpenError::Unwritable {
-            path: opened.path.clone(),
-            error,
-        })?;
-        if let Some(after) = settled {
-            tokio::spawn(records::settle(after, writer.clone(), lock.clone()));
-        }
-        if are_kept {
-            tokio::spawn(clear_up(writer.clone()));
-        }
-        let owner = Owner {
-            writer: thread,
-            lock: lock.clone(),
-        };
-        let old_keys = OldKeys::start(writer.clone(), metrics.clone());
-        let last_uses = LastUses::start(writer.clone(), metrics.clone());
-        let database = Self {
-            writer,
-            readers,
-            aside,
-            clock,
-            interval,
-            path: opened.path,
-            imports: Arc::new(Semaphore::new(1)),
-            feed,
-            lock,
-            kept,
-            old_keys,
-            last_uses,
-            health,
-        };
-        if let (false, Ok(permit)) = (unfinished.is_empty(), database.import_permit()) {
-            for import in unfinished {
-                tokio::spawn(database.clone().finish(import, permit.clone()));
-            }
-        }
-        Ok((database, owner))
-    }
-
-    /// How long a user waits between two rotations.
-    pub fn interval(&self) -> RotationInterval {
-        self.interval
-    }
-
-    /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
-    /// value is the seconds until the user may rotate, 0: at once.
-    ///
-    /// Gateways ask it for their clients only (G12), so it is a use of the key; the
-    /// first one of a new key is noted for its rotation, too.
-    pub async fn resolve(
-        &self,
-        digest: Digest,
-    ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
-        let resolved = self.read(Resolve(digest)).await?;
-        let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
-        if resolved.as_ref().is_ok_and(is_active) {
-            self.last_uses.looked_up(digest);
-            if self.kept.awaited().comes(&digest) {
-                self.note_use(digest);
-            }
-        }
-        Ok(resolved.map(|resolved| {
-            let wait = self
-                .interval
-                .retry_after(resolved.last_rotated, self.clock.now().limit);
-            (resolved, wait.unwrap_or(0))
-        }))
-    }
-
-    /// Whether a revoked key's rotation may be answered again (X5).
-    pub fn is_replayable(&self, resolved: &Resolved) -> bool {
-        resolved.is_replayable(self.clock.now().limit)
-    }
-
-    /// X4: the client has its new key. Off the way of who asked.
-    fn note_use(&self, digest: Digest) {
-        let (database, now) = (self.clone(), self.clock.now().limit);
-        tokio::spawn(async move {
-            if let Err(error) = database.run(NoteFirstUse(digest)).await {
-                tracing::warn!(%error, "the use of a new key was not noted");
-                // By the next one.
-                database.kept.awaited().expect(digest, now);
-            }
-        });
-    }
-
-    /// Uses of replaced and revoked keys.
-    pub fn old_keys(&self) -> &OldKeys {
-        &self.old_keys
-    }
-
-    /// Last uses of keys.
-    pub fn last_uses(&self) -> &LastUses {
-        &self.last_uses
-    }
-
-    /// The change feed.
-    pub fn feed(&self) -> &Feed {
-        &self.feed
-    }
-
-    /// Whether the database can be read.
-    pub async fn check(&self) -> Result<(), ReadError> {
-        let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
-        self.readers.read(read).await
-    }
-}
-
-impl Engine for Database {
+impl Engine for Sqlite {
     async fn run_within<O>(&self, patience: Patience, operation: O) -> Result<O::Out, WriteError>
     where
         O: Operation + Send + 'static,
@@ -292,10 +154,7 @@ impl Engine for Database {
             Queue::Api => &self.readers,
             Queue::Dashboard => &self.aside,
         };
-        let cx = Context {
-            now: self.clock.now(),
-            interval: self.interval,
-        };
+        let cx = self.context();
         let work = move |connection: &mut Connection| {
             if R::IS_ONE_WORD {
                 return read.read(&SqliteTx::reading(connection), &cx);
@@ -307,11 +166,128 @@ impl Engine for Database {
     }
 
     async fn stop(&self) {
-        if let Err(error) = self.old_keys.flush().await {
-            tracing::warn!(%error, "uses of revoked keys were not written down");
-        }
-        self.last_uses.finish().await;
         self.writer.stop().await;
+    }
+}
+
+impl Sqlite {
+    /// What the database takes of the disk now.
+    pub fn disk_use(&self) -> DiskUse {
+        health::disk_use(&self.path)
+    }
+}
+
+impl Serve for Sqlite {
+    type Settings = Settings;
+    type Owner = Owner;
+    type StartError = OpenError;
+
+    fn start<L: Listener + Clone>(
+        settings: Settings,
+        listen: impl FnOnce(Start) -> L,
+    ) -> Result<Started<Self, L>, OpenError> {
+        let Settings {
+            path,
+            accept_restore,
+            replays,
+            interval,
+            metrics,
+        } = settings;
+        let opened = open::open(&path, accept_restore)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
+        let aside = Readers::open(&opened.path, 1)?;
+        let clock = Arc::new(Clock::resume(opened.time));
+        metrics.set_revision(opened.mark.revision);
+        let (path, mark) = (opened.path, opened.mark);
+        // S9: until then it is only supposed what former lives have granted.
+        let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
+            .then(|| records::lease_over(opened.feed.held_lease_ms));
+        let life = opened.feed.history.head().incarnation;
+        let listener = listen(opened.feed);
+        let lock = Arc::new(opened.lock);
+        let keeper = Box::new(Owned {
+            listener: Arc::new(listener.clone()),
+            lock: lock.clone(),
+            life,
+        });
+        let unfinished_imports = imports::unfinished(&opened.writer)?;
+        let replays = Replays::open(&path, &replays)?;
+        let are_kept = replays.are_kept();
+        let kept = ReplayFile::new(replays, clock.now().limit)?;
+        let health = Health::new();
+        let started = Writer::start(
+            opened.writer,
+            clock.clone(),
+            metrics,
+            kept.clone(),
+            health.clone(),
+            (mark.revision, keeper),
+        );
+        let (writer, thread) = started.map_err(|error| OpenError::Unwritable {
+            path: path.clone(),
+            error,
+        })?;
+        if let Some(after) = settled {
+            tokio::spawn(records::settle(after, writer.clone(), lock.clone()));
+        }
+        if are_kept {
+            tokio::spawn(clear_up(writer.clone()));
+        }
+        let owner = Owner {
+            writer: thread,
+            lock: lock.clone(),
+        };
+        let engine = Self {
+            writer,
+            readers,
+            aside,
+            clock,
+            interval,
+            path,
+            lock,
+            kept,
+            health,
+        };
+        Ok(Started {
+            engine,
+            owner,
+            listener,
+            unfinished_imports,
+        })
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            now: self.clock.now(),
+            interval: self.interval,
+        }
+    }
+
+    async fn ready(&self) -> Result<(), NotReady> {
+        let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
+        self.readers.read(read).await?;
+        self.health.of_changes(&self.writer).await
+    }
+
+    fn takes_first_use(&self, digest: &Digest) -> bool {
+        self.kept.awaited().comes(digest)
+    }
+
+    fn await_first_use(&self, digest: &Digest) {
+        self.kept.awaited().expect(*digest, self.clock.now().limit);
+    }
+}
+
+impl Importing for Sqlite {
+    type Staging = StagingTable;
+
+    fn stage(&self) -> Result<StagingTable, ImportError> {
+        StagingTable::begin(&self.path)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        health::free_bytes(&self.path)
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use rekey_protocol::{Change, Head, lease_margin_ms};
 
-use super::Database;
+use super::Sqlite;
 use super::lock::Lock;
 use super::writer::Writer;
 use crate::engine::{Engine, ReadError, WriteError};
 use crate::feed::Records;
 use crate::operations::feed::{ChangesAfter, RecordLease};
 
-impl Records for Database {
+impl Records for Sqlite {
     type Error = RecordsError;
 
     async fn changes_after(&self, revision: u64) -> Result<(Vec<Change>, Head), RecordsError> {

@@ -18,8 +18,7 @@ use rekey_protocol::{Digest, KeyUse, USED_MOST};
 use tokio::sync::Notify;
 
 use crate::clock::UnixMillis;
-use crate::engine::WriteError;
-use crate::engine::sqlite::Writer;
+use crate::engine::{Engine, WriteError};
 use crate::metrics::Metrics;
 use crate::operations::last_uses::{HoursOfUse, RecordLastUses, hour_of};
 
@@ -36,13 +35,18 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(2);
 
 /// Last uses on their way to the database. Cheap to clone.
-#[derive(Clone)]
-pub struct LastUses(Arc<Shared>);
+pub struct LastUses<E>(Arc<Shared<E>>);
 
-struct Shared {
+impl<E> Clone for LastUses<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Shared<E> {
     heard: Mutex<Heard>,
     some: Notify,
-    writer: Writer,
+    engine: E,
     metrics: Arc<Metrics>,
 }
 
@@ -66,14 +70,14 @@ enum Heeded {
     Dropped,
 }
 
-impl LastUses {
+impl<E: Engine> LastUses<E> {
     /// Writes down in the background what is heard, for as long as the writer takes
     /// changes. To be called within a runtime.
-    pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
+    pub fn start(engine: E, metrics: Arc<Metrics>) -> Self {
         let last_uses = Self(Arc::new(Shared {
             heard: Mutex::default(),
             some: Notify::new(),
-            writer,
+            engine,
             metrics,
         }));
         tokio::spawn(write_down(last_uses.clone()));
@@ -145,7 +149,7 @@ impl LastUses {
             uses: batch.clone(),
             now: UnixMillis::wall(),
         };
-        let written = self.0.writer.run(record).await;
+        let written = self.0.engine.run(record).await;
         let mut heard = self.0.lock();
         match written {
             Ok(written) => {
@@ -166,7 +170,7 @@ impl LastUses {
     }
 }
 
-impl Shared {
+impl<E> Shared<E> {
     fn lock(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,7 +245,7 @@ fn short(digest: &Digest) -> u64 {
 
 /// At once when something comes, and then once a second for as long as there is
 /// more.
-async fn write_down(last_uses: LastUses) {
+async fn write_down<E: Engine>(last_uses: LastUses<E>) {
     loop {
         last_uses.0.some.notified().await;
         match last_uses.flush().await {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use rekey_protocol::{Digest, RefusedUse};
 use tokio::sync::Notify;
 
-use crate::engine::WriteError;
-use crate::engine::sqlite::Writer;
+use crate::engine::{Engine, WriteError};
 use crate::metrics::Metrics;
 use crate::operations::old_keys::RecordOldKeyUses;
 
@@ -24,24 +23,29 @@ const MOST_KEYS: usize = 8192;
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// Counts on their way from the polls to the database. Cheap to clone.
-#[derive(Clone)]
-pub struct OldKeys(Arc<Shared>);
+pub struct OldKeys<E>(Arc<Shared<E>>);
 
-struct Shared {
+impl<E> Clone for OldKeys<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Shared<E> {
     counts: Mutex<BTreeMap<Digest, u64>>,
     some: Notify,
-    writer: Writer,
+    engine: E,
     metrics: Arc<Metrics>,
 }
 
-impl OldKeys {
+impl<E: Engine> OldKeys<E> {
     /// Writes down in the background what [`Self::used`] takes, for as long as the
-    /// writer takes changes. To be called within a runtime.
-    pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
+    /// engine takes changes. To be called within a runtime.
+    pub fn start(engine: E, metrics: Arc<Metrics>) -> Self {
         let old_keys = Self(Arc::new(Shared {
             counts: Mutex::default(),
             some: Notify::new(),
-            writer,
+            engine,
             metrics,
         }));
         tokio::spawn(write_down(old_keys.clone()));
@@ -71,17 +75,24 @@ impl OldKeys {
         self.0.some.notify_one();
     }
 
+    /// Writes down what there is, for the end.
+    pub async fn finish(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(%error, "uses of revoked keys were not written down");
+        }
+    }
+
     /// Writes down what there is.
     ///
     /// # Errors
     /// It could not be, and waits for the next time.
-    pub async fn flush(&self) -> Result<(), WriteError> {
+    async fn flush(&self) -> Result<(), WriteError> {
         let counts = std::mem::take(&mut *self.0.lock());
         if counts.is_empty() {
             return Ok(());
         }
         let batch = counts.clone();
-        match self.0.writer.run(RecordOldKeyUses(batch)).await {
+        match self.0.engine.run(RecordOldKeyUses(batch)).await {
             Ok(recorded) => {
                 let all: u64 = counts.values().sum();
                 self.0.metrics.old_keys_used("recorded", recorded);
@@ -109,14 +120,14 @@ impl OldKeys {
     }
 }
 
-impl Shared {
+impl<E> Shared<E> {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// At once when something comes, and then what has come meanwhile.
-async fn write_down(old_keys: OldKeys) {
+async fn write_down<E: Engine>(old_keys: OldKeys<E>) {
     loop {
         old_keys.0.some.notified().await;
         match old_keys.flush().await {

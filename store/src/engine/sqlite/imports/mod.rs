@@ -4,7 +4,6 @@
 //!
 //! That its rows do not count is held by the views `live_users` and `live_keys`.
 
-pub mod run;
 pub mod staging;
 
 use std::time::{Duration, Instant};

@@ -5,19 +5,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rekey_protocol::{Digest, UserId};
+use rekey_protocol::UserId;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::api::{BadRow, ImportRow};
-use crate::email::{Email, InvalidEmail};
+use crate::api::BadRow;
+use crate::engine::import::{ImportError, Staging};
 use crate::engine::rows::ImportedRow;
 use crate::engine::sqlite::columns;
 use crate::engine::sqlite::open::connect;
-use crate::engine::{ReadError, WriteError};
-
-/// The longest hint, in characters: enough to tell keys apart, too little to
-/// help guessing one.
-const HINT_MAX: usize = 8;
 
 const TABLES: &str = "
 -- Not in memory: a million rows are some 150 MB. The file has no name, so
@@ -71,43 +66,6 @@ const CHECKS: &[&str] = &[
      WHERE r.email IS NOT NULL AND r.email_normal IS NOT u.email_normal",
 ];
 
-/// What an import leaves of the disk, in MiB: rotations go on, and an import that is
-/// given up can be removed, which needs room, too.
-pub const RESERVE_MIB: u64 = 64;
-
-/// Why there was no import. The store's fault; only after [`WriteError::Unknown`]
-/// may it have happened.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// One at a time.
-    #[error(
-        "another import is under way, or the rows of one that was given up are being removed; nothing was imported, try again later"
-    )]
-    Running,
-    /// The rows could not be staged or checked.
-    #[error("the store could not stage the rows; nothing was imported; its log says why")]
-    Failed,
-    /// A row could not be put in, and then all could.
-    #[error("users or keys were changed at the same time; nothing was imported, try again")]
-    Changed,
-    /// It would take the room that rotations and its own removal need.
-    #[error(
-        "the import needs some {needed_mib} MiB on the store's disk, of which {RESERVE_MIB} MiB have to stay free, and {free_mib} MiB are free; nothing was imported; make room and try again"
-    )]
-    NoRoom {
-        /// For the rows that are not in yet, and what has to stay free.
-        needed_mib: u64,
-        /// What there is.
-        free_mib: u64,
-    },
-    /// It was the writer's turn.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// The database could not be read; nothing was imported.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
 impl From<rusqlite::Error> for ImportError {
     fn from(error: rusqlite::Error) -> Self {
         tracing::error!(
@@ -119,12 +77,12 @@ impl From<rusqlite::Error> for ImportError {
 }
 
 /// Rows on their way into the database.
-pub struct Staging {
+pub struct StagingTable {
     connection: Connection,
     rows: u64,
 }
 
-impl Staging {
+impl StagingTable {
     /// An empty one.
     pub fn begin(path: &Path) -> Result<Self, ImportError> {
         let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -141,51 +99,42 @@ impl Staging {
             rows: 0,
         })
     }
+}
 
-    /// How many rows there are, good and bad.
-    pub fn rows(&self) -> u64 {
+impl Staging for StagingTable {
+    fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Takes a row; what is wrong with the row alone is noted.
-    pub fn add(&mut self, row: &ImportRow<'_>) -> rusqlite::Result<()> {
-        match checked(row) {
-            Err(reason) => self.add_bad(row.line, &reason),
-            Ok(Checked {
-                digest,
-                email_normal,
-            }) => {
-                self.rows += 1;
-                self.connection
-                    .prepare_cached(
-                        "INSERT INTO rows (line, user_id, digest, email, email_normal, hint)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    )?
-                    .execute((
-                        row.line,
-                        row.user.as_ref(),
-                        digest.as_bytes(),
-                        row.email.as_deref(),
-                        email_normal,
-                        row.hint.as_deref(),
-                    ))
-                    .map(drop)
-            }
-        }
-    }
-
-    /// Notes a row that cannot be read at all.
-    pub fn add_bad(&mut self, line: u64, reason: &str) -> rusqlite::Result<()> {
+    fn add(&mut self, line: u64, row: &ImportedRow) -> Result<(), ImportError> {
         self.rows += 1;
-        self.connection
-            .prepare_cached("INSERT INTO bad VALUES (?1, ?2)")?
-            .execute((line, reason))
-            .map(drop)
+        let inserted = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO rows (line, user_id, digest, email, email_normal, hint)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                line,
+                row.user.as_str(),
+                row.digest.as_bytes(),
+                &row.email,
+                &row.email_normal,
+                &row.hint,
+            ));
+        Ok(inserted.map(drop)?)
     }
 
-    /// Compares the rows with each other and with the database; returns how
-    /// many lines are bad.
-    pub fn check(&mut self) -> rusqlite::Result<u64> {
+    fn add_bad(&mut self, line: u64, reason: &str) -> Result<(), ImportError> {
+        self.rows += 1;
+        let inserted = self
+            .connection
+            .prepare_cached("INSERT INTO bad VALUES (?1, ?2)")?
+            .execute((line, reason));
+        Ok(inserted.map(drop)?)
+    }
+
+    fn check(&mut self) -> Result<u64, ImportError> {
         let started = Instant::now();
         if self.connection.is_autocommit() {
             self.connection.execute_batch("BEGIN DEFERRED")?;
@@ -198,17 +147,17 @@ impl Staging {
             self.connection.execute_batch("COMMIT")?;
         }
         let count = "SELECT count(DISTINCT line) FROM bad";
-        self.connection.query_row(count, [], |row| row.get(0))
+        Ok(self.connection.query_row(count, [], |row| row.get(0))?)
     }
 
-    /// At most `limit` good rows after this user, in the order of the users.
-    pub fn rows_after(
+    fn rows_after(
         &self,
         user: Option<&UserId>,
         limit: usize,
-    ) -> rusqlite::Result<Vec<ImportedRow>> {
+    ) -> Result<Vec<ImportedRow>, ImportError> {
         let user = user.map_or("", UserId::as_str);
-        self.connection
+        let rows = self
+            .connection
             .prepare_cached(
                 "SELECT user_id, digest, email, email_normal, hint FROM rows WHERE user_id > ?1
                  ORDER BY user_id LIMIT ?2",
@@ -222,12 +171,11 @@ impl Staging {
                     hint: row.get(4)?,
                 })
             })?
-            .collect()
+            .collect::<rusqlite::Result<_>>();
+        Ok(rows?)
     }
 
-    /// Every bad row, in the order of the lines, one reason each; ends early
-    /// where `take` says `false`.
-    pub fn bad_rows(&self, mut take: impl FnMut(BadRow) -> bool) -> rusqlite::Result<()> {
+    fn bad_rows(&self, mut take: impl FnMut(BadRow) -> bool) -> Result<(), ImportError> {
         let mut select = self
             .connection
             .prepare("SELECT line, min(reason) FROM bad GROUP BY line ORDER BY line")?;
@@ -240,36 +188,4 @@ impl Staging {
         }
         Ok(())
     }
-}
-
-/// What a row that is good by itself says.
-struct Checked {
-    digest: Digest,
-    email_normal: Option<String>,
-}
-
-/// What is wrong with a row by itself. Names no value: it might be a key in
-/// the wrong column.
-fn checked(row: &ImportRow<'_>) -> Result<Checked, String> {
-    row.user
-        .parse::<UserId>()
-        .map_err(|error| error.to_string())?;
-    let digest = Digest::from_hex(&row.digest);
-    let digest = digest.ok_or("a digest is 64 hexadecimal digits")?;
-    let email: Option<Email> = row
-        .email
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(|error: InvalidEmail| error.to_string())?;
-    if let Some(hint) = &row.hint {
-        let visible = hint.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !visible || !(1..=HINT_MAX).contains(&hint.len()) {
-            return Err("a hint is 1 to 8 letters or digits".to_owned());
-        }
-    }
-    Ok(Checked {
-        digest,
-        email_normal: email.map(|email| email.normal()),
-    })
 }

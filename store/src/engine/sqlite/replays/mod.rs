@@ -411,7 +411,8 @@ mod tests {
 
     use super::*;
     use crate::engine::Engine;
-    use crate::engine::sqlite::Database;
+    use crate::engine::sqlite::{Owner, Settings};
+    use crate::keystore::Store;
     use crate::metrics::Metrics;
     use crate::operations::Kind;
     use crate::operations::rotate::Rotate;
@@ -422,22 +423,24 @@ mod tests {
     const NEW: Digest = Digest::from_bytes([2; 32]);
     const ID: RotationId = RotationId([3; 16]);
 
-    fn database(folder: &Path) -> (Database, crate::engine::sqlite::Owner) {
+    fn opened(folder: &Path) -> (Store, Owner) {
         let memory = folder.to_owned();
-        let opened = Database::open(
-            &folder.join("rekey.db"),
-            RotationInterval::HOUR,
-            false,
-            &ReplayPlace::Beside { memory },
-            Arc::new(Metrics::new()),
-        );
-        opened.unwrap()
+        let metrics = Arc::new(Metrics::new());
+        let settings = Settings {
+            path: folder.join("rekey.db"),
+            accept_restore: false,
+            replays: ReplayPlace::Beside { memory },
+            interval: RotationInterval::HOUR,
+            metrics: metrics.clone(),
+        };
+        Store::start(settings, metrics).unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn x4_the_use_of_a_key_is_noted_whose_gateway_has_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let (database, _owner) = database(folder.path());
+        let (store, _owner) = opened(folder.path());
+        let database = store.engine();
         let user = NewUser {
             id: "u_1".parse().unwrap(),
             email: "a@example.com".parse().unwrap(),
@@ -489,7 +492,7 @@ mod tests {
         drop(gone);
         assert_eq!(last.await.unwrap(), Ok((true, true)));
 
-        assert!(database.resolve(NEW).await.unwrap().is_ok(), "it is made");
+        assert!(store.resolve(NEW).await.unwrap().is_ok(), "it is made");
         let began = Instant::now();
         let is_noted = || {
             let replays = database.kept.records();

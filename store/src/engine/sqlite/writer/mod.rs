@@ -22,12 +22,11 @@ use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::Fold;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::{Keeper, count_commit};
-use crate::engine::sqlite::transaction::{ReplayFile, SqliteTx};
+use crate::engine::sqlite::transaction::ReplayFile;
 use crate::engine::{Patience, WriteError};
 use crate::feed::Committed;
 use crate::metrics::Metrics;
-use crate::operations::{Context, Kind, Operation};
-use crate::rotation::RotationInterval;
+use crate::operations::Kind;
 
 /// Changes that may wait; one more is refused, for nothing was done about it.
 const QUEUE: usize = 4096;
@@ -123,20 +122,6 @@ impl Writer {
         self.change_in(kind, Patience::WhileAwaited, work).await
     }
 
-    /// Carries an operation out that keeps nothing for replays and needs no interval.
-    pub async fn run<O>(&self, operation: O) -> Result<O::Out, WriteError>
-    where
-        O: Operation + Send + 'static,
-        O::Out: Send + 'static,
-    {
-        let work = move |connection: &Connection, now| {
-            let interval = RotationInterval::HOUR;
-            let mut transaction = SqliteTx::reading(connection);
-            operation.apply(&mut transaction, &Context { now, interval })
-        };
-        self.change(O::KIND, work).await
-    }
-
     /// As [`Self::change`], for as long as this patience lasts.
     pub async fn change_in<T, F>(
         &self,
@@ -200,7 +185,7 @@ impl Writer {
 }
 
 impl WriterThread {
-    /// Returns when the thread has ended, which without [`crate::engine::sqlite::Database::stop`] is a
+    /// Returns when the thread has ended, which without [`crate::engine::Engine::stop`] is a
     /// fault of the store.
     pub async fn ended(&mut self) {
         if let Some(ended) = self.ended.take() {
