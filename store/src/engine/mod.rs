@@ -33,6 +33,7 @@
 //! operation hands it on and never looks into it. The one error that an operation
 //! makes itself is [`Impossible`].
 
+pub(crate) mod anchor;
 pub mod import;
 pub mod record;
 pub mod rows;

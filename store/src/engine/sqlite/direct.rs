@@ -7,10 +7,11 @@
 use rekey_protocol::{Change, Digest, Incarnation, UserId};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::anchor::{Steps, anchor_of};
+use super::anchor::anchor_of;
 use super::replays::Replays;
 use super::{ReplayFile, SqliteTx, history, imports, keeper, life, schema};
 use crate::clock::{Moment, UnixMillis};
+use crate::engine::anchor::Steps;
 use crate::engine::record::{Memo, Past, Record};
 use crate::engine::rows::{ImportId, ImportedRow};
 use crate::feed::core::Start;

@@ -19,6 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::clock::UnixMillis;
 use crate::crash;
+use crate::engine::anchor::Steps;
 use crate::engine::record::{Anchor, Past, Record};
 use crate::engine::sqlite::OpenError;
 use crate::engine::sqlite::files::beside;
@@ -68,17 +69,15 @@ pub fn check(database: &Path, past: Past) -> Result<(), OpenError> {
 /// Whether the lock file knows the file, by its anchor: as the one that was served
 /// last, or as one that was only looked at since.
 fn fits(database: &Path, record: &Record) -> Result<bool, OpenError> {
-    let known = [record.anchor, record.looked_at];
-    let known = || known.iter().flatten();
     // A record of an older version.
-    if known().next().is_none() {
+    if record.anchors().next().is_none() {
         return Ok(true);
     }
     match in_file(database) {
-        Ok(value) => Ok(known().any(|anchor| anchor.includes(value))),
+        Ok(value) => Ok(record.fits(value)),
         // A checkpoint that was cut off: pages are missing that the log has. The file
         // of a backup can be read.
-        Err(_) if known().any(Anchor::is_under_way) => Ok(true),
+        Err(_) if record.anchors().any(|anchor| anchor.is_under_way()) => Ok(true),
         Err(error) => Err(error),
     }
 }
@@ -170,45 +169,6 @@ fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, Fol
         lock.set_anchor(steps.done)?;
     }
     Ok(is_whole)
-}
-
-/// The values of the anchor around one checkpoint.
-#[derive(Debug, Clone, Copy)]
-pub struct Steps {
-    /// The new one.
-    pub next: u64,
-    /// What the file may have until the checkpoint is whole.
-    pub under_way: Anchor,
-    /// What it has then.
-    pub done: Anchor,
-}
-
-impl Steps {
-    /// After `before`, where the lock file says what the file may have.
-    pub fn new(known: Option<Anchor>, before: u64, wall: UnixMillis) -> Self {
-        let known = known.unwrap_or(Anchor {
-            low: before,
-            high: before,
-        });
-        // By the wall clock, so that two histories hardly have the same one.
-        let wall = u64::try_from(wall.0).unwrap_or_default();
-        let next = wall
-            .saturating_mul(1000)
-            .min(i64::MAX as u64 / 2)
-            .max(known.high.max(before).saturating_add(1));
-        Self {
-            next,
-            under_way: Anchor {
-                // A file that was put here by hand has another one than was known.
-                low: known.low.min(before),
-                high: next,
-            },
-            done: Anchor {
-                low: next,
-                high: next,
-            },
-        }
-    }
 }
 
 /// The anchor in a database.
