@@ -35,6 +35,7 @@
 
 pub(crate) mod anchor;
 pub mod import;
+pub mod memory;
 pub mod record;
 pub mod rows;
 pub mod serve;

@@ -1,13 +1,13 @@
 //! What a user may do, by the hour, by the day, and by whose revocation, on the
-//! store's own schema and transactions.
+//! engine in memory.
 
 use std::time::Duration;
 
 use rekey_protocol::Incarnation;
 
 use super::*;
+use crate::engine::memory::Memory;
 use crate::engine::rows::ActiveKey;
-use crate::engine::sqlite::direct::Ledger;
 use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
 use crate::operations::revoke::Revoke;
 use crate::operations::rotate::{Rotate, Rotated};
@@ -18,15 +18,15 @@ const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A database with one user, and a clock.
 struct Store {
-    ledger: Ledger,
+    data: Memory,
     now: UnixMillis,
     drawn: u8,
 }
 
 impl Store {
     fn new() -> Self {
-        let mut ledger = Ledger::new(RotationInterval::HOUR).unwrap();
-        ledger.start(Incarnation([1; 16]), START, false).unwrap();
+        let mut data = Memory::new(RotationInterval::HOUR);
+        data.start(Incarnation([1; 16]), START, false).unwrap();
         let new = NewUser {
             id: user(),
             email: "u@example.com".parse().unwrap(),
@@ -34,9 +34,9 @@ impl Store {
             hint: "0000".into(),
             phc: None,
         };
-        ledger.run(&AddUser(new), START).unwrap().result.unwrap();
+        data.run(&AddUser(new), START).unwrap().result.unwrap();
         Self {
-            ledger,
+            data,
             now: START,
             drawn: 0,
         }
@@ -59,7 +59,7 @@ impl Store {
     }
 
     fn key(&self) -> Option<ActiveKey> {
-        self.ledger.read(&ActiveKeyOf(user()), self.now).unwrap()
+        self.data.read(&ActiveKeyOf(user()), self.now).unwrap()
     }
 
     fn shown(&self) -> u64 {
@@ -67,11 +67,11 @@ impl Store {
     }
 
     fn last_change(&self) -> u64 {
-        self.ledger.read(&LastChangeOf(user()), self.now).unwrap()
+        self.data.read(&LastChangeOf(user()), self.now).unwrap()
     }
 
     fn run<O: Operation>(&mut self, operation: &O) -> O::Out {
-        self.ledger.run(operation, self.now).unwrap().result
+        self.data.run(operation, self.now).unwrap().result
     }
 
     fn rotate(&mut self, wish: &Wish) -> Result<Made, OwnRefusal> {
@@ -279,7 +279,7 @@ fn an_operators_word_about_an_older_key_is_none_about_the_last() {
         assert!(!store.run(&Revoke::Key(digest)).unwrap().revoked);
         let (user, limit) = (user(), 20);
         let show = ShowOverview { user, limit };
-        store.ledger.read(&show, store.now).unwrap().issue
+        store.data.read(&show, store.now).unwrap().issue
     };
     assert_eq!(revoke(old), Ok(()));
     assert_eq!(revoke(last.digest), Err(OwnRefusal::NotByUser));
