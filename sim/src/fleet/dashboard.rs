@@ -3,6 +3,7 @@
 
 use rekey_protocol::{Client, Digest, RotationId, UserId};
 use rekey_store::clock::UnixMillis;
+use rekey_store::engine::Impossible;
 use rekey_store::operations::keys::ActiveKeyOf;
 use rekey_store::operations::own_key::{OwnRefusal, RotateOwn, Wish};
 
@@ -56,7 +57,7 @@ impl World {
         let user = &self.users[index];
         let (id, old) = (user.id.clone(), user.key.clone());
         let time = millis(self.store.clock.moment(self.now).wall);
-        let shown = match self.store.ledger.read(&ActiveKeyOf(id.clone()), time) {
+        let shown = match self.store.data.read(&ActiveKeyOf(id.clone()), time) {
             Ok(Some(key)) if key.digest == old.digest => key.revision,
             // Not the key that the user has: there is nothing to be sure about.
             Ok(_) => return,
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// The form has arrived.
-    pub fn form_arrives(&mut self, number: u64, time: UnixMillis) -> rusqlite::Result<()> {
+    pub fn form_arrives(&mut self, number: u64, time: UnixMillis) -> Result<(), Impossible> {
         let Some(form) = self.forms.get(&number).cloned() else {
             return Ok(());
         };
@@ -121,7 +122,7 @@ impl World {
             wish,
             shown: form.shown,
         };
-        let done = self.store.ledger.run(&rotate, time)?;
+        let done = self.store.data.run(&rotate, time)?;
         match done.result {
             Ok(made) => {
                 self.rotation_committed(id.clone(), time);

@@ -3,6 +3,7 @@
 
 use rekey_protocol::{Change, Client, Digest};
 use rekey_store::clock::UnixMillis;
+use rekey_store::engine::Impossible;
 use rekey_store::operations::keys::{ActiveKeyOf, LastChangeOf};
 use rekey_store::operations::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
 use rekey_store::operations::revoke::Revoke;
@@ -56,24 +57,24 @@ impl World {
         index: usize,
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(u64, u64, Vec<Change>)> {
+    ) -> Result<(u64, u64, Vec<Change>), Impossible> {
         let id = self.users[index].id.clone();
-        let ledger = &mut self.store.ledger;
+        let data = &mut self.store.data;
         if by == By::Operator {
-            let done = ledger.run(&Revoke::OfUser(id), time)?;
+            let done = data.run(&Revoke::OfUser(id), time)?;
             let revision = done.result.map(|answer| answer.revision);
             if let Err(refusal) = revision {
                 self.violate(format!("a revocation: {refusal:?}"));
             }
             return Ok((revision.unwrap_or(0), done.revision, done.revoked));
         }
-        let key = ledger.read(&ActiveKeyOf(id.clone()), time)?;
+        let key = data.read(&ActiveKeyOf(id.clone()), time)?;
         let revoke = RevokeOwn {
             user: id,
             shown: key.map_or(0, |key| key.revision),
             client: Client::default(),
         };
-        let done = ledger.run(&revoke, time)?;
+        let done = data.run(&revoke, time)?;
         if let Err(refusal) = done.result {
             self.violate(format!("Revoke now: {refusal:?}"));
         }
@@ -88,13 +89,13 @@ impl World {
         (index, digest): (usize, Digest),
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(Option<u64>, u64, Vec<Change>)> {
+    ) -> Result<(Option<u64>, u64, Vec<Change>), Impossible> {
         let id = self.users[index].id.clone();
         if by == By::User {
             let wish = Form::wish(id.clone(), digest, self.draw_ticket());
-            let ledger = &mut self.store.ledger;
-            let shown = ledger.read(&LastChangeOf(id.clone()), time)?;
-            let done = ledger.run(&IssueOwn { wish, shown }, time)?;
+            let data = &mut self.store.data;
+            let shown = data.read(&LastChangeOf(id.clone()), time)?;
+            let done = data.run(&IssueOwn { wish, shown }, time)?;
             match done.result {
                 Ok(made) => {
                     self.hour_began(id, time);
@@ -110,7 +111,7 @@ impl World {
             digest,
             hint: "hint".to_owned(),
         };
-        let done = self.store.ledger.run(&issue, time)?;
+        let done = self.store.data.run(&issue, time)?;
         let given = done.result.ok().map(|issued| issued.revision);
         Ok((given, done.revision, done.revoked))
     }

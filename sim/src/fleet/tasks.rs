@@ -2,7 +2,7 @@
 //! barrier.
 
 use rekey_protocol::{Change, Digest, RotateRequest};
-use rekey_store::engine::sqlite::direct::Loading;
+use rekey_store::engine::rows::ImportId;
 use rekey_store::feed::core::Poll;
 use rekey_store::operations::rotate::Rotated;
 
@@ -43,7 +43,7 @@ pub enum Task {
     /// The rows of an import are in.
     LoadImport(usize, usize),
     /// From now on they count.
-    CountImport(usize, usize, Loading),
+    CountImport(usize, usize, ImportId),
     /// The feed learns of a commit; then an answer is due behind a barrier.
     Told(u64, Vec<Change>, Box<Waiter>),
     /// The barriers are looked at again.

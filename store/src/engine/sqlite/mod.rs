@@ -3,7 +3,6 @@
 //! Knows no HTTP. What a client asks for in vain is a refusal inside `Ok`;
 //! `Err` is always the store's own fault.
 
-pub mod direct;
 mod files;
 mod health;
 mod imports;

@@ -109,7 +109,8 @@ impl Replays {
         })
     }
 
-    /// In memory altogether, for a simulator.
+    /// In memory altogether, for tests.
+    #[cfg(test)]
     pub fn in_memory() -> Result<Self, crate::engine::sqlite::OpenError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
