@@ -34,6 +34,8 @@
 //! makes itself is [`Impossible`].
 
 pub(crate) mod anchor;
+#[cfg(test)]
+mod conformance;
 pub mod import;
 pub mod memory;
 pub mod record;

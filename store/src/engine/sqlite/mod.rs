@@ -15,6 +15,8 @@ mod records;
 mod replays;
 mod schema;
 mod tables;
+#[cfg(test)]
+mod timed;
 mod transaction;
 mod writer;
 
