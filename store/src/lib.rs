@@ -15,27 +15,40 @@
 //!   of the gateways.
 //! - [`dashboard`] is what people see in a browser.
 //! - [`cli`] is the command line.
+//!
+//! Without the feature `server` there is only what decides, and the engine in memory:
+//! what a simulator needs, and no SQLite.
 
 pub mod answers;
 pub mod api;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod crash;
+#[cfg(feature = "server")]
 pub mod dashboard;
 pub mod email;
 pub mod engine;
 pub mod feed;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod issue;
+#[cfg(feature = "server")]
 pub mod keystore;
+#[cfg(feature = "server")]
 pub mod log;
 pub mod metrics;
 pub mod operations;
 pub mod password;
+#[cfg(feature = "server")]
 pub mod published;
 pub mod replay;
 pub mod rotation;
+#[cfg(feature = "server")]
 pub mod serve;
+#[cfg(feature = "server")]
 pub mod strangers;
 pub mod typed;

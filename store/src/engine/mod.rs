@@ -41,6 +41,7 @@ pub mod memory;
 pub mod record;
 pub mod rows;
 pub mod serve;
+#[cfg(feature = "server")]
 pub mod sqlite;
 pub mod tx;
 

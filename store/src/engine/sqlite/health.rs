@@ -13,6 +13,7 @@ use super::writer::Writer;
 use crate::clock::Moment;
 use crate::engine::WriteError;
 use crate::engine::serve::NotReady;
+use crate::metrics::DiskUse;
 use crate::operations::Kind;
 
 /// For how long a commit says that there could be another. An idle store that is asked
@@ -105,17 +106,6 @@ fn probe(transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
         .prepare_cached("UPDATE meta SET time_ms = max(time_ms, ?1), wall_ms = ?2")?
         .execute((now.limit.0, now.told.0))
         .map(drop)
-}
-
-/// What the database takes of the disk, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskUse {
-    /// The database itself.
-    pub database: u64,
-    /// The write-ahead log.
-    pub log: u64,
-    /// What this user may still write there; `None`: the system does not say.
-    pub free: Option<u64>,
 }
 
 /// Looks at the files of a database.

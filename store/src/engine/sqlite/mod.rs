@@ -32,7 +32,7 @@ use crate::engine::import::{ImportError, Importing};
 use crate::engine::serve::{NotReady, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
-use crate::metrics::Metrics;
+use crate::metrics::{DiskUse, Metrics};
 use crate::operations::{Context, Kind, Operation, Queue, Read};
 use crate::rotation::RotationInterval;
 
@@ -40,7 +40,6 @@ pub use files::backup::{
     BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
 };
 pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
-pub use health::DiskUse;
 pub use open::OpenError;
 pub use ownership::lock::Lost;
 pub use replays::ReplayPlace;
