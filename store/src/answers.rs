@@ -8,7 +8,8 @@ use rekey_protocol::{
 };
 
 use crate::clock::UnixMillis;
-use crate::db::{Resolved, Rotated, Unknown};
+use crate::operations::keys::{Resolved, Unknown};
+use crate::operations::rotate::Rotated;
 use crate::rotation::{Refusal, RotationInterval};
 
 /// An error answer. The text never holds a key or a token.

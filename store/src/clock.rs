@@ -39,6 +39,11 @@ impl UnixMillis {
         Self(self.0.saturating_add(millis(later)))
     }
 
+    /// This moment and `earlier` before it, saturating.
+    pub fn minus(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(earlier)))
+    }
+
     /// From `earlier` to this moment; zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         let passed = self.0.saturating_sub(earlier.0);

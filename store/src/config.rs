@@ -11,7 +11,7 @@ use rekey_protocol::ChecksumSecrets;
 use zeroize::Zeroizing;
 
 use crate::dashboard::DashboardArgs;
-use crate::db::ReplayPlace;
+use crate::engine::sqlite::ReplayPlace;
 use crate::http::{Token, Tokens};
 use crate::published::Found;
 use crate::rotation::RotationInterval;

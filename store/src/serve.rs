@@ -19,8 +19,9 @@ use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
-use crate::db::{Database, Owner};
+use crate::engine::sqlite::{Owner, Settings};
 use crate::issue::Issuer;
+use crate::keystore::Store;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::published::Secrecy;
@@ -79,30 +80,31 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
     let dashboard = Dashboard::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
-    let (database, owner) = Database::open(
-        &args.database,
-        args.rotation_interval,
-        args.accept_restore,
-        &args.replays(),
-        metrics.clone(),
-    )
-    .with_context(|| args.database.display().to_string())?;
+    let settings = Settings {
+        path: args.database.clone(),
+        accept_restore: args.accept_restore,
+        replays: args.replays(),
+        interval: args.rotation_interval,
+        metrics: metrics.clone(),
+    };
+    let (store, owner) = Store::start(settings, metrics.clone())
+        .with_context(|| args.database.display().to_string())?;
     let passwords = Passwords::new(metrics.clone())?;
-    let issuer = Issuer::new(secrets.checksum, database.feed().clone());
+    let issuer = Issuer::new(secrets.checksum, store.feed().clone());
     let shared = (issuer, passwords);
     let (stop, stopped) = watch::channel(false);
     let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
     let dashboard = dashboard.map(|dashboard| {
-        let (database, (issuer, passwords)) = (database.clone(), shared.clone());
+        let (store, (issuer, passwords)) = (store.clone(), shared.clone());
         let settings = (dashboard.settings, stopped.clone());
-        let router = dashboard::router(database, metrics.clone(), issuer, passwords, settings);
+        let router = dashboard::router(store, metrics.clone(), issuer, passwords, settings);
         in_background(strangers::serve(
             dashboard.listener,
             router,
             stopped.clone(),
         ))
     });
-    let routers = http::routers(database.clone(), metrics, shared, secrets.tokens)?;
+    let routers = http::routers(store.clone(), metrics, shared, secrets.tokens)?;
     let gateway = accept(gateway, routers.gateway, stopped.clone());
     let admin = accept(admin, routers.admin, stopped);
     let urls = Urls {
@@ -114,7 +116,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
         write_ready(path, &urls)?;
     }
     tracing::info!(?urls, database = %args.database.display(), "ready");
-    until_end(signals, database, owner, stop, async move {
+    until_end(signals, store, owner, stop, async move {
         let dashboard = async {
             match dashboard {
                 Some(dashboard) => dashboard.await,
@@ -228,7 +230,7 @@ impl Signals {
 
 async fn until_end(
     mut signals: Signals,
-    database: Database,
+    store: Store,
     mut owner: Owner,
     stop: watch::Sender<bool>,
     listeners: impl Future<Output = anyhow::Result<()>>,
@@ -252,7 +254,7 @@ async fn until_end(
         Ok(result) => result?,
         Err(_) => tracing::warn!("some requests took over {DRAIN:?}; their connections are cut"),
     }
-    database.stop().await;
+    store.stop().await;
     let released = tokio::task::spawn_blocking(move || owner.release()).await;
     if !released.unwrap_or(false) {
         bail!("the writing thread failed; the log says where");

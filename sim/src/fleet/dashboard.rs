@@ -3,9 +3,12 @@
 
 use rekey_protocol::{Client, Digest, RotationId, UserId};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::{OwnRefusal, Wish};
+use rekey_store::engine::Impossible;
+use rekey_store::operations::keys::ActiveKeyOf;
+use rekey_store::operations::own_key::{OwnRefusal, RotateOwn, Wish};
 
 use super::clients::{Attempt, Ending, Key};
+use super::store::millis;
 use super::tasks::{Say, Task, Waiter};
 use super::world::{Event, World};
 
@@ -53,8 +56,9 @@ impl World {
         }
         let user = &self.users[index];
         let (id, old) = (user.id.clone(), user.key.clone());
-        let shown = match self.store.ledger.own_key(&id) {
-            Ok(Some((digest, shown))) if digest == old.digest => shown,
+        let time = millis(self.store.clock.moment(self.now).wall);
+        let shown = match self.store.data.read(&ActiveKeyOf(id.clone()), time) {
+            Ok(Some(key)) if key.digest == old.digest => key.revision,
             // Not the key that the user has: there is nothing to be sure about.
             Ok(_) => return,
             Err(error) => return self.violate(format!("the store's database: {error}")),
@@ -98,7 +102,7 @@ impl World {
     }
 
     /// The form has arrived.
-    pub fn form_arrives(&mut self, number: u64, time: UnixMillis) -> rusqlite::Result<()> {
+    pub fn form_arrives(&mut self, number: u64, time: UnixMillis) -> Result<(), Impossible> {
         let Some(form) = self.forms.get(&number).cloned() else {
             return Ok(());
         };
@@ -114,7 +118,11 @@ impl World {
         }
         let id = self.users[form.user].id.clone();
         let wish = Form::wish(id.clone(), form.new.digest, form.ticket);
-        let done = self.store.ledger.rotate_own((&wish, form.shown), time)?;
+        let rotate = RotateOwn {
+            wish,
+            shown: form.shown,
+        };
+        let done = self.store.data.run(&rotate, time)?;
         match done.result {
             Ok(made) => {
                 self.rotation_committed(id.clone(), time);

@@ -1,9 +1,17 @@
 //! Imports: keys that are in the database and do not count, until all of an import
 //! do; and imports that the store's death stops half-way.
 
+use std::sync::Arc;
+
 use rekey_protocol::UserId;
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::direct::{ImportedKey, Loading};
+use rekey_store::engine::Impossible;
+use rekey_store::engine::rows::{ImportId, ImportedRow};
+use rekey_store::operations::Operation;
+use rekey_store::operations::imports::{
+    BeginImport, CountImport, EndImport, ForgetImport, KeysOfImport, LoadRows, Part,
+    RemoveImportedKeys, RemoveImportedUsers, TellImported, UnfinishedImports, UsersOfImport,
+};
 
 use super::clients::{Ending, Key};
 use super::plan::Sabotage;
@@ -45,18 +53,24 @@ impl World {
         &mut self,
         (first, count): (usize, usize),
         time: UnixMillis,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Impossible> {
         let rows: Vec<_> = self.imported[first..first + count]
             .iter()
-            .map(|imported| ImportedKey {
+            .map(|imported| ImportedRow {
                 user: imported.user.clone(),
                 digest: imported.key.digest,
+                email: None,
+                email_normal: None,
+                hint: None,
             })
             .collect();
-        let loaded = self.store.ledger.load_import(&rows, time)?;
+        let data = &mut self.store.data;
+        let import = data.run(&BeginImport, time)?.result;
+        let rows = whole(rows);
+        data.run(&LoadRows { import, rows }, time)?;
         let count_now = self.plan.sabotage == Some(Sabotage::ImportByHalves);
         let delay = if count_now { 0..1 } else { 500..1_000_000 };
-        self.store_task(delay, Task::CountImport(first, count, loaded.result));
+        self.store_task(delay, Task::CountImport(first, count, import));
         Ok(())
     }
 
@@ -64,10 +78,10 @@ impl World {
     pub fn import_counts(
         &mut self,
         (first, count): (usize, usize),
-        loading: Loading,
+        import: ImportId,
         time: UnixMillis,
-    ) -> rusqlite::Result<()> {
-        let done = self.store.ledger.count_import(loading, time)?;
+    ) -> Result<(), Impossible> {
+        let done = self.store.data.run(&CountImport(import), time)?;
         if self.plan.sabotage != Some(Sabotage::ImportByHalves) {
             for imported in &self.imported[first..first + count] {
                 // Until the barrier is open a gateway may not have heard of it.
@@ -84,6 +98,40 @@ impl World {
         self.tell_feed(done.revision, done.revoked, waiter);
         self.store.importing.push(done.result);
         Ok(())
+    }
+
+    /// What every start does about imports that were stopped half-way.
+    pub fn finish_imports(&mut self, time: UnixMillis) -> Result<(), Impossible> {
+        for import in self.store.data.read(&UnfinishedImports, time)? {
+            let (after, limit) = (None, usize::MAX);
+            let keys = KeysOfImport {
+                import,
+                after,
+                limit,
+            };
+            let keys = self.store.data.read(&keys, time)?;
+            let users = UsersOfImport {
+                import,
+                after: None,
+                limit,
+            };
+            let users = whole(self.store.data.read(&users, time)?);
+            self.store_runs(&TellImported(whole(keys.clone())), time)?;
+            self.store_runs(&EndImport(import), time)?;
+            let keys = whole(keys);
+            self.store_runs(&RemoveImportedKeys { import, keys }, time)?;
+            self.store_runs(&RemoveImportedUsers { import, users }, time)?;
+            self.store_runs(&ForgetImport(import), time)?;
+        }
+        Ok(())
+    }
+
+    fn store_runs(
+        &mut self,
+        operation: &impl Operation,
+        time: UnixMillis,
+    ) -> Result<(), Impossible> {
+        self.store.data.run(operation, time).map(drop)
     }
 
     /// The command returns.
@@ -109,5 +157,13 @@ impl World {
             true => Ending::Served,
             false => Ending::Refused(401, "invalid_api_key".to_owned()),
         }
+    }
+}
+
+/// All items, as one part.
+fn whole<T>(items: Vec<T>) -> Part<T> {
+    Part {
+        range: 0..items.len(),
+        of: Arc::new(items),
     }
 }

@@ -37,8 +37,8 @@ impl World {
         let mut id = [0; 16];
         self.rng.fill(&mut id);
         let moment = self.store.clock.moment(self.now);
-        let ledger = &mut self.store.ledger;
-        match ledger.start(Incarnation(id), millis(moment.wall), accept_restore) {
+        let data = &mut self.store.data;
+        match data.start(Incarnation(id), millis(moment.wall), accept_restore) {
             Ok(mut start) => {
                 if self.plan.sabotage == Some(Sabotage::IgnoreMark) {
                     start.restored = false;
@@ -58,7 +58,7 @@ impl World {
                 self.store.life = Some(self.lives);
                 self.at(over, Event::Store(self.lives, Task::Settle));
                 self.store.importing.clear();
-                if !is_restored && let Err(error) = self.store.ledger.finish_imports() {
+                if !is_restored && let Err(error) = self.finish_imports(millis(moment.wall)) {
                     self.violate(format!("an import that was stopped: {error}"));
                 }
                 self.store.told_at = self.now;

@@ -2,21 +2,24 @@
 //! a bad network, and one key store.
 //!
 //! The gateways' decisions are `rekey-engine`, the store's are `rekey-store`:
-//! its feed core, its answers and its transactions on SQLite in memory. Made up
+//! its feed core, its answers and its operations on an engine in memory. Made up
 //! here are only clocks, the network, shared data, people and faults. One
 //! number, the seed, decides everything, so a schedule that breaks a rule can
 //! be run again.
 //!
 //! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
 //! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
-//! workers share, and its engines), [`store`] with its [`tasks`], its [`lives`] and its [`restores`], [`network`],
-//! [`clock`], [`clients`], their [`errands`] and [`streams`], the [`dashboard`], the
+//! workers share, and its engines), [`store`], what it is [`doing`] with its [`tasks`], its [`barriers`], its [`lives`] and
+//! its [`restores`], [`network`], [`clock`], [`clients`], their [`endings`], [`errands`] and [`streams`], the [`dashboard`], the
 //! [`operator`] and the [`imports`], [`oracle`] (what must never happen), and here the course of one
 //! schedule.
 
+pub mod barriers;
 pub mod clients;
 pub mod clock;
 pub mod dashboard;
+pub mod doing;
+pub mod endings;
 pub mod errands;
 pub mod gateway;
 pub mod hostcalls;

@@ -3,7 +3,11 @@
 
 use rekey_protocol::{Client, Digest, Revocation};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::{OwnRefusal, Revoke};
+use rekey_store::engine::Impossible;
+use rekey_store::operations::keys::{ActiveKeyOf, LastChangeOf};
+use rekey_store::operations::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
+use rekey_store::operations::revoke::Revoke;
+use rekey_store::operations::users::Issue;
 
 use super::dashboard::Form;
 use super::tasks::{By, Task};
@@ -53,23 +57,28 @@ impl World {
         index: usize,
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(u64, u64, Vec<Revocation>)> {
+    ) -> Result<(u64, u64, Vec<Revocation>), Impossible> {
         let id = self.users[index].id.clone();
-        let ledger = &mut self.store.ledger;
+        let data = &mut self.store.data;
         if by == By::Operator {
-            let done = ledger.revoke(&Revoke::OfUser(id), time)?;
+            let done = data.run(&Revoke::OfUser(id), time)?;
             let revision = done.result.map(|answer| answer.revision);
             if let Err(refusal) = revision {
                 self.violate(format!("a revocation: {refusal:?}"));
             }
             return Ok((revision.unwrap_or(0), done.revision, done.revoked));
         }
-        let shown = ledger.own_key(&id)?.map_or(0, |key| key.1);
-        let done = ledger.revoke_own((&id, shown), &Client::default(), time)?;
+        let key = data.read(&ActiveKeyOf(id.clone()), time)?;
+        let revoke = RevokeOwn {
+            user: id,
+            shown: key.map_or(0, |key| key.revision),
+            client: Client::default(),
+        };
+        let done = data.run(&revoke, time)?;
         if let Err(refusal) = done.result {
             self.violate(format!("Revoke now: {refusal:?}"));
         }
-        let revision = done.result.map_or(0, |revoked| revoked.0);
+        let revision = done.result.map_or(0, |revoked| revoked.revision);
         Ok((revision, done.revision, done.revoked))
     }
 
@@ -80,12 +89,13 @@ impl World {
         (index, digest): (usize, Digest),
         by: By,
         time: UnixMillis,
-    ) -> rusqlite::Result<(Option<u64>, u64, Vec<Revocation>)> {
+    ) -> Result<(Option<u64>, u64, Vec<Revocation>), Impossible> {
         let id = self.users[index].id.clone();
         if by == By::User {
             let wish = Form::wish(id.clone(), digest, self.draw_ticket());
-            let shown = self.store.ledger.last_change(&id)?;
-            let done = self.store.ledger.issue_own((&wish, shown), time)?;
+            let data = &mut self.store.data;
+            let shown = data.read(&LastChangeOf(id.clone()), time)?;
+            let done = data.run(&IssueOwn { wish, shown }, time)?;
             match done.result {
                 Ok(made) => {
                     self.hour_began(id, time);
@@ -96,7 +106,12 @@ impl World {
                 Err(refusal) => self.violate(format!("a key after Revoke now: {refusal:?}")),
             }
         }
-        let done = self.store.ledger.issue(&id, (&digest, "hint"), time)?;
+        let issue = Issue {
+            user: id,
+            digest,
+            hint: "hint".to_owned(),
+        };
+        let done = self.store.data.run(&issue, time)?;
         let given = done.result.ok().map(|issued| issued.revision);
         Ok((given, done.revision, done.revoked))
     }

@@ -77,7 +77,7 @@ impl World {
     pub fn check_refused(&mut self, request: &Request, code: &str) {
         let key = request.key.digest;
         let time = UnixMillis(0);
-        let found = match self.store.ledger.resolve(&key, time) {
+        let found = match self.store.data.resolve(&key, time) {
             Ok(found) => found,
             Err(error) => return self.violate(format!("the store's database: {error}")),
         };
@@ -120,7 +120,7 @@ impl World {
         let is_new = request.errand.as_ref().is_some_and(Errand::is_new);
         if is_new && code == "key_store_unavailable" && alone {
             let time = UnixMillis(0);
-            let found = self.store.ledger.resolve(&request.key.digest, time);
+            let found = self.store.data.resolve(&request.key.digest, time);
             let state = found
                 .ok()
                 .and_then(Result::ok)
@@ -172,7 +172,7 @@ impl World {
         let keys: Vec<_> = self.oracle.owners.keys().copied().collect();
         let mut states = BTreeMap::new();
         for key in keys {
-            match self.store.ledger.resolve(&key, UnixMillis(0)) {
+            match self.store.data.resolve(&key, UnixMillis(0)) {
                 Ok(found) => {
                     states.insert(key, found.ok().map(|(resolved, _)| resolved.state));
                 }
@@ -223,10 +223,9 @@ impl World {
                 ));
             }
         }
-        match self.store.ledger.users_with_two_keys() {
-            Ok(0) => {}
-            Ok(users) => self.violate(format!("I3: {users} users have two active keys")),
-            Err(error) => self.violate(format!("the store's database: {error}")),
+        match self.store.data.users_with_two_keys() {
+            0 => {}
+            users => self.violate(format!("I3: {users} users have two active keys")),
         }
     }
 }

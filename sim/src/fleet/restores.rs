@@ -2,6 +2,7 @@
 //! of the database, with and without what lies beside it, and remove lock files.
 
 use rekey_protocol::FEED_PATH;
+use rekey_store::engine::memory::Backup;
 use rekey_store::feed::core::{Core, Poll, Step};
 
 use super::plan::{Fault, Restoration, Sabotage};
@@ -23,10 +24,7 @@ pub struct Ghost {
 impl World {
     /// A backup is made.
     pub fn back_up(&mut self) {
-        match self.store.ledger.backup() {
-            Ok(backup) => self.store.backups.push(backup),
-            Err(error) => return self.violate(format!("a backup: {error}")),
-        }
+        self.store.backups.push(self.store.data.backup());
         if self.store.backups.len() > KEPT {
             self.store.backups.remove(0);
         }
@@ -35,10 +33,8 @@ impl World {
     /// The log is folded into the file.
     pub fn fold(&mut self) {
         let wall = millis(self.store.clock.moment(self.now).wall);
-        if self.store.life.is_some()
-            && let Err(error) = self.store.ledger.fold(wall)
-        {
-            self.violate(format!("a checkpoint: {error}"));
+        if self.store.life.is_some() {
+            self.store.data.fold(wall);
         }
     }
 
@@ -58,29 +54,26 @@ impl World {
         }
         let before = self.known_states();
         if how.lock_is_lost {
-            self.store.ledger.lose_beside();
+            self.store.data.lose_beside();
         }
-        if let Err(error) = self.put_in_place(&backup, how) {
-            return self.violate(format!("a restore: {error}"));
-        }
+        self.put_in_place(&backup, how);
         self.lost.get_or_insert(before);
-        if !self.store.ledger.has_record() {
+        if !self.store.data.has_record() {
             // Nobody can tell any more.
             self.loss_is_accepted();
         }
     }
 
-    fn put_in_place(&mut self, backup: &[u8], how: Restoration) -> rusqlite::Result<()> {
-        let ledger = &mut self.store.ledger;
-        if !how.log_is_left {
-            return ledger.restore(backup);
+    fn put_in_place(&mut self, backup: &Backup, how: Restoration) {
+        let data = &mut self.store.data;
+        // If the log continues the backup, the start makes the present state of the two.
+        if how.log_is_left && data.continues(backup) {
+            return;
         }
-        match ledger.continues(backup)? {
-            // The start makes the present state of the two.
-            true => Ok(()),
-            false if self.plan.sabotage == Some(Sabotage::IgnoreAnchor) => ledger.mix(backup),
-            // The start refuses, and says what to remove.
-            false => ledger.restore(backup),
+        match how.log_is_left && self.plan.sabotage == Some(Sabotage::IgnoreAnchor) {
+            true => data.mix(backup),
+            // A start refuses a log that was left, and says what to remove.
+            false => data.restore(backup),
         }
     }
 
@@ -121,7 +114,7 @@ impl World {
             true => u64::MAX,
             false => self.now + span,
         };
-        self.store.ledger.lose_beside();
+        self.store.data.lose_beside();
         self.store_dies(1_000, false);
         self.store.ghost = Some(Ghost { core, until });
     }

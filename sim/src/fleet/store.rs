@@ -1,31 +1,30 @@
-//! The key store's process in virtual time. What it decides is decided by
-//! `rekey-store`: the feed's core, the answers, and the transactions on a
-//! database in memory. This file gives them time, waits, and crashes.
+//! The key store's process in virtual time: how calls come in, and how polls go on.
+//! What it decides is decided by `rekey-store`: the feed's core, the answers, and
+//! the operations on its engine in memory. The simulator gives them time, waits,
+//! and crashes.
 
 use std::collections::BTreeMap;
 
 use rekey_protocol::{
     ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH, ResolveRequest,
-    Revocation, RotateRequest, USED_MOST,
+    RotateRequest, USED_MOST,
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
-use rekey_store::db::Rotated;
-use rekey_store::db::Unknown;
-use rekey_store::db::direct::Ledger;
-use rekey_store::feed::core::{Barrier, Core, Poll, Step};
+use rekey_store::engine::memory::{Backup, Memory};
+use rekey_store::feed::core::{Core, Poll, Step};
 
 use super::clock::Clock;
 use super::network::Return;
 use super::plan::Sabotage;
 use super::restores::Ghost;
-use super::tasks::{Asked, Say, Task, Waiter};
+use super::tasks::{Asked, Task, Waiter};
 use super::world::{Event, World};
 
 /// The store.
 pub struct Store {
-    /// The database.
-    pub ledger: Ledger,
+    /// The data.
+    pub data: Memory,
     pub(super) core: Core,
     /// Its machine's.
     pub clock: Clock,
@@ -34,7 +33,7 @@ pub struct Store {
     /// Until when it stands still.
     pub frozen_until: u64,
     /// Backups, the oldest first.
-    pub backups: Vec<Vec<u8>>,
+    pub backups: Vec<Backup>,
     /// A former owner whose lock file was removed, and until when gateways may
     /// reach it.
     pub ghost: Option<Ghost>,
@@ -52,11 +51,11 @@ pub struct Store {
 
 impl Store {
     /// A store in its first life.
-    pub fn new(mut ledger: Ledger, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
+    pub fn new(mut data: Memory, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
         let moment = clock.moment(0);
-        let start = ledger.start(id, millis(moment.wall), false)?;
+        let start = data.start(id, millis(moment.wall), false)?;
         Ok(Self {
-            ledger,
+            data,
             core: Core::new(moment.monotonic, start),
             clock,
             life: Some(0),
@@ -80,7 +79,7 @@ impl Store {
     }
 
     /// Its clock of the rate limit, which never runs backwards (S12).
-    fn time(&mut self, world: u64) -> UnixMillis {
+    pub(super) fn time(&mut self, world: u64) -> UnixMillis {
         self.time = self.time.max(millis(self.clock.moment(world).wall));
         self.time
     }
@@ -90,7 +89,7 @@ impl Store {
         self.core.committed(revision, []);
     }
 
-    fn now(&self, world: u64) -> u64 {
+    pub(super) fn now(&self, world: u64) -> u64 {
         self.clock.moment(world).monotonic
     }
 }
@@ -141,7 +140,7 @@ impl World {
         }
     }
 
-    fn refuse(&mut self, back: Return, fault: Fault) {
+    pub(super) fn refuse(&mut self, back: Return, fault: Fault) {
         let error = ErrorDetail {
             code: fault.code,
             message: fault.message.to_owned(),
@@ -169,7 +168,7 @@ impl World {
     }
 
     /// Takes a poll as far as it goes.
-    fn step(&mut self, number: u64) {
+    pub(super) fn step(&mut self, number: u64) {
         let now = self.store.now(self.now);
         let Some((poll, back)) = self.store.polls.get_mut(&number) else {
             return;
@@ -225,213 +224,6 @@ impl World {
         if let Step::Answer(answer) = step {
             let body = serde_json::to_vec(&answer).unwrap_or_default();
             self.store_task(5_000..60_000, Task::Late(back, Box::new(poll), body));
-        }
-    }
-
-    /// What the store does at this time of its own.
-    pub fn store_event(&mut self, life: u64, task: Task) {
-        if self.store.life != Some(life) {
-            return;
-        }
-        if self.store.frozen_until > self.now {
-            return self.at(self.store.frozen_until, Event::Store(life, task));
-        }
-        if let Err(error) = self.store_does(task) {
-            self.violate(format!("the store's database: {error}"));
-        }
-    }
-
-    fn store_does(&mut self, task: Task) -> rusqlite::Result<()> {
-        let time = self.store.time(self.now);
-        match task {
-            Task::Step(number) => self.step(number),
-            Task::Record(number, lease) => {
-                self.store.ledger.record_lease(lease)?;
-                self.store.core.lease_recorded(lease);
-                self.step(number);
-            }
-            Task::Settle => self.store.ledger.settle(),
-            Task::Read(number, after) => {
-                let (changes, head) = self.store.ledger.changes_after(after)?;
-                if let Some((poll, _)) = self.store.polls.get_mut(&number) {
-                    poll.read(changes, head);
-                }
-                self.step(number);
-            }
-            Task::Resolve(back, digest) => {
-                self.store.resolves += 1;
-                let mut found = self.store.ledger.resolve(&digest, time)?;
-                if self.plan.sabotage == Some(Sabotage::RefuseValid)
-                    && self.rng.f64() < 0.02
-                    && let Ok((resolved, _)) = &found
-                {
-                    found = Err(Unknown(resolved.head));
-                }
-                // X4: only a client's request makes a gateway ask.
-                self.store.ledger.used(&digest, time)?;
-                let resolved = found.as_ref().ok().map(|(resolved, _)| resolved);
-                let replayable = resolved.is_some_and(|key| Ledger::is_replayable(key, time));
-                let interval = self.store.ledger.interval();
-                match answers::resolve(found, replayable, interval) {
-                    Ok(answer) => {
-                        let body = serde_json::to_vec(&answer).unwrap_or_default();
-                        self.answer(back, 200, body);
-                    }
-                    Err(fault) => self.refuse(back, fault),
-                }
-            }
-            Task::Rotate(back, mut request) => {
-                let is_repeatable = request.replay.is_some();
-                if self.plan.sabotage == Some(Sabotage::KeepNoRecord) {
-                    request.replay = None;
-                }
-                let done = self.store.ledger.rotate(&request, time)?;
-                if let Rotated::Done { user, repeated, .. } = &done.result
-                    && !repeated
-                {
-                    self.rotation_committed(user.clone(), time);
-                    if is_repeatable {
-                        self.record_kept(request.old_digest, request.new_digest);
-                    }
-                }
-                let is_early = self.plan.sabotage == Some(Sabotage::RepeatEarly)
-                    && matches!(done.result, Rotated::Replayed(_));
-                let revision = answers::waits_for(&done.result).filter(|_| !is_early);
-                let say = Say::Gateway(back, done.result, request.new_digest);
-                self.tell_feed(done.revision, done.revoked, Waiter { revision, say });
-            }
-            Task::Form(number) => self.form_arrives(number, time)?,
-            // Refused, and begun again in the next life.
-            Task::Revoke(..) | Task::Issue(..) | Task::LoadImport(..) | Task::CountImport(..)
-                if self.store.is_restored() => {}
-            Task::LoadImport(first, count) => self.import_loads((first, count), time)?,
-            Task::CountImport(first, count, loading) => {
-                self.import_counts((first, count), loading, time)?;
-            }
-            // What was begun anew is not done twice.
-            Task::Revoke(user, operation, _) | Task::Issue(user, operation, ..)
-                if !self.users[user].is_in(operation) => {}
-            Task::Revoke(user, operation, by) => {
-                let (revision, committed, revoked) = self.revoke(user, by, time)?;
-                let waiter = Waiter {
-                    revision: Some(revision),
-                    say: Say::Revoked(user, operation, by),
-                };
-                self.tell_feed(committed, revoked, waiter);
-            }
-            Task::Issue(user, operation, digest, by) => {
-                let (given, committed, revoked) = self.issue((user, digest), by, time)?;
-                let waiter = Waiter {
-                    revision: given,
-                    say: Say::Issued(user, operation, given.is_some()),
-                };
-                self.tell_feed(committed, revoked, waiter);
-            }
-            Task::Told(revision, changes, waiter) => {
-                self.store.core.committed(revision, changes);
-                self.store.importing.retain(|imported| {
-                    let is_told = *imported <= revision;
-                    if is_told {
-                        self.store.core.imported(*imported);
-                    }
-                    !is_told
-                });
-                let held: Vec<_> = self.store.polls.keys().copied().collect();
-                for number in held {
-                    self.step(number);
-                }
-                self.store.barriers.push(*waiter);
-                self.look_at_barriers();
-            }
-            Task::Late(back, mut poll, body) => {
-                let now = self.store.now(self.now);
-                let _ = self.store.core.step(now, &mut poll);
-                self.answer(back, 200, body);
-                self.look_at_barriers();
-            }
-            Task::Recheck => {
-                self.store.recheck_at = u64::MAX;
-                self.look_at_barriers();
-            }
-        }
-        Ok(())
-    }
-
-    /// The feed learns of a commit a little later than the disk (S2), in order.
-    pub fn tell_feed(&mut self, revision: u64, changes: Vec<Revocation>, waiter: Waiter) {
-        let at = (self.now + self.rng.u64(1..400)).max(self.store.told_at + 1);
-        self.store.told_at = at;
-        if let Some(life) = self.store.life {
-            let told = Task::Told(revision, changes, Box::new(waiter));
-            self.at(at, Event::Store(life, told));
-        }
-    }
-
-    /// Whether the answer to this form waits for its barrier.
-    pub fn waits_for(&self, form: u64) -> bool {
-        let is_its = |waiter: &Waiter| matches!(waiter.say, Say::NewKey(number) if number == form);
-        let told = self.queue.values().any(|event| match event {
-            Event::Store(life, Task::Told(_, _, waiter)) => {
-                Some(*life) == self.store.life && is_its(waiter)
-            }
-            Event::FormHeard(number, _) => *number == form,
-            _ => false,
-        });
-        told || self.store.barriers.iter().any(is_its)
-    }
-
-    /// Says what has waited long enough.
-    fn look_at_barriers(&mut self) {
-        let now = self.store.now(self.now);
-        let mut recheck = u64::MAX;
-        let mut open = Vec::new();
-        let skip = self.plan.sabotage == Some(Sabotage::SkipBarrier);
-        let core = &mut self.store.core;
-        core.floor(now);
-        self.store.barriers.retain(|waiter| {
-            let barrier = waiter.revision.map(|revision| core.barrier(now, revision));
-            match barrier {
-                Some(Barrier::Closed { recheck_at }) if !skip => {
-                    recheck = recheck.min(recheck_at);
-                    true
-                }
-                _ => {
-                    open.push(waiter.say.clone());
-                    false
-                }
-            }
-        });
-        // One alarm, for the earliest of them.
-        if recheck < self.store.recheck_at
-            && let Some(life) = self.store.life
-        {
-            self.store.recheck_at = recheck;
-            let at = self.store.clock.world_at(recheck);
-            self.at(at, Event::Store(life, Task::Recheck));
-        }
-        for say in open {
-            self.say(say);
-        }
-    }
-
-    fn say(&mut self, say: Say) {
-        match say {
-            Say::Gateway(back, rotated, new_digest) => {
-                let interval = self.store.ledger.interval();
-                match answers::rotate(rotated, new_digest, interval) {
-                    Ok(answer) => {
-                        let body = serde_json::to_vec(&answer).unwrap_or_default();
-                        self.answer(back, 200, body);
-                    }
-                    Err(fault) => self.refuse(back, fault),
-                }
-            }
-            Say::NewKey(form) => self.page_leaves(form),
-            Say::Imported(first, count) => self.import_is_heard(first, count),
-            Say::Revoked(user, operation, by) => self.operator_heard_revoked(user, operation, by),
-            Say::Issued(user, operation, given) => {
-                self.operator_heard_issued(user, operation, given);
-            }
         }
     }
 }

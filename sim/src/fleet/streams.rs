@@ -71,7 +71,7 @@ impl World {
 
     /// Whether the store says so of a key.
     pub fn is_active(&mut self, key: &Digest) -> bool {
-        match self.store.ledger.resolve(key, UnixMillis(0)) {
+        match self.store.data.resolve(key, UnixMillis(0)) {
             Ok(found) => {
                 let mut state = found.ok().map(|(resolved, _)| resolved.state);
                 // Until somebody accepts an older history, the lost one is what counts.

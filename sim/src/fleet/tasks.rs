@@ -2,9 +2,9 @@
 //! barrier.
 
 use rekey_protocol::{Digest, Revocation, RotateRequest};
-use rekey_store::db::Rotated;
-use rekey_store::db::direct::Loading;
+use rekey_store::engine::rows::ImportId;
 use rekey_store::feed::core::Poll;
+use rekey_store::operations::rotate::Rotated;
 
 use super::network::Return;
 
@@ -43,7 +43,7 @@ pub enum Task {
     /// The rows of an import are in.
     LoadImport(usize, usize),
     /// From now on they count.
-    CountImport(usize, usize, Loading),
+    CountImport(usize, usize, ImportId),
     /// The feed learns of a commit; then an answer is due behind a barrier.
     Told(u64, Vec<Revocation>, Box<Waiter>),
     /// The barriers are looked at again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekey_protocol::Incarnation;
-use rekey_store::db::direct::Ledger;
+use rekey_store::engine::memory::Memory;
 use rekey_store::rotation::RotationInterval;
 
 use super::clients::{Request, User};
@@ -150,7 +150,7 @@ impl World {
         let clock = Clock::new(&mut rng, 0);
         let mut id = [0; 16];
         rng.fill(&mut id);
-        let store = Store::new(Ledger::new(interval)?, clock, Incarnation(id))?;
+        let store = Store::new(Memory::new(interval), clock, Incarnation(id))?;
         let slowness = match sabotage {
             Some(Sabotage::SlowClock) => 300,
             _ => 0,

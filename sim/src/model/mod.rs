@@ -134,7 +134,7 @@
 //! before the longest lease was on record, started as if nothing had happened,
 //! may answer before the leases of the lost history have ended: which is why the
 //! store keeps its last life and its longest lease beside the database as well,
-//! and takes the cap where that record is missing (`store/src/db/lock.rs`).
+//! and takes the cap where that record is missing (`store/src/engine/sqlite/ownership/lock.rs`).
 
 mod canonical;
 pub mod check;

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::clock::UnixMillis;
-use crate::db::{BackupTarget, Contents, backup};
+use crate::engine::sqlite::{BackupTarget, Contents, backup};
 
 pub const ABOUT: &str = "\
 Back up the database into one file, beside a running store or without one.

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::backup::{STANDARD, ago, told};
 use crate::clock::UnixMillis;
-use crate::db::{Later, Loss, Restore};
+use crate::engine::sqlite::{Later, Loss, Restore};
 
 pub const ABOUT: &str = "\
 Put a backup in the place of the database, while no store runs.

@@ -78,7 +78,7 @@ fn may_pass(dashboard: &Dashboard, parts: &Parts) -> Result<(), Problem> {
     if !changes_nothing && !origin.sent(parts) {
         return Err(Problem::OtherSite);
     }
-    if dashboard.database.feed().is_restored() {
+    if dashboard.store.feed().is_restored() {
         return Err(Problem::Restored);
     }
     Ok(())

@@ -11,7 +11,13 @@ use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
-use crate::db::{BySession, Made, Overview, OwnRefusal, Patience, Resolved, Wish, WriteError};
+use crate::engine::{Engine, Patience, WriteError};
+use crate::operations::keys::Resolved;
+use crate::operations::own_key::{
+    BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
+    ShowOverview, Wish,
+};
+use crate::operations::sessions::IsLoggedIn;
 
 /// Events on the profile.
 const EVENTS: u32 = 20;
@@ -73,7 +79,7 @@ pub async fn profile(
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
     // S7: also who only looks must not read that a key is dead before it is.
-    let is_dead = dashboard.database.feed().is_open(overview.last_change);
+    let is_dead = dashboard.store.feed().is_open(overview.last_change);
     Ok(pages::profile(&session, &overview, is_dead, Ticket::new()?))
 }
 
@@ -87,7 +93,7 @@ pub async fn confirm_regenerate(
         // The profile says more about it.
         (None, _) => Redirect::to(PROFILE).into_response(),
         (Some(_), Some(seconds)) => {
-            let interval = dashboard.database.interval();
+            let interval = dashboard.store.interval();
             not_made(&session, OwnRefusal::RateLimited { seconds, interval })
         }
         (Some(key), None) => pages::confirm_regenerate(&session, key, Ticket::new()?),
@@ -125,17 +131,22 @@ pub async fn revoke(
         client,
     }: Signed<RevokeForm>,
 ) -> Result<Response, Problem> {
-    let database = dashboard.database.clone();
+    let store = dashboard.store.clone();
     let (user, by) = (session.user.clone(), session.digest);
     let revoking = async move {
-        let by = BySession {
-            session: by,
-            patience: Patience::WhileAwaited,
+        let operation = RevokeOwn {
+            user,
+            shown: form.key,
+            client,
         };
-        let revoked = database.revoke_own(by, (user, form.key), client).await?;
-        if let Ok((revision, _)) = revoked {
+        let revoke = BySession {
+            session: by,
+            operation,
+        };
+        let revoked = store.engine().run(revoke).await?;
+        if let Ok(RevokedOwn { revision, .. }) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
-            database.feed().barrier(revision).await;
+            store.feed().barrier(revision).await;
         }
         Ok::<_, WriteError>(revoked)
     };
@@ -143,10 +154,10 @@ pub async fn revoke(
     // button and left has pressed it, and is not worse off by it.
     let revoked = dashboard.outcome(async { tokio::spawn(revoking).await });
     match revoked.await?.map_err(|_| Problem::Unknown)?? {
-        Ok((_, is_new)) => {
+        Ok(RevokedOwn { is_new, .. }) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
-            let is_dead = dashboard.database.feed().is_open(overview.last_change);
+            let is_dead = dashboard.store.feed().is_open(overview.last_change);
             Ok(pages::revoked(&session, &overview, is_dead, Ticket::new()?))
         }
         Err(refusal) => Ok(not_made(&session, refusal)),
@@ -154,8 +165,11 @@ pub async fn revoke(
 }
 
 async fn overview(dashboard: &Dashboard, session: &Session) -> Result<Overview, Problem> {
-    let overview = dashboard.database.overview(session.user.clone(), EVENTS);
-    Ok(overview.await?)
+    let show = ShowOverview {
+        user: session.user.clone(),
+        limit: EVENTS,
+    };
+    Ok(dashboard.store.engine().read(show).await?)
 }
 
 fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
@@ -195,26 +209,29 @@ async fn make(
                 hint: key.hint().to_owned(),
                 client,
             };
-            let database = &dashboard.database;
+            let store = &dashboard.store;
             // A key that nobody waits for would be shown to nobody.
             let patience = Patience::While(is_awaited);
-            let by = BySession { session, patience };
+            let shown = form.key;
             let made = match way {
                 Way::Replace => {
-                    let made = database.rotate_own(by, (wish, form.key)).await;
+                    let operation = RotateOwn { wish, shown };
+                    let rotate = BySession { session, operation };
+                    let made = store.engine().run_within(patience, rotate).await;
                     dashboard.metrics.rotated(outcome(&made));
                     made
                 }
-                Way::AfterRevoking => database.issue_own(by, (wish, form.key)).await,
+                Way::AfterRevoking => {
+                    let operation = IssueOwn { wish, shown };
+                    let issue = BySession { session, operation };
+                    store.engine().run_within(patience, issue).await
+                }
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.
-            database.feed().barrier(made.revision).await;
+            store.feed().barrier(made.revision).await;
             // Waiting may take half a minute, and somebody may have been faster.
-            let found = database
-                .resolve(digest)
-                .await
-                .map_err(|_| Problem::Unknown)?;
+            let found = store.resolve(digest).await.map_err(|_| Problem::Unknown)?;
             let is_active = |key: Resolved| key.state == ResolvedState::Active;
             if !found.is_ok_and(|(key, _)| is_active(key)) {
                 return Err(NotMade::Refused(OwnRefusal::DeadAlready));
@@ -229,7 +246,12 @@ async fn make(
     let given = dashboard.outcome(giving).await;
     match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
         // Whoever was logged out while the page waited does not get the key.
-        Given::Key(key) => match dashboard.database.is_logged_in(session.digest).await {
+        Given::Key(key) => match dashboard
+            .store
+            .engine()
+            .read(IsLoggedIn(session.digest))
+            .await
+        {
             Ok(true) => pages::new_key(&session, &key, way == Way::Replace),
             Ok(false) => login::logged_out_late(),
             Err(_) => Problem::Unknown.into_response(),

@@ -14,12 +14,12 @@ use super::problem::Problem;
 use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
-use crate::db::{LogIn, NewSession};
+use crate::engine::Engine;
+use crate::operations::audit::{NoteRefused, Tried};
+use crate::operations::passwords::FindAccount;
+use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession};
 use crate::password::{For, HashError, Password, Spelling, StoredHash};
 use crate::typed;
-
-/// What the audit log calls it.
-const REFUSED: &str = "login_refused";
 
 /// The form.
 #[derive(Deserialize)]
@@ -56,10 +56,11 @@ pub async fn log_in(
         let tokens = Token::all(&headers, jar, origin);
         tokens.iter().map(Token::digest).collect::<Vec<_>>()
     };
-    let account = dashboard
-        .database
-        .account(email.to_owned(), digests(Jar::Device));
-    let account = account.await?;
+    let find = FindAccount {
+        email: email.to_owned(),
+        devices: digests(Jar::Device),
+    };
+    let account = dashboard.store.engine().read(find).await?;
     let former_device = account.as_ref().and_then(|account| account.known_device);
     let known = account.as_ref().filter(|_| former_device.is_some());
     let (who, whom) = match known {
@@ -99,7 +100,7 @@ pub async fn log_in(
             device: tokens.device.digest(),
             former_device,
         };
-        if dashboard.database.open_session(log_in).await? {
+        if dashboard.store.engine().run(log_in).await? {
             metrics.login("ok");
             tracing::info!(%user, client = %address.0, "logged in");
             return Ok((tokens.cookies(origin)?, Redirect::to(PROFILE)).into_response());
@@ -111,9 +112,14 @@ pub async fn log_in(
     if let Some(user) = user {
         // Nobody waits for it, or the time taken would tell that there is such
         // an account.
-        let (database, client) = (dashboard.database.clone(), address.client());
+        let (store, client) = (dashboard.store.clone(), address.client());
         tokio::spawn(async move {
-            if let Err(error) = database.note_refused(user, REFUSED, client).await {
+            let note = NoteRefused {
+                user,
+                tried: Tried::LogIn,
+                client,
+            };
+            if let Err(error) = store.engine().run(note).await {
                 tracing::warn!(%error, "a refused log-in is not in the audit log");
             }
         });
@@ -148,7 +154,7 @@ pub async fn log_out(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {
-    end(&dashboard, signed, false).await
+    end(&dashboard, signed, LogOutScope::Here).await
 }
 
 /// `POST /logout-everywhere`
@@ -156,18 +162,19 @@ pub async fn log_out_everywhere(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {
-    end(&dashboard, signed, true).await
+    end(&dashboard, signed, LogOutScope::Everywhere).await
 }
 
 async fn end(
     dashboard: &Dashboard,
     signed: Signed<Button>,
-    everywhere: bool,
+    scope: LogOutScope,
 ) -> Result<Response, Problem> {
     let session = signed.session.named(signed.client);
     dashboard
-        .database
-        .close_session(session, everywhere)
+        .store
+        .engine()
+        .run(LogOut { session, scope })
         .await?;
     let cookie = no_session(&dashboard.settings.origin)?;
     let headers = [

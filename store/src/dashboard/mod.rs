@@ -36,8 +36,8 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::db::Database;
 use crate::issue::Issuer;
+use crate::keystore::Store;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
@@ -60,7 +60,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Dashboard {
-    database: Database,
+    store: Store,
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
@@ -97,14 +97,14 @@ impl Dashboard {
 /// The service of the dashboard's listener. `stopping` turns true when the
 /// store is to end.
 pub fn router(
-    database: Database,
+    store: Store,
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
     (settings, stopping): (Settings, watch::Receiver<bool>),
 ) -> Router {
     let dashboard = Dashboard {
-        database,
+        store,
         metrics,
         issuer,
         passwords,

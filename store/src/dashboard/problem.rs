@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::pages;
-use crate::db::{ReadError, WriteError};
+use crate::engine::{ReadError, WriteError};
 use crate::issue::NoKey;
 use crate::password::HashError;
 

@@ -14,15 +14,17 @@ use super::problem::Problem;
 use super::session::{Session, Signed, Tokens};
 use super::throttle::Who;
 use crate::clock::UnixMillis;
-use crate::db::{NewSession, PasswordChange, PasswordHash};
+use crate::engine::Engine;
+use crate::engine::rows::PasswordHash;
+use crate::operations::audit::{NoteRefused, Tried};
+use crate::operations::passwords::{ChangePassword, PasswordOf};
+use crate::operations::sessions::NewSession;
 use crate::password::{For, Password};
 use crate::typed;
 
 const CHANGED: &str = "changed";
 /// How long a change is news.
 const NEWS: Duration = Duration::from_secs(60);
-/// What the audit log calls a change by somebody who did not know the password.
-const REFUSED: &str = "password_refused";
 
 /// The form.
 #[derive(Deserialize)]
@@ -40,7 +42,8 @@ pub async fn page(
 ) -> Result<Response, Problem> {
     let mut notice = None;
     if query.as_deref() == Some(CHANGED) {
-        let hash = dashboard.database.password_of(session.user.clone()).await?;
+        let read = PasswordOf(session.user.clone());
+        let hash = dashboard.store.engine().read(read).await?;
         let is_new = |hash: PasswordHash| UnixMillis::wall().since(hash.changed) < NEWS;
         notice = hash.is_some_and(is_new).then_some(pages::CHANGED);
     }
@@ -74,19 +77,23 @@ pub async fn change_password(
         let page = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
         return Ok(retry_after(page, seconds));
     }
-    let database = &dashboard.database;
-    let old = database.password_of(session.user.clone()).await?;
+    let engine = dashboard.store.engine();
+    let old = engine.read(PasswordOf(session.user.clone())).await?;
     let old = old.map(|hash| hash.stored);
     let passwords = &dashboard.passwords;
     let is_right = passwords.verify(old.as_ref(), &form.current_password, For::Known);
     let is_right = is_right.await?;
     let Some(old) = old.filter(|_| is_right) else {
-        let noted = database.note_refused(session.user.clone(), REFUSED, client);
-        noted.await?;
+        let note = NoteRefused {
+            user: session.user.clone(),
+            tried: Tried::Change,
+            client,
+        };
+        engine.run(note).await?;
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     };
     let tokens = Tokens::new()?;
-    let change = PasswordChange {
+    let change = ChangePassword {
         old: old.phc,
         new: passwords.hash(new, For::Known).await?,
         former: session.digest,
@@ -96,7 +103,7 @@ pub async fn change_password(
         },
         device: tokens.device.digest(),
     };
-    if database.change_password(change).await?.is_err() {
+    if engine.run(change).await?.is_err() {
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     }
     tracing::info!(user = %session.user, "password changed");

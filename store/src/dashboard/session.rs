@@ -16,8 +16,9 @@ use super::client::ClientAddress;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::{Dashboard, pages};
-use crate::db::NewSession;
+use crate::engine::Engine;
 use crate::http::{discard, read_body};
+use crate::operations::sessions::{FindSession, NewSession, TouchSession};
 use crate::published::Secrecy;
 
 /// Bytes of randomness in a token.
@@ -209,7 +210,17 @@ impl Session {
         let mut found: Option<Self> = None;
         for token in Token::all(headers, Jar::Session, &settings.origin) {
             let digest = token.digest();
-            let open = dashboard.database.session(digest, settings.limits).await?;
+            let limits = settings.limits;
+            let open = dashboard
+                .store
+                .engine()
+                .read(FindSession { digest, limits });
+            let open = open.await?;
+            if open.as_ref().is_some_and(|open| open.is_touch_due)
+                && let Err(error) = dashboard.store.engine().run(TouchSession(digest)).await
+            {
+                tracing::warn!(%error, "a session may end early");
+            }
             match (open, &found) {
                 (Some(open), Some(first)) if open.user != first.user => return Ok(None),
                 (Some(open), None) => {

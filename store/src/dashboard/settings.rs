@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::origin::Origin;
-use crate::db::{SESSION_LONGEST, SessionLimits};
+use crate::operations::sessions::{SESSION_LONGEST, SessionLimits};
 use crate::published::Secrecy;
 
 /// Flags of `serve` about the dashboard.

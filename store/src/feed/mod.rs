@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
 use self::secrets::{Gateways, Standing, Usable};
 use crate::answers;
+use crate::engine::Listener;
 use crate::metrics::Metrics;
 
 /// Waited for instead of a time that the clock cannot show.
@@ -91,6 +92,26 @@ pub enum PollError<E> {
     Records(E),
 }
 
+impl Listener for Feed {
+    fn committed(&self, committed: Committed) {
+        let revision = committed.revision;
+        {
+            // Under one lock: no answer may lead a gateway beyond the import without
+            // saying so, nor beyond what was revoked with it.
+            let mut core = self.0.lock();
+            core.committed(revision, committed.revoked);
+            if let Some(imported) = committed.imported {
+                core.imported(imported);
+            }
+        }
+        self.0.tell_head(revision);
+    }
+
+    fn is_restored(&self) -> bool {
+        Self::is_restored(self)
+    }
+}
+
 impl Feed {
     /// A feed that begins now. To be made within a runtime.
     pub fn new(start: Start, metrics: Arc<Metrics>) -> Self {
@@ -110,21 +131,6 @@ impl Feed {
             metrics,
         };
         Self(Arc::new(shared))
-    }
-
-    /// A transaction is on disk (S2). To be called before anyone is told.
-    pub fn committed(&self, committed: Committed) {
-        let revision = committed.revision;
-        {
-            // Under one lock: no answer may lead a gateway beyond the import without
-            // saying so, nor beyond what was revoked with it.
-            let mut core = self.0.lock();
-            core.committed(revision, committed.revoked);
-            if let Some(imported) = committed.imported {
-                core.imported(imported);
-            }
-        }
-        self.0.tell_head(revision);
     }
 
     /// See [`Core::is_restored`].

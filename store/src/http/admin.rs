@@ -20,10 +20,12 @@ use crate::api::{
     SetPasswordRequest, USERS_PATH, UserAdded, UserPage, UsersQuery,
 };
 use crate::clock::UnixMillis;
-use crate::db::{
-    AddRefusal, IssueRefusal, NewUser, PasswordRefusal, Revoke, RevokeRefusal, Selection,
-};
+use crate::engine::Engine;
 use crate::issue;
+use crate::operations::audit::{Selection, ShowEvents};
+use crate::operations::passwords::{PasswordRefusal, SetPassword};
+use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
 use crate::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
@@ -67,7 +69,7 @@ pub async fn add_user(
         hint: key.hint().to_owned(),
         phc,
     };
-    let added = app.database.add_user(new.clone()).await?;
+    let added = app.store.engine().run(AddUser(new.clone())).await?;
     let at = added.map_err(|refusal| {
         let what = match refusal {
             AddRefusal::UserExists => "a user with this id exists already",
@@ -113,15 +115,20 @@ pub async fn set_password(
 ) -> Result<Json<PasswordSet>, ApiError> {
     let user_id = request.user_id;
     let phc = app.passwords.hash(request.password, For::Operator).await?;
-    let set = app.database.set_password(user_id.clone(), phc).await?;
-    set.map_err(|refusal| match refusal {
-        PasswordRefusal::UnknownUser => unknown_user(),
-        PasswordRefusal::NoEmail => {
-            ApiError::bad_request("the user has no e-mail address to log in with")
-        }
-        // Only where an old one was named.
-        PasswordRefusal::Changed => ApiError::new(ErrorCode::Internal, "the password was changed"),
-    })?;
+    let set = SetPassword {
+        user: user_id.clone(),
+        phc,
+    };
+    app.store
+        .engine()
+        .run(set)
+        .await?
+        .map_err(|refusal| match refusal {
+            PasswordRefusal::UnknownUser => unknown_user(),
+            PasswordRefusal::NoEmail => {
+                ApiError::bad_request("the user has no e-mail address to log in with")
+            }
+        })?;
     tracing::info!(user = %user_id, "password set");
     Ok(Json(PasswordSet { user_id }))
 }
@@ -171,7 +178,12 @@ pub async fn issue(
     let key = app.issuer.key()?;
     let (user, digest) = (request.user_id, key.digest());
     let hint = key.hint().to_owned();
-    let issued = app.database.issue(user.clone(), digest, hint).await?;
+    let issue = Issue {
+        user: user.clone(),
+        digest,
+        hint,
+    };
+    let issued = app.store.engine().run(issue).await?;
     let issued = issued.map_err(|refusal| match refusal {
         IssueRefusal::UnknownUser => unknown_user(),
         IssueRefusal::HasKey => ApiError::new(
@@ -184,7 +196,7 @@ pub async fn issue(
         ),
     })?;
     // S7: the call that revoked the key before may not have waited.
-    app.database.feed().barrier(issued.revision).await;
+    app.store.feed().barrier(issued.revision).await;
     tracing::info!(%user, ?digest, "key issued");
     show(&KeyIssued {
         user_id: user.as_str(),
@@ -209,7 +221,8 @@ pub async fn list_users(
     QueryOf(query): QueryOf<UsersQuery>,
 ) -> Result<Json<UserPage>, ApiError> {
     let limit = page(query.limit)?;
-    let users = app.database.users(query.after, limit).await?;
+    let after = query.after;
+    let users = app.store.engine().read(ListUsers { after, limit }).await?;
     let full = users.len() == limit as usize;
     let next = users
         .last()
@@ -237,7 +250,7 @@ pub async fn revoke(
     State(app): State<App>,
     JsonBody(request): JsonBody<RevokeRequest>,
 ) -> Result<Json<RevokeResponse>, ApiError> {
-    let revoked = app.database.revoke(which(request)?).await?;
+    let revoked = app.store.engine().run(which(request)?).await?;
     let revoked = revoked.map_err(|refusal| match refusal {
         RevokeRefusal::UnknownUser => unknown_user(),
         RevokeRefusal::UnknownKey => {
@@ -245,7 +258,7 @@ pub async fn revoke(
         }
     })?;
     // S7: also where it was revoked before; that call may not have waited.
-    app.database.feed().barrier(revoked.revision).await;
+    app.store.feed().barrier(revoked.revision).await;
     tracing::info!(user = %revoked.user_id, changed = revoked.revoked, "key revoked");
     Ok(Json(revoked))
 }
@@ -290,7 +303,7 @@ pub async fn audit(
         since: since.transpose()?,
         limit,
     };
-    let page = app.database.audit(wanted).await?;
+    let page = app.store.engine().read(ShowEvents(wanted)).await?;
     page.map(Json).ok_or_else(unknown_user)
 }
 

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
 use crate::answers::{self, Fault};
-use crate::db::{ImportError, NotReady, ReadError, WriteError};
+use crate::engine::import::ImportError;
+use crate::engine::serve::NotReady;
+use crate::engine::{ReadError, WriteError};
 use crate::issue::NoKey;
 use crate::password::HashError;
 

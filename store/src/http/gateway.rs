@@ -15,8 +15,9 @@ use super::{App, Arrived};
 use crate::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
-use crate::db::{Rotated, WriteError};
+use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
+use crate::operations::rotate::{Rotate, Rotated};
 use crate::rotation::Refusal;
 
 /// The most rotations under way, however many files may be open.
@@ -33,7 +34,7 @@ pub fn most_rotations() -> usize {
 
 /// S8: what this database says may be older than what gateways know already.
 fn not_restored(app: &App) -> Result<(), ApiError> {
-    if app.database.feed().is_restored() {
+    if app.store.feed().is_restored() {
         return Err(answers::RESTORED.into());
     }
     Ok(())
@@ -74,13 +75,13 @@ pub async fn feed(
     }
     // The ages in it are of now. It may be held for some seconds.
     let arrived = UnixMillis::wall();
-    let mut answer = app.database.feed().poll(&request, &app.database).await;
+    let mut answer = app.store.feed().poll(&request, app.store.engine()).await;
     // As it is answered: a gateway tells again what no answer came to.
     if let Ok(answer) = &mut answer {
-        app.database.old_keys().used(&request.refused);
-        let last_uses = app.database.last_uses();
+        app.store.old_keys().used(&request.refused);
+        let last_uses = app.store.last_uses();
         last_uses.told(arrived, &request.used);
-        answer.used_most = last_uses.room(app.database.feed().following());
+        answer.used_most = last_uses.room(app.store.feed().following());
     }
     answer.map(Json).map_err(|error| match error {
         PollError::BadLease(error) => ApiError::bad_request(error.to_string()),
@@ -112,11 +113,11 @@ pub async fn resolve(
     JsonBody(request): JsonBody<ResolveRequest>,
 ) -> Result<Json<ResolveResponse>, ApiError> {
     not_restored(&app)?;
-    let found = app.database.resolve(request.digest).await?;
+    let found = app.store.resolve(request.digest).await?;
     let replayable = found
         .as_ref()
-        .is_ok_and(|(resolved, _)| app.database.is_replayable(resolved));
-    let interval = app.database.interval();
+        .is_ok_and(|(resolved, _)| app.store.is_replayable(resolved));
+    let interval = app.store.interval();
     Ok(Json(answers::resolve(found, replayable, interval)?))
 }
 
@@ -155,14 +156,16 @@ pub async fn rotate(
     };
     crash::point("rotate.received");
     let new_digest = request.new_digest;
-    let result = app.database.rotate(request, arrived).await;
+    let patience = Patience::Until(arrived + request.patience());
+    let rotating = app.store.engine().run_within(patience, Rotate(request));
+    let result = rotating.await;
     app.metrics.rotated(outcome(&result));
     if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");
-        app.database.feed().barrier(revision).await;
+        app.store.feed().barrier(revision).await;
     }
     crash::point("rotate.before_answer");
-    let interval = app.database.interval();
+    let interval = app.store.interval();
     Ok(Json(answers::rotate(result?, new_digest, interval)?))
 }
 

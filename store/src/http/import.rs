@@ -19,7 +19,8 @@ use super::App;
 use super::body::{QueryOf, explain};
 use super::error::ApiError;
 use crate::api::{BadRow, IMPORT_PATH, ImportDone, ImportQuery, ImportRefused, ImportRow, NDJSON};
-use crate::db::{ImportError, Imported, Staging};
+use crate::engine::import::{ImportError, Staging};
+use crate::keystore::import::{Import, Imported, Wish};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;
@@ -54,17 +55,21 @@ pub async fn import(
     QueryOf(query): QueryOf<ImportQuery>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let permit = app.database.import_permit()?;
-    let database = app.database.clone();
+    let permit = app.store.import_permit()?;
+    let store = app.store.clone();
     let lines = patient(body);
     let staged = tokio::task::spawn_blocking(move || {
-        let mut import = database.begin_import(permit)?;
+        let mut import = store.begin_import(permit)?;
         let mut lines = BufReader::with_capacity(64 * 1024, SyncIoBridge::new(lines));
-        stage(&mut lines, &mut import.staging)?;
+        stage(&mut lines, &mut import)?;
         Ok::<_, ApiError>(import)
     });
     let import = staged.await.map_err(|_| ImportError::Failed)??;
-    match app.database.finish_import(import, query.dry_run).await? {
+    let wish = match query.dry_run {
+        true => Wish::CheckOnly,
+        false => Wish::PutIn,
+    };
+    match app.store.finish_import(import, wish).await? {
         Imported::Done {
             rows: imported,
             revision,
@@ -72,18 +77,18 @@ pub async fn import(
             // S7, for keys that come: a gateway may have heard that it is unknown,
             // and believes that as long as it believes a key that was revoked.
             if let Some(revision) = revision {
-                app.database.feed().barrier(revision).await;
+                app.store.feed().barrier(revision).await;
             }
             tracing::info!(imported, "import done");
             Ok(Json(ImportDone { imported }).into_response())
         }
         Imported::Refused(import, bad_rows) => {
-            let rows = import.staging.rows();
+            let rows = import.rows();
             tracing::info!(rows, bad_rows, "import refused");
             let (chunks, answer) = mpsc::channel(2);
             tokio::task::spawn_blocking(move || {
                 let mut lines = Chunks::new(chunks);
-                match import.staging.bad_rows(|row| lines.line(&row)) {
+                match import.bad_rows(|row| lines.line(&row)) {
                     // A last line that is missing tells the client.
                     Err(error) => tracing::error!(%error, "bad rows could not be read back"),
                     Ok(()) => {
@@ -108,7 +113,7 @@ fn patient(body: Body) -> impl tokio::io::AsyncRead + Unpin + Send {
     StreamReader::new(Box::pin(chunks))
 }
 
-fn stage(lines: &mut impl BufRead, staging: &mut Staging) -> Result<(), ApiError> {
+fn stage(lines: &mut impl BufRead, import: &mut Import<impl Staging>) -> Result<(), ApiError> {
     let broke_off = |_| ApiError::bad_request("the body broke off; nothing was imported");
     let mut text = Vec::with_capacity(512);
     for number in 1.. {
@@ -124,10 +129,10 @@ fn stage(lines: &mut impl BufRead, staging: &mut Staging) -> Result<(), ApiError
             ));
         }
         let noted = match serde_json::from_slice::<ImportRow<'_>>(&text) {
-            Ok(row) => staging.add(&row),
-            Err(error) => staging.add_bad(number, &explain(&error)),
+            Ok(row) => import.add(&row),
+            Err(error) => import.add_bad(number, &explain(&error)),
         };
-        noted.map_err(ImportError::from)?;
+        noted?;
     }
     Ok(())
 }

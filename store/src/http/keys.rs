@@ -14,7 +14,9 @@ use crate::api::{
     KEYS_PATH, KeyQuery, KeyShown, REVOKE_MANY_PATH, REVOKE_MOST, RevokeManyRequest, RevokeOutcome,
     RevokeResponse, RevokedMany, RevokedOne,
 };
-use crate::db::{RevokeRefusal, WriteError};
+use crate::engine::{Engine, WriteError};
+use crate::operations::keys::ShowKey;
+use crate::operations::revoke::RevokeRefusal;
 
 /// Changes of one request that wait for the writer at a time: enough for group
 /// commits, too few to be in anybody's way.
@@ -36,7 +38,7 @@ pub async fn show_key(
     State(app): State<App>,
     QueryOf(query): QueryOf<KeyQuery>,
 ) -> Result<Json<KeyShown>, ApiError> {
-    let key = app.database.key(query.digest).await?;
+    let key = app.store.engine().read(ShowKey(query.digest)).await?;
     key.map(Json).ok_or_else(unknown_key)
 }
 
@@ -72,9 +74,9 @@ pub async fn revoke_many(
         .map(which)
         .collect::<Result<_, _>>()?;
     let count = keys.len();
-    let database = &app.database;
+    let store = &app.store;
     let mut done = stream::iter(keys)
-        .map(|key| database.revoke(key))
+        .map(|key| store.engine().run(key))
         .buffered(AT_ONCE);
     let (mut results, mut revision, mut failed) = (Vec::with_capacity(count), 0, None);
     while let Some(outcome) = done.next().await {
@@ -92,7 +94,7 @@ pub async fn revoke_many(
         return Err(partly(error, results.len(), count));
     }
     // S7, once for all of them, and also for those that were revoked before.
-    database.feed().barrier(revision).await;
+    store.feed().barrier(revision).await;
     tracing::info!(count, "keys revoked");
     Ok(Json(RevokedMany { results }))
 }

@@ -33,8 +33,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::db::Database;
 use crate::issue::Issuer;
+use crate::keystore::Store;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
@@ -48,7 +48,7 @@ use error::ApiError;
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    database: Database,
+    store: Store,
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
@@ -104,7 +104,7 @@ impl Modify for SecuritySchemes {
 
 /// Builds both listeners' services and the document that describes them.
 pub fn routers(
-    database: Database,
+    store: Store,
     metrics: Arc<Metrics>,
     (issuer, passwords): (Issuer, Passwords),
     tokens: Tokens,
@@ -140,7 +140,7 @@ pub fn routers(
         .split_for_parts();
     let document = gateway_document.merge_from(admin_document);
     let app = App {
-        database,
+        store,
         metrics,
         issuer,
         passwords,
@@ -234,6 +234,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::engine::sqlite::{ReplayPlace, Settings};
     use crate::rotation::RotationInterval;
 
     #[tokio::test]
@@ -244,18 +245,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
-        let (database, _owner) = Database::open(
-            &path,
-            RotationInterval::HOUR,
-            false,
-            &crate::db::ReplayPlace::Off,
-            metrics.clone(),
-        )
-        .unwrap();
+        let settings = Settings {
+            path,
+            accept_restore: false,
+            replays: ReplayPlace::Off,
+            interval: RotationInterval::HOUR,
+            metrics: metrics.clone(),
+        };
+        let (store, _owner) = Store::start(settings, metrics.clone()).unwrap();
         let secrets = ChecksumSecrets::parse("0123456789abcdef").unwrap();
-        let issuer = Issuer::new(secrets, database.feed().clone());
+        let issuer = Issuer::new(secrets, store.feed().clone());
         let app = App {
-            database,
+            store,
             passwords: Passwords::new(metrics.clone()).unwrap(),
             rotations: Arc::new(Semaphore::new(1)),
             metrics,

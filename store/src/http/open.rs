@@ -35,7 +35,7 @@ pub async fn livez() -> &'static str {
     )
 )]
 pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
-    app.database.ready().await?;
+    app.store.ready().await?;
     Ok("ok\n")
 }
 
@@ -61,8 +61,8 @@ pub async fn healthz(state: State<App>) -> Result<&'static str, ApiError> {
     )
 )]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    app.metrics.set_disk(app.database.disk_use());
-    let ahead = app.database.moment().ahead_seconds();
+    app.metrics.set_disk(app.store.engine().disk_use());
+    let ahead = app.store.moment().ahead_seconds();
     app.metrics.set_clock_ahead(ahead);
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
     (headers, app.metrics.render())

@@ -9,8 +9,10 @@ use super::admin::{no_randomness, unknown_user};
 use super::body::JsonBody;
 use super::error::ApiError;
 use crate::api::{EMAIL_PATH, EmailSet, REMOVE_PATH, RemoveRequest, SetEmailRequest, UserRemoved};
-use crate::db::{EmailRefusal, RemoveRefusal};
+use crate::engine::Engine;
 use crate::issue;
+use crate::operations::removal::{RemoveRefusal, RemoveUser};
+use crate::operations::users::{EmailRefusal, SetEmail};
 
 /// Give a user an address to log in with, in place of the present one if there is one.
 #[utoipa::path(
@@ -32,7 +34,10 @@ pub async fn set_email(
     JsonBody(request): JsonBody<SetEmailRequest>,
 ) -> Result<Json<EmailSet>, ApiError> {
     let SetEmailRequest { user_id, email } = request;
-    let set = app.database.set_email(user_id.clone(), email.clone());
+    let set = app.store.engine().run(SetEmail {
+        user: user_id.clone(),
+        email: email.clone(),
+    });
     set.await?.map_err(|refusal| match refusal {
         EmailRefusal::UnknownUser => unknown_user(),
         EmailRefusal::Taken => ApiError::new(
@@ -67,7 +72,11 @@ pub async fn remove_user(
 ) -> Result<Json<UserRemoved>, ApiError> {
     let user_id = request.user_id;
     let pseudonym = issue::pseudonym().map_err(no_randomness)?;
-    let removed = app.database.remove_user(user_id.clone(), pseudonym).await?;
+    let remove = RemoveUser {
+        user: user_id.clone(),
+        pseudonym,
+    };
+    let removed = app.store.engine().run(remove).await?;
     let removed = removed.map_err(|refusal| match refusal {
         RemoveRefusal::UnknownUser => unknown_user(),
         RemoveRefusal::BeingImported => ApiError::new(
@@ -76,7 +85,7 @@ pub async fn remove_user(
         ),
     })?;
     // S7: also where it was done before; that call may not have waited.
-    app.database.feed().barrier(removed.revision).await;
+    app.store.feed().barrier(removed.revision).await;
     // Not by name: the log of the store is kept, too.
     tracing::info!(changed = removed.pseudonym.is_some(), "user removed");
     Ok(Json(UserRemoved {

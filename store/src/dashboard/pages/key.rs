@@ -13,7 +13,8 @@ use super::{settings, time};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
-use crate::db::{AT_ONCE_PER_DAY, LastUse, Overview, OwnKey, OwnRefusal};
+use crate::engine::rows::{ActiveKey, LastUse};
+use crate::operations::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
 
 const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \
@@ -43,7 +44,7 @@ pub fn profile(session: &Session, overview: &Overview, is_dead: bool, ticket: Ti
     )
 }
 
-fn active(key: &OwnKey, overview: &Overview) -> Markup {
+fn active(key: &ActiveKey, overview: &Overview) -> Markup {
     html! {
         dl {
             dt { "Key" }
@@ -170,7 +171,7 @@ fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
 }
 
 /// Before a regeneration: what will break.
-pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Response {
+pub fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Ticket) -> Response {
     let content = html! {
         div.card.settling {
             p {
@@ -204,7 +205,7 @@ pub fn confirm_regenerate(session: &Session, key: &OwnKey, ticket: Ticket) -> Re
 }
 
 /// Before an emergency's revocation.
-pub fn confirm_revoke(session: &Session, key: &OwnKey) -> Response {
+pub fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
     let content = html! {
         div.card.settling {
             p {

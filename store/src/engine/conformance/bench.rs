@@ -1,0 +1,88 @@
+//! Short ways to what the tests of the suite need: names, keys, times, and the
+//! operations that they begin with.
+
+use rekey_protocol::{
+    Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
+};
+
+use super::Subject;
+use crate::api::AuditEvent;
+use crate::clock::{Moment, UnixMillis};
+use crate::operations::audit::{Selection, ShowEvents};
+use crate::operations::keys::{Resolve, Resolved};
+use crate::operations::rotate::Rotate;
+use crate::operations::users::{AddUser, NewUser};
+
+/// An hour, in milliseconds.
+pub const HOUR: i64 = 3_600_000;
+
+/// So many milliseconds after the beginning of a test, by both clocks.
+pub fn at(subject: &impl Subject, millis: i64) -> Moment {
+    Moment::both(UnixMillis(subject.begun().0 + millis))
+}
+
+pub fn digest(number: u8) -> Digest {
+    Digest::from_bytes([number; 32])
+}
+
+pub fn user(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+/// A user with this first key.
+pub fn new_user(name: &str, key: u8) -> AddUser {
+    AddUser(NewUser {
+        id: user(name),
+        email: format!("{name}@example.com").parse().unwrap(),
+        digest: digest(key),
+        hint: format!("{key:04}"),
+        phc: Some(format!("hash of {name}")),
+    })
+}
+
+/// Adds a user with this first key, at the beginning.
+pub fn add(subject: &mut impl Subject, name: &str, key: u8) {
+    let now = at(subject, 0);
+    subject.run(new_user(name, key), now).unwrap().unwrap();
+}
+
+/// A gateway's first attempt, with a record for replays.
+pub fn rotate(id: u8, old: u8, new: u8) -> Rotate {
+    Rotate(RotateRequest {
+        rotation_id: RotationId([id; 16]),
+        attempt: 1,
+        old_digest: digest(old),
+        new_digest: digest(new),
+        hint: format!("{new:04}"),
+        replay: Some(Box::new(Replay {
+            proof: ReplayProof([id; 32]),
+            sealed: SealedKey([id; 88]),
+        })),
+        client: Client::default(),
+        patience_ms: None,
+    })
+}
+
+/// What is known of a key.
+pub fn resolved(subject: &impl Subject, key: u8) -> Option<Resolved> {
+    let now = at(subject, 0);
+    subject.read(Resolve(digest(key)), now).ok()
+}
+
+/// The whole audit log, or a user's.
+pub fn log(subject: &impl Subject, name: Option<&str>) -> Vec<AuditEvent> {
+    let wanted = Selection {
+        user: name.map(user),
+        limit: u32::MAX,
+        ..Selection::default()
+    };
+    let now = at(subject, 0);
+    let page = subject.read(ShowEvents(wanted), now);
+    page.map(|page| page.events).unwrap_or_default()
+}
+
+/// What the log calls its rows, in their order.
+pub fn actions(subject: &impl Subject, name: &str) -> Vec<String> {
+    let events = log(subject, Some(name)).into_iter();
+    events.map(|event| event.action).collect()
+}

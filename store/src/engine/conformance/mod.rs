@@ -1,0 +1,58 @@
+//! What every engine must do, whatever it keeps its data in: operations in, results
+//! out. Each test of the suite runs on each engine; a new engine is one more
+//! [`Subject`] and one more line in [`on_every_engine`].
+//!
+//! [`alike`] does more: it gives two engines the same operations, thousands of them,
+//! and compares everything that can be seen.
+
+mod alike;
+mod bench;
+mod dashboard;
+mod drawn;
+mod imports;
+mod keys;
+mod log;
+mod replays;
+mod subject;
+
+use subject::{Subject, on_memory, on_sqlite};
+
+/// Runs each test on each engine.
+macro_rules! on_every_engine {
+    ($($test:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[test]
+            fn $test() {
+                crate::engine::conformance::on_memory(|subject| super::$test(subject));
+            })*
+        }
+        mod on_sqlite {
+            $(#[test]
+            fn $test() {
+                crate::engine::conformance::on_sqlite(|subject| super::$test(subject));
+            })*
+        }
+    };
+}
+
+/// An operation of a test: the words that it speaks, as if it were a closure.
+macro_rules! operation {
+    ($name:ident($($field:ty),*) -> $out:ty, |$this:ident, $tx:ident, $cx:ident| $body:expr) => {
+        struct $name($($field),*);
+
+        impl crate::operations::Operation for $name {
+            type Out = $out;
+
+            fn apply<T: crate::engine::Tx>(
+                &self,
+                $tx: &mut T,
+                $cx: &crate::operations::Context,
+            ) -> Result<$out, T::Error> {
+                let ($this, _) = (self, $cx);
+                $body
+            }
+        }
+    };
+}
+
+use {on_every_engine, operation};

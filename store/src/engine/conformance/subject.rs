@@ -1,0 +1,182 @@
+//! The engines that the suite runs on, each with a time that the tests set.
+
+use std::sync::Arc;
+
+use rekey_protocol::Incarnation;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::clock::{Moment, UnixMillis};
+use crate::engine::memory::Memory;
+use crate::engine::rows::KnownPast;
+use crate::engine::serve::{Serve, Started};
+use crate::engine::sqlite::{Owner, ReplayPlace, Settings, Sqlite};
+use crate::engine::{Listener, ReadTx};
+use crate::feed::Committed;
+use crate::metrics::Metrics;
+use crate::operations::{Context, Operation, Read};
+use crate::rotation::RotationInterval;
+
+/// An engine of which a life has begun.
+pub trait Subject {
+    /// When it has: a time not before any in its data.
+    fn begun(&self) -> UnixMillis;
+    /// Carries an operation out, at this moment.
+    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static;
+    /// Looks, at this moment.
+    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    where
+        R: Read + Send + 'static,
+        R::Out: Send + 'static;
+
+    /// What the data knows of the past.
+    fn known_past(&self) -> KnownPast {
+        self.read(Past, Moment::both(self.begun()))
+    }
+}
+
+struct Past;
+
+impl Read for Past {
+    type Out = KnownPast;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<KnownPast, T::Error> {
+        tx.known_past()
+    }
+}
+
+/// The engine in memory.
+pub struct OnMemory {
+    engine: Memory,
+    begun: UnixMillis,
+}
+
+impl OnMemory {
+    fn new() -> Self {
+        Self::begin(Incarnation([7; 16]), UnixMillis(1_750_000_000_000))
+    }
+
+    /// One whose only life has this id and first revision.
+    pub fn like(past: &KnownPast) -> Self {
+        let [life] = past.reached.lives[..] else {
+            panic!("not in its first life: {past:?}");
+        };
+        // The first revision is the wall clock's.
+        let wall = i64::try_from(life.first / 1000).unwrap();
+        Self::begin(life.incarnation, UnixMillis(wall))
+    }
+
+    fn begin(id: Incarnation, wall: UnixMillis) -> Self {
+        let mut engine = Memory::new(RotationInterval::HOUR);
+        engine.start(id, wall, false).unwrap();
+        Self {
+            engine,
+            begun: wall,
+        }
+    }
+}
+
+impl Subject for OnMemory {
+    fn begun(&self) -> UnixMillis {
+        self.begun
+    }
+
+    fn run<O: Operation>(&mut self, operation: O, now: Moment) -> Result<O::Out, String> {
+        let done = self.engine.run_at(&operation, now);
+        done.map(|done| done.result)
+            .map_err(|error| error.to_string())
+    }
+
+    fn read<R: Read>(&self, read: R, now: Moment) -> R::Out {
+        self.engine.read_at(&read, now).unwrap()
+    }
+}
+
+/// Runs a test on the engine in memory.
+pub fn on_memory(test: impl FnOnce(&mut OnMemory)) {
+    test(&mut OnMemory::new());
+}
+
+/// Hears of commits, and tells nobody.
+#[derive(Clone)]
+struct NoFeed;
+
+impl Listener for NoFeed {
+    fn committed(&self, _: Committed) {}
+
+    fn is_restored(&self) -> bool {
+        false
+    }
+}
+
+/// The SQLite engine, on a file, with its writer and its readers.
+pub struct OnSqlite {
+    engine: Sqlite,
+    begun: UnixMillis,
+    runtime: Runtime,
+    _owner: Owner,
+    _folder: TempDir,
+}
+
+impl OnSqlite {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let settings = Settings {
+            path: folder.path().join("rekey.db"),
+            accept_restore: false,
+            replays: ReplayPlace::Beside {
+                memory: folder.path().to_owned(),
+            },
+            interval: RotationInterval::HOUR,
+            metrics: Arc::new(Metrics::new()),
+        };
+        let started = runtime.block_on(async { Sqlite::start(settings, |_| NoFeed) });
+        let Started { engine, owner, .. } = started.unwrap();
+        // Not before the first revision, which is of a wall clock.
+        let begun = UnixMillis::wall();
+        Self {
+            engine,
+            begun,
+            runtime,
+            _owner: owner,
+            _folder: folder,
+        }
+    }
+}
+
+impl Subject for OnSqlite {
+    fn begun(&self) -> UnixMillis {
+        self.begun
+    }
+
+    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static,
+    {
+        let done = self.runtime.block_on(self.engine.run_at(operation, now));
+        done.map_err(|error| error.to_string())
+    }
+
+    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    where
+        R: Read + Send + 'static,
+        R::Out: Send + 'static,
+    {
+        let seen = self.runtime.block_on(self.engine.read_at(read, now));
+        seen.unwrap()
+    }
+}
+
+/// Runs a test on the SQLite engine.
+pub fn on_sqlite(test: impl FnOnce(&mut OnSqlite)) {
+    test(&mut OnSqlite::new());
+}

@@ -1,0 +1,185 @@
+//! An engine in memory: ordered maps, and nothing that outlives the process. It
+//! serves the simulator, which brings its own time and ids, and shows that what is
+//! decided needs no SQLite.
+//!
+//! It answers at once and alone, so there is no queue and no conflict: an operation
+//! is applied to the rows themselves, and what it replaced is put back if it fails.
+
+mod lives;
+mod replays;
+mod rules;
+mod table;
+mod tables;
+mod transaction;
+
+use rekey_protocol::{Digest, Revocation};
+
+use self::replays::Kept;
+use self::table::Undo;
+use self::tables::Tables;
+use self::transaction::MemoryTx;
+use super::record::{Mark, Memo, Past};
+use super::{Impossible, ReadTx};
+use crate::clock::{Moment, UnixMillis};
+use crate::feed::history::PAGE;
+use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::replays::NoteFirstUse;
+use crate::operations::{Context, Operation, Read};
+use crate::rotation::RotationInterval;
+
+pub use self::lives::Backup;
+
+/// What one committed operation left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// The result.
+    pub result: T,
+    /// The revision after it.
+    pub revision: u64,
+    /// The keys that it revoked.
+    pub revoked: Vec<Revocation>,
+}
+
+/// The data of one store, and what lies beside it.
+#[derive(Debug)]
+pub struct Memory {
+    tables: Tables,
+    interval: RotationInterval,
+    /// Revocations up to here were handed out in a [`Committed`].
+    published: u64,
+    /// What is on record beside the data, which no backup carries.
+    beside: Past,
+    memo: Memo,
+    /// Beside the data as well.
+    kept: Kept,
+}
+
+impl Memory {
+    /// An empty one.
+    pub fn new(interval: RotationInterval) -> Self {
+        Self {
+            tables: Tables::default(),
+            interval,
+            published: 0,
+            beside: Past::Nothing,
+            memo: Memo::found(Past::Nothing),
+            kept: Kept::default(),
+        }
+    }
+
+    /// How long a user waits between two rotations.
+    pub fn interval(&self) -> RotationInterval {
+        self.interval
+    }
+
+    /// Carries an operation out, at this moment of both clocks.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn run<O: Operation>(
+        &mut self,
+        operation: &O,
+        now: UnixMillis,
+    ) -> Result<Committed<O::Out>, Impossible> {
+        self.run_at(operation, Moment::both(now))
+    }
+
+    pub(crate) fn run_at<O: Operation>(
+        &mut self,
+        operation: &O,
+        now: Moment,
+    ) -> Result<Committed<O::Out>, Impossible> {
+        let cx = self.context(now);
+        let mut tx = MemoryTx::new(&mut self.tables, &mut self.kept);
+        let result = match operation.apply(&mut tx, &cx) {
+            Ok(result) => result,
+            Err(error) => {
+                self.tables.undo();
+                return Err(error);
+            }
+        };
+        if self.tables.keep() {
+            self.count_commit();
+        }
+        let revision = self.tables.counters.get().revision;
+        let revoked = MemoryTx::reading(&self.tables).revoked_after(self.published, PAGE)?;
+        for change in &revoked {
+            self.kept.revoked(&change.digest);
+        }
+        self.published = revision;
+        Ok(Committed {
+            result,
+            revision,
+            revoked,
+        })
+    }
+
+    /// Looks, at this moment of both clocks.
+    ///
+    /// # Errors
+    /// What is asked for cannot be.
+    pub fn read<R: Read>(&self, read: &R, now: UnixMillis) -> Result<R::Out, Impossible> {
+        self.read_at(read, Moment::both(now))
+    }
+
+    pub(crate) fn read_at<R: Read>(&self, read: &R, now: Moment) -> Result<R::Out, Impossible> {
+        read.read(&MemoryTx::reading(&self.tables), &self.context(now))
+    }
+
+    fn context(&self, now: Moment) -> Context {
+        Context {
+            now,
+            interval: self.interval,
+        }
+    }
+
+    /// Who is behind this digest, and the seconds until the user may rotate.
+    ///
+    /// # Errors
+    /// No life has begun.
+    pub fn resolve(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+    ) -> Result<Result<(Resolved, u64), Unknown>, Impossible> {
+        let resolved = self.read(&Resolve(*digest), now)?;
+        Ok(resolved.map(|resolved| {
+            let wait = self.interval.retry_after(resolved.last_rotated, now);
+            (resolved, wait.unwrap_or(0))
+        }))
+    }
+
+    /// A gateway resolves this key for a client.
+    ///
+    /// # Errors
+    /// None as things are.
+    pub fn used(&mut self, digest: &Digest, now: UnixMillis) -> Result<(), Impossible> {
+        self.run(&NoteFirstUse(*digest), now).map(drop)
+    }
+
+    /// How many users have more than one active key that counts (I3).
+    pub fn users_with_two_keys(&self) -> usize {
+        let keys = self.tables.keys.iter();
+        let live = keys.filter(|(_, key)| key.revoked.is_none() && self.tables.counts(key.import));
+        let mut users: Vec<_> = live.map(|(_, key)| &key.user).collect();
+        let all = users.len();
+        users.sort_unstable();
+        users.dedup();
+        all - users.len()
+    }
+
+    /// What every commit does that changes something (S8).
+    fn count_commit(&mut self) {
+        self.tables.counters.change(|counters| {
+            counters.commits += 1;
+            counters.anchor_of_change = counters.anchor;
+        });
+        self.tables.keep();
+        let counters = self.tables.counters.get();
+        let mark = Mark {
+            commits: counters.commits,
+            revision: counters.revision,
+        };
+        self.note(|memo| memo.committed(mark));
+    }
+}

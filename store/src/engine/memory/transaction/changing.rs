@@ -1,0 +1,526 @@
+//! The words that change.
+
+use std::collections::BTreeMap;
+
+use rekey_protocol::{Digest, Replay, RotationId, UserId};
+
+use super::MemoryTx;
+use crate::clock::{Moment, UnixMillis};
+use crate::email::Email;
+use crate::engine::memory::replays::Kept;
+use crate::engine::memory::tables::{
+    Address, Answer, Cut, Device, Entry, Import, KeyRow, Life, OldKeyUses, Session, Tables, User,
+};
+use crate::engine::record::Mark;
+use crate::engine::rows::{
+    Event, ImportId, ImportedRow, LifeEnd, Loaded, NewKey, NewLife, OldKeyUsed, PasswordHash,
+    ReplayRecord, Standing,
+};
+use crate::engine::{Impossible, ReadTx, Tx};
+use crate::operations::audit;
+use crate::operations::last_uses::hour_of;
+use crate::operations::users::NewUser;
+use crate::password::{Spelling, StoredHash};
+use crate::rotation::{Recorded, RecordedOutcome, Refusal};
+
+type Done = Result<(), Impossible>;
+
+impl Tx for MemoryTx<'_, &mut Tables> {
+    fn next_revision(&mut self, now: Moment) -> Result<u64, Impossible> {
+        self.tables.counters.change(|counters| {
+            counters.revision += 1;
+            counters.time = counters.time.max(now.limit);
+            counters.wall = now.told;
+        });
+        Ok(self.tables.counters.get().revision)
+    }
+
+    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
+        let counters = self.tables.counters.get();
+        let end = Some(LifeEnd {
+            revision: counters.revision,
+            commits: Some(counters.commits),
+        });
+        let lives = &mut self.tables.lives;
+        lives.change_where(|_, life| life.end.is_none(), |life| life.end = end);
+        let begun = Life {
+            incarnation: life.id,
+            end: None,
+        };
+        if !lives.add(life.first, begun) {
+            return Err(Impossible("a life begins where another one did"));
+        }
+        self.tables.counters.change(|counters| {
+            counters.revision = life.first;
+            counters.commits += u64::from(life.is_counted);
+            counters.anchor_of_change = counters.anchor;
+        });
+        let counters = self.tables.counters.get();
+        Ok(Mark {
+            commits: counters.commits,
+            revision: counters.revision,
+        })
+    }
+
+    fn accept_loss_before(&mut self, revision: u64) -> Done {
+        let counters = &mut self.tables.counters;
+        counters.change(|counters| counters.accepted_before = revision);
+        Ok(())
+    }
+
+    fn insert_key(&mut self, key: &NewKey<'_>) -> Done {
+        let row = KeyRow {
+            user: key.user.clone(),
+            hint: key.hint.map(str::to_owned),
+            created: key.created,
+            revoked: None,
+            revision: key.revision,
+            replay_until: None,
+            import: None,
+            last_used: None,
+        };
+        match self.tables.users.has(key.user) && self.tables.insert_key(*key.digest, row) {
+            true => Ok(()),
+            false => Err(Impossible("a key that cannot be: I3")),
+        }
+    }
+
+    fn revoke_key(&mut self, digest: &Digest, at: UnixMillis, revision: u64) -> Done {
+        let key = self.tables.keys.get(digest);
+        let Some(user) = key
+            .filter(|key| key.revoked.is_none())
+            .map(|key| key.user.clone())
+        else {
+            return Err(Impossible("a key that is to end is not active"));
+        };
+        self.tables.keys.change(digest, |key| {
+            key.revoked = Some(at);
+            key.revision = revision;
+        });
+        self.tables.active.remove(&user);
+        self.tables.revoked.put(revision, *digest);
+        Ok(())
+    }
+
+    fn set_replayable(&mut self, digest: &Digest, until: UnixMillis) -> Done {
+        let keys = &mut self.tables.keys;
+        keys.change(digest, |key| key.replay_until = Some(until));
+        Ok(())
+    }
+
+    fn record_last_uses(
+        &mut self,
+        uses: &BTreeMap<Digest, UnixMillis>,
+        present_hour: UnixMillis,
+    ) -> Result<u64, Impossible> {
+        let mut written = 0;
+        for (digest, hour) in uses {
+            let Some(key) = self.tables.keys.get(digest) else {
+                continue;
+            };
+            let hour = key.revoked.map_or(*hour, |end| hour_of(end).min(*hour));
+            let is_news = |last: UnixMillis| last > present_hour || last < hour;
+            if key.last_used.is_none_or(is_news) {
+                let keys = &mut self.tables.keys;
+                keys.change(digest, |key| key.last_used = Some(hour));
+                written += 1;
+            }
+        }
+        Ok(written)
+    }
+
+    fn add_old_key_uses(
+        &mut self,
+        digest: &Digest,
+        uses: u64,
+        at: UnixMillis,
+    ) -> Result<Option<OldKeyUsed>, Impossible> {
+        let key = self.tables.keys.get(digest);
+        let Some(key) = key.filter(|key| key.revoked.is_some()).cloned() else {
+            return Ok(None);
+        };
+        let known = self.tables.old_key_uses.change(digest, |known| {
+            known.uses += uses;
+            known.last = at;
+        });
+        if !known {
+            let mut log = self.tables.audit.iter();
+            let is_replaced = log.any(|(_, entry)| {
+                entry.old_digest == Some(*digest)
+                    && entry.action == audit::ROTATED
+                    && entry.user == key.user
+            });
+            let first = OldKeyUses {
+                user: key.user.clone(),
+                is_replaced,
+                uses,
+                first: at,
+                last: at,
+                told: None,
+            };
+            self.tables.old_key_uses.put(*digest, first);
+        }
+        let known = self.tables.old_key_uses.get(digest);
+        Ok(known.map(|known| OldKeyUsed {
+            user: known.user.clone(),
+            hint: key.hint,
+            uses: known.uses,
+            told: known.told,
+        }))
+    }
+
+    fn note_old_key_told(&mut self, digest: &Digest, at: UnixMillis) -> Done {
+        let uses = &mut self.tables.old_key_uses;
+        uses.change(digest, |uses| uses.told = Some(at));
+        Ok(())
+    }
+
+    fn insert_user(&mut self, new: &NewUser, created: UnixMillis) -> Done {
+        let email = Address::of(&new.email);
+        let user = User {
+            email: Some(email),
+            created,
+            last_rotated: None,
+            rotated_told: None,
+            import: None,
+            standing: Standing::Here,
+        };
+        if !self.tables.insert_user(new.id.clone(), user) {
+            return Err(Impossible("a user has an id or an address of another one"));
+        }
+        match &new.phc {
+            Some(phc) => self.set_password(&new.id, phc, created),
+            None => Ok(()),
+        }
+    }
+
+    fn begin_interval(&mut self, user: &UserId, now: Moment) -> Done {
+        self.tables.users.change(user, |user| {
+            user.last_rotated = user.last_rotated.max(Some(now.limit));
+            user.rotated_told = Some(now.told);
+        });
+        Ok(())
+    }
+
+    fn set_email(&mut self, user: &UserId, email: &Email) -> Done {
+        if self.is_anothers_email(email, user)? {
+            return Err(Impossible("an address is another user's"));
+        }
+        let users = &mut self.tables.users;
+        users.change(user, |user| user.email = Some(Address::of(email)));
+        Ok(())
+    }
+
+    fn set_password(&mut self, user: &UserId, phc: &str, at: UnixMillis) -> Done {
+        if !self.tables.users.has(user) {
+            return Err(Impossible("a password of nobody"));
+        }
+        let hash = PasswordHash {
+            stored: normal_hash(phc),
+            changed: at,
+        };
+        self.tables.passwords.put(user.clone(), hash);
+        Ok(())
+    }
+
+    fn renew_password(&mut self, user: &UserId, phc: &str) -> Done {
+        let passwords = &mut self.tables.passwords;
+        passwords.change(user, |hash| hash.stored = normal_hash(phc));
+        Ok(())
+    }
+
+    fn make_pseudonymous(&mut self, user: &UserId, pseudonym: &UserId) -> Done {
+        self.tables.make_pseudonymous(user, pseudonym)
+    }
+
+    fn record_answer(&mut self, id: RotationId, answer: &Recorded, now: Moment) -> Done {
+        let mut recorded = answer.clone();
+        match &mut recorded.outcome {
+            RecordedOutcome::Rotated { at, revision, .. } => {
+                *at = now.told;
+                let made = (answer.old_digest, *revision);
+                self.tables.made.put(made, id);
+            }
+            // How long is reckoned anew.
+            RecordedOutcome::Burned(Refusal::RateLimited(seconds)) => *seconds = 1,
+            RecordedOutcome::Burned(_) => {}
+        }
+        let answer = Answer { recorded, at: now };
+        match self.tables.rotations.add(id, answer) {
+            true => Ok(()),
+            false => Err(Impossible("a rotation id is on record already")),
+        }
+    }
+
+    fn keep_replay(
+        &mut self,
+        rotation: RotationId,
+        new_digest: &Digest,
+        replay: &Replay,
+        _: UnixMillis,
+    ) -> Result<bool, Impossible> {
+        let Some(kept) = &mut self.kept else {
+            return Ok(false);
+        };
+        kept.keep(rotation, new_digest, replay);
+        Ok(true)
+    }
+
+    fn replay(&mut self, rotation: RotationId) -> Result<Option<ReplayRecord>, Impossible> {
+        let kept = self.kept.as_ref();
+        Ok(kept.and_then(|kept| kept.find(rotation)))
+    }
+
+    fn count_failed_opening(&mut self, rotation: RotationId) -> Done {
+        self.note(|kept| kept.failed(rotation))
+    }
+
+    fn destroy_replay(&mut self, rotation: RotationId) -> Done {
+        self.note(|kept| kept.destroy(rotation))
+    }
+
+    fn count_handed_out(&mut self, rotation: RotationId) -> Done {
+        self.note(|kept| kept.handed_out(rotation))
+    }
+
+    fn note_first_use(&mut self, new_digest: &Digest, now: UnixMillis) -> Done {
+        self.note(|kept| kept.used(new_digest, now))
+    }
+
+    fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Done {
+        // An import's own rows are told some time after it counts.
+        if let Some(old) = event.old_digest {
+            self.tables.tell_imported(old);
+        }
+        self.tables.log(Entry {
+            at: now,
+            user: event.user.clone(),
+            action: event.action.to_owned(),
+            revision: event.revision,
+            old_digest: event.old_digest.copied(),
+            new_digest: event.new_digest.copied(),
+            hint: event.hint.map(str::to_owned),
+            source: event.by.source,
+            rotation_id: event.rotation_id,
+            client_address: event.client_address(),
+            client_request_id: event.client_request_id(),
+            uses: event.uses,
+        });
+        Ok(())
+    }
+
+    fn insert_session(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Done {
+        let session = Session {
+            user: user.clone(),
+            created: at,
+            seen: at,
+        };
+        match self.tables.users.has(user) && self.tables.sessions.add(*digest, session) {
+            true => Ok(()),
+            false => Err(Impossible("a session of nobody, or one that was there")),
+        }
+    }
+
+    fn touch_session(&mut self, digest: &Digest, at: UnixMillis) -> Done {
+        self.tables
+            .sessions
+            .change(digest, |session| session.seen = at);
+        Ok(())
+    }
+
+    fn end_session(&mut self, digest: &Digest) -> Result<bool, Impossible> {
+        Ok(self.tables.sessions.remove(digest))
+    }
+
+    fn end_sessions(&mut self, user: &UserId) -> Done {
+        let sessions = &mut self.tables.sessions;
+        sessions.remove_where(|_, session| session.user == *user);
+        Ok(())
+    }
+
+    fn end_sessions_after(&mut self, user: &UserId, after: UnixMillis) -> Done {
+        let sessions = &mut self.tables.sessions;
+        sessions.remove_where(|_, session| session.user == *user && session.created > after);
+        Ok(())
+    }
+
+    fn keep_newest_sessions(&mut self, user: &UserId, most: u32) -> Done {
+        let sessions = self.tables.sessions.iter();
+        let of_user = sessions.filter(|(_, session)| session.user == *user);
+        let by_age = of_user.map(|(digest, session)| (session.created, *digest));
+        for digest in all_but_newest(by_age.collect(), most) {
+            self.tables.sessions.remove(&digest);
+        }
+        Ok(())
+    }
+
+    fn insert_device(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Done {
+        let device = Device {
+            user: user.clone(),
+            seen: at,
+        };
+        match self.tables.users.has(user) && self.tables.devices.add(*digest, device) {
+            true => Ok(()),
+            false => Err(Impossible("a browser of nobody, or one that was there")),
+        }
+    }
+
+    fn forget_device(&mut self, digest: &Digest, user: &UserId) -> Done {
+        if self.is_known_device(digest, user)? {
+            self.tables.devices.remove(digest);
+        }
+        Ok(())
+    }
+
+    fn forget_devices(&mut self, user: &UserId) -> Done {
+        let devices = &mut self.tables.devices;
+        devices.remove_where(|_, device| device.user == *user);
+        Ok(())
+    }
+
+    fn forget_devices_after(&mut self, user: &UserId, after: UnixMillis) -> Done {
+        let devices = &mut self.tables.devices;
+        devices.remove_where(|_, device| device.user == *user && device.seen > after);
+        Ok(())
+    }
+
+    fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Done {
+        let devices = self.tables.devices.iter();
+        let of_user = devices.filter(|(_, device)| device.user == *user);
+        let by_age = of_user.map(|(digest, device)| (device.seen, *digest));
+        for digest in all_but_newest(by_age.collect(), most) {
+            self.tables.devices.remove(&digest);
+        }
+        Ok(())
+    }
+
+    fn log_everybody_out(&mut self) -> Done {
+        self.tables.sessions.remove_where(|_, _| true);
+        self.tables.devices.remove_where(|_, _| true);
+        Ok(())
+    }
+
+    fn begin_import(&mut self, _: UnixMillis) -> Result<ImportId, Impossible> {
+        let last = self.tables.imports.last();
+        let id = last.map_or(1, |(last, _)| last + 1);
+        let import = Import {
+            counts: None,
+            is_told: false,
+        };
+        self.tables.imports.put(id, import);
+        Ok(ImportId(id))
+    }
+
+    fn insert_imported(
+        &mut self,
+        import: ImportId,
+        rows: &[ImportedRow],
+        at: UnixMillis,
+    ) -> Result<Loaded, Impossible> {
+        let mut rows_in = rows
+            .iter()
+            .take_while(|row| self.tables.import(import, row, at));
+        match rows_in.by_ref().count() {
+            count if count == rows.len() => Ok(Loaded::Rows(count)),
+            _ => Ok(Loaded::Conflict),
+        }
+    }
+
+    fn count_import(&mut self, import: ImportId, revision: u64, at: UnixMillis) -> Done {
+        let found = self.tables.imports.get(&import.0);
+        if found.is_none_or(|import| import.counts.is_some()) {
+            return Err(Impossible(
+                "an import that is to count does, or is not there",
+            ));
+        }
+        let imports = &mut self.tables.imports;
+        imports.change(&import.0, |import| {
+            import.counts = Some(Cut { revision, at });
+        });
+        Ok(())
+    }
+
+    fn tell_imported(&mut self, keys: &[Digest]) -> Result<usize, Impossible> {
+        for digest in keys {
+            self.tables.tell_imported(digest);
+        }
+        Ok(keys.len())
+    }
+
+    fn end_import(&mut self, import: ImportId) -> Done {
+        if self.tables.counts(Some(import.0)) {
+            let imports = &mut self.tables.imports;
+            imports.change(&import.0, |import| import.is_told = true);
+        }
+        Ok(())
+    }
+
+    fn remove_imported_keys(
+        &mut self,
+        import: ImportId,
+        keys: &[Digest],
+    ) -> Result<usize, Impossible> {
+        for digest in keys {
+            let key = self.tables.keys.get(digest);
+            let is_its = key.is_some_and(|key| key.import == Some(import.0));
+            if is_its && !self.tables.counts(Some(import.0)) {
+                self.tables.remove_key(digest);
+            }
+        }
+        Ok(keys.len())
+    }
+
+    fn remove_imported_users(
+        &mut self,
+        import: ImportId,
+        users: &[UserId],
+    ) -> Result<usize, Impossible> {
+        for id in users {
+            let user = self.tables.users.get(id);
+            let is_its = user.is_some_and(|user| user.import == Some(import.0));
+            if is_its && !self.tables.counts(Some(import.0)) {
+                self.tables.users.remove(id);
+            }
+        }
+        Ok(users.len())
+    }
+
+    fn forget_import(&mut self, import: ImportId) -> Done {
+        if !self.tables.counts(Some(import.0)) {
+            self.tables.imports.remove(&import.0);
+        }
+        Ok(())
+    }
+
+    fn record_longest_lease(&mut self, lease_ms: u32) -> Done {
+        self.tables.counters.change(|counters| {
+            counters.longest_lease_ms = counters.longest_lease_ms.max(lease_ms);
+        });
+        Ok(())
+    }
+}
+
+impl MemoryTx<'_, &mut Tables> {
+    /// Notes something about a record.
+    fn note(&mut self, note: impl FnOnce(&mut Kept)) -> Done {
+        if let Some(kept) = &mut self.kept {
+            note(kept);
+        }
+        Ok(())
+    }
+}
+
+fn normal_hash(phc: &str) -> StoredHash {
+    StoredHash {
+        phc: phc.to_owned(),
+        spelling: Spelling::Normal,
+    }
+}
+
+/// Of things with their ages: all but so many of the newest.
+fn all_but_newest(mut by_age: Vec<(UnixMillis, Digest)>, most: u32) -> Vec<Digest> {
+    by_age.sort();
+    let newest = usize::try_from(most).unwrap_or(usize::MAX);
+    by_age.truncate(by_age.len().saturating_sub(newest));
+    by_age.into_iter().map(|(_, digest)| digest).collect()
+}

@@ -1,0 +1,40 @@
+//! A transaction in memory. Words that look are in [`looking`], words that change in
+//! [`changing`]; whoever makes it keeps or undoes what they did.
+
+mod changing;
+mod looking;
+
+use std::ops::Deref;
+
+use super::replays::Kept;
+use super::tables::Tables;
+
+/// A transaction: over `&Tables` it only looks, over `&mut Tables` it changes.
+pub struct MemoryTx<'a, T> {
+    tables: T,
+    /// None: it only looks.
+    kept: Option<&'a mut Kept>,
+}
+
+impl<'a> MemoryTx<'a, &'a mut Tables> {
+    /// For an operation.
+    pub fn new(tables: &'a mut Tables, kept: &'a mut Kept) -> Self {
+        Self {
+            tables,
+            kept: Some(kept),
+        }
+    }
+}
+
+impl<'a> MemoryTx<'a, &'a Tables> {
+    /// For a read.
+    pub fn reading(tables: &'a Tables) -> Self {
+        Self { tables, kept: None }
+    }
+}
+
+impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
+    fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}

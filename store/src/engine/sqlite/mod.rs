@@ -1,0 +1,303 @@
+//! The database of the key store: SQLite, one writer, many readers.
+//!
+//! Knows no HTTP. What a client asks for in vain is a refusal inside `Ok`;
+//! `Err` is always the store's own fault.
+
+mod files;
+mod health;
+mod imports;
+mod open;
+mod ownership;
+#[cfg(test)]
+mod probing;
+mod reader;
+mod records;
+mod replays;
+mod schema;
+mod tables;
+#[cfg(test)]
+mod timed;
+mod transaction;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekey_protocol::Digest;
+use rusqlite::Connection;
+
+use crate::clock::Clock;
+use crate::engine::import::{ImportError, Importing};
+use crate::engine::serve::{NotReady, Serve, Started};
+use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
+use crate::feed::core::Start;
+use crate::metrics::{DiskUse, Metrics};
+use crate::operations::{Context, Kind, Operation, Queue, Read};
+use crate::rotation::RotationInterval;
+
+pub use files::backup::{
+    BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
+};
+pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
+pub use open::OpenError;
+pub use ownership::lock::Lost;
+pub use replays::ReplayPlace;
+pub use writer::WriterThread;
+
+use files::{backup, restore};
+use health::Health;
+use imports::staging::StagingTable;
+use ownership::keeper::Owned;
+use ownership::lock::Lock;
+use ownership::{anchor, keeper, life, lock};
+use reader::Readers;
+use replays::Replays;
+#[cfg(test)]
+use tables::{audit, keys, passwords, users};
+use tables::{columns, history, people, rotations, sessions};
+use transaction::{ReplayFile, SqliteTx};
+use writer::{Writer, fate};
+
+/// Reading connections: reads are short, so a few per core keep it busy.
+const READERS_PER_CORE: usize = 2;
+/// Between two turns of deleting what is of no use any more.
+const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two looks at the files of an idle store.
+const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
+
+/// Where the database is, and how it is kept.
+pub struct Settings {
+    /// The file.
+    pub path: PathBuf,
+    /// The operator knows that it is an older backup (S8).
+    pub accept_restore: bool,
+    /// Where what is kept for replays goes.
+    pub replays: ReplayPlace,
+    /// How long a user waits between two rotations.
+    pub interval: RotationInterval,
+    /// Told how the writer does.
+    pub metrics: Arc<Metrics>,
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+    /// For the dashboard: however many strangers look at it, key checks find a
+    /// connection.
+    aside: Readers,
+    clock: Arc<Clock>,
+    interval: RotationInterval,
+    path: PathBuf,
+    lock: Arc<Lock>,
+    kept: ReplayFile,
+    health: Health,
+}
+
+/// What must outlive all clones of a [`Sqlite`]: the writing thread, and the
+/// ownership of the file (S10).
+pub struct Owner {
+    /// The thread that writes.
+    pub writer: WriterThread,
+    lock: Arc<Lock>,
+}
+
+impl Owner {
+    /// Waits until the database may be another process's (S10). Nothing is to be
+    /// answered from then on.
+    pub fn lost(&self) -> impl Future<Output = Lost> + use<> {
+        let lock = self.lock.clone();
+        async move {
+            let mut turns = tokio::time::interval(CHECK_OWNERSHIP_EVERY);
+            loop {
+                tokio::select! {
+                    lost = lock.lost() => return lost,
+                    // Also where nobody asks for anything.
+                    _ = turns.tick() => drop(lock.check()),
+                }
+            }
+        }
+    }
+
+    /// After [`Engine::stop`]: waits for the last commit, then gives up the
+    /// file. Whether all went well. Blocks.
+    pub fn release(self) -> bool {
+        let ended_well = self.writer.join();
+        drop(self.lock);
+        ended_well
+    }
+}
+
+impl Engine for Sqlite {
+    async fn run_within<O>(&self, patience: Patience, operation: O) -> Result<O::Out, WriteError>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static,
+    {
+        let (kept, interval) = (self.kept.clone(), self.interval);
+        let work = move |connection: &Connection, now| {
+            let mut transaction = SqliteTx::new(connection, &kept);
+            operation.apply(&mut transaction, &Context { now, interval })
+        };
+        self.writer.change_in(O::KIND, patience, work).await
+    }
+
+    async fn read<R>(&self, read: R) -> Result<R::Out, ReadError>
+    where
+        R: Read + Send + 'static,
+        R::Out: Send + 'static,
+    {
+        let readers = match R::QUEUE {
+            Queue::Api => &self.readers,
+            Queue::Dashboard => &self.aside,
+        };
+        let cx = self.context();
+        let work = move |connection: &mut Connection| {
+            if R::IS_ONE_WORD {
+                return read.read(&SqliteTx::reading(connection), &cx);
+            }
+            let snapshot = connection.transaction()?;
+            read.read(&SqliteTx::reading(&snapshot), &cx)
+        };
+        readers.read(work).await
+    }
+
+    async fn stop(&self) {
+        self.writer.stop().await;
+    }
+}
+
+impl Sqlite {
+    /// What the database takes of the disk now.
+    pub fn disk_use(&self) -> DiskUse {
+        health::disk_use(&self.path)
+    }
+}
+
+impl Serve for Sqlite {
+    type Settings = Settings;
+    type Owner = Owner;
+    type StartError = OpenError;
+
+    fn start<L: Listener + Clone>(
+        settings: Settings,
+        listen: impl FnOnce(Start) -> L,
+    ) -> Result<Started<Self, L>, OpenError> {
+        let Settings {
+            path,
+            accept_restore,
+            replays,
+            interval,
+            metrics,
+        } = settings;
+        let opened = open::open(&path, accept_restore)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
+        let aside = Readers::open(&opened.path, 1)?;
+        let clock = Arc::new(Clock::resume(opened.time));
+        metrics.set_revision(opened.mark.revision);
+        let (path, mark) = (opened.path, opened.mark);
+        // S9: until then it is only supposed what former lives have granted.
+        let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
+            .then(|| records::lease_over(opened.feed.held_lease_ms));
+        let life = opened.feed.history.head().incarnation;
+        let listener = listen(opened.feed);
+        let lock = Arc::new(opened.lock);
+        let keeper = Box::new(Owned {
+            listener: Arc::new(listener.clone()),
+            lock: lock.clone(),
+            life,
+        });
+        let unfinished_imports = imports::unfinished(&opened.writer)?;
+        let replays = Replays::open(&path, &replays)?;
+        let are_kept = replays.are_kept();
+        let kept = ReplayFile::new(replays, clock.now().limit)?;
+        let health = Health::new();
+        let started = Writer::start(
+            opened.writer,
+            clock.clone(),
+            metrics,
+            kept.clone(),
+            health.clone(),
+            (mark.revision, keeper),
+        );
+        let (writer, thread) = started.map_err(|error| OpenError::Unwritable {
+            path: path.clone(),
+            error,
+        })?;
+        if let Some(after) = settled {
+            tokio::spawn(records::settle(after, writer.clone(), lock.clone()));
+        }
+        if are_kept {
+            tokio::spawn(clear_up(writer.clone()));
+        }
+        let owner = Owner {
+            writer: thread,
+            lock: lock.clone(),
+        };
+        let engine = Self {
+            writer,
+            readers,
+            aside,
+            clock,
+            interval,
+            path,
+            lock,
+            kept,
+            health,
+        };
+        Ok(Started {
+            engine,
+            owner,
+            listener,
+            unfinished_imports,
+        })
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            now: self.clock.now(),
+            interval: self.interval,
+        }
+    }
+
+    async fn ready(&self) -> Result<(), NotReady> {
+        let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
+        self.readers.read(read).await?;
+        self.health.of_changes(&self.writer).await
+    }
+
+    fn takes_first_use(&self, digest: &Digest) -> bool {
+        self.kept.awaited().comes(digest)
+    }
+
+    fn await_first_use(&self, digest: &Digest) {
+        self.kept.awaited().expect(*digest, self.clock.now().limit);
+    }
+}
+
+impl Importing for Sqlite {
+    type Staging = StagingTable;
+
+    fn stage(&self) -> Result<StagingTable, ImportError> {
+        StagingTable::begin(&self.path)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        health::free_bytes(&self.path)
+    }
+}
+
+/// Has what was kept for replays deleted in time, also where nobody writes.
+async fn clear_up(writer: Writer) {
+    let mut turns = tokio::time::interval(CLEAR_UP_EVERY);
+    loop {
+        turns.tick().await;
+        if let Err(WriteError::Stopping) = writer.change(Kind::Admin, |_, _| Ok(())).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The lives of the store as SQLite has them (S8). What a life begins with is
+//! decided in [`crate::operations::life`].
+
+use rekey_protocol::Incarnation;
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::engine::record::Past;
+use crate::engine::sqlite::{OpenError, SqliteTx, history};
+use crate::operations::life::{self, Begin, Begun};
+
+pub fn random_incarnation() -> Result<Incarnation, OpenError> {
+    let mut id = [0_u8; 16];
+    getrandom::fill(&mut id).map_err(|error| {
+        OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    })?;
+    Ok(Incarnation(id))
+}
+
+/// Begins a life, in a transaction of its own (S8).
+pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<Begun, OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let begun = begin.apply(&mut SqliteTx::reading(&transaction))?;
+    transaction.commit()?;
+    Ok(begun)
+}
+
+/// As [`life::is_restored`], also of a database whose schema is an older one.
+pub fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
+    let Past::Known(last) = past else {
+        return Ok(false);
+    };
+    let has_mark = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'commits'";
+    if !connection.prepare(has_mark)?.exists([])? {
+        let is_known = "SELECT 1 FROM incarnations WHERE id = ?1";
+        // Of before there was a mark, and this one has been served since.
+        return Ok(last.mark.is_some_and(|mark| mark.commits > 0)
+            || !connection.prepare(is_known)?.exists([last.incarnation.0])?);
+    }
+    Ok(life::is_restored(&history::reached(connection)?, past))
+}

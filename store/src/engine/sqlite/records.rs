@@ -1,0 +1,62 @@
+//! What the change feed asks of the database: the changes of long ago, and that
+//! leases are on record before they are granted (S9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rekey_protocol::{Head, Revocation, lease_margin_ms};
+
+use super::Sqlite;
+use super::lock::Lock;
+use super::writer::Writer;
+use crate::engine::{Engine, ReadError, WriteError};
+use crate::feed::Records;
+use crate::operations::feed::{ChangesAfter, RecordLease};
+
+impl Records for Sqlite {
+    type Error = RecordsError;
+
+    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
+        Ok(self.read(ChangesAfter(revision)).await?)
+    }
+
+    fn is_owned(&self) -> bool {
+        self.lock.check().is_ok()
+    }
+
+    async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
+        self.run(RecordLease { lease_ms }).await?;
+        // In the writer's turn, so that it is over before the lock is given up.
+        let lock = self.lock.clone();
+        let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;
+        Ok(noted.map_err(|error| {
+            tracing::error!(%error, "the lock file could not be written");
+            WriteError::Unknown
+        })?)
+    }
+}
+
+/// How long a lease that was granted before a start may be trusted after it.
+pub fn lease_over(lease_ms: u32) -> Duration {
+    Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
+}
+
+/// Takes what was supposed off the record, so that the next start need not wait
+/// for it too.
+pub async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
+    tokio::time::sleep(after).await;
+    if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
+        tracing::error!(%error, "the lock file could not be written");
+    }
+}
+
+/// Why the feed's records could not be read or written. The store's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// Not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}

@@ -1,0 +1,42 @@
+//! Operations at a time that a test sets, by the real writer and the real readers.
+
+use super::{Connection, Sqlite, SqliteTx};
+use crate::clock::Moment;
+use crate::engine::{Patience, ReadError, WriteError};
+use crate::operations::{Context, Operation, Read};
+use crate::rotation::RotationInterval;
+
+impl Sqlite {
+    pub(crate) async fn run_at<O>(&self, operation: O, now: Moment) -> Result<O::Out, WriteError>
+    where
+        O: Operation + Send + 'static,
+        O::Out: Send + 'static,
+    {
+        let kept = self.kept.clone();
+        let work = move |connection: &Connection, _| {
+            let mut transaction = SqliteTx::new(connection, &kept);
+            operation.apply(&mut transaction, &context(now))
+        };
+        let patience = Patience::WhileAwaited;
+        self.writer.change_in(O::KIND, patience, work).await
+    }
+
+    pub(crate) async fn read_at<R>(&self, read: R, now: Moment) -> Result<R::Out, ReadError>
+    where
+        R: Read + Send + 'static,
+        R::Out: Send + 'static,
+    {
+        let work = move |connection: &mut Connection| {
+            let snapshot = connection.transaction()?;
+            read.read(&SqliteTx::reading(&snapshot), &context(now))
+        };
+        self.readers.read(work).await
+    }
+}
+
+fn context(now: Moment) -> Context {
+    Context {
+        now,
+        interval: RotationInterval::HOUR,
+    }
+}

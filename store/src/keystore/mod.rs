@@ -1,0 +1,154 @@
+//! The key store, on whatever engine: the feed, the uses that wait to be written down,
+//! and the one import. What it is asked for by name is an operation, which callers hand
+//! to the [`KeyStore::engine`] themselves.
+
+pub mod import;
+pub mod uses;
+
+use std::sync::Arc;
+
+use rekey_protocol::{Digest, ResolvedState};
+use tokio::sync::Semaphore;
+
+use crate::clock::Moment;
+use crate::engine::ReadError;
+use crate::engine::import::Importing;
+use crate::engine::serve::{NotReady, Serve, Started};
+use crate::engine::sqlite::Sqlite;
+use crate::feed::Feed;
+use crate::metrics::Metrics;
+use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::replays::NoteFirstUse;
+use crate::rotation::RotationInterval;
+
+use uses::{LastUses, OldKeys};
+
+/// The engine that the server stands on.
+pub type Store = KeyStore<Sqlite>;
+
+/// A key store that serves. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyStore<E> {
+    engine: E,
+    feed: Feed,
+    imports: Arc<Semaphore>,
+    old_keys: OldKeys<E>,
+    last_uses: LastUses<E>,
+}
+
+impl<E: Serve + Importing> KeyStore<E> {
+    /// Starts the engine and what stands on it. To be called within a runtime.
+    pub fn start(
+        settings: E::Settings,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, E::Owner), E::StartError> {
+        let listen = |start| Feed::new(start, metrics.clone());
+        let Started {
+            engine,
+            owner,
+            listener,
+            unfinished_imports,
+        } = E::start(settings, listen)?;
+        let store = Self {
+            old_keys: OldKeys::start(engine.clone(), metrics.clone()),
+            last_uses: LastUses::start(engine.clone(), metrics),
+            engine,
+            feed: listener,
+            imports: Arc::new(Semaphore::new(1)),
+        };
+        if let (false, Ok(permit)) = (unfinished_imports.is_empty(), store.import_permit()) {
+            for import in unfinished_imports {
+                tokio::spawn(store.clone().finish(import, permit.clone()));
+            }
+        }
+        Ok((store, owner))
+    }
+}
+
+impl<E: Serve> KeyStore<E> {
+    /// What keeps the data: it runs operations.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// The change feed.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Uses of replaced and revoked keys.
+    pub fn old_keys(&self) -> &OldKeys<E> {
+        &self.old_keys
+    }
+
+    /// Last uses of keys.
+    pub fn last_uses(&self) -> &LastUses<E> {
+        &self.last_uses
+    }
+
+    /// How long a user waits between two rotations.
+    pub fn interval(&self) -> RotationInterval {
+        self.engine.context().interval
+    }
+
+    /// The time now, by both clocks.
+    pub fn moment(&self) -> Moment {
+        self.engine.context().now
+    }
+
+    /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
+    /// value is the seconds until the user may rotate, 0: at once.
+    ///
+    /// Gateways ask it for their clients only (G12), so it is a use of the key; the
+    /// first one of a new key is noted for its rotation, too.
+    pub async fn resolve(
+        &self,
+        digest: Digest,
+    ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
+        let resolved = self.engine.read(Resolve(digest)).await?;
+        let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
+        if resolved.as_ref().is_ok_and(is_active) {
+            self.last_uses.looked_up(digest);
+            if self.engine.takes_first_use(&digest) {
+                self.note_use(digest);
+            }
+        }
+        let context = self.engine.context();
+        Ok(resolved.map(|resolved| {
+            let now = context.now.limit;
+            let wait = context.interval.retry_after(resolved.last_rotated, now);
+            (resolved, wait.unwrap_or(0))
+        }))
+    }
+
+    /// Whether a revoked key's rotation may be answered again (X5).
+    pub fn is_replayable(&self, resolved: &Resolved) -> bool {
+        resolved.is_replayable(self.moment().limit)
+    }
+
+    /// X4: the client has its new key. Off the way of who asked.
+    fn note_use(&self, digest: Digest) {
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.run(NoteFirstUse(digest)).await {
+                tracing::warn!(%error, "the use of a new key was not noted");
+                engine.await_first_use(&digest);
+            }
+        });
+    }
+
+    /// Whether keys can be resolved and a rotation can commit.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        if self.feed.is_restored() {
+            return Err(NotReady::Restored);
+        }
+        self.engine.ready().await
+    }
+
+    /// Writes down what waits, and takes no more changes.
+    pub async fn stop(&self) {
+        self.old_keys.finish().await;
+        self.last_uses.finish().await;
+        self.engine.stop().await;
+    }
+}

@@ -1,0 +1,36 @@
+//! What the change feed asks for (S3 to S9).
+
+use rekey_protocol::{Head, Revocation};
+
+use super::{Context, Operation, Read};
+use crate::engine::{ReadTx, Tx};
+use crate::feed::history::PAGE;
+
+/// One more than a page of the revocations after a revision, in their order, and the
+/// head of the same snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangesAfter(pub u64);
+
+impl Read for ChangesAfter {
+    type Out = (Vec<Revocation>, Head);
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
+        let head = tx.head()?;
+        Ok((tx.revoked_after(self.0, PAGE + 1)?, head))
+    }
+}
+
+/// Puts a lease on record, if it is longer than those before (S9).
+#[derive(Debug, Clone, Copy)]
+pub struct RecordLease {
+    /// How long it is, in milliseconds.
+    pub lease_ms: u32,
+}
+
+impl Operation for RecordLease {
+    type Out = ();
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<(), T::Error> {
+        tx.record_longest_lease(self.lease_ms)
+    }
+}

@@ -1,0 +1,248 @@
+//! What an import does, as short changes: its rows go in without counting, one
+//! change makes all of them count, and then the audit log is told of each. One that
+//! is given up before that is taken out again.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rekey_protocol::{Digest, UserId};
+
+use super::{Context, Kind, Operation, Read};
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::{ReadTx, Tx};
+
+/// Some of many items, which all changes share.
+#[derive(Debug)]
+pub struct Part<T> {
+    /// All.
+    pub of: Arc<Vec<T>>,
+    /// These of them.
+    pub range: Range<usize>,
+}
+
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        Self {
+            of: self.of.clone(),
+            range: self.range.clone(),
+        }
+    }
+}
+
+impl<T> Part<T> {
+    fn items(&self) -> &[T] {
+        self.of.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+/// An operation, and when its turn came.
+#[derive(Debug, Clone)]
+pub struct Timed<O>(pub O);
+
+/// What an operation answered whose turn came then.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<T> {
+    /// When its turn came, the last time that it was applied.
+    pub began: Instant,
+    /// What it answered.
+    pub out: T,
+}
+
+impl<O: Operation> Operation for Timed<O> {
+    type Out = Turn<O::Out>;
+
+    const KIND: Kind = O::KIND;
+
+    fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
+        let began = Instant::now();
+        let out = self.0.apply(tx, cx)?;
+        Ok(Turn { began, out })
+    }
+}
+
+/// Begins an import without rows.
+#[derive(Debug, Clone, Copy)]
+pub struct BeginImport;
+
+impl Operation for BeginImport {
+    type Out = ImportId;
+
+    fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<ImportId, T::Error> {
+        tx.begin_import(cx.now.told)
+    }
+}
+
+/// Puts in as many of the rows as one change takes. Where one conflicts, the last ones
+/// may be left in: the whole import is given up then.
+#[derive(Debug, Clone)]
+pub struct LoadRows {
+    /// Of this import.
+    pub import: ImportId,
+    /// The rows.
+    pub rows: Part<ImportedRow>,
+}
+
+impl Operation for LoadRows {
+    type Out = Loaded;
+
+    const KIND: Kind = Kind::Import;
+
+    fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Loaded, T::Error> {
+        tx.insert_imported(self.import, self.rows.items(), cx.now.told)
+    }
+}
+
+/// From now on all rows of the import count; returns the revision of that.
+#[derive(Debug, Clone, Copy)]
+pub struct CountImport(pub ImportId);
+
+impl Operation for CountImport {
+    type Out = u64;
+
+    fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<u64, T::Error> {
+        let revision = tx.next_revision(cx.now)?;
+        tx.count_import(self.0, revision, cx.now.told)?;
+        Ok(revision)
+    }
+}
+
+/// Tells the audit log of keys whose import counts, unless it has been told; of
+/// how many, from the first on.
+#[derive(Debug, Clone)]
+pub struct TellImported(pub Part<Digest>);
+
+impl Operation for TellImported {
+    type Out = usize;
+
+    const KIND: Kind = Kind::Import;
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<usize, T::Error> {
+        tx.tell_imported(self.0.items())
+    }
+}
+
+/// The audit log has been told of all keys of the import.
+#[derive(Debug, Clone, Copy)]
+pub struct EndImport(pub ImportId);
+
+impl Operation for EndImport {
+    type Out = ();
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<(), T::Error> {
+        tx.end_import(self.0)
+    }
+}
+
+/// Takes out keys of an import that does not count; how many, from the first on.
+#[derive(Debug, Clone)]
+pub struct RemoveImportedKeys {
+    /// The import.
+    pub import: ImportId,
+    /// Its keys.
+    pub keys: Part<Digest>,
+}
+
+impl Operation for RemoveImportedKeys {
+    type Out = usize;
+
+    const KIND: Kind = Kind::Removal;
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<usize, T::Error> {
+        tx.remove_imported_keys(self.import, self.keys.items())
+    }
+}
+
+/// Takes out users of an import that does not count, whose keys are out already;
+/// how many, from the first on.
+#[derive(Debug, Clone)]
+pub struct RemoveImportedUsers {
+    /// The import.
+    pub import: ImportId,
+    /// Its users.
+    pub users: Part<UserId>,
+}
+
+impl Operation for RemoveImportedUsers {
+    type Out = usize;
+
+    const KIND: Kind = Kind::Removal;
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<usize, T::Error> {
+        tx.remove_imported_users(self.import, self.users.items())
+    }
+}
+
+/// Nothing is left of an import that does not count.
+#[derive(Debug, Clone, Copy)]
+pub struct ForgetImport(pub ImportId);
+
+impl Operation for ForgetImport {
+    type Out = ();
+
+    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<(), T::Error> {
+        tx.forget_import(self.0)
+    }
+}
+
+/// How far an import has come.
+#[derive(Debug, Clone, Copy)]
+pub struct StageOf(pub ImportId);
+
+impl Read for StageOf {
+    type Out = Stage;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Stage, T::Error> {
+        tx.import_stage(self.0)
+    }
+}
+
+/// The imports that an earlier life of the store has left unfinished.
+#[derive(Debug, Clone, Copy)]
+pub struct UnfinishedImports;
+
+impl Read for UnfinishedImports {
+    type Out = Vec<ImportId>;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
+        tx.unfinished_imports()
+    }
+}
+
+/// At most `limit` keys of an import after this one, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct KeysOfImport {
+    /// The import.
+    pub import: ImportId,
+    /// None: from the first.
+    pub after: Option<Digest>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Read for KeysOfImport {
+    type Out = Vec<Digest>;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
+        tx.imported_keys(self.import, self.after.as_ref(), self.limit)
+    }
+}
+
+/// At most `limit` users of an import after this one, in their order.
+#[derive(Debug, Clone)]
+pub struct UsersOfImport {
+    /// The import.
+    pub import: ImportId,
+    /// None: from the first.
+    pub after: Option<UserId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Read for UsersOfImport {
+    type Out = Vec<UserId>;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
+        tx.imported_users(self.import, self.after.as_ref(), self.limit)
+    }
+}
