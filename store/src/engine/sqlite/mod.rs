@@ -38,7 +38,8 @@ use crate::rotation::RotationInterval;
 pub use files::backup::{
     BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
 };
-pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
+pub use files::loss::{Later, Loss};
+pub use files::restore::{Restore, RestoreError, Restored};
 pub use health::DiskUse;
 pub use open::OpenError;
 pub use ownership::lock::Lost;
@@ -57,7 +58,7 @@ use replays::Replays;
 use tables::{audit, keys, passwords, users};
 use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::{Writer, fate};
+use writer::{Parts, Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -216,14 +217,15 @@ impl Serve for Sqlite {
         let are_kept = replays.are_kept();
         let kept = ReplayFile::new(replays, clock.now().limit)?;
         let health = Health::new();
-        let started = Writer::start(
-            opened.writer,
-            clock.clone(),
+        let started = Writer::start(Parts {
+            connection: opened.writer,
+            clock: clock.clone(),
             metrics,
-            kept.clone(),
-            health.clone(),
-            (mark.revision, keeper),
-        );
+            kept: kept.clone(),
+            health: health.clone(),
+            published: mark.revision,
+            keeper,
+        });
         let (writer, thread) = started.map_err(|error| OpenError::Unwritable {
             path: path.clone(),
             error,
