@@ -128,6 +128,11 @@ impl Replays {
         }
     }
 
+    /// Nothing more will be written or read.
+    pub fn close(&mut self) {
+        *self = Self::off();
+    }
+
     /// Removes those of a history that was lost. What is left of them counts for
     /// nothing without their rotations.
     pub fn give_up(database: &Path) {

@@ -136,6 +136,8 @@ impl Thread {
         if self.keeper.allows() != Err(WriteError::NotOwner) {
             self.fold(Fold::Empty);
         }
+        // Its log is folded by this, too. Others may hold it longer than they write.
+        self.kept.records().close();
     }
 
     fn fold(&self, how: Fold) {
