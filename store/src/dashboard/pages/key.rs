@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
-use rekey_protocol::ApiKey;
+use rekey_protocol::{ApiKey, contract};
 
 use super::events::{activity, by, how, masked};
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};

@@ -41,7 +41,6 @@ pub use files::backup::{
 };
 pub use files::loss::{Later, Loss};
 pub use files::restore::{Restore, RestoreError, Restored};
-pub use health::DiskUse;
 pub use open::OpenError;
 pub use ownership::lock::Lost;
 pub use replays::ReplayPlace;

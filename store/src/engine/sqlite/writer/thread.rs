@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Change as Revocation;
+use rekey_protocol::Revocation;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
