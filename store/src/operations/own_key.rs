@@ -160,7 +160,7 @@ impl Operation for RotateOwn {
                 Refusal::RateLimited(seconds) => {
                     Ok(Err(OwnRefusal::RateLimited { seconds, interval }))
                 }
-                // A key of 154 random bits: no user's fault.
+                // Nobody has drawn this key before: no fault of the user.
                 Refusal::NewKeyExists => Err(Impossible("a new key was drawn before").into()),
             },
             Verdict::Commit(old) if old.revision != *shown => Ok(Err(OwnRefusal::OtherKey)),
