@@ -19,7 +19,7 @@ use crate::operations::imports::{
     BeginImport, CountImport, EndImport, ForgetImport, LoadRows, Part, RemoveImportedKeys,
     RemoveImportedUsers, TellImported,
 };
-use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
+use crate::operations::keys::{ActiveKeyOf, LastChangeOf, ShowKey};
 use crate::operations::last_uses::{RecordLastUses, hour_of};
 use crate::operations::old_keys::RecordOldKeyUses;
 use crate::operations::own_key::{BySession, IssueOwn, RevokeOwn, RotateOwn, Wish};
@@ -28,7 +28,9 @@ use crate::operations::removal::RemoveUser;
 use crate::operations::replays::NoteFirstUse;
 use crate::operations::revoke::Revoke;
 use crate::operations::rotate::Rotate;
-use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession, TouchSession};
+use crate::operations::sessions::{
+    IsLoggedIn, LogIn, LogOut, LogOutScope, NewSession, TouchSession,
+};
 use crate::operations::users::{AddUser, Issue, NewUser};
 use crate::operations::{Operation, imports};
 
@@ -60,9 +62,14 @@ where
 /// What has been drawn so far.
 pub struct Drawing {
     rng: Rng,
-    /// By kind of thing, how many there are.
+    /// By kind of thing, how many were drawn.
     keys: u16,
     sessions: u16,
+    /// Those that came to be.
+    known_keys: Vec<Digest>,
+    known_sessions: Vec<Digest>,
+    /// Those of the last operation.
+    fresh: Vec<Digest>,
     pseudonyms: u16,
     imports: Vec<ImportId>,
 }
@@ -83,6 +90,9 @@ impl Drawing {
             rng: Rng::with_seed(seed),
             keys: 0,
             sessions: 0,
+            known_keys: Vec::new(),
+            known_sessions: Vec::new(),
+            fresh: Vec::new(),
             pseudonyms: 0,
             imports: Vec::new(),
         }
@@ -109,8 +119,8 @@ impl Drawing {
     /// Some time later; the wall clock goes its own way.
     pub fn later(&mut self, now: Moment) -> Moment {
         let passed = match self.rng.u8(0..10) {
-            0 => self.rng.u64(0..3_000_000),
-            1 | 2 => self.rng.u64(0..60_000),
+            0 | 1 => self.rng.u64(0..4_000_000),
+            2 | 3 => self.rng.u64(0..60_000),
             _ => self.rng.u64(1..1_000),
         };
         let limit = now.limit.plus(Duration::from_millis(passed + 1));
@@ -125,11 +135,8 @@ impl Drawing {
 
     /// One of the last keys, or any.
     fn key(&mut self) -> Digest {
-        let from = match self.rng.u8(0..5) {
-            0 => 0,
-            _ => self.keys.saturating_sub(10),
-        };
-        digest(KEY, self.rng.u16(from..=self.keys))
+        let known = one_of(&mut self.rng, &self.known_keys);
+        known.unwrap_or(digest(KEY, self.keys))
     }
 
     /// A new key, nearly always.
@@ -138,17 +145,30 @@ impl Drawing {
             return self.key();
         }
         self.keys += 1;
+        self.fresh.push(digest(KEY, self.keys));
         digest(KEY, self.keys)
     }
 
     fn session(&mut self) -> Digest {
-        let from = self.sessions.saturating_sub(8);
-        digest(SESSION, self.rng.u16(from..=self.sessions))
+        let known = one_of(&mut self.rng, &self.known_sessions);
+        known.unwrap_or(digest(SESSION, self.sessions))
     }
 
     fn new_session(&mut self) -> Digest {
         self.sessions += 1;
+        self.fresh.push(digest(SESSION, self.sessions));
         digest(SESSION, self.sessions)
+    }
+
+    /// What became of the last operation's keys and sessions.
+    fn look_at_fresh(&mut self, memory: &OnMemory, now: Moment) {
+        for fresh in std::mem::take(&mut self.fresh) {
+            if memory.read(ShowKey(fresh), now).is_some() {
+                self.known_keys.push(fresh);
+            } else if memory.read(IsLoggedIn(fresh), now) {
+                self.known_sessions.push(fresh);
+            }
+        }
     }
 
     fn session_of(&mut self, digest: Digest) -> NewSession {
@@ -185,6 +205,7 @@ impl Drawing {
 
     /// The next operation.
     pub fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+        self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),
             8..14 => Box::new(Issue {
@@ -337,7 +358,7 @@ impl Drawing {
             return Box::new(RecordOldKeyUses(counts.collect()));
         }
         // Far enough in the past to be shown as it is.
-        let now = UnixMillis(now.told.0 - 100 * 3_600_000);
+        let now = UnixMillis(now.told.0 - 1_000 * 3_600_000);
         let hour = |rng: &mut Rng| hour_of(UnixMillis(now.0 - rng.i64(-3..9) * 3_600_000));
         let uses = keys.into_iter().map(|key| (key, hour(&mut self.rng)));
         let uses = uses.collect::<BTreeMap<_, _>>();
@@ -406,6 +427,17 @@ impl Drawing {
             user,
         }
     }
+}
+
+/// Mostly one of the last; none now and then.
+fn one_of(rng: &mut Rng, known: &[Digest]) -> Option<Digest> {
+    let from = match rng.u8(0..8) {
+        0 => return None,
+        1 => 0,
+        _ => known.len().saturating_sub(12),
+    };
+    let recent = known.get(from..).filter(|recent| !recent.is_empty())?;
+    Some(recent[rng.usize(0..recent.len())])
 }
 
 fn whole<T>(items: Vec<T>) -> Part<T> {
