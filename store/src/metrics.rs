@@ -124,108 +124,131 @@ impl Metrics {
             disk: Disk::default(),
             clock_ahead: Gauge::default(),
         };
-        let registry = &mut metrics.registry;
+        metrics.register_requests();
+        metrics.register_changes();
+        metrics.register_gateways();
+        metrics.register_people_and_keys();
+        metrics
+    }
+
+    /// What is asked of the store.
+    fn register_requests(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "requests",
             "Answered requests, by listener, endpoint and status",
-            metrics.requests.clone(),
+            self.requests.clone(),
         );
         registry.register_with_unit(
             "request_duration",
             "From a request's head to its answer's",
             Unit::Seconds,
-            metrics.request_seconds.clone(),
+            self.request_seconds.clone(),
         );
         registry.register(
             "rotations",
             "Rotation requests, by outcome; repeated: answered again under the same id, replayed: under the same Idempotency-Key",
-            metrics.rotations.clone(),
+            self.rotations.clone(),
         );
+    }
+
+    /// What is written.
+    fn register_changes(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "commit_batch_size",
             "Changes in one transaction",
-            metrics.commit_size.clone(),
+            self.commit_size.clone(),
         );
         registry.register_with_unit(
             "commit_duration",
             "From the start of a transaction until it is on disk",
             Unit::Seconds,
-            metrics.commit_seconds.clone(),
+            self.commit_seconds.clone(),
         );
         registry.register(
             "failed_commits",
             "Transactions that were rolled back or whose outcome is unknown",
-            metrics.failed_commits.clone(),
+            self.failed_commits.clone(),
         );
         registry.register(
             "left_changes",
             "Changes that were not begun because nobody waited for them any more",
-            metrics.left_changes.clone(),
+            self.left_changes.clone(),
         );
         registry.register(
             "waiting_changes",
             "Changes that wait for their turn or for the disk",
-            metrics.waiting_changes.clone(),
+            self.waiting_changes.clone(),
         );
         registry.register(
             "revision",
             "The store's counter of changes",
-            metrics.revision.clone(),
+            self.revision.clone(),
         );
+    }
+
+    /// The change feed.
+    fn register_gateways(&mut self) {
+        let registry = &mut self.registry;
         registry.register_with_unit(
             "barrier_duration",
             "From a revocation's commit until no gateway accepts the key",
             Unit::Seconds,
-            metrics.barrier_seconds.clone(),
+            self.barrier_seconds.clone(),
         );
         registry.register(
             "gateways",
             "Gateways that follow the change feed",
-            metrics.gateways.clone(),
+            self.gateways.clone(),
         );
         registry.register(
             "foreign_cursors",
             "Polls of gateways that followed a history which this store does not know",
-            metrics.foreign_cursors.clone(),
+            self.foreign_cursors.clone(),
         );
         registry.register(
             "checksum_secret_in_use",
             "Which secret of REKEY_CHECKSUM_SECRET keys are made with; 1: the newest, 0: none, as each is refused by some gateway",
-            metrics.secret_in_use.clone(),
+            self.secret_in_use.clone(),
         );
         registry.register(
             "gateways_refusing_checksum_secret",
             "Gateways that refuse keys made with the newest secret here",
-            metrics.secret_refused.clone(),
+            self.secret_refused.clone(),
         );
+    }
+
+    /// Log-ins, uses of keys, and the machine.
+    fn register_people_and_keys(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "logins",
             "Tries to log in to the dashboard, by outcome",
-            metrics.logins.clone(),
+            self.logins.clone(),
         );
         registry.register(
             "password_hashes",
             "Evaluations of argon2id",
-            metrics.password_hashes.clone(),
+            self.password_hashes.clone(),
         );
         registry.register(
             "old_key_uses",
             "Uses of replaced and revoked keys that gateways told of, by what became of them",
-            metrics.old_key_uses.clone(),
+            self.old_key_uses.clone(),
         );
         registry.register(
             "last_uses",
             "Uses of active keys that were heard of, by what became of them; known: the hour is on record",
-            metrics.last_uses.clone(),
+            self.last_uses.clone(),
         );
-        metrics.disk.register(registry);
+        self.disk.register(registry);
         registry.register_with_unit(
             "limit_clock_ahead",
             "By how much the clock that intervals are counted by is ahead of the wall clock; less than nothing: behind",
             Unit::Seconds,
-            metrics.clock_ahead.clone(),
+            self.clock_ahead.clone(),
         );
-        metrics
     }
 
     /// The files are so large.

@@ -244,20 +244,29 @@ async fn make(
     let fault = NotMade::Problem(Problem::Unknown);
     let giving = dashboard.deliveries.give(form, work, fault);
     let given = dashboard.outcome(giving).await;
-    match given.unwrap_or_else(|problem| Given::Refused(problem.into())) {
+    let given = given.unwrap_or_else(|problem| Given::Refused(problem.into()));
+    answered(dashboard, &session, way, given).await
+}
+
+/// What the one who asked for a key is shown in the end.
+async fn answered(
+    dashboard: &Dashboard,
+    session: &Session,
+    way: Way,
+    given: Given<NotMade>,
+) -> Response {
+    match given {
         // Whoever was logged out while the page waited does not get the key.
-        Given::Key(key) => match dashboard
-            .store
-            .engine()
-            .read(IsLoggedIn(session.digest))
-            .await
-        {
-            Ok(true) => pages::new_key(&session, &key, way == Way::Replace),
-            Ok(false) => login::logged_out_late(),
-            Err(_) => Problem::Unknown.into_response(),
-        },
-        Given::Taken => not_made(&session, OwnRefusal::TicketUsed),
-        Given::Refused(NotMade::Refused(refusal)) => not_made(&session, refusal),
+        Given::Key(key) => {
+            let is_logged_in = IsLoggedIn(session.digest);
+            match dashboard.store.engine().read(is_logged_in).await {
+                Ok(true) => pages::new_key(session, &key, way == Way::Replace),
+                Ok(false) => login::logged_out_late(),
+                Err(_) => Problem::Unknown.into_response(),
+            }
+        }
+        Given::Taken => not_made(session, OwnRefusal::TicketUsed),
+        Given::Refused(NotMade::Refused(refusal)) => not_made(session, refusal),
         Given::Refused(NotMade::Problem(problem)) => problem.into_response(),
         Given::Busy => Problem::Busy.into_response(),
     }

@@ -5,6 +5,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use rekey_protocol::{Client, UserId};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -71,10 +72,7 @@ pub async fn log_in(
         metrics.login("throttled");
         return Ok(throttled(email, seconds));
     }
-    let (user, hash) = match account {
-        Some(account) => (Some(account.user), account.hash),
-        None => (None, None),
-    };
+    let (user, hash) = account.map_or((None, None), |account| (Some(account.user), account.hash));
     let is_right = dashboard
         .passwords
         .verify(hash.as_ref(), &form.password, whom);
@@ -110,25 +108,25 @@ pub async fn log_in(
     // The address as typed may be a password: it is not logged.
     tracing::info!(client = %address.0, known_account = user.is_some(), "log-in refused");
     if let Some(user) = user {
-        // Nobody waits for it, or the time taken would tell that there is such
-        // an account.
-        let (store, client) = (dashboard.store.clone(), address.client());
-        tokio::spawn(async move {
-            let note = NoteRefused {
-                user,
-                tried: Tried::LogIn,
-                client,
-            };
-            if let Err(error) = store.engine().run(note).await {
-                tracing::warn!(%error, "a refused log-in is not in the audit log");
-            }
-        });
+        note_refused(&dashboard, user, address.client());
     }
-    Ok(pages::page(
-        StatusCode::FORBIDDEN,
-        email,
-        Some(pages::WRONG),
-    ))
+    let status = StatusCode::FORBIDDEN;
+    Ok(pages::page(status, email, Some(pages::WRONG)))
+}
+
+/// Nobody waits for it, or the time taken would tell that there is such an account.
+fn note_refused(dashboard: &Dashboard, user: UserId, client: Client) {
+    let store = dashboard.store.clone();
+    let note = NoteRefused {
+        user,
+        tried: Tried::LogIn,
+        client,
+    };
+    tokio::spawn(async move {
+        if let Err(error) = store.engine().run(note).await {
+            tracing::warn!(%error, "a refused log-in is not in the audit log");
+        }
+    });
 }
 
 /// The hash of the normal form of a password that was found right, where the one

@@ -32,6 +32,7 @@ mod ownership;
 mod people;
 mod process;
 mod replay;
+mod replay_files;
 mod restore;
 mod restore_command;
 mod rotation;

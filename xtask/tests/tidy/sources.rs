@@ -21,17 +21,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("engine/src/scenarios/streams.rs", 449),
     ("engine/src/store_call.rs", 434),
     ("src/host.rs", 419),
-    ("store/src/api.rs", 472),
-    ("store/src/cli/import.rs", 462),
-    ("store/src/dashboard/pages/key.rs", 412),
-    ("store/src/dashboard/session.rs", 440),
-    ("store/src/db/importing.rs", 427),
-    ("store/src/db/mod.rs", 453),
-    ("store/src/db/replays.rs", 494),
-    ("store/src/db/restore.rs", 418),
-    ("store/src/db/rotate.rs", 420),
-    ("store/src/db/writer.rs", 489),
-    ("store/tests/it/replay.rs", 439),
     ("xtask/src/compose/scenario.rs", 420),
 ];
 
@@ -39,11 +28,6 @@ const LONG_FILES: &[(&str, usize)] = &[
 const LONG_FUNCTIONS: &[(&str, usize)] = &[
     ("engine/src/engine/resolving.rs resolved", 72),
     ("sim/src/model/steps.rs step", 98),
-    ("store/src/dashboard/login.rs log_in", 80),
-    ("store/src/db/mod.rs open", 80),
-    ("store/src/db/removal.rs remove", 84),
-    ("store/src/db/rotate.rs again", 72),
-    ("store/src/metrics.rs new", 130),
     ("xtask/src/up/shown.rs print_text", 75),
 ];
 

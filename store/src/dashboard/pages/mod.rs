@@ -1,6 +1,7 @@
 //! The pages: facts in, HTML out. All text that comes from elsewhere passes
 //! maud's escaping.
 
+mod events;
 pub mod key;
 pub mod login;
 pub mod security;

@@ -20,7 +20,7 @@ mod timed;
 mod transaction;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ use crate::rotation::RotationInterval;
 pub use files::backup::{
     BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
 };
-pub use files::restore::{Later, Loss, Restore, RestoreError, Restored};
+pub use files::loss::{Later, Loss};
+pub use files::restore::{Restore, RestoreError, Restored};
 pub use open::OpenError;
 pub use ownership::lock::Lost;
 pub use replays::ReplayPlace;
@@ -57,7 +58,7 @@ use replays::Replays;
 use tables::{audit, keys, passwords, users};
 use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::{Writer, fate};
+use writer::{Parts, Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -171,6 +172,17 @@ impl Engine for Sqlite {
 }
 
 impl Sqlite {
+    /// What is to be done later, whether or not anybody asks for anything.
+    fn go_on_in_background(&self, settled: Option<Duration>, are_kept: bool) {
+        if let Some(after) = settled {
+            let settle = records::settle(after, self.writer.clone(), self.lock.clone());
+            tokio::spawn(settle);
+        }
+        if are_kept {
+            tokio::spawn(clear_up(self.writer.clone()));
+        }
+    }
+
     /// What the database takes of the disk now.
     pub fn disk_use(&self) -> DiskUse {
         health::disk_use(&self.path)
@@ -186,20 +198,12 @@ impl Serve for Sqlite {
         settings: Settings,
         listen: impl FnOnce(Start) -> L,
     ) -> Result<Started<Self, L>, OpenError> {
-        let Settings {
-            path,
-            accept_restore,
-            replays,
-            interval,
-            metrics,
-        } = settings;
-        let opened = open::open(&path, accept_restore)?;
+        let opened = open::open(&settings.path, settings.accept_restore)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
         let clock = Arc::new(Clock::resume(opened.time));
-        metrics.set_revision(opened.mark.revision);
-        let (path, mark) = (opened.path, opened.mark);
+        settings.metrics.set_revision(opened.mark.revision);
         // S9: until then it is only supposed what former lives have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
             .then(|| records::lease_over(opened.feed.held_lease_ms));
@@ -212,42 +216,36 @@ impl Serve for Sqlite {
             life,
         });
         let unfinished_imports = imports::unfinished(&opened.writer)?;
-        let replays = Replays::open(&path, &replays)?;
+        let replays = Replays::open(&opened.path, &settings.replays)?;
         let are_kept = replays.are_kept();
         let kept = ReplayFile::new(replays, clock.now().limit)?;
         let health = Health::new();
-        let started = Writer::start(
-            opened.writer,
-            clock.clone(),
-            metrics,
-            kept.clone(),
-            health.clone(),
-            (mark.revision, keeper),
-        );
-        let (writer, thread) = started.map_err(|error| OpenError::Unwritable {
-            path: path.clone(),
-            error,
-        })?;
-        if let Some(after) = settled {
-            tokio::spawn(records::settle(after, writer.clone(), lock.clone()));
-        }
-        if are_kept {
-            tokio::spawn(clear_up(writer.clone()));
-        }
-        let owner = Owner {
-            writer: thread,
-            lock: lock.clone(),
+        let parts = Parts {
+            connection: opened.writer,
+            clock: clock.clone(),
+            metrics: settings.metrics,
+            kept: kept.clone(),
+            health: health.clone(),
+            published: opened.mark.revision,
+            keeper,
         };
+        let path = opened.path;
+        let (writer, thread) = start_writer(parts, &path)?;
         let engine = Self {
             writer,
             readers,
             aside,
             clock,
-            interval,
+            interval: settings.interval,
             path,
             lock,
             kept,
             health,
+        };
+        engine.go_on_in_background(settled, are_kept);
+        let owner = Owner {
+            writer: thread,
+            lock: engine.lock.clone(),
         };
         Ok(Started {
             engine,
@@ -289,6 +287,13 @@ impl Importing for Sqlite {
     fn free_bytes(&self) -> Option<u64> {
         health::free_bytes(&self.path)
     }
+}
+
+fn start_writer(parts: Parts, path: &Path) -> Result<(Writer, WriterThread), OpenError> {
+    Writer::start(parts).map_err(|error| OpenError::Unwritable {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Has what was kept for replays deleted in time, also where nobody writes.

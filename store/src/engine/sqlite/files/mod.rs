@@ -1,6 +1,7 @@
 //! Names of files beside a database, and their folder.
 
 pub mod backup;
+pub mod loss;
 pub mod restore;
 
 use std::fs::File;

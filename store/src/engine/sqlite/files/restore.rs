@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 use tempfile::NamedTempFile;
 
 use crate::clock::UnixMillis;
@@ -19,6 +19,7 @@ use crate::crash;
 use crate::engine::sqlite::backup::{
     Contents, CopyError, copy_whole, inspect, private_file, reading,
 };
+use crate::engine::sqlite::files::loss::{Loss, loss};
 use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
 use crate::engine::sqlite::life::{begin_incarnation, random_incarnation};
 use crate::engine::sqlite::lock::Lock;
@@ -97,32 +98,6 @@ pub fn is_none_under_way(database: &Path) -> Result<(), OpenError> {
         Ok(_) => Err(OpenError::BrokenRestore(marker)),
         Err(_) => Ok(()),
     }
-}
-
-/// What is lost by a restore.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// There is no database yet.
-    Nothing,
-    /// The database there is a later state of the backup.
-    Later(Box<Later>),
-    /// All of it: the backup is of another history.
-    All(Box<Contents>),
-    /// The database there cannot be read.
-    Unreadable(String),
-}
-
-/// What has happened since a backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Later {
-    /// The database that is there.
-    pub contents: Contents,
-    /// Keys that were replaced or revoked, and are valid again.
-    pub revived: u64,
-    /// Keys that were made or imported, and are unknown again.
-    pub forgotten: u64,
-    /// Passwords that were set or changed, and are the old ones again.
-    pub passwords: u64,
 }
 
 /// A restore that may be carried out. Nobody else owns the database meanwhile.
@@ -316,7 +291,7 @@ fn move_aside(database: &Path, aside: &Path) -> Result<(), OpenError> {
 }
 
 /// Where a restore that was broken off moves the database.
-fn marked(database: &Path) -> Option<PathBuf> {
+pub fn marked(database: &Path) -> Option<PathBuf> {
     let aside = fs::read_to_string(beside(database, MARKER)).ok()?;
     let aside = aside.trim();
     (!aside.is_empty()).then(|| PathBuf::from(aside))
@@ -375,47 +350,4 @@ fn give_to_owner(file: &File, database: &Path) -> std::io::Result<()> {
     std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
     let lock = beside(database, ".lock");
     std::os::unix::fs::chown(lock, Some(owner.uid()), Some(owner.gid()))
-}
-
-fn loss(database: &Path, backup: &Contents) -> Loss {
-    // It may have been moved away by a restore that was broken off.
-    let there = marked(database).unwrap_or_else(|| database.to_owned());
-    if !there.exists() {
-        return Loss::Nothing;
-    }
-    let read = reading(&there).and_then(|connection| Ok(compared(&connection, &there, backup)?));
-    match read {
-        Ok(loss) => loss,
-        // Somebody has begun a store here and made no user yet.
-        Err(OpenError::Empty) => Loss::Nothing,
-        Err(error) => Loss::Unreadable(error.to_string()),
-    }
-}
-
-fn compared(there: &Connection, file: &Path, backup: &Contents) -> rusqlite::Result<Loss> {
-    let contents = Contents::of(there, file)?;
-    let knows = "SELECT 1 FROM incarnations WHERE id = ?1";
-    let is_later = match backup.life {
-        Some(life) => there.prepare(knows)?.exists([life.0])?,
-        None => false,
-    };
-    if !is_later || contents.revision < backup.revision {
-        return Ok(Loss::All(Box::new(contents)));
-    }
-    // Not those that were made since: the backup does not know them.
-    let revived = "SELECT count(*) FROM keys k WHERE revision > ?1 AND state = 'revoked'
-                   AND NOT EXISTS (SELECT 1 FROM audit a WHERE a.user_id = k.user_id
-                                   AND a.id > ?2 AND a.new_digest = k.digest)";
-    let since = |which| {
-        let count = format!("SELECT count(*) FROM audit WHERE id > ?1 AND {which}");
-        there.query_row(&count, [backup.last_event], |row| row.get(0))
-    };
-    Ok(Loss::Later(Box::new(Later {
-        revived: there.query_row(revived, (backup.revision, backup.last_event), |row| {
-            row.get(0)
-        })?,
-        forgotten: since("new_digest IS NOT NULL")?,
-        passwords: since("action IN ('password_set', 'password_changed')")?,
-        contents,
-    })))
 }

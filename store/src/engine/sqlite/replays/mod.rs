@@ -9,10 +9,10 @@
 //! The file is optional, and so nobody waits for it: while another program holds a
 //! lock on it, rotations are made without their records.
 
+mod awaited;
 mod note;
 mod wrap;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use rekey_protocol::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
+pub use self::awaited::Awaited;
+use self::awaited::MOST_AWAITED;
 use self::note::{Note, Notes};
 use self::wrap::{Wrapped, Wraps};
 use crate::clock::UnixMillis;
@@ -44,9 +46,6 @@ CREATE TABLE IF NOT EXISTS records (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_by_time ON records (made_ms);
 ";
-
-/// Whose first use is noted; beyond that a record lives out its ten minutes (I8).
-const MOST_AWAITED: usize = 65_536;
 
 /// Where records are kept.
 #[derive(Debug, Clone)]
@@ -128,6 +127,11 @@ impl Replays {
             is_locked: false,
             notes: Notes::default(),
         }
+    }
+
+    /// Nothing more will be written or read.
+    pub fn close(&mut self) {
+        *self = Self::off();
     }
 
     /// Removes those of a history that was lost. What is left of them counts for
@@ -375,133 +379,5 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The new keys whose first use is still to come, for those who resolve keys.
-#[derive(Debug, Default)]
-pub struct Awaited(std::sync::Mutex<BTreeMap<Digest, UnixMillis>>);
-
-impl Awaited {
-    /// A rotation with a record was committed, at this time.
-    pub fn expect(&self, new_digest: Digest, now: UnixMillis) {
-        let mut awaited = self.lock();
-        if awaited.len() >= MOST_AWAITED {
-            let window = Duration::from_millis(REPLAY_WINDOW_MS.into());
-            awaited.retain(|_, made| now.since(*made) < window);
-        }
-        if awaited.len() < MOST_AWAITED {
-            awaited.insert(new_digest, now);
-        }
-    }
-
-    /// A client uses this key: whether it is the first time.
-    pub fn comes(&self, digest: &Digest) -> bool {
-        self.lock().remove(digest).is_some()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, UnixMillis>> {
-        let lock = self.0.lock();
-        lock.unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Instant;
-
-    use rekey_protocol::{Client, RotateRequest};
-
-    use super::*;
-    use crate::engine::Engine;
-    use crate::engine::sqlite::{Owner, Settings};
-    use crate::keystore::Store;
-    use crate::metrics::Metrics;
-    use crate::operations::Kind;
-    use crate::operations::rotate::Rotate;
-    use crate::operations::users::{AddUser, NewUser};
-    use crate::rotation::RotationInterval;
-
-    const OLD: Digest = Digest::from_bytes([1; 32]);
-    const NEW: Digest = Digest::from_bytes([2; 32]);
-    const ID: RotationId = RotationId([3; 16]);
-
-    fn opened(folder: &Path) -> (Store, Owner) {
-        let memory = folder.to_owned();
-        let metrics = Arc::new(Metrics::new());
-        let settings = Settings {
-            path: folder.join("rekey.db"),
-            accept_restore: false,
-            replays: ReplayPlace::Beside { memory },
-            interval: RotationInterval::HOUR,
-            metrics: metrics.clone(),
-        };
-        Store::start(settings, metrics).unwrap()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn x4_the_use_of_a_key_is_noted_whose_gateway_has_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, _owner) = opened(folder.path());
-        let database = store.engine();
-        let user = NewUser {
-            id: "u_1".parse().unwrap(),
-            email: "a@example.com".parse().unwrap(),
-            digest: OLD,
-            hint: "hint".into(),
-            phc: None,
-        };
-        database.run(AddUser(user)).await.unwrap().unwrap();
-        // Both changes wait for the writer, and so are of one transaction.
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let writer = database.writer.clone();
-        let (running, runs) = tokio::sync::oneshot::channel();
-        let work = move || running.send(()).is_ok() && wait.recv().is_err();
-        let held = tokio::spawn(async move { writer.alone(work).await });
-        // Otherwise the rotation may be in the queue before it.
-        runs.await.unwrap();
-        let request = RotateRequest {
-            rotation_id: ID,
-            attempt: 1,
-            old_digest: OLD,
-            new_digest: NEW,
-            hint: "hint".into(),
-            replay: Some(Box::new(Replay {
-                proof: ReplayProof([4; 32]),
-                sealed: SealedKey([5; 88]),
-            })),
-            client: Client::default(),
-            patience_ms: None,
-        };
-        let rotating = database.clone();
-        let gateway = tokio::spawn(async move { rotating.run(Rotate(request)).await.is_ok() });
-        database.writer.await_waiting(1).await;
-        // The gateway leaves while the rotation is made: after its own step, and
-        // before the commit.
-        let (made, is_made) = tokio::sync::oneshot::channel();
-        let (gone, until_gone) = std::sync::mpsc::channel::<()>();
-        let writer = database.writer.clone();
-        let last = tokio::spawn(async move {
-            let work =
-                move |_: &Connection, _| Ok((made.send(()).is_ok(), until_gone.recv().is_err()));
-            writer.change(Kind::Admin, work).await
-        });
-        database.writer.await_waiting(2).await;
-        drop(go);
-        assert_eq!(held.await.unwrap(), Ok(true));
-        is_made.await.unwrap();
-        gateway.abort();
-        assert!(gateway.await.unwrap_err().is_cancelled());
-        drop(gone);
-        assert_eq!(last.await.unwrap(), Ok((true, true)));
-
-        assert!(store.resolve(NEW).await.unwrap().is_ok(), "it is made");
-        let began = Instant::now();
-        let is_noted = || {
-            let replays = database.kept.records();
-            replays.find(ID).unwrap().unwrap().used.is_some()
-        };
-        while !is_noted() {
-            assert!(began.elapsed() < Duration::from_secs(20), "never noted");
-            tokio::task::yield_now().await;
-        }
-    }
-}
+mod tests;

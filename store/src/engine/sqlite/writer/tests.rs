@@ -1,11 +1,15 @@
 //! The writer against a real database in memory.
 
+use std::time::{Duration, Instant};
+
 use futures_util::FutureExt;
 
 use super::*;
 use crate::clock::UnixMillis;
-use crate::engine::sqlite::anchor::FoldError;
+use crate::engine::record::Mark;
+use crate::engine::sqlite::anchor::{Fold, FoldError};
 use crate::engine::sqlite::replays::Replays;
+use crate::feed::Committed;
 
 /// Allows all, and puts nothing on record.
 struct Nobody;
@@ -34,15 +38,16 @@ fn started(connection: Connection) -> (Writer, WriterThread) {
     let clock = Arc::new(Clock::resume(None));
     let metrics = Arc::new(Metrics::new());
     let kept = ReplayFile::new(Replays::in_memory().unwrap(), UnixMillis(0)).unwrap();
-    Writer::start(
+    let parts = Parts {
         connection,
         clock,
         metrics,
         kept,
-        Health::new(),
-        (0, Box::new(Nobody)),
-    )
-    .unwrap()
+        health: Health::new(),
+        published: 0,
+        keeper: Box::new(Nobody),
+    };
+    Writer::start(parts).unwrap()
 }
 
 fn database() -> Connection {
