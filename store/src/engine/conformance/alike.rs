@@ -3,7 +3,8 @@
 
 use std::fmt::Debug;
 
-use super::drawn::{Drawing, Step};
+use super::drawn::Drawing;
+use super::step::Step;
 use super::subject::{OnMemory, OnSqlite, Subject};
 use crate::clock::{Moment, UnixMillis};
 use crate::operations::audit::{Selection, ShowEvents};

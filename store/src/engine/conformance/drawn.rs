@@ -2,7 +2,6 @@
 //! that is there, and some of them nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,13 +9,14 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
-use super::alike::Pair;
+use super::step::{KEY, SESSION, Step, digest, one_of, whole};
 use super::subject::{OnMemory, Subject};
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::rows::{ImportId, ImportedRow};
 use crate::operations::feed::RecordLease;
+use crate::operations::imports;
 use crate::operations::imports::{
-    BeginImport, CountImport, EndImport, ForgetImport, LoadRows, Part, RemoveImportedKeys,
+    BeginImport, CountImport, EndImport, ForgetImport, LoadRows, RemoveImportedKeys,
     RemoveImportedUsers, TellImported,
 };
 use crate::operations::keys::{ActiveKeyOf, LastChangeOf, ShowKey};
@@ -32,32 +32,9 @@ use crate::operations::sessions::{
     IsLoggedIn, LogIn, LogOut, LogOutScope, NewSession, TouchSession,
 };
 use crate::operations::users::{AddUser, Issue, NewUser};
-use crate::operations::{Operation, imports};
 
 /// Users whose ids are drawn.
 const USERS: u16 = 6;
-
-/// An operation of whatever type.
-pub trait Step {
-    /// Carries it out on both engines.
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String>;
-    /// What it is.
-    fn name(&self) -> String;
-}
-
-impl<O> Step for O
-where
-    O: Operation + Clone + Debug + Send + 'static,
-    O::Out: Debug + Send + 'static,
-{
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String> {
-        pair.run(self)
-    }
-
-    fn name(&self) -> String {
-        format!("{self:?}")
-    }
-}
 
 /// What has been drawn so far.
 pub struct Drawing {
@@ -73,16 +50,6 @@ pub struct Drawing {
     pseudonyms: u16,
     imports: Vec<ImportId>,
 }
-
-/// A digest by its number; the kinds of things keep apart.
-fn digest(kind: u8, number: u16) -> Digest {
-    let mut bytes = [kind; 32];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    Digest::from_bytes(bytes)
-}
-
-const KEY: u8 = 1;
-const SESSION: u8 = 2;
 
 impl Drawing {
     pub fn new(seed: u64) -> Self {
@@ -426,23 +393,5 @@ impl Drawing {
             hint: self.rng.bool().then(|| self.hint()),
             user,
         }
-    }
-}
-
-/// Mostly one of the last; none now and then.
-fn one_of(rng: &mut Rng, known: &[Digest]) -> Option<Digest> {
-    let from = match rng.u8(0..8) {
-        0 => return None,
-        1 => 0,
-        _ => known.len().saturating_sub(12),
-    };
-    let recent = known.get(from..).filter(|recent| !recent.is_empty())?;
-    Some(recent[rng.usize(0..recent.len())])
-}
-
-fn whole<T>(items: Vec<T>) -> Part<T> {
-    Part {
-        range: 0..items.len(),
-        of: std::sync::Arc::new(items),
     }
 }
