@@ -28,8 +28,6 @@ const LONG_FILES: &[(&str, usize)] = &[
 const LONG_FUNCTIONS: &[(&str, usize)] = &[
     ("engine/src/engine/resolving.rs resolved", 72),
     ("sim/src/model/steps.rs step", 98),
-    ("sim/src/model/worlds.rs big", 74),
-    ("sim/src/model/worlds.rs small", 299),
     ("xtask/src/up/shown.rs print_text", 75),
 ];
 

@@ -2,7 +2,6 @@
 //! that is there, and some of them nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,16 +9,17 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
-use super::alike::Pair;
+use super::step::{KEY, SESSION, Step, digest, one_of, whole};
 use super::subject::{OnMemory, Subject};
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::rows::{ImportId, ImportedRow};
 use crate::operations::feed::RecordLease;
+use crate::operations::imports;
 use crate::operations::imports::{
-    BeginImport, CountImport, EndImport, ForgetImport, LoadRows, Part, RemoveImportedKeys,
+    BeginImport, CountImport, EndImport, ForgetImport, LoadRows, RemoveImportedKeys,
     RemoveImportedUsers, TellImported,
 };
-use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
+use crate::operations::keys::{ActiveKeyOf, LastChangeOf, ShowKey};
 use crate::operations::last_uses::{RecordLastUses, hour_of};
 use crate::operations::old_keys::RecordOldKeyUses;
 use crate::operations::own_key::{BySession, IssueOwn, RevokeOwn, RotateOwn, Wish};
@@ -28,54 +28,28 @@ use crate::operations::removal::RemoveUser;
 use crate::operations::replays::NoteFirstUse;
 use crate::operations::revoke::Revoke;
 use crate::operations::rotate::Rotate;
-use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession, TouchSession};
+use crate::operations::sessions::{
+    IsLoggedIn, LogIn, LogOut, LogOutScope, NewSession, TouchSession,
+};
 use crate::operations::users::{AddUser, Issue, NewUser};
-use crate::operations::{Operation, imports};
 
 /// Users whose ids are drawn.
 const USERS: u16 = 6;
 
-/// An operation of whatever type.
-pub trait Step {
-    /// Carries it out on both engines.
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String>;
-    /// What it is.
-    fn name(&self) -> String;
-}
-
-impl<O> Step for O
-where
-    O: Operation + Clone + Debug + Send + 'static,
-    O::Out: Debug + Send + 'static,
-{
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String> {
-        pair.run(self)
-    }
-
-    fn name(&self) -> String {
-        format!("{self:?}")
-    }
-}
-
 /// What has been drawn so far.
 pub struct Drawing {
     rng: Rng,
-    /// By kind of thing, how many there are.
+    /// By kind of thing, how many were drawn.
     keys: u16,
     sessions: u16,
+    /// Those that came to be.
+    known_keys: Vec<Digest>,
+    known_sessions: Vec<Digest>,
+    /// Those of the last operation.
+    fresh: Vec<Digest>,
     pseudonyms: u16,
     imports: Vec<ImportId>,
 }
-
-/// A digest by its number; the kinds of things keep apart.
-fn digest(kind: u8, number: u16) -> Digest {
-    let mut bytes = [kind; 32];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    Digest::from_bytes(bytes)
-}
-
-const KEY: u8 = 1;
-const SESSION: u8 = 2;
 
 impl Drawing {
     pub fn new(seed: u64) -> Self {
@@ -83,6 +57,9 @@ impl Drawing {
             rng: Rng::with_seed(seed),
             keys: 0,
             sessions: 0,
+            known_keys: Vec::new(),
+            known_sessions: Vec::new(),
+            fresh: Vec::new(),
             pseudonyms: 0,
             imports: Vec::new(),
         }
@@ -109,8 +86,8 @@ impl Drawing {
     /// Some time later; the wall clock goes its own way.
     pub fn later(&mut self, now: Moment) -> Moment {
         let passed = match self.rng.u8(0..10) {
-            0 => self.rng.u64(0..3_000_000),
-            1 | 2 => self.rng.u64(0..60_000),
+            0 | 1 => self.rng.u64(0..4_000_000),
+            2 | 3 => self.rng.u64(0..60_000),
             _ => self.rng.u64(1..1_000),
         };
         let limit = now.limit.plus(Duration::from_millis(passed + 1));
@@ -125,11 +102,8 @@ impl Drawing {
 
     /// One of the last keys, or any.
     fn key(&mut self) -> Digest {
-        let from = match self.rng.u8(0..5) {
-            0 => 0,
-            _ => self.keys.saturating_sub(10),
-        };
-        digest(KEY, self.rng.u16(from..=self.keys))
+        let known = one_of(&mut self.rng, &self.known_keys);
+        known.unwrap_or(digest(KEY, self.keys))
     }
 
     /// A new key, nearly always.
@@ -138,17 +112,30 @@ impl Drawing {
             return self.key();
         }
         self.keys += 1;
+        self.fresh.push(digest(KEY, self.keys));
         digest(KEY, self.keys)
     }
 
     fn session(&mut self) -> Digest {
-        let from = self.sessions.saturating_sub(8);
-        digest(SESSION, self.rng.u16(from..=self.sessions))
+        let known = one_of(&mut self.rng, &self.known_sessions);
+        known.unwrap_or(digest(SESSION, self.sessions))
     }
 
     fn new_session(&mut self) -> Digest {
         self.sessions += 1;
+        self.fresh.push(digest(SESSION, self.sessions));
         digest(SESSION, self.sessions)
+    }
+
+    /// What became of the last operation's keys and sessions.
+    fn look_at_fresh(&mut self, memory: &OnMemory, now: Moment) {
+        for fresh in std::mem::take(&mut self.fresh) {
+            if memory.read(ShowKey(fresh), now).is_some() {
+                self.known_keys.push(fresh);
+            } else if memory.read(IsLoggedIn(fresh), now) {
+                self.known_sessions.push(fresh);
+            }
+        }
     }
 
     fn session_of(&mut self, digest: Digest) -> NewSession {
@@ -185,6 +172,7 @@ impl Drawing {
 
     /// The next operation.
     pub fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+        self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),
             8..14 => Box::new(Issue {
@@ -337,7 +325,7 @@ impl Drawing {
             return Box::new(RecordOldKeyUses(counts.collect()));
         }
         // Far enough in the past to be shown as it is.
-        let now = UnixMillis(now.told.0 - 100 * 3_600_000);
+        let now = UnixMillis(now.told.0 - 1_000 * 3_600_000);
         let hour = |rng: &mut Rng| hour_of(UnixMillis(now.0 - rng.i64(-3..9) * 3_600_000));
         let uses = keys.into_iter().map(|key| (key, hour(&mut self.rng)));
         let uses = uses.collect::<BTreeMap<_, _>>();
@@ -405,12 +393,5 @@ impl Drawing {
             hint: self.rng.bool().then(|| self.hint()),
             user,
         }
-    }
-}
-
-fn whole<T>(items: Vec<T>) -> Part<T> {
-    Part {
-        range: 0..items.len(),
-        of: std::sync::Arc::new(items),
     }
 }

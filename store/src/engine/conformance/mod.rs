@@ -13,6 +13,7 @@ mod imports;
 mod keys;
 mod log;
 mod replays;
+mod step;
 mod subject;
 
 use subject::{Subject, on_memory, on_sqlite};

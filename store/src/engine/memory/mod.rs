@@ -5,6 +5,7 @@
 //! It answers at once and alone, so there is no queue and no conflict: an operation
 //! is applied to the rows themselves, and what it replaced is put back if it fails.
 
+mod changes;
 mod lives;
 mod replays;
 mod rules;

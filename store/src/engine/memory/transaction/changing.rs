@@ -7,21 +7,19 @@ use rekey_protocol::{Digest, Replay, RotationId, UserId};
 use super::MemoryTx;
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
+use crate::engine::memory::changes::{all_but_newest, normal_hash};
 use crate::engine::memory::replays::Kept;
 use crate::engine::memory::tables::{
-    Address, Answer, Cut, Device, Entry, Import, KeyRow, Life, OldKeyUses, Session, Tables, User,
+    Address, Device, Entry, Import, KeyRow, Session, Tables, User,
 };
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    Event, ImportId, ImportedRow, LifeEnd, Loaded, NewKey, NewLife, OldKeyUsed, PasswordHash,
-    ReplayRecord, Standing,
+    Event, ImportId, ImportedRow, Loaded, NewKey, NewLife, OldKeyUsed, PasswordHash, ReplayRecord,
+    Standing,
 };
 use crate::engine::{Impossible, ReadTx, Tx};
-use crate::operations::audit;
-use crate::operations::last_uses::hour_of;
 use crate::operations::users::NewUser;
-use crate::password::{Spelling, StoredHash};
-use crate::rotation::{Recorded, RecordedOutcome, Refusal};
+use crate::rotation::Recorded;
 
 type Done = Result<(), Impossible>;
 
@@ -36,30 +34,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
     }
 
     fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
-        let counters = self.tables.counters.get();
-        let end = Some(LifeEnd {
-            revision: counters.revision,
-            commits: Some(counters.commits),
-        });
-        let lives = &mut self.tables.lives;
-        lives.change_where(|_, life| life.end.is_none(), |life| life.end = end);
-        let begun = Life {
-            incarnation: life.id,
-            end: None,
-        };
-        if !lives.add(life.first, begun) {
-            return Err(Impossible("a life begins where another one did"));
-        }
-        self.tables.counters.change(|counters| {
-            counters.revision = life.first;
-            counters.commits += u64::from(life.is_counted);
-            counters.anchor_of_change = counters.anchor;
-        });
-        let counters = self.tables.counters.get();
-        Ok(Mark {
-            commits: counters.commits,
-            revision: counters.revision,
-        })
+        self.tables.begin_life(life)
     }
 
     fn accept_loss_before(&mut self, revision: u64) -> Done {
@@ -86,20 +61,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
     }
 
     fn revoke_key(&mut self, digest: &Digest, at: UnixMillis, revision: u64) -> Done {
-        let key = self.tables.keys.get(digest);
-        let Some(user) = key
-            .filter(|key| key.revoked.is_none())
-            .map(|key| key.user.clone())
-        else {
-            return Err(Impossible("a key that is to end is not active"));
-        };
-        self.tables.keys.change(digest, |key| {
-            key.revoked = Some(at);
-            key.revision = revision;
-        });
-        self.tables.active.remove(&user);
-        self.tables.revoked.put(revision, *digest);
-        Ok(())
+        self.tables.revoke_key(digest, at, revision)
     }
 
     fn set_replayable(&mut self, digest: &Digest, until: UnixMillis) -> Done {
@@ -113,20 +75,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         uses: &BTreeMap<Digest, UnixMillis>,
         present_hour: UnixMillis,
     ) -> Result<u64, Impossible> {
-        let mut written = 0;
-        for (digest, hour) in uses {
-            let Some(key) = self.tables.keys.get(digest) else {
-                continue;
-            };
-            let hour = key.revoked.map_or(*hour, |end| hour_of(end).min(*hour));
-            let is_news = |last: UnixMillis| last > present_hour || last < hour;
-            if key.last_used.is_none_or(is_news) {
-                let keys = &mut self.tables.keys;
-                keys.change(digest, |key| key.last_used = Some(hour));
-                written += 1;
-            }
-        }
-        Ok(written)
+        self.tables.record_last_uses(uses, present_hour)
     }
 
     fn add_old_key_uses(
@@ -135,38 +84,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         uses: u64,
         at: UnixMillis,
     ) -> Result<Option<OldKeyUsed>, Impossible> {
-        let key = self.tables.keys.get(digest);
-        let Some(key) = key.filter(|key| key.revoked.is_some()).cloned() else {
-            return Ok(None);
-        };
-        let known = self.tables.old_key_uses.change(digest, |known| {
-            known.uses += uses;
-            known.last = at;
-        });
-        if !known {
-            let mut log = self.tables.audit.iter();
-            let is_replaced = log.any(|(_, entry)| {
-                entry.old_digest == Some(*digest)
-                    && entry.action == audit::ROTATED
-                    && entry.user == key.user
-            });
-            let first = OldKeyUses {
-                user: key.user.clone(),
-                is_replaced,
-                uses,
-                first: at,
-                last: at,
-                told: None,
-            };
-            self.tables.old_key_uses.put(*digest, first);
-        }
-        let known = self.tables.old_key_uses.get(digest);
-        Ok(known.map(|known| OldKeyUsed {
-            user: known.user.clone(),
-            hint: key.hint,
-            uses: known.uses,
-            told: known.told,
-        }))
+        self.tables.add_old_key_uses(digest, uses, at)
     }
 
     fn note_old_key_told(&mut self, digest: &Digest, at: UnixMillis) -> Done {
@@ -234,22 +152,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
     }
 
     fn record_answer(&mut self, id: RotationId, answer: &Recorded, now: Moment) -> Done {
-        let mut recorded = answer.clone();
-        match &mut recorded.outcome {
-            RecordedOutcome::Rotated { at, revision, .. } => {
-                *at = now.told;
-                let made = (answer.old_digest, *revision);
-                self.tables.made.put(made, id);
-            }
-            // How long is reckoned anew.
-            RecordedOutcome::Burned(Refusal::RateLimited(seconds)) => *seconds = 1,
-            RecordedOutcome::Burned(_) => {}
-        }
-        let answer = Answer { recorded, at: now };
-        match self.tables.rotations.add(id, answer) {
-            true => Ok(()),
-            false => Err(Impossible("a rotation id is on record already")),
-        }
+        self.tables.record_answer(id, answer, now)
     }
 
     fn keep_replay(
@@ -427,17 +330,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
     }
 
     fn count_import(&mut self, import: ImportId, revision: u64, at: UnixMillis) -> Done {
-        let found = self.tables.imports.get(&import.0);
-        if found.is_none_or(|import| import.counts.is_some()) {
-            return Err(Impossible(
-                "an import that is to count does, or is not there",
-            ));
-        }
-        let imports = &mut self.tables.imports;
-        imports.change(&import.0, |import| {
-            import.counts = Some(Cut { revision, at });
-        });
-        Ok(())
+        self.tables.count_import(import, revision, at)
     }
 
     fn tell_imported(&mut self, keys: &[Digest]) -> Result<usize, Impossible> {
@@ -460,14 +353,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         import: ImportId,
         keys: &[Digest],
     ) -> Result<usize, Impossible> {
-        for digest in keys {
-            let key = self.tables.keys.get(digest);
-            let is_its = key.is_some_and(|key| key.import == Some(import.0));
-            if is_its && !self.tables.counts(Some(import.0)) {
-                self.tables.remove_key(digest);
-            }
-        }
-        Ok(keys.len())
+        self.tables.remove_imported_keys(import, keys)
     }
 
     fn remove_imported_users(
@@ -475,14 +361,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         import: ImportId,
         users: &[UserId],
     ) -> Result<usize, Impossible> {
-        for id in users {
-            let user = self.tables.users.get(id);
-            let is_its = user.is_some_and(|user| user.import == Some(import.0));
-            if is_its && !self.tables.counts(Some(import.0)) {
-                self.tables.users.remove(id);
-            }
-        }
-        Ok(users.len())
+        self.tables.remove_imported_users(import, users)
     }
 
     fn forget_import(&mut self, import: ImportId) -> Done {
@@ -508,19 +387,4 @@ impl MemoryTx<'_, &mut Tables> {
         }
         Ok(())
     }
-}
-
-fn normal_hash(phc: &str) -> StoredHash {
-    StoredHash {
-        phc: phc.to_owned(),
-        spelling: Spelling::Normal,
-    }
-}
-
-/// Of things with their ages: all but so many of the newest.
-fn all_but_newest(mut by_age: Vec<(UnixMillis, Digest)>, most: u32) -> Vec<Digest> {
-    by_age.sort();
-    let newest = usize::try_from(most).unwrap_or(usize::MAX);
-    by_age.truncate(by_age.len().saturating_sub(newest));
-    by_age.into_iter().map(|(_, digest)| digest).collect()
 }

@@ -7,10 +7,11 @@ use std::ops::Deref;
 use rekey_protocol::{Digest, Head, ResolvedState, Revocation, RotationId, UserId};
 
 use super::MemoryTx;
+use super::found::last_use;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
-use crate::engine::memory::tables::{Entry, KeyRow, Tables};
+use crate::engine::memory::tables::{Entry, Tables};
 use crate::engine::record::Mark;
 use crate::engine::rows::{
     ActiveKey, Claim, ImportId, Key, KnownLife, KnownPast, KnownSession, LastUse, MadeRotation,
@@ -18,7 +19,6 @@ use crate::engine::rows::{
 };
 use crate::engine::{Impossible, ReadTx};
 use crate::operations::audit::{self, Selection};
-use crate::operations::last_uses::hour_of;
 use crate::rotation::Recorded;
 use crate::typed;
 
@@ -366,51 +366,5 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         let users = self.tables.users.range((after, Unbounded));
         let its = users.filter(|(_, user)| user.import == Some(import.0));
         Ok(its.take(limit).map(|(id, _)| id.clone()).collect())
-    }
-}
-
-impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
-    /// The user's active key, if it counts.
-    fn active(&self, user: &UserId) -> Option<(Digest, &KeyRow)> {
-        let digest = self.tables.active.get(user)?;
-        Some((*digest, self.tables.live_key(digest)?))
-    }
-
-    fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
-        let rows = self.tables.audit.iter().map(|(id, entry)| (*id, entry));
-        rows.filter(move |(_, entry)| entry.user == *user)
-    }
-
-    /// At most `limit` rows of a user that are wanted, the newest first.
-    fn newest(
-        &self,
-        user: &UserId,
-        limit: u32,
-        is_wanted: impl Fn(&Entry) -> bool,
-    ) -> Vec<AuditEvent> {
-        let wanted = self
-            .of_user(user)
-            .rev()
-            .filter(|(_, entry)| is_wanted(entry));
-        let newest = wanted.take(limit as usize);
-        newest.map(|(id, entry)| entry.shown(id)).collect()
-    }
-
-    fn count(&self, user: &UserId, after: UnixMillis, is_one: impl Fn(&Entry) -> bool) -> u32 {
-        let later = self
-            .of_user(user)
-            .filter(|(_, entry)| entry.at.limit > after);
-        let count = later.filter(|(_, entry)| is_one(entry)).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-}
-
-/// All of a new store's keys were made after it began to note uses.
-fn last_use(key: &KeyRow) -> LastUse {
-    match key.last_used {
-        // The clock may have been ahead when it was written.
-        Some(hour) => LastUse::HourFrom(hour.min(hour_of(UnixMillis::wall()))),
-        None if key.created.0 > 0 => LastUse::Never,
-        None => LastUse::NotKnown,
     }
 }

@@ -2,6 +2,7 @@
 //! [`changing`]; whoever makes it keeps or undoes what they did.
 
 mod changing;
+mod found;
 mod looking;
 
 use std::ops::Deref;
