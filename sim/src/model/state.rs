@@ -109,6 +109,12 @@ impl Moment {
         }
     }
 
+    /// Clocks that were behind by this are a tick less behind.
+    pub fn catch_up(&mut self) {
+        self.monotonic = self.monotonic.saturating_sub(1);
+        self.wall = self.wall.saturating_sub(1);
+    }
+
     /// Whether either clock has passed it: the clocks never go back.
     pub(super) fn is_over(self, now: Self) -> bool {
         self.monotonic <= now.monotonic || self.wall <= now.wall
@@ -354,7 +360,24 @@ pub struct State {
     pub broken: Broken,
 }
 
+impl Rotation {
+    /// Its client has the 200.
+    pub const TOLD: Self = Self {
+        waits: false,
+        since: None,
+        told: true,
+    };
+}
+
 impl State {
+    /// A poll arrives once more later; nobody waits for that answer.
+    pub fn double(&mut self, poll: usize) {
+        let mut double = self.polls[poll].clone();
+        double.feeder = None;
+        self.polls.push(double);
+        self.budget.doubled -= 1;
+    }
+
     /// A gateway's clocks.
     pub fn moment(&self, gateway: usize) -> Moment {
         self.gateways[gateway].lag.before(self.now)

@@ -5,7 +5,7 @@ use super::feeder::{following, gateway_number};
 use super::slot::Slot;
 use super::starts::On;
 use super::state::{
-    Broken, Control, Feeder, Gateway, Key, MOST, Moment, Rotation, Stage, State, Store, Tick,
+    Broken, Control, Feeder, Gateway, Key, MOST, Moment, Rotation, State, Store, Tick,
 };
 use super::store::FIRST;
 use super::world::World;
@@ -146,47 +146,33 @@ impl World {
         }
     }
 
+    /// All gateways of a process crash together.
+    fn crash_gateway(&self, state: &mut State, gateway: usize) {
+        state.budget.gateway_crashes -= 1;
+        self.restart_gateway(state, gateway);
+        if self.one_process {
+            self.restart_gateway(state, 1);
+        }
+    }
+
     /// Makes one step.
     pub fn step(&self, state: &mut State, action: Action) {
         let place = usize::from;
         match action {
             Action::Tick => self.tick(state),
-            Action::CatchUp(gateway) => {
-                let lag = &mut state.gateways[place(gateway)].lag;
-                lag.monotonic = lag.monotonic.saturating_sub(1);
-                lag.wall = lag.wall.saturating_sub(1);
-            }
+            Action::CatchUp(gateway) => state.gateways[place(gateway)].lag.catch_up(),
             Action::Commit(key) => self.commit(state, key),
-            Action::PublishEarly(key) => {
-                state.store.early = Some(key);
-                state.store.head += 1;
-                state.store.highest = state.store.highest.max(state.store.head);
-            }
+            Action::PublishEarly(key) => state.store.publish_early(key),
             Action::Publish => state.store.head = state.store.disk.revision,
             Action::Mark => state.store.mark = state.store.disk.revision,
             Action::Answer(key) | Action::AnswerRepeat(key) => {
-                state.rotations[place(key)] = Rotation {
-                    waits: false,
-                    since: None,
-                    told: true,
-                };
+                state.rotations[place(key)] = Rotation::TOLD;
             }
-            Action::Register(poll) => {
-                let early = match state.polls[place(poll)].stage {
-                    Stage::ReadTooEarly(page) => Some(page),
-                    _ => None,
-                };
-                self.register(state, place(poll), early);
-            }
+            Action::Register(poll) => self.register(state, place(poll)),
             Action::ReadTooEarly(poll) => self.read_too_early(state, place(poll)),
             Action::Read(poll) => self.read(state, place(poll)),
             Action::GhostAnswers(poll) => self.ghost_answers(state, place(poll)),
-            Action::Double(poll) => {
-                let mut double = state.polls[place(poll)].clone();
-                double.feeder = None;
-                state.polls.push(double);
-                state.budget.doubled -= 1;
-            }
+            Action::Double(poll) => state.double(place(poll)),
             Action::SendPoll(gateway, feeder, lease) => {
                 self.send_poll(state, place(gateway), place(feeder), lease);
             }
@@ -228,13 +214,7 @@ impl World {
             Action::Finish(gateway, worker) => {
                 self.finish(state, place(gateway), place(worker));
             }
-            Action::RestartGateway(gateway) => {
-                state.budget.gateway_crashes -= 1;
-                self.restart_gateway(state, place(gateway));
-                if self.one_process {
-                    self.restart_gateway(state, 1);
-                }
-            }
+            Action::RestartGateway(gateway) => self.crash_gateway(state, place(gateway)),
             Action::RestartStore => {
                 state.budget.store_crashes -= 1;
                 self.restart_store(state, On::ItsFile);

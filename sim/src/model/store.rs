@@ -119,6 +119,13 @@ impl Store {
         store
     }
 
+    /// Without S2: the feed tells a revocation that is not on disk yet.
+    pub fn publish_early(&mut self, key: Key) {
+        self.early = Some(key);
+        self.head += 1;
+        self.highest = self.highest.max(self.head);
+    }
+
     /// The head of what is on disk.
     pub fn on_disk(&self) -> Cursor {
         Cursor {
@@ -203,9 +210,14 @@ impl World {
         })
     }
 
-    /// Registers a poll that has arrived; `early` was read before (without S3).
-    pub fn register(&self, state: &mut State, poll: usize, early: Option<Page>) {
+    /// Registers a poll that has arrived; without S3 its answer may have been read
+    /// before.
+    pub fn register(&self, state: &mut State, poll: usize) {
         let rules = &self.rules;
+        let early = match state.polls[poll].stage {
+            Stage::ReadTooEarly(page) => Some(page),
+            _ => None,
+        };
         let (id, lease, cursor) = {
             let poll = &state.polls[poll];
             (poll.id, poll.lease, poll.cursor)

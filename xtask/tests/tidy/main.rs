@@ -7,7 +7,6 @@
 mod documents;
 mod english;
 mod files;
-mod ratchet;
 mod reference;
 mod rules;
 mod sources;
