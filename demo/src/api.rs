@@ -35,14 +35,14 @@ const ANONYMOUS: &str = "anonymous";
 
 /// What the handlers share.
 #[derive(Clone)]
-pub struct Shared {
+pub(crate) struct Shared {
     ledger: Ledger,
     /// Turns true when the process is told to stop.
     pub stopping: watch::Receiver<bool>,
 }
 
 /// All routes, with balances of their own.
-pub fn router(stopping: watch::Receiver<bool>) -> Router {
+pub(crate) fn router(stopping: watch::Receiver<bool>) -> Router {
     let ledger = Ledger::default();
     Router::new()
         .route("/v1/echo", any(echo))
@@ -59,7 +59,7 @@ pub fn router(stopping: watch::Receiver<bool>) -> Router {
 
 /// One credit, taken before the handler runs.
 #[derive(Serialize)]
-pub struct Charge {
+pub(crate) struct Charge {
     user: String,
     /// None for [`ANONYMOUS`].
     credits_left: Option<i64>,

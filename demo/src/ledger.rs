@@ -9,17 +9,17 @@ use std::{
 };
 
 /// What a user has before the first request.
-pub const FIRST_BALANCE: i64 = 1000;
+pub(crate) const FIRST_BALANCE: i64 = 1000;
 
 /// Balances by user id. Clones share them.
 #[derive(Clone, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     balances: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl Ledger {
     /// Takes one credit from `user` and says how many are left.
-    pub fn charge(&self, user: &str) -> i64 {
+    pub(crate) fn charge(&self, user: &str) -> i64 {
         let mut balances = self.lock();
         let balance = balances.entry(user.to_owned()).or_insert(FIRST_BALANCE);
         *balance -= 1;
@@ -27,7 +27,7 @@ impl Ledger {
     }
 
     /// All balances at one moment.
-    pub fn balances(&self) -> BTreeMap<String, i64> {
+    pub(crate) fn balances(&self) -> BTreeMap<String, i64> {
         self.lock().clone()
     }
 

@@ -38,7 +38,7 @@ const PIECE: usize = 16 * 1024;
 
 /// How fast pieces come.
 #[derive(Deserialize)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// In milliseconds.
     #[serde(default = "default_pause")]
     every: u64,
@@ -50,7 +50,7 @@ fn default_pause() -> u64 {
 
 /// `GET /v1/events`: the receipt as event `open`, then an event `tick` with
 /// its number each time, until the client leaves or the process stops.
-pub async fn events(
+pub(crate) async fn events(
     charge: Charge,
     Query(pace): Query<Pace>,
     State(shared): State<Shared>,
@@ -70,7 +70,7 @@ pub async fn events(
 }
 
 /// `GET /v1/download`: 16 KiB each time, without end.
-pub async fn download(
+pub(crate) async fn download(
     _: Charge,
     Query(pace): Query<Pace>,
     State(shared): State<Shared>,
@@ -83,7 +83,7 @@ pub async fn download(
 /// `POST /rekey.demo.Live/Watch`: a gRPC call that streams both ways. What the
 /// client sends is read and dropped; it gets `message Tick { uint64 number = 1; }`
 /// each time.
-pub async fn watch(
+pub(crate) async fn watch(
     _: Charge,
     Query(pace): Query<Pace>,
     State(shared): State<Shared>,
@@ -120,7 +120,7 @@ fn message(number: u64) -> Bytes {
 
 /// `/v1/ws`: the receipt, then `{"tick":n}` each time; text and binary
 /// messages come back as they are.
-pub async fn websocket(
+pub(crate) async fn websocket(
     charge: Charge,
     Query(pace): Query<Pace>,
     State(shared): State<Shared>,

@@ -29,7 +29,7 @@ const PIECE: usize = 16 * 1024;
 
 /// What is asked for.
 #[derive(Deserialize)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     #[serde(default)]
     bytes: usize,
     #[serde(default)]
@@ -37,7 +37,7 @@ pub struct Wanted {
 }
 
 /// `GET /v1/report`.
-pub async fn report(_: Charge, Query(wanted): Query<Wanted>) -> Response {
+pub(crate) async fn report(_: Charge, Query(wanted): Query<Wanted>) -> Response {
     sleep(Duration::from_millis(wanted.after).min(MOST_SILENCE)).await;
     let length = wanted.bytes.min(MOST_BYTES);
     let pieces = stream::unfold(length, |left| async move {

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 
 /// The versions of HTTP that are spoken, in clear text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Versions {
+pub(crate) enum Versions {
     /// HTTP/1.1 only, as most APIs do.
     Http1,
     /// HTTP/1.1, and HTTP/2 with prior knowledge.
@@ -23,7 +23,7 @@ pub enum Versions {
 
 /// Serves until `stopping` turns true, and then until all requests in flight are
 /// answered.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     versions: Versions,

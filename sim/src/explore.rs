@@ -14,7 +14,7 @@ use rekey_sim::rotations;
 
 /// What to explore.
 #[derive(Args)]
-pub struct Model {
+pub(crate) struct Model {
     /// Only this world; "big" for the large ones.
     #[arg(long)]
     world: Option<String>,
@@ -34,7 +34,7 @@ pub struct Model {
 }
 
 /// Explores what was asked for; whether all was as it should be.
-pub fn explore_model(options: &Model) -> anyhow::Result<ExitCode> {
+pub(crate) fn explore_model(options: &Model) -> anyhow::Result<ExitCode> {
     let is_as_expected = if options.mutants {
         mutants(options)?
     } else {
@@ -110,7 +110,7 @@ fn is_expected(mutant: &Mutant, report: &Report<Action>) -> bool {
 
 /// Explores all worlds of rotations, then each rule's mutant; whether all was as it
 /// should be.
-pub fn explore_rotations() -> anyhow::Result<ExitCode> {
+pub(crate) fn explore_rotations() -> anyhow::Result<ExitCode> {
     let mut as_expected = true;
     for world in rotations::world::World::all() {
         let report = explore(&world, 1, None);

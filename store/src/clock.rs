@@ -246,7 +246,7 @@ fn since_boot() -> Duration {
 #[cfg(not(feature = "crash-points"))]
 mod offset {
     #[inline(always)]
-    pub fn millis() -> i64 {
+    pub(super) fn millis() -> i64 {
         0
     }
 }
@@ -261,7 +261,7 @@ mod offset {
     static FILE: LazyLock<Option<PathBuf>> =
         LazyLock::new(|| std::env::var_os("REKEY_STORE_CLOCK").map(PathBuf::from));
 
-    pub fn millis() -> i64 {
+    pub(super) fn millis() -> i64 {
         let Some(file) = &*FILE else { return 0 };
         let text = std::fs::read_to_string(file).unwrap_or_default();
         text.trim().parse().unwrap_or_default()

@@ -21,7 +21,7 @@ pub const FEED_CLUSTER: &str = "rekey_store_feed";
 /// The cluster of the API behind the gateway.
 pub const API_CLUSTER: &str = "api";
 /// The cluster of the same API for gRPC calls, where a file has one of its own.
-pub const GRPC_CLUSTER: &str = "api_grpc";
+pub(crate) const GRPC_CLUSTER: &str = "api_grpc";
 
 const FILTER_FILE: &str = "rekey.wasm";
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";

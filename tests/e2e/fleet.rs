@@ -14,7 +14,7 @@ mod memory;
 mod metrics;
 mod operator;
 mod restore;
-pub mod run;
+pub(crate) mod run;
 mod secret_change;
 mod starve;
 mod under_load;

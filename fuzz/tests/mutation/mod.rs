@@ -4,7 +4,7 @@
 const LONGEST: usize = 4096;
 
 /// Mutations without end.
-pub struct Mutations<'a> {
+pub(crate) struct Mutations<'a> {
     inputs: &'a [Vec<u8>],
     words: Vec<Vec<u8>>,
     random: u64,
@@ -12,7 +12,7 @@ pub struct Mutations<'a> {
 
 impl<'a> Mutations<'a> {
     /// Of these inputs, with words to put into them. The same ones each time.
-    pub fn new(inputs: &'a [Vec<u8>], words: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(inputs: &'a [Vec<u8>], words: Vec<Vec<u8>>) -> Self {
         Self {
             inputs,
             words,
@@ -21,7 +21,7 @@ impl<'a> Mutations<'a> {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub(crate) fn next(&mut self) -> Vec<u8> {
         let inputs = self.inputs;
         let mut input = inputs[self.below(inputs.len())].clone();
         for _ in 0..=self.below(4) {
@@ -85,7 +85,7 @@ impl<'a> Mutations<'a> {
 
 /// The words of a dictionary of libFuzzer's: `"…"` a line, `\xNN`, `\"` and `\\`
 /// escaped.
-pub fn words(text: &str) -> Vec<Vec<u8>> {
+pub(crate) fn words(text: &str) -> Vec<Vec<u8>> {
     let quoted = |line: &str| Some(line.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned());
     text.lines()
         .filter_map(quoted)

@@ -48,8 +48,10 @@ pub struct AuditEvent {
     /// `user_added`, `imported`, `rotated`, `revoked`, `issued` or `user_removed`: a
     /// change of the key. `email_set`, `login`, `login_refused`, `logout`, `logout_everywhere`,
     /// `password_changed`, `password_refused` (by the user) or `password_set` (by
-    /// the operator): none. `old_key_used`: none either; told of the first use after
-    /// a key was replaced or revoked, and of a user's later ones once a day.
+    /// the operator): none. `replayed`: the answer to a rotation was given again.
+    /// `replay_refused`: it was asked for with a wrong proof. `old_key_used`: none
+    /// either; told of the first use after a key was replaced or revoked, and of a
+    /// user's later ones once a day.
     pub action: String,
     /// The store's counter of changes, after it.
     pub revision: u64,

@@ -11,7 +11,7 @@ use crate::clock::UnixMillis;
 
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_HELP)]
-pub struct AuditArgs {
+pub(super) struct AuditArgs {
     /// Whose keys; a removed user's by the pseudonym [default: everybody's]
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
@@ -38,7 +38,7 @@ fn moment(text: &str) -> Result<UnixMillis, &'static str> {
     Ok(UnixMillis(UnixMillis::wall().0.saturating_sub(ago)))
 }
 
-pub fn run(args: &AuditArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
     let mut path = format!("{AUDIT_PATH}?limit={PAGE_MAX}");
     // None of these needs escaping in a query.

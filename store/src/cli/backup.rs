@@ -12,7 +12,7 @@ use clap::Args;
 use crate::clock::UnixMillis;
 use crate::engine::sqlite::{BackupTarget, Contents, backup};
 
-pub const ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 Back up the database into one file, beside a running store or without one.
 
 The file holds all of one moment, and nothing else is needed to restore it. It is checked before
@@ -23,7 +23,7 @@ It has to be able to read the database and write into its folder, as the store's
 
 /// Flags of `backup`.
 #[derive(Debug, Args)]
-pub struct BackupArgs {
+pub(super) struct BackupArgs {
     /// The file to write; - for standard output
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -36,9 +36,9 @@ pub struct BackupArgs {
 }
 
 /// The name of standard input and output.
-pub const STANDARD: &str = "-";
+pub(super) const STANDARD: &str = "-";
 
-pub fn run(args: &BackupArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &BackupArgs) -> anyhow::Result<()> {
     let target = match (args.file == Path::new(STANDARD), args.force) {
         (true, _) if std::io::stdout().is_terminal() => {
             bail!("a backup is no text for a terminal; send it into a file")
@@ -65,7 +65,7 @@ pub fn run(args: &BackupArgs) -> anyhow::Result<()> {
 }
 
 /// What is in a database, in one line.
-pub fn told(contents: &Contents) -> String {
+pub(super) fn told(contents: &Contents) -> String {
     let Contents {
         revision,
         users,
@@ -92,7 +92,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// How long ago, to be read by people: the largest unit of which there are two.
-pub fn ago(from: UnixMillis, to: UnixMillis) -> String {
+pub(super) fn ago(from: UnixMillis, to: UnixMillis) -> String {
     const UNITS: [(&str, u64); 4] = [
         ("days", 24 * 3600),
         ("hours", 3600),

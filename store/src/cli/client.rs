@@ -20,7 +20,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 const ANSWER_MAX: u64 = 4 << 20;
 
 /// A store's admin listener.
-pub struct Client {
+pub(super) struct Client {
     agent: Agent,
     url: String,
     authorization: Zeroizing<String>,
@@ -28,10 +28,10 @@ pub struct Client {
 
 /// What a command changes, for the case that its end is not known: what is in
 /// doubt, and how to find out without doing harm.
-pub type InDoubt = &'static str;
+pub(super) type InDoubt = &'static str;
 
 /// What became of an import.
-pub enum Sent {
+pub(super) enum Sent {
     /// The answer's text.
     Accepted(Zeroizing<Vec<u8>>),
     /// Rows are bad: the answer, line by line.
@@ -40,7 +40,7 @@ pub enum Sent {
 
 impl Client {
     /// The one that the environment names.
-    pub fn from_env() -> anyhow::Result<Self> {
+    pub(super) fn from_env() -> anyhow::Result<Self> {
         let url =
             variable(ADMIN_URL)?.map_or_else(|| DEFAULT_URL.to_owned(), |url| url.to_string());
         if !url.starts_with("http://") {
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// `GET`; `path` with its query.
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let request = self.patient(self.agent.get(format!("{}{path}", self.url)));
         let mut response = self.accepted(request.call(), None)?;
         self.parsed(&read(&mut response)?)
@@ -76,7 +76,7 @@ impl Client {
 
     /// `POST` of a small message; the answer's text may hold a key. Where it is not
     /// known whether the store has done it, the error says so and `in_doubt`.
-    pub fn post(
+    pub(super) fn post(
         &self,
         path: &str,
         message: &impl Serialize,
@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// Sends the rows of an import, as fast as the store takes them.
-    pub fn import(
+    pub(super) fn import(
         &self,
         dry_run: bool,
         rows: impl Read,
@@ -126,7 +126,10 @@ impl Client {
     }
 
     /// Parses an answer's text, which may borrow from it.
-    pub fn parsed<'t, T: serde::Deserialize<'t>>(&self, text: &'t [u8]) -> anyhow::Result<T> {
+    pub(super) fn parsed<'t, T: serde::Deserialize<'t>>(
+        &self,
+        text: &'t [u8],
+    ) -> anyhow::Result<T> {
         serde_json::from_slice(text).map_err(|_| {
             anyhow!(
                 "{} answered something that this version does not understand",

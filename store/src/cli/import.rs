@@ -17,7 +17,7 @@ use crate::api::{BadRow, ImportDone, ImportRefused, ImportRow};
 
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_HELP)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// A CSV file with a header row, or `-` for standard input: `user`, then `digest`
     /// (SHA-256 of the key, hexadecimal) or `key` (in plain text; only its digest leaves
     /// this machine), then, if you like, `email` and `hint` (the key's last characters)
@@ -30,7 +30,7 @@ pub struct ImportArgs {
 
 const IN_DOUBT: InDoubt = "whether the rows were imported is not known: all of them were, or none. Repeat the command: if they were, it says of every row that the store knows the key, and imports none twice";
 
-pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let client = Client::from_env()?;
     let input = Input::open(&args.file)?;
     let name = input.name.clone();

@@ -19,7 +19,7 @@ use crate::api::{
 use many::Lines;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Say whose a key is and whether it is active; the key stays as it is
     #[command(after_help = CLIENT_HELP)]
     Show(Shown),
@@ -39,7 +39,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-pub struct Shown {
+pub(super) struct Shown {
     #[command(flatten)]
     key: OneKey,
     /// Print JSON
@@ -61,7 +61,7 @@ struct OneKey {
 
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct Which {
+pub(super) struct Which {
     #[command(flatten)]
     keys: Keys,
     /// What the lines of --from are. Of keys only the digests leave this machine
@@ -97,7 +97,7 @@ fn digest(text: &str) -> Result<Digest, &'static str> {
     Digest::from_hex(text).ok_or("a digest is 64 hexadecimal digits")
 }
 
-pub fn run(command: &Command) -> anyhow::Result<()> {
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Show(shown) => show(shown),
         Command::Revoke(which) => match (&which.keys.from, which.lines) {

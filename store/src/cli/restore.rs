@@ -12,7 +12,7 @@ use super::backup::{STANDARD, ago, told};
 use crate::clock::UnixMillis;
 use crate::engine::sqlite::{Later, Loss, Restore};
 
-pub const ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 Put a backup in the place of the database, while no store runs.
 
 A restore takes back what was done since the backup. API keys that were replaced or revoked since
@@ -26,7 +26,7 @@ the lost history for so long.";
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
-pub struct RestoreArgs {
+pub(super) struct RestoreArgs {
     /// The backup; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -38,7 +38,7 @@ pub struct RestoreArgs {
     yes: bool,
 }
 
-pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let is_sent = args.file == Path::new(STANDARD);
     let received = is_sent.then(|| receive(&args.database)).transpose()?;
     let file = received

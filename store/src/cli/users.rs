@@ -33,7 +33,7 @@ const EMAIL_IN_DOUBT: InDoubt =
 const REMOVE_IN_DOUBT: InDoubt = "whether the user was removed is not known: repeat the command, which changes nothing if so; the pseudonym is in the last `user_removed` event of `rekey-store audit --since 1h`";
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Add a user and print the first API key, this once
     #[command(after_help = CLIENT_HELP)]
     Add {
@@ -96,7 +96,7 @@ pub enum Command {
     },
 }
 
-pub fn run(command: &Command) -> anyhow::Result<()> {
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Add {
             email,

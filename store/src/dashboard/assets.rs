@@ -29,7 +29,7 @@ const FILES: [(&str, &str, &[u8]); 3] = [
 ];
 
 /// Serves them, for ever: their addresses change with them, see [`version`].
-pub fn router() -> Router<Dashboard> {
+pub(super) fn router() -> Router<Dashboard> {
     FILES.into_iter().fold(Router::new(), |router, file| {
         let (path, kind, content) = file;
         let headers = [
@@ -41,7 +41,7 @@ pub fn router() -> Router<Dashboard> {
 }
 
 /// Goes into their addresses as a query.
-pub fn version() -> &'static str {
+pub(super) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let all: Vec<u8> = FILES.iter().flat_map(|file| file.2).copied().collect();
         Digest::of(&all).to_hex().chars().take(12).collect()

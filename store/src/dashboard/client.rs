@@ -14,11 +14,11 @@ use super::Dashboard;
 
 /// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress(pub IpAddr);
+pub(super) struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
     /// For the audit log.
-    pub fn client(self) -> Client {
+    pub(super) fn client(self) -> Client {
         Client {
             address: Some(self.0.to_string()),
             request_id: None,

@@ -26,7 +26,7 @@ const MAX: usize = 1024;
 type Form = (UserId, RotationId);
 
 /// The keys that are under way. Cheap to clone.
-pub struct Deliveries<E>(Arc<Mutex<HashMap<Form, Arc<Delivery<E>>>>>);
+pub(super) struct Deliveries<E>(Arc<Mutex<HashMap<Form, Arc<Delivery<E>>>>>);
 
 struct Delivery<E> {
     outcome: Mutex<Outcome<E>>,
@@ -62,7 +62,7 @@ impl<E> Drop for Waiting<E> {
 }
 
 /// Whether any request waits for a key.
-pub type IsAwaited = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(super) type IsAwaited = Arc<dyn Fn() -> bool + Send + Sync>;
 
 enum Outcome<E> {
     Pending,
@@ -72,7 +72,7 @@ enum Outcome<E> {
 }
 
 /// What a request gets.
-pub enum Given<E> {
+pub(super) enum Given<E> {
     /// The key: nobody else gets it.
     Key(ApiKey),
     /// It was given to another request of the same form.
@@ -91,14 +91,19 @@ impl<E> Clone for Deliveries<E> {
 
 impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
     /// None under way.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::default())
     }
 
     /// Makes a key for this form by `make`, unless that is under way already,
     /// and waits for it. `make` is told whether anybody still does. `fault` is what
     /// is told if it panics.
-    pub async fn give<F>(&self, form: Form, make: impl FnOnce(IsAwaited) -> F, fault: E) -> Given<E>
+    pub(super) async fn give<F>(
+        &self,
+        form: Form,
+        make: impl FnOnce(IsAwaited) -> F,
+        fault: E,
+    ) -> Given<E>
     where
         F: Future<Output = Result<ApiKey, E>> + Send + 'static,
     {

@@ -39,7 +39,11 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
 
 /// Lets a request pass that is for this host and, if it is to change anything,
 /// from our own pages; dresses and counts the answer.
-pub async fn guard(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(dashboard): State<Dashboard>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = matched.as_ref().map_or("other", MatchedPath::as_str);

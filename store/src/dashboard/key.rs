@@ -24,7 +24,7 @@ const EVENTS: u32 = 20;
 
 /// Why there is no new key.
 #[derive(Debug, Clone)]
-pub enum NotMade {
+pub(super) enum NotMade {
     /// For the user to hear.
     Refused(OwnRefusal),
     /// For whom it may concern.
@@ -39,7 +39,7 @@ impl From<Problem> for NotMade {
 
 /// The form of what makes a key.
 #[derive(Deserialize)]
-pub struct MakeForm {
+pub(super) struct MakeForm {
     ticket: Ticket,
     /// What the page was about: the revision of the key's last change.
     key: u64,
@@ -47,7 +47,7 @@ pub struct MakeForm {
 
 /// The form of a revocation.
 #[derive(Deserialize)]
-pub struct RevokeForm {
+pub(super) struct RevokeForm {
     /// As in [`MakeForm`].
     key: u64,
 }
@@ -56,7 +56,7 @@ pub struct RevokeForm {
 /// by another name (S11).
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
-pub struct Ticket(RotationId);
+pub(super) struct Ticket(RotationId);
 
 impl Ticket {
     fn new() -> Result<Self, Problem> {
@@ -73,7 +73,7 @@ impl std::fmt::Display for Ticket {
 }
 
 /// `GET /settings/profile`
-pub async fn profile(
+pub(super) async fn profile(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -84,7 +84,7 @@ pub async fn profile(
 }
 
 /// `GET /settings/profile/regenerate`
-pub async fn confirm_regenerate(
+pub(super) async fn confirm_regenerate(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -101,17 +101,23 @@ pub async fn confirm_regenerate(
 }
 
 /// `POST /settings/profile/regenerate`
-pub async fn regenerate(State(dashboard): State<Dashboard>, signed: Signed<MakeForm>) -> Response {
+pub(super) async fn regenerate(
+    State(dashboard): State<Dashboard>,
+    signed: Signed<MakeForm>,
+) -> Response {
     make(&dashboard, signed, Way::Replace).await
 }
 
 /// `POST /settings/profile/new-key`
-pub async fn new_key(State(dashboard): State<Dashboard>, signed: Signed<MakeForm>) -> Response {
+pub(super) async fn new_key(
+    State(dashboard): State<Dashboard>,
+    signed: Signed<MakeForm>,
+) -> Response {
     make(&dashboard, signed, Way::AfterRevoking).await
 }
 
 /// `GET /settings/profile/revoke`
-pub async fn confirm_revoke(
+pub(super) async fn confirm_revoke(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -123,7 +129,7 @@ pub async fn confirm_revoke(
 }
 
 /// `POST /settings/profile/revoke`. Never rate limited: it makes nothing.
-pub async fn revoke(
+pub(super) async fn revoke(
     State(dashboard): State<Dashboard>,
     Signed {
         session,

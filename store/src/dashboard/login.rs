@@ -24,17 +24,17 @@ use crate::typed;
 
 /// The form.
 #[derive(Deserialize)]
-pub struct LoginForm {
+pub(super) struct LoginForm {
     email: String,
     password: Zeroizing<String>,
 }
 
 /// A form with a button only.
 #[derive(Deserialize)]
-pub struct Button {}
+pub(super) struct Button {}
 
 /// `GET /login`
-pub async fn page(
+pub(super) async fn page(
     State(dashboard): State<Dashboard>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -45,7 +45,7 @@ pub async fn page(
 }
 
 /// `POST /login`
-pub async fn log_in(
+pub(super) async fn log_in(
     State(dashboard): State<Dashboard>,
     address: ClientAddress,
     headers: HeaderMap,
@@ -148,7 +148,7 @@ async fn renewed(
 }
 
 /// `POST /logout`
-pub async fn log_out(
+pub(super) async fn log_out(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {
@@ -156,7 +156,7 @@ pub async fn log_out(
 }
 
 /// `POST /logout-everywhere`
-pub async fn log_out_everywhere(
+pub(super) async fn log_out_everywhere(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {

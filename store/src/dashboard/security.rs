@@ -28,14 +28,14 @@ const NEWS: Duration = Duration::from_secs(60);
 
 /// The form.
 #[derive(Deserialize)]
-pub struct PasswordForm {
+pub(super) struct PasswordForm {
     current_password: Zeroizing<String>,
     new_password: Zeroizing<String>,
     repeat_password: Zeroizing<String>,
 }
 
 /// `GET /settings/security`. What it says after a change, no link makes it say.
-pub async fn page(
+pub(super) async fn page(
     State(dashboard): State<Dashboard>,
     session: Session,
     RawQuery(query): RawQuery,
@@ -52,7 +52,7 @@ pub async fn page(
 
 /// `POST /settings/security/password`. The session gets a new token, all others
 /// end.
-pub async fn change_password(
+pub(super) async fn change_password(
     State(dashboard): State<Dashboard>,
     Signed {
         session,

@@ -30,7 +30,7 @@ const COUNTERS: usize = 1 << 18;
 
 /// Who tries.
 #[derive(Debug, Clone, Copy)]
-pub enum Who<'a> {
+pub(super) enum Who<'a> {
     /// Anybody, by the address typed and the network address.
     Stranger(&'a str, IpAddr),
     /// Who is logged in as this user, or was in the same browser. By the user:
@@ -39,7 +39,7 @@ pub enum Who<'a> {
 }
 
 /// The tries so far. In memory: a restart forgives.
-pub struct Throttle<C: Clock = DefaultClock> {
+pub(super) struct Throttle<C: Clock = DefaultClock> {
     accounts: Limits<Digest, C>,
     addresses: Limits<IpAddr, C>,
     /// Apart from the strangers', who could make theirs meet these.
@@ -48,7 +48,7 @@ pub struct Throttle<C: Clock = DefaultClock> {
 
 impl Throttle {
     /// No tries yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::by(DefaultClock::default())
     }
 }
@@ -63,7 +63,7 @@ impl<C: Clock + Clone> Throttle<C> {
     }
 
     /// Counts a try, or says in how many whole seconds there may be one.
-    pub fn allow(&self, who: Who<'_>) -> Result<(), u64> {
+    pub(super) fn allow(&self, who: Who<'_>) -> Result<(), u64> {
         match who {
             Who::Stranger(email, address) => {
                 self.addresses.allow(&network(address))?;

@@ -6,7 +6,7 @@ use crate::clock::UnixMillis;
 
 /// The values of the anchor around one checkpoint.
 #[derive(Debug, Clone, Copy)]
-pub struct Steps {
+pub(crate) struct Steps {
     /// The new one.
     pub next: u64,
     /// What the file may have until the checkpoint is whole.
@@ -17,7 +17,7 @@ pub struct Steps {
 
 impl Steps {
     /// After `before`, where the lock file says what the file may have.
-    pub fn new(known: Option<Anchor>, before: u64, wall: UnixMillis) -> Self {
+    pub(crate) fn new(known: Option<Anchor>, before: u64, wall: UnixMillis) -> Self {
         let known = known.unwrap_or(Anchor {
             low: before,
             high: before,

@@ -17,7 +17,7 @@ pub struct Mark {
 }
 
 /// The values that `anchor` may have in the database file, without its log: one,
-/// or a range while a checkpoint is under way. See [`crate::engine::sqlite::anchor`].
+/// or a range while a checkpoint is under way. See [`crate::engine::anchor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
     /// The least.

@@ -50,7 +50,7 @@ pub(super) fn unknown_user() -> ApiError {
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn add_user(
+pub(super) async fn add_user(
     State(app): State<App>,
     JsonBody(request): JsonBody<AddUserRequest>,
 ) -> Result<Response, ApiError> {
@@ -109,7 +109,7 @@ pub async fn add_user(
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn set_password(
+pub(super) async fn set_password(
     State(app): State<App>,
     JsonBody(request): JsonBody<SetPasswordRequest>,
 ) -> Result<Json<PasswordSet>, ApiError> {
@@ -171,7 +171,7 @@ fn show(answer: &impl Serialize) -> Result<Response, ApiError> {
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn issue(
+pub(super) async fn issue(
     State(app): State<App>,
     JsonBody(request): JsonBody<IssueRequest>,
 ) -> Result<Response, ApiError> {
@@ -216,7 +216,7 @@ pub async fn issue(
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn list_users(
+pub(super) async fn list_users(
     State(app): State<App>,
     QueryOf(query): QueryOf<UsersQuery>,
 ) -> Result<Json<UserPage>, ApiError> {
@@ -246,7 +246,7 @@ pub async fn list_users(
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn revoke(
+pub(super) async fn revoke(
     State(app): State<App>,
     JsonBody(request): JsonBody<RevokeRequest>,
 ) -> Result<Json<RevokeResponse>, ApiError> {
@@ -287,7 +287,7 @@ pub(super) fn which(request: RevokeRequest) -> Result<Revoke, ApiError> {
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn audit(
+pub(super) async fn audit(
     State(app): State<App>,
     QueryOf(query): QueryOf<AuditQuery>,
 ) -> Result<Json<AuditPage>, ApiError> {

@@ -31,7 +31,7 @@ impl Token {
 
 /// What a listener demands.
 #[derive(Clone, Copy)]
-pub struct Demand {
+pub(super) struct Demand {
     /// `None`: mTLS or the like in front has checked the caller.
     pub token: Option<Token>,
     /// The variable that the caller's operator has to set.
@@ -39,7 +39,7 @@ pub struct Demand {
 }
 
 /// Lets a request pass that bears the token.
-pub async fn check(State(demand): State<Demand>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(demand): State<Demand>, request: Request, next: Next) -> Response {
     let Some(token) = demand.token else {
         return next.run(request).await;
     };

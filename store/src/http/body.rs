@@ -24,7 +24,7 @@ const DRAIN_MAX: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A JSON body, whatever its content type says.
-pub struct JsonBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -38,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 }
 
 /// A JSON body that is a list, as [`JsonBody`].
-pub struct LongJson<T>(pub T);
+pub(super) struct LongJson<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LongJson<T> {
     type Rejection = ApiError;
@@ -52,7 +52,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LongJson<T> {
 }
 
 /// A small body, whole and in good time.
-pub async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
     read_body_of(body, BODY_MAX).await
 }
 
@@ -81,7 +81,7 @@ async fn read(mut chunks: BodyDataStream, most: usize) -> Result<Vec<u8>, ApiErr
 }
 
 /// Reads and forgets a body that nobody wants, within reason.
-pub async fn discard(body: Body) {
+pub(crate) async fn discard(body: Body) {
     let draining = drain(body.into_data_stream());
     // Late or not, the answer is the same.
     let _ = tokio::time::timeout(PATIENCE, draining).await;
@@ -98,7 +98,7 @@ async fn drain(mut chunks: BodyDataStream) {
 }
 
 /// A query string.
-pub struct QueryOf<T>(pub T);
+pub(super) struct QueryOf<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
     type Rejection = ApiError;
@@ -117,6 +117,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
 }
 
 /// What is wrong with a JSON text.
+#[cfg_attr(
+    not(feature = "fuzzing"),
+    allow(
+        unreachable_pub,
+        reason = "only the fuzz targets reach it from outside"
+    )
+)]
 pub fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let (line, column) = (error.line(), error.column());

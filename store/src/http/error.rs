@@ -16,7 +16,7 @@ use crate::password::HashError;
 
 /// An error as it is answered. The message never holds a key or a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     code: ErrorCode,
     message: Cow<'static, str>,
     head: Option<Head>,
@@ -24,7 +24,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error of this kind; the status follows from the code.
-    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -33,7 +33,7 @@ impl ApiError {
     }
 
     /// 400.
-    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }
 

@@ -26,7 +26,7 @@ const MOST_ROTATIONS: usize = 65_536;
 /// How many rotations may be under way at a time. Each may hold its connection, an
 /// open file, for as long as a lease. They get half of all that may be open, so
 /// that connections of resolves and polls are always accepted.
-pub fn most_rotations() -> usize {
+pub(super) fn most_rotations() -> usize {
     let files = getrlimit(Resource::Nofile).current;
     let files = files.and_then(|files| usize::try_from(files).ok());
     files.map_or(MOST_ROTATIONS, |files| (files / 2).clamp(1, MOST_ROTATIONS))
@@ -56,7 +56,7 @@ fn not_restored(app: &App) -> Result<(), ApiError> {
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn feed(
+pub(super) async fn feed(
     State(app): State<App>,
     JsonBody(request): JsonBody<FeedRequest>,
 ) -> Result<Json<FeedResponse>, ApiError> {
@@ -108,7 +108,7 @@ pub async fn feed(
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn resolve(
+pub(super) async fn resolve(
     State(app): State<App>,
     JsonBody(request): JsonBody<ResolveRequest>,
 ) -> Result<Json<ResolveResponse>, ApiError> {
@@ -142,7 +142,7 @@ pub async fn resolve(
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn rotate(
+pub(super) async fn rotate(
     State(app): State<App>,
     Extension(Arrived(arrived)): Extension<Arrived>,
     JsonBody(request): JsonBody<RotateRequest>,

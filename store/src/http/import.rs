@@ -50,7 +50,7 @@ const CHUNK: usize = 32 * 1024;
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn import(
+pub(super) async fn import(
     State(app): State<App>,
     QueryOf(query): QueryOf<ImportQuery>,
     body: Body,

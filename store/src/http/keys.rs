@@ -34,7 +34,7 @@ const AT_ONCE: usize = 32;
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn show_key(
+pub(super) async fn show_key(
     State(app): State<App>,
     QueryOf(query): QueryOf<KeyQuery>,
 ) -> Result<Json<KeyShown>, ApiError> {
@@ -61,7 +61,7 @@ fn unknown_key() -> ApiError {
         (status = 500, description = "internal: some may be revoked", body = ErrorBody),
     )
 )]
-pub async fn revoke_many(
+pub(super) async fn revoke_many(
     State(app): State<App>,
     LongJson(request): LongJson<RevokeManyRequest>,
 ) -> Result<Json<RevokedMany>, ApiError> {

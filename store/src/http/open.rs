@@ -19,7 +19,7 @@ use crate::metrics;
             content_type = "text/plain"),
     )
 )]
-pub async fn livez() -> &'static str {
+pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
@@ -34,7 +34,7 @@ pub async fn livez() -> &'static str {
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
+pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
     app.store.ready().await?;
     Ok("ok\n")
 }
@@ -48,7 +48,7 @@ pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
         (status = 503, description = "unavailable", body = ErrorBody),
     )
 )]
-pub async fn healthz(state: State<App>) -> Result<&'static str, ApiError> {
+pub(super) async fn healthz(state: State<App>) -> Result<&'static str, ApiError> {
     readyz(state).await
 }
 
@@ -60,7 +60,7 @@ pub async fn healthz(state: State<App>) -> Result<&'static str, ApiError> {
             content_type = "application/openmetrics-text"),
     )
 )]
-pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     app.metrics.set_disk(app.store.engine().disk_use());
     let ahead = app.store.moment().ahead_seconds();
     app.metrics.set_clock_ahead(ahead);
@@ -76,7 +76,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
             content_type = "application/json"),
     )
 )]
-pub async fn openapi(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn openapi(State(app): State<App>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "application/json")];
     (headers, app.document)
 }

@@ -29,7 +29,7 @@ use crate::operations::users::{EmailRefusal, SetEmail};
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn set_email(
+pub(super) async fn set_email(
     State(app): State<App>,
     JsonBody(request): JsonBody<SetEmailRequest>,
 ) -> Result<Json<EmailSet>, ApiError> {
@@ -66,7 +66,7 @@ pub async fn set_email(
         (status = 503, description = "unavailable: nothing was changed", body = ErrorBody),
     )
 )]
-pub async fn remove_user(
+pub(super) async fn remove_user(
     State(app): State<App>,
     JsonBody(request): JsonBody<RemoveRequest>,
 ) -> Result<Json<UserRemoved>, ApiError> {

@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use rekey_protocol::{Client, UserId};
 
+use super::action::Action;
 use super::{Context, Operation, Read};
 use crate::api::AuditPage;
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, Event, Standing};
 use crate::engine::{ReadTx, Tx};
-
-/// What the log calls a change of a key by its user or a gateway.
-pub const ROTATED: &str = "rotated";
-/// What the log calls the end of a key that got no successor by it.
-pub const REVOKED: &str = "revoked";
-/// What the log calls a key that came without ending another one.
-pub const ISSUED: &str = "issued";
 
 /// Rows about refused tries of one account within an hour.
 const REFUSED_PER_HOUR: u32 = 10;
@@ -73,7 +67,7 @@ pub(super) fn append_aside<T: Tx>(
     tx: &mut T,
     cx: &Context,
     user: &UserId,
-    action: &str,
+    action: Action,
     by: By<'_>,
 ) -> Result<(), T::Error> {
     let revision = tx.head()?.revision;
@@ -103,11 +97,11 @@ pub enum Tried {
 }
 
 impl Tried {
-    /// What the log calls it when it was refused.
-    const fn refused(self) -> &'static str {
+    /// What it is when it was refused.
+    const fn refused(self) -> Action {
         match self {
-            Self::LogIn => "login_refused",
-            Self::Change => "password_refused",
+            Self::LogIn => Action::LoginRefused,
+            Self::Change => Action::PasswordRefused,
         }
     }
 }

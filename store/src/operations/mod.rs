@@ -5,6 +5,7 @@
 //! What a rotation and a replay decide is still one level below, without a
 //! transaction: [`crate::rotation`] and [`crate::replay`].
 
+pub(crate) mod action;
 pub mod audit;
 pub mod feed;
 pub mod imports;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use rekey_protocol::Digest;
 
+use super::action::Action;
 use super::{Context, Operation};
 use crate::engine::Tx;
 use crate::engine::rows::{By, Event, OldKeyUsed, Source};
 
-/// What the audit log calls it.
-pub const USED: &str = "old_key_used";
 /// Between two rows of a user in the audit log that are not about the first use
 /// of a key.
 const TOLD_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -60,7 +59,7 @@ fn tell<T: Tx>(
     let event = Event {
         hint: used.hint.as_deref(),
         uses: Some(used.uses),
-        ..Event::aside(&used.user, USED, tx.head()?.revision, by)
+        ..Event::aside(&used.user, Action::OldKeyUsed, tx.head()?.revision, by)
     };
     tx.append_event(&event, cx.now)
 }

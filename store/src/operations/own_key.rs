@@ -6,7 +6,8 @@ mod overview;
 
 use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, UserId};
 
-use super::{Context, Kind, Operation, audit, keys, revoke, rotate};
+use super::action::Action;
+use super::{Context, Kind, Operation, keys, revoke, rotate};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, Claim, Event, NewKey, Source};
@@ -282,7 +283,7 @@ impl Wish {
         tx.begin_interval(&self.user, now)?;
         let event = Event {
             user: &self.user,
-            action: audit::ISSUED,
+            action: Action::Issued,
             revision,
             old_digest: None,
             new_digest: Some(&self.new_digest),
@@ -327,7 +328,7 @@ impl Past<'_> {
         }
         // Whom the operator has locked out does not come back by this door.
         let by_user = |event: &AuditEvent| {
-            event.action == audit::REVOKED && event.source == Source::Dashboard.as_str()
+            event.action == Action::Revoked.name() && event.source == Source::Dashboard.as_str()
         };
         if !self.last.is_some_and(by_user) {
             return Ok(Err(OwnRefusal::NotByUser));

@@ -2,6 +2,7 @@
 
 use rekey_protocol::{Digest, UserId};
 
+use super::action::Action;
 use super::sessions::{self, NewSession};
 use super::{Context, Operation, Queue, Read, audit};
 use crate::engine::rows::{By, PasswordHash};
@@ -100,7 +101,7 @@ impl Operation for SetPassword {
         }
         tx.set_password(user, phc, cx.now.told)?;
         sessions::end_all(tx, user)?;
-        audit::append_aside(tx, cx, user, "password_set", By::OPERATOR)?;
+        audit::append_aside(tx, cx, user, Action::PasswordSet, By::OPERATOR)?;
         Ok(Ok(()))
     }
 }
@@ -140,7 +141,7 @@ impl Operation for ChangePassword {
         sessions::begin(tx, cx, &self.session)?;
         sessions::remember(tx, cx, user, &self.device)?;
         let by = By::dashboard(&self.session.client);
-        audit::append_aside(tx, cx, user, "password_changed", by)?;
+        audit::append_aside(tx, cx, user, Action::PasswordChanged, by)?;
         Ok(Ok(()))
     }
 }

@@ -2,6 +2,7 @@
 
 use rekey_protocol::UserId;
 
+use super::action::Action;
 use super::{Context, Operation, sessions};
 use crate::engine::Tx;
 use crate::engine::rows::{By, Claim, Event, Standing};
@@ -65,7 +66,7 @@ impl Operation for RemoveUser {
         sessions::end_all(tx, user)?;
         let event = Event {
             old_digest: active.as_ref(),
-            ..Event::aside(pseudonym, "user_removed", revision, By::OPERATOR)
+            ..Event::aside(pseudonym, Action::UserRemoved, revision, By::OPERATOR)
         };
         tx.append_event(&event, now)?;
         Ok(Ok(Removed {

@@ -3,6 +3,7 @@
 
 use rekey_protocol::{Digest, RotateRequest, RotationId, SealedKey};
 
+use super::action::Action;
 use super::rotate::Rotated;
 use super::{Context, Operation};
 use crate::clock::UnixMillis;
@@ -85,7 +86,7 @@ impl TooLate<'_> {
                     true => tx.destroy_replay(made.id)?,
                     false => tx.count_failed_opening(made.id)?,
                 }
-                tx.append_event(&event("replay_refused"), cx.now)?;
+                tx.append_event(&event(Action::ReplayRefused), cx.now)?;
                 Ok(match last {
                     true => revoked,
                     false => Rotated::Replayable(revision),
@@ -95,7 +96,7 @@ impl TooLate<'_> {
                 tx.count_handed_out(made.id)?;
                 // The log cannot be pruned, and who asks may ask for ever.
                 if record.handed_out < MOST_REPLAYS_TOLD {
-                    tx.append_event(&event("replayed"), cx.now)?;
+                    tx.append_event(&event(Action::Replayed), cx.now)?;
                 }
                 Ok(Rotated::Replayed(Box::new(Again {
                     id: made.id,

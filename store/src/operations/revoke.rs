@@ -2,7 +2,8 @@
 
 use rekey_protocol::{Digest, ResolvedState, UserId};
 
-use super::{Context, Operation, audit};
+use super::action::Action;
+use super::{Context, Operation};
 use crate::api::RevokeResponse;
 use crate::engine::rows::{By, Event, Source};
 use crate::engine::{ReadTx, Tx};
@@ -85,7 +86,7 @@ impl Revoke {
         if is_meant
             && tx.user_exists(user)?
             && tx.active_key(user)?.is_none()
-            && last.action == audit::REVOKED
+            && last.action == Action::Revoked.name()
             && last.source == Source::Dashboard.as_str()
         {
             let old = last.old_digest.as_ref();
@@ -120,7 +121,7 @@ fn revoked<'a>(
 ) -> Event<'a> {
     Event {
         user,
-        action: audit::REVOKED,
+        action: Action::Revoked,
         revision,
         old_digest: digest,
         new_digest: None,

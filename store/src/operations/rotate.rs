@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rekey_protocol::{REPLAY_WINDOW_MS, RotateRequest, UserId};
 
+use super::action::Action;
 use super::replays::{Again, TooLate};
-use super::{Context, Kind, Operation, audit};
+use super::{Context, Kind, Operation};
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::Tx;
@@ -162,7 +163,7 @@ pub fn commit<T: Tx>(
     crash::point("rotate.after_limit");
     let event = Event {
         user,
-        action: audit::ROTATED,
+        action: Action::Rotated,
         revision,
         old_digest: Some(old),
         new_digest: Some(new),

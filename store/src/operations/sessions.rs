@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rekey_protocol::{Client, Digest, UserId};
 
+use super::action::Action;
 use super::{Context, Operation, Queue, Read, audit};
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, KnownSession};
@@ -157,7 +158,7 @@ impl Operation for LogIn {
         }
         remember(tx, cx, user, &self.device)?;
         let by = By::dashboard(&self.session.client);
-        audit::append_aside(tx, cx, user, "login", by)?;
+        audit::append_aside(tx, cx, user, Action::Login, by)?;
         Ok(true)
     }
 }
@@ -188,11 +189,11 @@ impl Operation for LogOut {
         let action = match self.scope {
             LogOutScope::Everywhere => {
                 end_all(tx, &session.user)?;
-                "logout_everywhere"
+                Action::LogoutEverywhere
             }
             LogOutScope::Here => {
                 tx.end_session(&session.digest)?;
-                "logout"
+                Action::Logout
             }
         };
         // A user who was removed meanwhile must not come back into the log.

@@ -2,6 +2,7 @@
 
 use rekey_protocol::{Digest, UserId};
 
+use super::action::Action;
 use super::{Context, Operation, Read, audit};
 use crate::api::UserEntry;
 use crate::clock::UnixMillis;
@@ -80,7 +81,7 @@ impl Operation for AddUser {
         })?;
         let event = Event {
             user: &new.id,
-            action: "user_added",
+            action: Action::UserAdded,
             revision,
             old_digest: None,
             new_digest: Some(&new.digest),
@@ -150,7 +151,7 @@ impl Operation for Issue {
         })?;
         let event = Event {
             user,
-            action: audit::ISSUED,
+            action: Action::Issued,
             revision,
             old_digest: None,
             new_digest: Some(digest),
@@ -215,7 +216,7 @@ impl Operation for SetEmail {
             return Ok(Err(EmailRefusal::Taken));
         }
         tx.set_email(user, email)?;
-        audit::append_aside(tx, cx, user, "email_set", By::OPERATOR)?;
+        audit::append_aside(tx, cx, user, Action::EmailSet, By::OPERATOR)?;
         Ok(Ok(()))
     }
 }

@@ -17,7 +17,7 @@ use crate::process::{Home, Store, cli, files, fresh_digest, output, rotation, st
 const SOON: Duration = Duration::from_secs(20);
 
 /// `backup` of this home's database.
-pub fn backup(home: &Home, file: &Path) -> Command {
+pub(crate) fn backup(home: &Home, file: &Path) -> Command {
     let mut command = cli(&["backup", file.to_str().unwrap(), "--database"]);
     command.arg(home.database());
     command

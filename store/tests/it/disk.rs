@@ -19,14 +19,14 @@ use crate::replay::{OURS, repeatable};
 const FULL: &str = "disk is full";
 
 /// A file system of some megabytes, in memory; gone when dropped.
-pub struct SmallDisk {
+pub(crate) struct SmallDisk {
     pub home: Home,
     mount: PathBuf,
 }
 
 impl SmallDisk {
     /// `None`, and said: this machine does not let us mount. Under `CI` that is a failure.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let home = Home::new();
         let mount = home.path("small");
         fs::create_dir(&mount).unwrap();
@@ -49,7 +49,7 @@ impl SmallDisk {
         self.mount.join("rekey.db")
     }
 
-    pub fn serve(&self) -> Command {
+    pub(crate) fn serve(&self) -> Command {
         let database = self.database();
         self.home
             .serve_with("--database", database.to_str().unwrap())
@@ -60,13 +60,13 @@ impl SmallDisk {
     }
 
     /// Takes all room that there is.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = File::create(self.filler()).unwrap();
         let page = [0x5a; 4096];
         while file.write_all(&page).is_ok() {}
     }
 
-    pub fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 

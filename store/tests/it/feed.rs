@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::process::{Answer, Home, Store, again, await_some, fresh_digest, rotation};
 
 /// A gateway as the store sees it.
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub id: String,
     lease_ms: u32,
     polls: u64,
@@ -18,7 +18,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(lease_ms: u32) -> Self {
+    pub(crate) fn new(lease_ms: u32) -> Self {
         let id = fresh_digest().to_hex()[..32].to_owned();
         let (polls, cursor) = (0, None);
         Self {
@@ -31,7 +31,7 @@ impl Gateway {
     }
 
     /// One poll, answered; what it brought is not yet acknowledged.
-    pub fn poll(&mut self, store: &Store) -> Answer {
+    pub(crate) fn poll(&mut self, store: &Store) -> Answer {
         self.polls += 1;
         let mut body = json!({"gateway": self.id, "lease_ms": self.lease_ms, "poll": self.polls});
         if let Some(cursor) = &self.cursor {
@@ -44,7 +44,7 @@ impl Gateway {
     }
 
     /// One poll, whose answer is applied: the next one acknowledges it.
-    pub fn follow(&mut self, store: &Store) -> Value {
+    pub(crate) fn follow(&mut self, store: &Store) -> Value {
         let answer = self.poll(store);
         assert_eq!(answer.status, 200, "{answer:?}");
         let body = answer.json();
@@ -54,8 +54,8 @@ impl Gateway {
     }
 }
 
-pub const LEASE: u32 = 2_000;
-pub const EXPIRY: Duration = Duration::from_millis(2_000 + 20 + 50);
+pub(crate) const LEASE: u32 = 2_000;
+pub(crate) const EXPIRY: Duration = Duration::from_millis(2_000 + 20 + 50);
 
 #[test]
 fn a_new_gateway_begins_at_the_head_with_a_lease() {

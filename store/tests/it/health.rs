@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crate::process::{Answer, Home, Store, await_some, fresh_digest, rotation};
 
 /// Both listeners' answers.
-pub fn asked(store: &Store, path: &str) -> [Answer; 2] {
+pub(crate) fn asked(store: &Store, path: &str) -> [Answer; 2] {
     [&store.url, &store.admin_url].map(|url| store.call("GET", &format!("{url}{path}"), None, None))
 }
 
-pub fn is_ready(store: &Store) {
+pub(crate) fn is_ready(store: &Store) {
     for path in ["/livez", "/readyz", "/healthz"] {
         for answer in asked(store, path) {
             assert_eq!(
@@ -24,7 +24,7 @@ pub fn is_ready(store: &Store) {
 }
 
 /// Alive, and not ready for this reason.
-pub fn is_not_ready(store: &Store, word: &str) {
+pub(crate) fn is_not_ready(store: &Store, word: &str) {
     for answer in asked(store, "/livez") {
         assert_eq!(answer.status, 200);
     }

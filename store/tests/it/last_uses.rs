@@ -14,7 +14,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// A use that a gateway tells.
 #[derive(Clone, Copy)]
-pub struct Told {
+pub(crate) struct Told {
     pub key: Digest,
     pub age_ms: u64,
 }
@@ -26,7 +26,7 @@ fn wall_ms() -> u64 {
 
 /// Whether it is the beginning of the hour so long ago, or of the one before where
 /// that has just begun.
-pub fn is_hour(seen: &str, age_ms: u64) -> bool {
+pub(crate) fn is_hour(seen: &str, age_ms: u64) -> bool {
     [age_ms, age_ms + 60_000].into_iter().any(|age| {
         let hour = (wall_ms() - age) / HOUR_MS * HOUR_MS;
         let hour = jiff::Timestamp::from_millisecond(hour.try_into().unwrap());
@@ -35,7 +35,7 @@ pub fn is_hour(seen: &str, age_ms: u64) -> bool {
 }
 
 /// Tells uses by a poll of a gateway that is seen once.
-pub fn tell(store: &Store, uses: &[Told]) -> Answer {
+pub(crate) fn tell(store: &Store, uses: &[Told]) -> Answer {
     let uses = uses.iter();
     let uses = uses.map(|told| json!({"digest": told.key, "age_ms": told.age_ms}));
     let used: Vec<_> = uses.collect();

@@ -12,7 +12,7 @@ use crate::process::{
 };
 
 /// The one line that a failing start says.
-pub fn refusal(command: &mut Command) -> String {
+pub(crate) fn refusal(command: &mut Command) -> String {
     let output = output(command, "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = stderr(&output);

@@ -14,63 +14,63 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const STORE_TOKEN: &str = "gateway-token-0123456789";
-pub const ADMIN_TOKEN: &str = "operator-token-0123456789";
-pub const CHECKSUM_SECRET: &str = "checksum-secret-0123456789";
+pub(crate) const STORE_TOKEN: &str = "gateway-token-0123456789";
+pub(crate) const ADMIN_TOKEN: &str = "operator-token-0123456789";
+pub(crate) const CHECKSUM_SECRET: &str = "checksum-secret-0123456789";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store");
 /// Generous: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a database, over several lives of the store.
-pub struct Home {
+pub(crate) struct Home {
     disk: TempDir,
     /// On a memory file system.
     memory: TempDir,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             disk: tempfile::tempdir().unwrap(),
             memory: tempfile::tempdir_in("/dev/shm").unwrap(),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.disk.path().join(name)
     }
 
     /// The folder of what is to be in memory only.
-    pub fn memory(&self) -> &Path {
+    pub(crate) fn memory(&self) -> &Path {
         self.memory.path()
     }
 
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.path("rekey.db")
     }
 
     /// The database's own view, beside the store.
-    pub fn sql(&self) -> Connection {
+    pub(crate) fn sql(&self) -> Connection {
         Connection::open(self.database()).unwrap()
     }
 
-    pub fn count(&self, query: &str) -> i64 {
+    pub(crate) fn count(&self, query: &str) -> i64 {
         self.sql().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
     /// `serve`, not yet started.
-    pub fn serve(&self) -> Command {
+    pub(crate) fn serve(&self) -> Command {
         self.serve_by(PROGRAM, "", "")
     }
 
     /// `serve` with that flag, instead of the usual one if there is one.
-    pub fn serve_with(&self, flag: &str, value: &str) -> Command {
+    pub(crate) fn serve_with(&self, flag: &str, value: &str) -> Command {
         self.serve_by(PROGRAM, flag, value)
     }
 
     /// `serve` of another build, or with another flag.
-    pub fn serve_by(&self, program: &str, flag: &str, value: &str) -> Command {
+    pub(crate) fn serve_by(&self, program: &str, flag: &str, value: &str) -> Command {
         let (ready, database) = (self.path("ready.json"), self.database());
         let mut flags = BTreeMap::from([
             ("--listen", "127.0.0.1:0"),
@@ -93,12 +93,12 @@ impl Home {
     }
 
     /// A store with an hour between rotations.
-    pub fn start(&self) -> Store {
+    pub(crate) fn start(&self) -> Store {
         self.start_as(&mut self.serve())
     }
 
     /// Starts that command and waits until it is ready.
-    pub fn start_as(&self, command: &mut Command) -> Store {
+    pub(crate) fn start_as(&self, command: &mut Command) -> Store {
         let ready = self.path("ready.json");
         let _ = std::fs::remove_file(&ready);
         let log = File::options()
@@ -124,20 +124,20 @@ impl Home {
     }
 
     /// All that the store has logged here.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 }
 
 /// The program with nothing of this test's environment.
-pub fn bare(program: &str) -> Command {
+pub(crate) fn bare(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command
 }
 
 /// Polls for a condition that another process brings about.
-pub fn await_some<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn await_some<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
@@ -159,24 +159,24 @@ fn agent() -> ureq::Agent {
 
 /// An answer.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(header, _)| header == name);
         found.next().map(|(_, value)| value.as_str())
     }
 
     /// The error's code.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"]
             .as_str()
             .unwrap_or("none")
@@ -185,7 +185,7 @@ impl Answer {
 }
 
 /// A store that runs; killed when dropped.
-pub struct Store {
+pub(crate) struct Store {
     pub child: Child,
     pub url: String,
     pub admin_url: String,
@@ -195,7 +195,7 @@ pub struct Store {
 
 impl Store {
     /// A request to any address; `Err` where no whole answer came.
-    pub fn try_call(
+    pub(crate) fn try_call(
         &self,
         method: &str,
         url: &str,
@@ -221,37 +221,43 @@ impl Store {
         })
     }
 
-    pub fn call(&self, method: &str, url: &str, token: Option<&str>, body: Option<&str>) -> Answer {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        url: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> Answer {
         self.try_call(method, url, token, body).unwrap()
     }
 
     /// A gateway's POST.
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         let url = format!("{}{path}", self.url);
         self.call("POST", &url, Some(STORE_TOKEN), Some(&body.to_string()))
     }
 
     /// An operator's request.
-    pub fn admin(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
+    pub(crate) fn admin(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
         let url = format!("{}{path}", self.admin_url);
         self.call(method, &url, Some(ADMIN_TOKEN), body)
     }
 
-    pub fn resolve(&self, digest: &Digest) -> Answer {
+    pub(crate) fn resolve(&self, digest: &Digest) -> Answer {
         self.post("/v1/keys/resolve", &json!({ "digest": digest }))
     }
 
-    pub fn rotate(&self, rotation: &Value) -> Answer {
+    pub(crate) fn rotate(&self, rotation: &Value) -> Answer {
         self.post("/v1/keys/rotate", rotation)
     }
 
     /// A user with a key.
-    pub fn add_user(&self, id: &str) -> User {
+    pub(crate) fn add_user(&self, id: &str) -> User {
         self.add(&json!({ "email": format!("{id}@example.com"), "user_id": id }))
     }
 
     /// A user with a key, as asked for.
-    pub fn add(&self, body: &Value) -> User {
+    pub(crate) fn add(&self, body: &Value) -> User {
         let answer = self.admin("POST", "/v1/users", Some(&body.to_string()));
         assert_eq!(answer.status, 201, "{answer:?}");
         let key = answer.json()["api_key"].as_str().unwrap().to_owned();
@@ -261,11 +267,11 @@ impl Store {
     }
 
     /// A command of the operator's, called on this store.
-    pub fn cli(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.cli_with(arguments, "")
     }
 
-    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = cli(arguments);
         command
             .env("REKEY_ADMIN_URL", &self.admin_url)
@@ -273,18 +279,18 @@ impl Store {
         output(&mut command, input)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// SIGTERM; the exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -298,13 +304,13 @@ impl Drop for Store {
 }
 
 /// A command without any settings in its environment.
-pub fn cli(arguments: &[&str]) -> Command {
+pub(crate) fn cli(arguments: &[&str]) -> Command {
     let mut command = bare(PROGRAM);
     command.args(arguments);
     command
 }
 
-pub fn output(command: &mut Command, input: &str) -> Output {
+pub(crate) fn output(command: &mut Command, input: &str) -> Output {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -326,29 +332,29 @@ pub fn output(command: &mut Command, input: &str) -> Output {
     output
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// A user and the key that it got.
-pub struct User {
+pub(crate) struct User {
     pub key: String,
     pub digest: Digest,
 }
 
 /// A new digest each time.
-pub fn fresh_digest() -> Digest {
+pub(crate) fn fresh_digest() -> Digest {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).unwrap();
     Digest::from_bytes(bytes)
 }
 
 /// The body of a rotation from `old` to `new`, under a new id.
-pub fn rotation(old: &Digest, new: &Digest) -> Value {
+pub(crate) fn rotation(old: &Digest, new: &Digest) -> Value {
     let mut id = [0; 16];
     getrandom::fill(&mut id).unwrap();
     json!({
@@ -362,14 +368,14 @@ pub fn rotation(old: &Digest, new: &Digest) -> Value {
 }
 
 /// A later attempt at the same rotation.
-pub fn again(rotation: &Value) -> Value {
+pub(crate) fn again(rotation: &Value) -> Value {
     let mut rotation = rotation.clone();
     rotation["attempt"] = json!(rotation["attempt"].as_u64().unwrap() + 1);
     rotation
 }
 
 /// All files of a folder and their contents.
-pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths

@@ -18,12 +18,12 @@ fn proof(of: u8) -> String {
     hex::encode([of; 32])
 }
 
-pub const OURS: u8 = 0x11;
+pub(crate) const OURS: u8 = 0x11;
 const ANOTHER: u8 = 0x22;
-pub const SEALED: u8 = 0x5e;
+pub(crate) const SEALED: u8 = 0x5e;
 
 /// A request of the client with this pair.
-pub fn repeatable(old: &Digest, new: &Digest, pair: u8) -> Value {
+pub(crate) fn repeatable(old: &Digest, new: &Digest, pair: u8) -> Value {
     let mut request = rotation(old, new);
     request["replay"] =
         json!({"proof": proof(pair), "sealed": hex::encode([SEALED; SEALED_KEY_LEN])});
@@ -31,14 +31,14 @@ pub fn repeatable(old: &Digest, new: &Digest, pair: u8) -> Value {
 }
 
 /// A rotation whose answer the client has lost.
-pub struct Lost {
+pub(crate) struct Lost {
     old: Digest,
     pub new: Digest,
     made: Value,
 }
 
 impl Lost {
-    pub fn make(store: &Store, user: &User) -> Self {
+    pub(crate) fn make(store: &Store, user: &User) -> Self {
         let new = fresh_digest();
         let made = repeatable(&user.digest, &new, OURS);
         assert_eq!(store.rotate(&made).json()["outcome"], "rotated");
@@ -52,7 +52,7 @@ impl Lost {
         store.rotate(&request).json()
     }
 
-    pub fn is_replayed(&self, store: &Store) -> bool {
+    pub(crate) fn is_replayed(&self, store: &Store) -> bool {
         let answer = self.repeat(store, OURS);
         assert_eq!(answer["outcome"], "revoked", "{answer}");
         let replayed = &answer["replayed"];

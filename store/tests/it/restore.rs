@@ -52,7 +52,7 @@ fn is_refused(store: &Store, gateway: &mut Gateway, request: &Value) {
 
 /// Whether a rotation is held for longer than all that these tests granted. It
 /// is not waited for.
-pub fn holds_long(store: &Store) -> bool {
+pub(crate) fn holds_long(store: &Store) -> bool {
     let user = store.add_user(&fresh_digest().to_hex()[..12]);
     let request = rotation(&user.digest, &fresh_digest());
     let url = format!("{}/v1/keys/rotate", store.url);

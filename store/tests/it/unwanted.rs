@@ -17,17 +17,17 @@ const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
 
 /// Another program that writes to the database: the store's writer waits for it,
 /// for five seconds at most.
-pub struct Busy(Connection);
+pub(crate) struct Busy(Connection);
 
 impl Busy {
-    pub fn begin(home: &Home) -> Self {
+    pub(crate) fn begin(home: &Home) -> Self {
         let sql = home.sql();
         sql.busy_timeout(PATIENCE).unwrap();
         sql.execute_batch("BEGIN IMMEDIATE").unwrap();
         Self(sql)
     }
 
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
 }
@@ -39,12 +39,12 @@ fn metric(store: &Store, name: &str) -> i64 {
     metrics.text.lines().find_map(value).unwrap()
 }
 
-pub fn await_waiting(store: &Store, count: i64) {
+pub(crate) fn await_waiting(store: &Store, count: i64) {
     await_some(|| (metric(store, "rekey_store_waiting_changes ") == count).then_some(()));
 }
 
 /// Until the store has noticed that so many askers have gone.
-pub fn await_left(store: &Store, count: i64) {
+pub(crate) fn await_left(store: &Store, count: i64) {
     await_some(|| (metric(store, "rekey_store_left_changes_total ") == count).then_some(()));
 }
 
@@ -64,7 +64,7 @@ fn send(base: &str, token: &str, path: &str, body: &Value) -> TcpStream {
 }
 
 /// Its client goes; returns when the store has closed the connection for it.
-pub fn leave(mut stream: TcpStream) {
+pub(crate) fn leave(mut stream: TcpStream) {
     stream.shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();

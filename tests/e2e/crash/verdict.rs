@@ -9,7 +9,7 @@ use crate::support::store_view;
 
 /// What the client knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub(super) enum Told {
     /// 200, with this key.
     NewKey(String),
     /// 503 `key_store_unavailable`.
@@ -22,7 +22,7 @@ impl Told {
     /// # Panics
     /// Any other answer: a 401 for a good key, or "unconfirmed" although the
     /// store was back long before the gateway's patience was over.
-    pub fn by(answer: &Result<Answer, Broken>) -> Self {
+    pub(super) fn by(answer: &Result<Answer, Broken>) -> Self {
         let Ok(answer) = answer else {
             return Self::Nothing;
         };
@@ -36,7 +36,7 @@ impl Told {
 
 /// What became of the user's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Became {
+pub(super) enum Became {
     /// It is as it was.
     Kept,
     /// It was replaced, and the client has the new one.
@@ -49,7 +49,7 @@ pub enum Became {
 ///
 /// # Panics
 /// One is broken.
-pub fn check(fleet: &TestFleet, user: &Account, told: &Told) -> Became {
+pub(super) fn check(fleet: &TestFleet, user: &Account, told: &Told) -> Became {
     let old = store_view::digest(&user.api_key);
     let keys = store_view::keys(&fleet.store, &user.user_id);
     // I3: never none, never two, and the audit log tells how it came.

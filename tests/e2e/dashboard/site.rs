@@ -15,18 +15,18 @@ use crate::support::fleet::{self, TestFleet, eventually};
 use crate::support::store_view;
 
 /// The page of the key.
-pub const PROFILE: &str = "/settings/profile";
+pub(super) const PROFILE: &str = "/settings/profile";
 /// The page on which a rotation is confirmed, and where its form is sent.
-pub const REGENERATE: &str = "/settings/profile/regenerate";
+pub(super) const REGENERATE: &str = "/settings/profile/regenerate";
 /// The same of a revocation.
-pub const REVOKE: &str = "/settings/profile/revoke";
+pub(super) const REVOKE: &str = "/settings/profile/revoke";
 /// Where the form for a new key after a revocation is sent.
-pub const NEW_KEY: &str = "/settings/profile/new-key";
+pub(super) const NEW_KEY: &str = "/settings/profile/new-key";
 /// The page of the password.
-pub const SECURITY: &str = "/settings/security";
+pub(super) const SECURITY: &str = "/settings/security";
 
 /// What everybody is told within the hour.
-pub const ONCE_PER_HOUR: &str =
+pub(super) const ONCE_PER_HOUR: &str =
     "You can only regenerate your API key once per hour. Please try again later.";
 
 /// A lease that a test can wait for; a rotation takes as long while a gateway
@@ -36,7 +36,7 @@ const LEASE_MS: u32 = 1500;
 const LEASE_HELD: &str = "wasmcustom.rekey.lease_held";
 
 /// A fleet, and the right to some browsers.
-pub struct Site {
+pub(super) struct Site {
     /// All processes.
     pub fleet: TestFleet,
     people: AtomicU32,
@@ -44,7 +44,7 @@ pub struct Site {
 }
 
 /// Somebody with a key, who can log in.
-pub struct Person {
+pub(super) struct Person {
     /// The e-mail address.
     pub email: String,
     /// The password.
@@ -56,7 +56,7 @@ pub struct Person {
 }
 
 /// So many gateways.
-pub fn gateways(count: usize) -> FleetOptions {
+pub(super) fn gateways(count: usize) -> FleetOptions {
     FleetOptions {
         gateways: count,
         plugin: json!({ "lease_ms": LEASE_MS }),
@@ -67,7 +67,7 @@ pub fn gateways(count: usize) -> FleetOptions {
 impl Site {
     /// Starts a fleet for a test that opens so many browsers at a time; none if
     /// the test is to be skipped.
-    pub fn start(options: FleetOptions, browsers: usize) -> Self {
+    pub(super) fn start(options: FleetOptions, browsers: usize) -> Self {
         let seats = Seats::take(browsers);
         let fleet = fleet::start(options);
         for gateway in &fleet.gateways {
@@ -83,13 +83,13 @@ impl Site {
     }
 
     /// Somebody new.
-    pub fn person(&self) -> Person {
+    pub(super) fn person(&self) -> Person {
         let number = self.people.fetch_add(1, Ordering::Relaxed);
         self.person_of(&format!("p{number}@example.com"))
     }
 
     /// Somebody new with this address.
-    pub fn person_of(&self, email: &str) -> Person {
+    pub(super) fn person_of(&self, email: &str) -> Person {
         let password = format!("pass of {email}");
         let account = self.fleet.store.add_login(email, &password);
         let account = account.expect("a new user");
@@ -102,24 +102,24 @@ impl Site {
     }
 
     /// A browser that has been nowhere yet.
-    pub fn browser(&self) -> Browser {
+    pub(super) fn browser(&self) -> Browser {
         Browser::start(&self.fleet.store.dashboard_url(), Patience::Waits)
     }
 
     /// A browser in which this person has logged in.
-    pub fn browser_of(&self, person: &Person) -> Browser {
+    pub(super) fn browser_of(&self, person: &Person) -> Browser {
         let browser = self.browser();
         log_in(&browser, person);
         browser
     }
 
     /// Checks that every gateway accepts the key.
-    pub fn accepts(&self, key: &str) {
+    pub(super) fn accepts(&self, key: &str) {
         self.every_gateway_says(key, (200, "ok"));
     }
 
     /// Checks that every gateway says that the key is revoked.
-    pub fn refuses(&self, key: &str) {
+    pub(super) fn refuses(&self, key: &str) {
         self.every_gateway_says(key, (401, "api_key_revoked"));
     }
 
@@ -133,24 +133,24 @@ impl Site {
     }
 
     /// Checks that this key is the person's only one, by the store's word.
-    pub fn holds(&self, person: &Person, key: &str) {
+    pub(super) fn holds(&self, person: &Person, key: &str) {
         let keys = store_view::keys(&self.fleet.store, &person.user);
         assert_eq!(keys.active, [store_view::digest(key)]);
     }
 
     /// Checks that the person has no key, by the store's word.
-    pub fn holds_none(&self, person: &Person) {
+    pub(super) fn holds_none(&self, person: &Person) {
         let keys = store_view::keys(&self.fleet.store, &person.user);
         assert!(keys.active.is_empty(), "{keys:?}");
     }
 
     /// How often the person's key was replaced.
-    pub fn rotations(&self, person: &Person) -> usize {
+    pub(super) fn rotations(&self, person: &Person) -> usize {
         store_view::keys(&self.fleet.store, &person.user).rotations
     }
 
     /// What happened to the person, oldest first, as `rotated by dashboard`.
-    pub fn events(&self, person: &Person) -> Vec<String> {
+    pub(super) fn events(&self, person: &Person) -> Vec<String> {
         let events = store_view::audit(&self.fleet.store, &person.user);
         let text = |event: &serde_json::Value| {
             let [action, source] =
@@ -161,13 +161,13 @@ impl Site {
     }
 
     /// How many of these events there are.
-    pub fn count(&self, person: &Person, event: &str) -> usize {
+    pub(super) fn count(&self, person: &Person, event: &str) -> usize {
         let events = self.events(person);
         events.iter().filter(|found| *found == event).count()
     }
 
     /// What the operator does on the command line, and what it prints.
-    pub fn operator(&self, arguments: &[&str], input: &str) -> String {
+    pub(super) fn operator(&self, arguments: &[&str], input: &str) -> String {
         let mut command = self.fleet.store.cli();
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -181,28 +181,28 @@ impl Site {
     }
 
     /// The same session, without the browser.
-    pub fn visitor(&self, browser: &Browser) -> Visitor {
+    pub(super) fn visitor(&self, browser: &Browser) -> Visitor {
         let home = self.fleet.store.dashboard_url();
         Visitor::with_cookies(&home, &browser.cookie_header())
     }
 }
 
 /// Logs in, and ends on the page of the key.
-pub fn log_in(browser: &Browser, person: &Person) {
+pub(super) fn log_in(browser: &Browser, person: &Person) {
     browser.visit("/login");
     send_log_in(browser, &person.email, &person.password);
     assert_eq!(browser.page(), PROFILE, "{}", browser.whole_text());
 }
 
 /// Fills in the log-in form that is open, and sends it.
-pub fn send_log_in(browser: &Browser, email: &str, password: &str) {
+pub(super) fn send_log_in(browser: &Browser, email: &str, password: &str) {
     browser.fill("email", email);
     browser.fill("password", password);
     browser.follow("login");
 }
 
 /// Walks from the page of the key to a new key.
-pub fn regenerate(browser: &Browser) -> String {
+pub(super) fn regenerate(browser: &Browser) -> String {
     browser.visit(PROFILE);
     browser.follow("regenerate");
     browser.follow("confirm");
@@ -210,7 +210,7 @@ pub fn regenerate(browser: &Browser) -> String {
 }
 
 /// The seconds until the next key, as the page had them when it came.
-pub fn countdown(browser: &Browser) -> u64 {
+pub(super) fn countdown(browser: &Browser) -> u64 {
     let script = "return Number(document.querySelector('#next-rotation [data-countdown]')
         .dataset.countdown)";
     let seconds = browser.script(script, &[]);
@@ -218,12 +218,12 @@ pub fn countdown(browser: &Browser) -> u64 {
 }
 
 /// The fields of the form that is open.
-pub fn fields(browser: &Browser, names: &[&'static str]) -> Vec<(&'static str, String)> {
+pub(super) fn fields(browser: &Browser, names: &[&'static str]) -> Vec<(&'static str, String)> {
     let field = |name: &&'static str| (*name, browser.field(name));
     names.iter().map(field).collect()
 }
 
 /// A key as the dashboard shows it afterwards.
-pub fn masked(key: &str) -> String {
+pub(super) fn masked(key: &str) -> String {
     format!("sb_live_…{}", &key[key.len() - 4..])
 }

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::support::fleet::{self, TestFleet, eventually};
 
 /// How late a busy machine may be.
-pub const SLACK: Duration = Duration::from_secs(2);
+pub(crate) const SLACK: Duration = Duration::from_secs(2);
 /// The lease of tests that wait for its end.
-pub const LEASE_MS: u32 = 1500;
+pub(crate) const LEASE_MS: u32 = 1500;
 
 /// The longest that the store holds a rotation back for a gateway that it
 /// cannot reach: lease and margin (docs/protocol.md).
-pub fn expiry(lease_ms: u32) -> Duration {
+pub(crate) fn expiry(lease_ms: u32) -> Duration {
     Duration::from_millis(u64::from(lease_ms + lease_ms / 100 + 50))
 }
 
@@ -25,7 +25,7 @@ const LEASE_HELD: &str = "wasmcustom.rekey.lease_held";
 
 /// Gateways of two workers each, with a lease; patient with a store that
 /// shares a busy machine.
-pub fn gateways(count: usize, lease_ms: u32) -> FleetOptions {
+pub(crate) fn gateways(count: usize, lease_ms: u32) -> FleetOptions {
     FleetOptions {
         gateways: count,
         plugin: plugin(lease_ms, 5000),
@@ -34,12 +34,12 @@ pub fn gateways(count: usize, lease_ms: u32) -> FleetOptions {
 }
 
 /// A filter's configuration.
-pub fn plugin(lease_ms: u32, resolve_timeout_ms: u32) -> Value {
+pub(crate) fn plugin(lease_ms: u32, resolve_timeout_ms: u32) -> Value {
     json!({ "lease_ms": lease_ms, "store": { "resolve_timeout_ms": resolve_timeout_ms } })
 }
 
 /// A fleet under test.
-pub struct Run {
+pub(crate) struct Run {
     /// All its processes.
     pub fleet: TestFleet,
     /// All its keys.
@@ -50,7 +50,7 @@ pub struct Run {
 
 impl Run {
     /// Starts a fleet with so many users.
-    pub fn start(options: FleetOptions, users: usize) -> Self {
+    pub(crate) fn start(options: FleetOptions, users: usize) -> Self {
         let fleet = fleet::start(options);
         let mut run = Self {
             fleet,
@@ -68,14 +68,14 @@ impl Run {
     }
 
     /// Starts one more gateway, and returns when it trusts its cache.
-    pub fn add_gateway(&mut self, options: GatewayOptions) {
+    pub(crate) fn add_gateway(&mut self, options: GatewayOptions) {
         self.fleet.add_gateway(options).expect("a gateway");
         self.until_trusted(self.fleet.gateways.len() - 1);
     }
 
     /// Waits until a gateway has a lease: from then on what it is asked is in
     /// its cache, and rotations wait for it.
-    pub fn until_trusted(&self, gateway: usize) {
+    pub(crate) fn until_trusted(&self, gateway: usize) {
         eventually("a lease", || {
             let held = self.gateway(gateway).stat(LEASE_HELD).unwrap();
             (held == 1).then_some(())
@@ -83,7 +83,7 @@ impl Run {
     }
 
     /// The first key of one more user.
-    pub fn new_key(&self) -> Arc<Key> {
+    pub(crate) fn new_key(&self) -> Arc<Key> {
         let user = self.fleet.user();
         let key = Key::alive(&user.api_key, &user.user_id);
         self.book.enter(key.clone());
@@ -91,27 +91,27 @@ impl Run {
     }
 
     /// A gateway, counted from 0.
-    pub fn gateway(&self, number: usize) -> &Gateway {
+    pub(crate) fn gateway(&self, number: usize) -> &Gateway {
         &self.fleet.gateways[number]
     }
 
     /// A connection to it.
-    pub fn connect(&self, gateway: usize) -> Connection {
+    pub(crate) fn connect(&self, gateway: usize) -> Connection {
         Connection::to(self.gateway(gateway).address())
     }
 
     /// Connections to all workers of all gateways.
-    pub fn probe(&self) -> Probe {
+    pub(crate) fn probe(&self) -> Probe {
         Probe::of_every_worker(&self.fleet.gateways).unwrap()
     }
 
     /// Connections to all workers of one gateway.
-    pub fn probe_of(&self, gateway: usize) -> Probe {
+    pub(crate) fn probe_of(&self, gateway: usize) -> Probe {
         Probe::of_every_worker([self.gateway(gateway)]).unwrap()
     }
 
     /// A load of all keys of the book on all gateways.
-    pub fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         let gateways = self.fleet.gateways.iter().map(Gateway::address);
         Traffic::start(gateways, &self.book, Pace::STEADY).unwrap()
     }
@@ -120,7 +120,7 @@ impl Run {
     ///
     /// # Panics
     /// It does not end with 200.
-    pub fn rotate(&self, gateway: usize, key: &Arc<Key>) -> Rotated {
+    pub(crate) fn rotate(&self, gateway: usize, key: &Arc<Key>) -> Rotated {
         rotate(&mut self.connect(gateway), key, &self.book).unwrap()
     }
 
@@ -130,7 +130,12 @@ impl Run {
     ///
     /// # Panics
     /// Anything else happens.
-    pub fn rotate_and_check(&self, gateway: usize, key: &Arc<Key>, probe: &mut Probe) -> Rotated {
+    pub(crate) fn rotate_and_check(
+        &self,
+        gateway: usize,
+        key: &Arc<Key>,
+        probe: &mut Probe,
+    ) -> Rotated {
         accepted(probe, key);
         let rotated = self.rotate(gateway, key);
         refused(probe, key);
@@ -140,13 +145,13 @@ impl Run {
 }
 
 /// Checks that every worker accepts the key.
-pub fn accepted(probe: &mut Probe, key: &Key) {
+pub(crate) fn accepted(probe: &mut Probe, key: &Key) {
     let statuses = probe.statuses(&key.text).unwrap();
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
 }
 
 /// Checks that every worker says that the key is revoked.
-pub fn refused(probe: &mut Probe, key: &Key) {
+pub(crate) fn refused(probe: &mut Probe, key: &Key) {
     for answer in probe.ask(&key.text).unwrap() {
         assert_eq!(answer.status, 401, "{}", answer.body);
         assert!(answer.body.contains("api_key_revoked"), "{}", answer.body);
@@ -155,7 +160,7 @@ pub fn refused(probe: &mut Probe, key: &Key) {
 
 /// Ends the load and checks that every answer was right. 503s are counted, and
 /// are for the test to judge.
-pub fn no_fault(traffic: Traffic) -> Tally {
+pub(crate) fn no_fault(traffic: Traffic) -> Tally {
     let tally = traffic.end().unwrap();
     println!(
         "{} served, {} refused, {} unavailable, {} ended with their key, {} broken",

@@ -11,7 +11,7 @@ use crate::support::fleet::{TestFleet, eventually};
 use crate::support::store_view;
 
 /// A user of its own, and what is done to it.
-pub struct Owner {
+pub(super) struct Owner {
     pub user: Account,
     pub idempotency_key: String,
     /// For whoever reads a failure.
@@ -20,7 +20,7 @@ pub struct Owner {
 
 /// The first 200 that the owner got, after however many tries.
 #[derive(Debug)]
-pub struct Told {
+pub(super) struct Told {
     pub key: String,
     /// Whether the answer says that it repeats an earlier one.
     pub replayed: bool,
@@ -29,7 +29,7 @@ pub struct Told {
 }
 
 impl Owner {
-    pub fn new(fleet: &TestFleet, case: impl fmt::Debug) -> Self {
+    pub(super) fn new(fleet: &TestFleet, case: impl fmt::Debug) -> Self {
         let random = |_| fastrand::alphanumeric();
         Self {
             user: fleet.user(),
@@ -39,12 +39,12 @@ impl Owner {
     }
 
     /// What the store calls the old key, as it is written in messages.
-    pub fn old_digest(&self) -> String {
+    pub(super) fn old_digest(&self) -> String {
         hex::encode(store_view::digest(&self.user.api_key).as_bytes())
     }
 
     /// A plan for this user's calls.
-    pub fn plan(&self, path: &'static str, place: Place, end: End, times: u32) -> Plan {
+    pub(super) fn plan(&self, path: &'static str, place: Place, end: End, times: u32) -> Plan {
         Plan {
             path,
             text: self.old_digest(),
@@ -54,14 +54,14 @@ impl Owner {
         }
     }
 
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = bearer(&self.user.api_key);
         headers.push(("idempotency-key", self.idempotency_key.clone()));
         headers
     }
 
     /// The request as HTTP/1.1 bytes.
-    pub fn raw_request(&self) -> String {
+    pub(super) fn raw_request(&self) -> String {
         let (key, once) = (&self.user.api_key, &self.idempotency_key);
         format!(
             "POST {REGENERATE} HTTP/1.1\r\nhost: gateway\r\nidempotency-key: {once}\r\n\
@@ -70,13 +70,13 @@ impl Owner {
     }
 
     /// Sends it once.
-    pub fn ask(&self, client: &Client) -> Answer {
+    pub(super) fn ask(&self, client: &Client) -> Answer {
         client.send("POST", REGENERATE, &self.headers(), "")
     }
 
     /// Sends it until it is answered. An answer that comes to nothing may be a
     /// 503; the true owner is never told that there is no such key.
-    pub fn until_told(&self, client: &Client) -> Told {
+    pub(super) fn until_told(&self, client: &Client) -> Told {
         let case = &self.case;
         let mut refusals = 0;
         let answer = eventually(&format!("a key, {case}"), || {
@@ -93,7 +93,7 @@ impl Owner {
     }
 
     /// The one answer that another repetition may have.
-    pub fn is_told_again(&self, client: &Client, key: &str) {
+    pub(super) fn is_told_again(&self, client: &Client, key: &str) {
         let (case, answer) = (&self.case, self.ask(client));
         assert_eq!(answer.status, 200, "{case}: {}", answer.body);
         assert_eq!(answer.new_key(), key, "{case}: the same key each time");
@@ -101,7 +101,7 @@ impl Owner {
     }
 
     /// One working key, this one, made by one rotation.
-    pub fn has(&self, fleet: &TestFleet, client: &Client, key: &str) {
+    pub(super) fn has(&self, fleet: &TestFleet, client: &Client, key: &str) {
         let (case, user) = (&self.case, &self.user);
         let keys = store_view::keys(&fleet.store, &user.user_id);
         assert_eq!(keys.active, [store_view::digest(key)], "{case}");
@@ -118,7 +118,7 @@ impl Owner {
     }
 
     /// All of it: repeats until told, once more, and looks what is true.
-    pub fn ends_with_one_key(&self, fleet: &TestFleet, client: &Client) -> Told {
+    pub(super) fn ends_with_one_key(&self, fleet: &TestFleet, client: &Client) -> Told {
         let told = self.until_told(client);
         self.is_told_again(client, &told.key);
         self.has(fleet, client, &told.key);
@@ -126,7 +126,7 @@ impl Owner {
     }
 }
 
-pub fn is_replay(answer: &Answer) -> bool {
+pub(super) fn is_replay(answer: &Answer) -> bool {
     match answer.header("idempotent-replayed") {
         "true" => true,
         "" => false,

@@ -14,14 +14,14 @@ const SEEDED: usize = 32;
 
 /// A place, how it is cut there, and a number to deal cases out by.
 #[derive(Debug)]
-pub struct Case {
+pub(super) struct Case {
     pub place: Place,
     pub end: End,
     pub number: usize,
 }
 
 /// A rotate call of this fleet. All are as long, which [`is_as_long`] looks after.
-pub fn of_a_rotate_call(run: &Cuttable) -> Exchange {
+pub(super) fn of_a_rotate_call(run: &Cuttable) -> Exchange {
     let owner = Owner::new(&run.fleet, "example");
     watch(run, &owner, ROTATE_PATH, |client| {
         owner.ask(client).new_key();
@@ -29,7 +29,7 @@ pub fn of_a_rotate_call(run: &Cuttable) -> Exchange {
 }
 
 /// A resolve call.
-pub fn of_a_resolve_call(run: &Cuttable) -> Exchange {
+pub(super) fn of_a_resolve_call(run: &Cuttable) -> Exchange {
     let owner = Owner::new(&run.fleet, "example");
     watch(run, &owner, RESOLVE_PATH, |client| {
         assert_eq!(client.get(SCRAPE, &owner.user.api_key).status, 200);
@@ -37,7 +37,7 @@ pub fn of_a_resolve_call(run: &Cuttable) -> Exchange {
 }
 
 /// The rotate call of a repeated request.
-pub fn of_a_replay(run: &Cuttable) -> Exchange {
+pub(super) fn of_a_replay(run: &Cuttable) -> Exchange {
     let owner = Owner::new(&run.fleet, "example");
     let key = owner.ask(&run.fleet.client()).new_key();
     watch(run, &owner, ROTATE_PATH, |client| {
@@ -61,14 +61,14 @@ fn watch(
 }
 
 /// Every place. Those of `shift` 1 end the other way round than those of 0.
-pub fn every(example: &Exchange, shift: usize) -> Vec<Case> {
+pub(super) fn every(example: &Exchange, shift: usize) -> Vec<Case> {
     let requests = (0..=example.request.len()).map(Place::Request);
     let answers = (0..=example.answer.len()).map(Place::Answer);
     cases(requests.chain(answers), shift)
 }
 
 /// Each boundary, and some between.
-pub fn some(example: &Exchange, seed: u64) -> Vec<Case> {
+pub(super) fn some(example: &Exchange, seed: u64) -> Vec<Case> {
     let mut random = seeded(seed);
     let requests = boundaries(&example.request).into_iter().map(Place::Request);
     let answers = boundaries(&example.answer).into_iter().map(Place::Answer);
@@ -92,7 +92,7 @@ fn cases(places: impl Iterator<Item = Place>, shift: usize) -> Vec<Case> {
 }
 
 /// Else a place of the example is not what it says, and some are missing.
-pub fn is_as_long(met: &Exchange, example: &Exchange, place: Place) {
+pub(super) fn is_as_long(met: &Exchange, example: &Exchange, place: Place) {
     assert_eq!(met.request.len(), example.request.len());
     if matches!(place, Place::Answer(_)) {
         assert_eq!(met.answer.len(), example.answer.len());

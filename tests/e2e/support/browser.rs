@@ -18,22 +18,22 @@ use rekey_testbed::workspace;
 use serde_json::{Value, json};
 
 use self::driver::Driver;
-pub use self::driver::{Patience, Seats};
-pub use self::hands::{ENTER, TAB};
+pub(crate) use self::driver::{Patience, Seats};
+pub(crate) use self::hands::{ENTER, TAB};
 use super::fleet::eventually;
 
 /// A point in time that no two documents share; none while one is loading.
 const DOCUMENT: &str = "return document.readyState === 'complete' ? performance.timeOrigin : null";
 
 /// One browser with a profile of its own: no cookies, no history.
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Driver,
     /// The site that paths are of: `http://127.0.0.1:port`.
     home: String,
 }
 
 /// What a browser holds of a cookie.
-pub struct Cookie {
+pub(crate) struct Cookie {
     /// Its name.
     pub name: String,
     /// Its value.
@@ -51,7 +51,7 @@ impl Browser {
     ///
     /// # Panics
     /// It does not start.
-    pub fn start(home: &str, patience: Patience) -> Self {
+    pub(crate) fn start(home: &str, patience: Patience) -> Self {
         Self {
             driver: Driver::start(patience),
             home: home.to_owned(),
@@ -59,7 +59,7 @@ impl Browser {
     }
 
     /// Opens a page of the site, or any by its whole URL.
-    pub fn visit(&self, url: &str) {
+    pub(crate) fn visit(&self, url: &str) {
         let url = if url.starts_with('/') {
             format!("{}{url}", self.home)
         } else {
@@ -69,7 +69,7 @@ impl Browser {
     }
 
     /// The page that is open: a path if it is of the site, else the whole URL.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let url = self.run(async |client| client.current_url().await);
         let url = url.to_string();
         let path = url.strip_prefix(&self.home).map(str::to_owned);
@@ -77,22 +77,22 @@ impl Browser {
     }
 
     /// Reloads the page, and has a form sent again where it came from one.
-    pub fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.to_another_page(|| self.run(async |client| client.refresh().await));
     }
 
     /// The button "back".
-    pub fn back(&self) {
+    pub(crate) fn back(&self) {
         self.to_another_page(|| self.run(async |client| client.back().await));
     }
 
     /// The button "forward".
-    pub fn forward(&self) {
+    pub(crate) fn forward(&self) {
         self.to_another_page(|| self.run(async |client| client.forward().await));
     }
 
     /// The text of an element as one sees it.
-    pub fn text(&self, id: &str) -> String {
+    pub(crate) fn text(&self, id: &str) -> String {
         let text = eventually(&format!("the text of #{id}"), || {
             let text = self.try_run(async |client| {
                 let element = client.find(Locator::Id(id)).await?;
@@ -104,43 +104,43 @@ impl Browser {
     }
 
     /// The text of the whole page as one sees it.
-    pub fn whole_text(&self) -> String {
+    pub(crate) fn whole_text(&self) -> String {
         let text = self.script("return document.body ? document.body.innerText : ''", &[]);
         text.as_str().unwrap().to_owned()
     }
 
     /// Whether the page has this element now.
-    pub fn has(&self, id: &str) -> bool {
+    pub(crate) fn has(&self, id: &str) -> bool {
         let found = self.run(async |client| client.find_all(Locator::Id(id)).await);
         !found.is_empty()
     }
 
     /// The value of a form's field, hidden or not.
-    pub fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         let script = "return document.querySelector(`[name=\"${arguments[0]}\"]`).value";
         let value = self.script(script, &[json!(name)]);
         value.as_str().unwrap().to_owned()
     }
 
     /// The page's source as it is now.
-    pub fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         self.run(async |client| client.source().await)
     }
 
     /// The value that a script returns.
-    pub fn script(&self, script: &str, arguments: &[Value]) -> Value {
+    pub(crate) fn script(&self, script: &str, arguments: &[Value]) -> Value {
         let arguments = arguments.to_vec();
         self.run(async |client| client.execute(script, arguments).await)
     }
 
     /// What a script gives to its function `done`, now or later.
-    pub fn script_later(&self, script: &str) -> Value {
+    pub(crate) fn script_later(&self, script: &str) -> Value {
         let script = format!("const done = arguments[0]; {script}");
         self.run(async |client| client.execute_async(&script, Vec::new()).await)
     }
 
     /// All cookies that this page's site has set.
-    pub fn cookies(&self) -> Vec<Cookie> {
+    pub(crate) fn cookies(&self) -> Vec<Cookie> {
         let cookies = self.run(async |client| client.get_all_cookies().await);
         let own = |cookie: fantoccini::cookies::Cookie<'static>| Cookie {
             name: cookie.name().to_owned(),
@@ -158,7 +158,7 @@ impl Browser {
     }
 
     /// The same as the header in which they are sent.
-    pub fn cookie_header(&self) -> String {
+    pub(crate) fn cookie_header(&self) -> String {
         let cookies = self.cookies();
         let pairs: Vec<_> = cookies
             .iter()
@@ -168,7 +168,7 @@ impl Browser {
     }
 
     /// What one would paste now.
-    pub fn clipboard(&self) -> String {
+    pub(crate) fn clipboard(&self) -> String {
         let read = json!({ "descriptor": { "name": "clipboard-read" }, "state": "granted" });
         self.driver.post("permissions", read);
         let text = self.script_later("navigator.clipboard.readText().then(done, done)");
@@ -176,7 +176,7 @@ impl Browser {
     }
 
     /// The URLs that "back" and "forward" lead through.
-    pub fn history(&self) -> Vec<String> {
+    pub(crate) fn history(&self) -> Vec<String> {
         let history = self.driver.devtools("Page.getNavigationHistory", json!({}));
         let entries = history["entries"].as_array().unwrap();
         let url = |entry: &Value| entry["url"].as_str().unwrap().to_owned();
@@ -184,7 +184,7 @@ impl Browser {
     }
 
     /// Runs no scripts of any page from now on.
-    pub fn without_scripts(&self) {
+    pub(crate) fn without_scripts(&self) {
         self.driver.devtools(
             "Emulation.setScriptExecutionDisabled",
             json!({ "value": true }),
@@ -192,7 +192,7 @@ impl Browser {
     }
 
     /// Looks through a window of this size; a narrow one is a telephone's.
-    pub fn resize(&self, width: u32, height: u32) {
+    pub(crate) fn resize(&self, width: u32, height: u32) {
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
         });
@@ -201,7 +201,7 @@ impl Browser {
     }
 
     /// Likes `light` or `dark` pages.
-    pub fn prefer(&self, scheme: &str) {
+    pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.driver.devtools(
             "Emulation.setEmulatedMedia",
@@ -210,7 +210,7 @@ impl Browser {
     }
 
     /// Writes what the window shows as `<target>/rekey/screenshots/<name>.png`.
-    pub fn take_picture(&self, name: &str) {
+    pub(crate) fn take_picture(&self, name: &str) {
         let folder = workspace::output_dir().unwrap().join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         let picture = self.run(async |client| client.screenshot().await);
@@ -218,29 +218,29 @@ impl Browser {
     }
 
     /// The tab that is in front.
-    pub fn tab(&self) -> WindowHandle {
+    pub(crate) fn tab(&self) -> WindowHandle {
         self.run(async |client| client.window().await)
     }
 
     /// Opens another tab and brings it to the front.
-    pub fn open_tab(&self) -> WindowHandle {
+    pub(crate) fn open_tab(&self) -> WindowHandle {
         let opened = self.run(async |client| client.new_window(true).await);
         self.bring_to_front(&opened.handle);
         opened.handle
     }
 
     /// Brings a tab to the front.
-    pub fn bring_to_front(&self, tab: &WindowHandle) {
+    pub(crate) fn bring_to_front(&self, tab: &WindowHandle) {
         self.run(async |client| client.switch_to_window(tab.clone()).await);
     }
 
     /// Looks into the page's first frame from now on.
-    pub fn enter_frame(&self) {
+    pub(crate) fn enter_frame(&self) {
         self.run(async |client| client.enter_frame(0).await);
     }
 
     /// Looks at the whole page again.
-    pub fn leave_frame(&self) {
+    pub(crate) fn leave_frame(&self) {
         self.run(async |client| client.enter_parent_frame().await);
     }
 

@@ -11,14 +11,14 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, Method, Request};
 
 /// The header that shows a key: the very one that the filter reads.
-pub use rekey_protocol::contract::KEY_HEADER;
+pub(crate) use rekey_protocol::contract::KEY_HEADER;
 /// The documented endpoint.
-pub const REGENERATE: &str = "/v1/user/api-key/regenerate";
+pub(crate) const REGENERATE: &str = "/v1/user/api-key/regenerate";
 /// A path of the demo upstream that needs a key.
-pub const SCRAPE: &str = "/v1/scrape";
+pub(crate) const SCRAPE: &str = "/v1/scrape";
 
 /// Header lines by which a request becomes one for a WebSocket.
-pub const OFFER_WEBSOCKET: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
+pub(crate) const OFFER_WEBSOCKET: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 /// Longer than a gateway pursues a rotation.
@@ -26,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Sends requests to one gateway.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     agent: Agent,
     url: String,
 }
 
 /// An answer, whatever its status.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -43,28 +43,28 @@ pub struct Answer {
 }
 
 /// No answer, or not all of one.
-pub type Broken = ureq::Error;
+pub(crate) type Broken = ureq::Error;
 
 impl Client {
     /// A client of the gateway at this URL (`http://address:port`).
-    pub fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let (agent, url) = (agent(PATIENCE), url.to_owned());
         Self { agent, url }
     }
 
     /// The same client, which waits for so long for an answer.
-    pub fn patient(&self, patience: Duration) -> Self {
+    pub(crate) fn patient(&self, patience: Duration) -> Self {
         let (agent, url) = (agent(patience), self.url.clone());
         Self { agent, url }
     }
 
     /// `GET` of a path that the upstream serves.
-    pub fn get(&self, path: &str, key: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, key: &str) -> Answer {
         self.send("GET", path, &bearer(key), "")
     }
 
     /// The documented request.
-    pub fn regenerate(&self, key: &str) -> Answer {
+    pub(crate) fn regenerate(&self, key: &str) -> Answer {
         self.try_regenerate(key).expect("an answer")
     }
 
@@ -72,7 +72,7 @@ impl Client {
     ///
     /// # Errors
     /// No connection, or it broke before the answer's end.
-    pub fn try_regenerate(&self, key: &str) -> Result<Answer, Broken> {
+    pub(crate) fn try_regenerate(&self, key: &str) -> Result<Answer, Broken> {
         self.try_send("POST", REGENERATE, &bearer(key), "")
     }
 
@@ -80,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::try_regenerate`].
-    pub fn try_get(&self, path: &str, key: &str) -> Result<Answer, Broken> {
+    pub(crate) fn try_get(&self, path: &str, key: &str) -> Result<Answer, Broken> {
         self.try_send("GET", path, &bearer(key), "")
     }
 
@@ -88,7 +88,13 @@ impl Client {
     ///
     /// # Panics
     /// There is no answer.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Answer {
         self.try_send(method, path, headers, body)
             .expect("an answer")
     }
@@ -133,7 +139,7 @@ fn agent(patience: Duration) -> Agent {
 }
 
 /// The header that shows a key.
-pub fn bearer(key: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn bearer(key: &str) -> Vec<(&'static str, String)> {
     vec![(KEY_HEADER, format!("Bearer {key}"))]
 }
 
@@ -142,7 +148,7 @@ impl Answer {
     ///
     /// # Panics
     /// It is there more than once.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let values: Vec<_> = self.headers.get_all(name).iter().collect();
         assert!(values.len() <= 1, "{name}: {values:?}");
         values.first().map_or("", |value| value.to_str().unwrap())
@@ -152,13 +158,13 @@ impl Answer {
     ///
     /// # Panics
     /// It is none.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect(&self.body)
     }
 
     /// Status and `error.code`, to be compared in one go; `ok` where there is
     /// no error.
-    pub fn outcome(&self) -> (u16, String) {
+    pub(crate) fn outcome(&self) -> (u16, String) {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
         let code = json["error"]["code"].as_str().unwrap_or("ok");
         (self.status, code.to_owned())
@@ -168,7 +174,7 @@ impl Answer {
     ///
     /// # Panics
     /// It was not rotated.
-    pub fn new_key(&self) -> String {
+    pub(crate) fn new_key(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.body);
         let key = self.json()["data"]["api_key"].clone();
         key.as_str().expect("a new key").to_owned()
@@ -177,12 +183,12 @@ impl Answer {
 
 /// A request without a body as HTTP/1.1 bytes, for a connection that the test
 /// holds itself.
-pub fn raw_request(method: &str, path: &str, key: &str) -> String {
+pub(crate) fn raw_request(method: &str, path: &str, key: &str) -> String {
     raw_request_with(method, path, key, "")
 }
 
 /// The same with more header lines, each with its line end.
-pub fn raw_request_with(method: &str, path: &str, key: &str, lines: &str) -> String {
+pub(crate) fn raw_request_with(method: &str, path: &str, key: &str, lines: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nhost: gateway\r\n{KEY_HEADER}: Bearer {key}\r\n{lines}\r\n"
     )

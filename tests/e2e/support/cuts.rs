@@ -12,7 +12,7 @@ use super::fleet::SOON;
 
 /// Where an exchange is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// So many bytes of the request reach the store, and it may do what they say
     /// only if those are all.
     Request(usize),
@@ -22,7 +22,7 @@ pub enum Place {
 
 /// How the connections end, to the gateway and to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// In order (FIN).
     Close,
     /// Torn down (RST).
@@ -31,7 +31,7 @@ pub enum End {
 
 /// One exchange, as far as it came.
 #[derive(Debug, Clone, Default)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// What the gateway sent.
     pub request: Vec<u8>,
     /// What the store sent; empty where the request was cut.
@@ -40,7 +40,7 @@ pub struct Exchange {
 
 /// Exchanges to be cut.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The path of the request.
     pub path: &'static str,
     /// What its body holds.
@@ -55,7 +55,7 @@ pub struct Plan {
 
 /// What is cut, and what has been.
 #[derive(Default)]
-pub struct Cuts {
+pub(crate) struct Cuts {
     planned: Mutex<Vec<Planned>>,
     /// A cut was made.
     made: Condvar,
@@ -69,7 +69,7 @@ struct Planned {
 
 impl Cuts {
     /// From now on.
-    pub fn plan(&self, plan: Plan) {
+    pub(crate) fn plan(&self, plan: Plan) {
         let (made, last) = (0, Exchange::default());
         self.lock().push(Planned { plan, made, last });
     }
@@ -78,7 +78,7 @@ impl Cuts {
     ///
     /// # Panics
     /// There is none.
-    pub fn end(&self, text: &str) -> u32 {
+    pub(crate) fn end(&self, text: &str) -> u32 {
         let mut planned = self.lock();
         let found = planned.iter().position(|planned| planned.plan.text == text);
         planned.swap_remove(found.expect("a plan")).made
@@ -88,7 +88,7 @@ impl Cuts {
     ///
     /// # Panics
     /// They are not in good time.
-    pub fn wait(&self, text: &str, times: u32) {
+    pub(crate) fn wait(&self, text: &str, times: u32) {
         let to_come = |planned: &mut Vec<Planned>| {
             let of_text = |planned: &&Planned| planned.plan.text == text;
             planned.iter().find(of_text).expect("a plan").made < times
@@ -104,7 +104,7 @@ impl Cuts {
     ///
     /// # Panics
     /// There is no such plan.
-    pub fn last(&self, text: &str) -> Exchange {
+    pub(crate) fn last(&self, text: &str) -> Exchange {
         let planned = self.lock();
         let found = planned.iter().find(|planned| planned.plan.text == text);
         found.expect("a plan").last.clone()
@@ -158,7 +158,7 @@ fn find<'a>(planned: &'a mut [Planned], request: &Message) -> Option<&'a mut Pla
 
 /// Ends of everything that a message of HTTP/1.1 consists of: not a byte of it,
 /// its first line, each header, the head, half of the body, all of it.
-pub fn boundaries(message: &[u8]) -> Vec<usize> {
+pub(crate) fn boundaries(message: &[u8]) -> Vec<usize> {
     let mut ends = vec![0];
     let mut at = 0;
     while let Some(line) = message[at..].windows(2).position(|two| two == b"\r\n") {

@@ -6,7 +6,7 @@ use url::form_urlencoded::Serializer;
 use super::client::{Answer, Client};
 
 /// Somebody with a session.
-pub struct Visitor {
+pub(crate) struct Visitor {
     home: String,
     client: Client,
     cookies: String,
@@ -14,7 +14,7 @@ pub struct Visitor {
 
 impl Visitor {
     /// Goes on with a browser's session.
-    pub fn with_cookies(home: &str, cookies: &str) -> Self {
+    pub(crate) fn with_cookies(home: &str, cookies: &str) -> Self {
         Self {
             home: home.to_owned(),
             client: Client::new(home),
@@ -26,7 +26,7 @@ impl Visitor {
     ///
     /// # Panics
     /// It is refused.
-    pub fn log_in(home: &str, email: &str, password: &str) -> Self {
+    pub(crate) fn log_in(home: &str, email: &str, password: &str) -> Self {
         let mut visitor = Self::with_cookies(home, "");
         let form = [("email", email), ("password", password)];
         let answer = visitor.send("/login", &form);
@@ -38,18 +38,18 @@ impl Visitor {
     }
 
     /// The header by which the dashboard knows them.
-    pub fn cookies(&self) -> &str {
+    pub(crate) fn cookies(&self) -> &str {
         &self.cookies
     }
 
     /// Opens a page.
-    pub fn open(&self, path: &str) -> Answer {
+    pub(crate) fn open(&self, path: &str) -> Answer {
         let headers = [("cookie", self.cookies.clone())];
         self.client.send("GET", path, &headers, "")
     }
 
     /// Sends a form.
-    pub fn send(&self, path: &str, fields: &[(impl AsRef<str>, impl AsRef<str>)]) -> Answer {
+    pub(crate) fn send(&self, path: &str, fields: &[(impl AsRef<str>, impl AsRef<str>)]) -> Answer {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(fields.iter().map(|(name, value)| (name, value)));
         let headers = [
@@ -68,7 +68,7 @@ impl Visitor {
 ///
 /// # Panics
 /// It has none.
-pub fn hidden_field(page: &str, name: &str) -> String {
+pub(crate) fn hidden_field(page: &str, name: &str) -> String {
     let begin = format!("name=\"{name}\" value=\"");
     let found = page.split_once(&begin);
     let (_, rest) = found.unwrap_or_else(|| panic!("no field {name} in: {page}"));

@@ -4,20 +4,20 @@ use rekey_testbed::Process;
 
 /// One of the ways.
 #[derive(Debug, Clone, Copy)]
-pub enum Death {
+pub(crate) enum Death {
     Sigterm,
     Sigkill,
 }
 
 impl Death {
     /// All of them.
-    pub const BOTH: [Self; 2] = [Self::Sigterm, Self::Sigkill];
+    pub(crate) const BOTH: [Self; 2] = [Self::Sigterm, Self::Sigkill];
 
     /// Ends the process.
     ///
     /// # Panics
     /// It does not end, or not cleanly although it was asked to.
-    pub fn bring_to(self, process: &Process) {
+    pub(crate) fn bring_to(self, process: &Process) {
         match self {
             Self::Sigterm => assert!(process.terminate().unwrap().success(), "a clean exit"),
             Self::Sigkill => process.kill_9().unwrap(),

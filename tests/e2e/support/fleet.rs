@@ -14,11 +14,11 @@ use rekey_testbed::{self as testbed, Account, Fleet, FleetOptions, Gateway, Gate
 use super::client::{Client, SCRAPE};
 
 /// How long anything that is to happen soon may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// The filter's counter of further attempts under the same rotation id.
-pub const RETRIED: &str = "wasmcustom.rekey.rotations.event.retried";
+pub(crate) const RETRIED: &str = "wasmcustom.rekey.rotations.event.retried";
 /// The filter's counter of rotations whose client left before the answer.
-pub const ABANDONED: &str = "wasmcustom.rekey.rotations.event.abandoned";
+pub(crate) const ABANDONED: &str = "wasmcustom.rekey.rotations.event.abandoned";
 /// Lines of each log that a failed test shows.
 const TAIL_LINES: usize = 40;
 /// What Envoy logs when a VM traps, panics or is lost.
@@ -31,7 +31,7 @@ const SIGNS_OF_A_TRAP: [&str; 5] = [
 ];
 
 /// A running fleet; a test that fails shows the end of its logs.
-pub struct TestFleet {
+pub(crate) struct TestFleet {
     fleet: Fleet,
     users: AtomicU32,
 }
@@ -40,7 +40,7 @@ pub struct TestFleet {
 ///
 /// # Panics
 /// It does not start, or there is no Envoy.
-pub fn start(options: FleetOptions) -> TestFleet {
+pub(crate) fn start(options: FleetOptions) -> TestFleet {
     TestFleet {
         fleet: Fleet::start(options).expect("a fleet"),
         users: AtomicU32::new(0),
@@ -52,7 +52,7 @@ pub fn start(options: FleetOptions) -> TestFleet {
 ///
 /// # Panics
 /// As [`start`].
-pub fn start_with<T>(
+pub(crate) fn start_with<T>(
     options: FleetOptions,
     change: impl FnOnce(&mut GatewayOptions) -> T,
 ) -> (TestFleet, T) {
@@ -71,24 +71,24 @@ pub fn start_with<T>(
 ///
 /// # Panics
 /// It has nothing in good time.
-pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     let mut condition = condition;
     testbed::until(what, SOON, || Ok(condition())).unwrap()
 }
 
 impl TestFleet {
     /// A client of the first gateway.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_of(0)
     }
 
     /// A client of that gateway, counted from 0.
-    pub fn client_of(&self, gateway: usize) -> Client {
+    pub(crate) fn client_of(&self, gateway: usize) -> Client {
         Client::new(&self.gateways[gateway].url())
     }
 
     /// A user of its own, with a first key.
-    pub fn user(&self) -> Account {
+    pub(crate) fn user(&self) -> Account {
         let number = self.users.fetch_add(1, Ordering::Relaxed);
         let email = format!("user-{number}@example.com");
         self.store.add_user(&email).expect("a new user")
@@ -96,7 +96,7 @@ impl TestFleet {
 
     /// Waits until a gateway without its store trusts nothing any more. The key
     /// is one that it knows.
-    pub fn until_the_lease_is_over(&self, key: &str) {
+    pub(crate) fn until_the_lease_is_over(&self, key: &str) {
         let client = self.client();
         eventually("the end of the lease", || {
             let answer = client.get(SCRAPE, key);
@@ -107,12 +107,12 @@ impl TestFleet {
 
     /// Waits until the first gateway trusts its cache (again). The key is a good
     /// one. Not by the gauges, which are as old as the last tick.
-    pub fn until_it_trusts(&self, key: &str) {
+    pub(crate) fn until_it_trusts(&self, key: &str) {
         self.until_one_trusts(0, key);
     }
 
     /// The same of any gateway: it holds a lease then, and a rotation waits for it.
-    pub fn until_one_trusts(&self, gateway: usize, key: &str) {
+    pub(crate) fn until_one_trusts(&self, gateway: usize, key: &str) {
         let client = self.client_of(gateway);
         let hits = || stat(&self.gateways[gateway], "wasmcustom.rekey.cache.event.hit");
         eventually("a key that costs no call", || {
@@ -128,7 +128,7 @@ impl TestFleet {
     ///
     /// # Panics
     /// One has.
-    pub fn assert_no_trap(&self) {
+    pub(crate) fn assert_no_trap(&self) {
         for gateway in &self.gateways {
             touch_every_worker(gateway);
             let reloads = matching(gateway, |name| name.contains("vm_reload"));
@@ -143,19 +143,19 @@ impl TestFleet {
 }
 
 /// Envoy's counters and gauges whose names are wanted.
-pub fn matching(gateway: &Gateway, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, u64> {
+pub(crate) fn matching(gateway: &Gateway, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, u64> {
     let mut stats = gateway.stats().expect("Envoy's statistics");
     stats.retain(|name, _| wanted(name));
     stats
 }
 
 /// One of them; 0 if Envoy has not counted any yet.
-pub fn stat(gateway: &Gateway, name: &str) -> u64 {
+pub(crate) fn stat(gateway: &Gateway, name: &str) -> u64 {
     gateway.stat(name).expect("Envoy's statistics")
 }
 
 /// How many connections each worker has had, in the order of the workers.
-pub fn connections_by_worker(gateway: &Gateway) -> Vec<u64> {
+pub(crate) fn connections_by_worker(gateway: &Gateway) -> Vec<u64> {
     let edge = format!("listener.127.0.0.1_{}.worker_", gateway.address().port());
     let counts = matching(gateway, |name| {
         name.starts_with(&edge) && name.ends_with("downstream_cx_total")

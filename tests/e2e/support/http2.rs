@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is sent behind the headers.
 #[derive(Clone)]
-pub enum Body {
+pub(crate) enum Body {
     /// Nothing; the headers end the stream.
     None,
     /// This, and the end of the stream.
@@ -30,7 +30,7 @@ pub enum Body {
 }
 
 /// One connection.
-pub struct Http2 {
+pub(crate) struct Http2 {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
     patience: Duration,
@@ -38,7 +38,7 @@ pub struct Http2 {
 
 /// An answer that was received to the end of its stream.
 #[derive(Debug)]
-pub struct Http2Answer {
+pub(crate) struct Http2Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -51,7 +51,7 @@ pub struct Http2Answer {
 
 impl Http2Answer {
     /// A header's value; empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().unwrap_or_default())
     }
@@ -59,7 +59,7 @@ impl Http2Answer {
 
 impl Http2 {
     /// Connects.
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -79,7 +79,7 @@ impl Http2 {
     }
 
     /// The same connection, on which an answer may take so long.
-    pub fn patient(mut self, patience: Duration) -> Self {
+    pub(crate) fn patient(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
@@ -88,12 +88,12 @@ impl Http2 {
     ///
     /// # Panics
     /// The connection or the stream broke before the answer's end.
-    pub fn exchange(&self, request: Request<()>, body: Body) -> Http2Answer {
+    pub(crate) fn exchange(&self, request: Request<()>, body: Body) -> Http2Answer {
         self.exchange_all(vec![(request, body)]).remove(0)
     }
 
     /// Begins a request, and leaves what becomes of it to the caller.
-    pub fn begin(&self, request: Request<()>, body: Body) -> Begun<'_> {
+    pub(crate) fn begin(&self, request: Request<()>, body: Body) -> Begun<'_> {
         let (answer, stream) = self
             .runtime
             .block_on(send(self.sender.clone(), request, body));
@@ -108,7 +108,7 @@ impl Http2 {
     ///
     /// # Panics
     /// As [`Self::exchange`].
-    pub fn exchange_all(&self, requests: Vec<(Request<()>, Body)>) -> Vec<Http2Answer> {
+    pub(crate) fn exchange_all(&self, requests: Vec<(Request<()>, Body)>) -> Vec<Http2Answer> {
         self.runtime.block_on(async {
             let sent: Vec<_> = requests
                 .into_iter()
@@ -127,7 +127,7 @@ impl Http2 {
 }
 
 /// A request under way.
-pub struct Begun<'a> {
+pub(crate) struct Begun<'a> {
     http2: &'a Http2,
     answer: ResponseFuture,
     stream: SendStream<Bytes>,
@@ -138,7 +138,7 @@ impl Begun<'_> {
     ///
     /// # Panics
     /// There is none.
-    pub fn wait_for_head(&mut self) -> StatusCode {
+    pub(crate) fn wait_for_head(&mut self) -> StatusCode {
         let answer = &mut self.answer;
         let head = async { timeout(PATIENCE, answer).await };
         let head = self.http2.runtime.block_on(head);
@@ -148,7 +148,7 @@ impl Begun<'_> {
     }
 
     /// Ends the stream (`RST_STREAM`, `CANCEL`), whatever is under way on it.
-    pub fn reset(mut self) {
+    pub(crate) fn reset(mut self) {
         self.stream.send_reset(Reason::CANCEL);
     }
 }

@@ -17,13 +17,13 @@ const WINDOW: usize = 64 * 1024;
 const SOCKET_BUFFER: usize = 32 * 1024;
 
 /// The line; connections that are open outlive it.
-pub struct Link {
+pub(crate) struct Link {
     address: SocketAddr,
 }
 
 impl Link {
     /// A line to `target` with this round-trip time.
-    pub fn start(target: SocketAddr, round_trip: Duration) -> Self {
+    pub(crate) fn start(target: SocketAddr, round_trip: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
@@ -43,7 +43,7 @@ impl Link {
     }
 
     /// Where clients connect to.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -14,7 +14,7 @@ const TIMED: usize = 15;
 
 /// Random numbers by this seed, or by that of the environment. It is printed if
 /// the test fails.
-pub fn seeded(seed: u64) -> fastrand::Rng {
+pub(crate) fn seeded(seed: u64) -> fastrand::Rng {
     let seed = env::var(SEED_VARIABLE).map_or(seed, |text| {
         text.parse().expect("REKEY_TEST_SEED is a number")
     });
@@ -24,7 +24,7 @@ pub fn seeded(seed: u64) -> fastrand::Rng {
 
 /// Draws moments between the sending of a request and a little after its
 /// answer.
-pub struct Moments {
+pub(crate) struct Moments {
     random: fastrand::Rng,
     longest: Duration,
 }
@@ -32,7 +32,7 @@ pub struct Moments {
 impl Moments {
     /// Times some rotations, and draws from the seed, which is printed if the
     /// test fails.
-    pub fn of_a_rotation(fleet: &TestFleet, seed: u64) -> Self {
+    pub(crate) fn of_a_rotation(fleet: &TestFleet, seed: u64) -> Self {
         let random = seeded(seed);
         let client = fleet.client();
         let mut times: Vec<_> = (0..TIMED).map(|_| time_one(fleet, &client)).collect();
@@ -45,7 +45,7 @@ impl Moments {
     }
 
     /// The next moment.
-    pub fn draw(&mut self) -> Duration {
+    pub(crate) fn draw(&mut self) -> Duration {
         self.longest.mul_f64(self.random.f64())
     }
 }

@@ -9,7 +9,7 @@ use std::{fs, process, thread};
 use nix::sched::{CloneFlags, setns};
 
 /// A namespace with a cable; it goes when dropped.
-pub struct Network {
+pub(crate) struct Network {
     name: String,
     /// This end of the cable.
     cable: String,
@@ -22,7 +22,7 @@ impl Network {
     /// # Errors
     /// Why it cannot be made here: it takes `ip`, and the right to configure
     /// networks.
-    pub fn make() -> Result<Self, String> {
+    pub(crate) fn make() -> Result<Self, String> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         // Names of interfaces are short; the addresses are those for
@@ -55,7 +55,7 @@ impl Network {
     }
 
     /// A listener in it, at a free port; it is reached over the cable.
-    pub fn listen(&self) -> TcpListener {
+    pub(crate) fn listen(&self) -> TcpListener {
         let namespace = fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
         let address = SocketAddr::from((self.address, 0));
         // A thread enters a namespace alone and for its whole life; a socket
@@ -68,12 +68,12 @@ impl Network {
     }
 
     /// Pulls the cable at its far end: this side goes on sending, into nothing.
-    pub fn pull(&self) {
+    pub(crate) fn pull(&self) {
         self.far_end("down");
     }
 
     /// Puts it back.
-    pub fn plug(&self) {
+    pub(crate) fn plug(&self) {
         self.far_end("up");
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 use rekey_testbed::http1::{Head, Message};
 
 /// The site; it goes when dropped.
-pub struct Pages {
+pub(crate) struct Pages {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
@@ -22,7 +22,7 @@ struct Shared {
 
 impl Pages {
     /// Listens on a free port.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Mutex::new(Shared::default()));
@@ -41,7 +41,7 @@ impl Pages {
 
     /// Puts a page there, and says what its URL is by the machine's address or,
     /// which is another site to a browser, by its name.
-    pub fn write(&self, path: &str, html: &str) -> [String; 2] {
+    pub(crate) fn write(&self, path: &str, html: &str) -> [String; 2] {
         let page = format!("<!doctype html><title>somebody else's</title>{html}");
         let mut shared = self.shared.lock().unwrap();
         shared.pages.insert(path.to_owned(), page);

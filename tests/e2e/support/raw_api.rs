@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rekey_testbed::http1::{Head, Message};
 
 /// The API; it goes, with all its connections, when dropped.
-pub struct RawApi {
+pub(crate) struct RawApi {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -32,7 +32,7 @@ impl RawApi {
     /// Listens on a free port. A request on a connection that was silent for longer
     /// is not answered, as if it had crossed the API's own close on the way: of all
     /// moments at which an API closes, the worst one.
-    pub fn start(keep_alive: Duration) -> Self {
+    pub(crate) fn start(keep_alive: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -56,7 +56,7 @@ impl RawApi {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use rekey_testbed::http1::Connection;
 
-pub use rekey_testbed::http1::Answer as RawAnswer;
+pub(crate) use rekey_testbed::http1::Answer as RawAnswer;
 
 /// Longer than anything here takes that is answered at all.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One connection.
-pub struct RawConnection(Connection);
+pub(crate) struct RawConnection(Connection);
 
 impl RawConnection {
     /// Connects.
-    pub fn open(address: SocketAddr) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         let connection = Connection::open(address, PATIENCE);
         Self(connection.expect("the gateway accepts a connection"))
     }
 
     /// Sends these bytes as one write. A peer that no longer listens is no
     /// error: what it had to say is still to be read.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.0.send(bytes.as_ref()) {
             Err(error) if !has_gone(error.kind()) => panic!("cannot send: {error}"),
             _ => {}
@@ -32,34 +32,34 @@ impl RawConnection {
     }
 
     /// Sends these pieces one after the other, while the answer can be read.
-    pub fn send_in_background(&mut self, pieces: Vec<Vec<u8>>) {
+    pub(crate) fn send_in_background(&mut self, pieces: Vec<Vec<u8>>) {
         self.0.send_in_background(pieces).unwrap();
     }
 
     /// The answer to a request that was sent; not to a HEAD.
-    pub fn answer(&mut self) -> RawAnswer {
+    pub(crate) fn answer(&mut self) -> RawAnswer {
         self.0.answer().expect("an answer")
     }
 
     /// The answer to a HEAD, which has no body.
-    pub fn answer_to_head(&mut self) -> RawAnswer {
+    pub(crate) fn answer_to_head(&mut self) -> RawAnswer {
         self.0.answer_to_head().expect("an answer")
     }
 
     /// Waits for an interim answer (1xx), and keeps it for the answer.
-    pub fn wait_for_interim(&mut self) {
+    pub(crate) fn wait_for_interim(&mut self) {
         self.0.wait_for_interim().expect("an interim answer");
     }
 
     /// Sends a request and returns its answer.
-    pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> RawAnswer {
+    pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> RawAnswer {
         self.send(request);
         self.answer()
     }
 
     /// Waits for the peer to close; false if it has not in five seconds, or if
     /// it sends something instead.
-    pub fn is_closed_by_peer(&mut self) -> bool {
+    pub(crate) fn is_closed_by_peer(&mut self) -> bool {
         self.0.is_closed_by_peer().expect("an open connection")
     }
 }

@@ -19,7 +19,7 @@ use socket2::SockRef;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Counts the requests of its connection, from 0.
     pub nth: usize,
     /// The `:path`.
@@ -32,29 +32,29 @@ pub struct Asked {
 
 impl Asked {
     /// The first value of this name; empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(header, _)| header == name);
         found.map_or("", |(_, value)| value)
     }
 
     /// Whether it asks whose a key is.
-    pub fn is_resolve(&self) -> bool {
+    pub(crate) fn is_resolve(&self) -> bool {
         self.path == RESOLVE_PATH
     }
 
     /// Whether it asks for a rotation.
-    pub fn is_rotate(&self) -> bool {
+    pub(crate) fn is_rotate(&self) -> bool {
         self.path == ROTATE_PATH
     }
 
     /// The `attempt` of a rotation.
-    pub fn attempt(&self) -> u64 {
+    pub(crate) fn attempt(&self) -> u64 {
         self.body["attempt"].as_u64().unwrap_or_default()
     }
 }
 
 /// What the store does about a request.
-pub enum Act {
+pub(crate) enum Act {
     /// These bytes, and then that.
     Send(Vec<u8>, Then),
     /// Nothing, and then that.
@@ -63,7 +63,7 @@ pub enum Act {
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     /// It waits for the next request.
     Live,
     /// It is closed in order (FIN).
@@ -77,7 +77,7 @@ pub enum Then {
 type Script = Box<dyn FnMut(&Asked) -> Act + Send>;
 
 /// The store; it goes, with all its connections, when dropped.
-pub struct ScriptedStore {
+pub(crate) struct ScriptedStore {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -91,7 +91,7 @@ struct Shared {
 
 impl ScriptedStore {
     /// Listens on a free port.
-    pub fn start(script: impl FnMut(&Asked) -> Act + Send + 'static) -> Self {
+    pub(crate) fn start(script: impl FnMut(&Asked) -> Act + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -105,17 +105,17 @@ impl ScriptedStore {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Answers by another script from now on.
-    pub fn follow(&self, script: impl FnMut(&Asked) -> Act + Send + 'static) {
+    pub(crate) fn follow(&self, script: impl FnMut(&Asked) -> Act + Send + 'static) {
         *lock(&self.shared.script) = Box::new(script);
     }
 
     /// Closes all connections.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         if let Some(connections) = &mut *lock(&self.shared.connections) {
             for connection in std::mem::take(connections).values() {
                 let _ = connection.shutdown(Shutdown::Both);
@@ -124,7 +124,7 @@ impl ScriptedStore {
     }
 
     /// What it was asked since this was last called.
-    pub fn take_asked(&self) -> Vec<Asked> {
+    pub(crate) fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut lock(&self.shared.asked))
     }
 }
@@ -207,7 +207,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// An answer of the store's own: marked, with its length.
-pub fn marked(status: u16, body: &Value) -> Vec<u8> {
+pub(crate) fn marked(status: u16, body: &Value) -> Vec<u8> {
     answer(
         status,
         &format!("{MARKER_HEADER}: {MARKER_VALUE}\r\n"),
@@ -216,7 +216,7 @@ pub fn marked(status: u16, body: &Value) -> Vec<u8> {
 }
 
 /// The same from somebody who is no key store.
-pub fn unmarked(status: u16, body: &Value) -> Vec<u8> {
+pub(crate) fn unmarked(status: u16, body: &Value) -> Vec<u8> {
     answer(status, "", body)
 }
 
@@ -230,7 +230,7 @@ fn answer(status: u16, marker: &str, body: &Value) -> Vec<u8> {
 }
 
 /// The store's answer for a key that is active and may be rotated.
-pub fn active(user: &str) -> Value {
+pub(crate) fn active(user: &str) -> Value {
     json!({
         "state": "active", "user": user, "revision": 7, "rotation_allowed_in": 0,
         "head": {"incarnation": "0".repeat(32), "revision": 9},
@@ -238,7 +238,7 @@ pub fn active(user: &str) -> Value {
 }
 
 /// The store's answer to a rotation that it carried out as it was asked.
-pub fn rotated(asked: &Asked, user: &str) -> Value {
+pub(crate) fn rotated(asked: &Asked, user: &str) -> Value {
     json!({
         "outcome": "rotated", "created_at": "2025-01-31T16:00:00Z", "revision": 10,
         "new_digest": asked.body["new_digest"], "user": user,
@@ -246,12 +246,12 @@ pub fn rotated(asked: &Asked, user: &str) -> Value {
 }
 
 /// An error of the store's own.
-pub fn error(code: &str) -> Value {
+pub(crate) fn error(code: &str) -> Value {
     json!({"error": {"code": code, "message": "by script"}})
 }
 
 /// A store to which every key is active and every rotation welcome.
-pub fn honest(user: &'static str) -> impl FnMut(&Asked) -> Act + Send + 'static {
+pub(crate) fn honest(user: &'static str) -> impl FnMut(&Asked) -> Act + Send + 'static {
     move |asked| {
         let body = if asked.is_rotate() {
             rotated(asked, user)

@@ -14,7 +14,7 @@ const BASE64: [&[u8; 64]; 2] = [
 ];
 
 /// What is looked for, by a name that may be shown.
-pub struct Secret {
+pub(crate) struct Secret {
     name: String,
     /// A part of it, so that a shortened one is found too: as it is, and as it
     /// may be written.
@@ -24,7 +24,7 @@ pub struct Secret {
 /// Somewhere to look, and something that is known to be there: a search that
 /// does not find it is no search.
 #[derive(Clone)]
-pub struct Place {
+pub(crate) struct Place {
     /// A path, of a file or of a page.
     pub name: String,
     /// All of it.
@@ -32,7 +32,7 @@ pub struct Place {
 }
 
 /// A secret of 20 characters or more; the prefix of a key is none.
-pub fn secret(name: &str, text: &str) -> Secret {
+pub(crate) fn secret(name: &str, text: &str) -> Secret {
     let text = text.strip_prefix("sb_live_").unwrap_or(text);
     let needle = &text.as_bytes()[..20];
     let hex = hex::encode(needle).into_bytes();
@@ -63,7 +63,7 @@ fn in_base64(needle: &[u8]) -> Vec<Vec<u8>> {
 
 impl Secret {
     /// Whether it is there as it is, as hexadecimal digits or as base64.
-    pub fn is_in(&self, content: &[u8]) -> bool {
+    pub(crate) fn is_in(&self, content: &[u8]) -> bool {
         self.needles.iter().any(|needle| contains(content, needle))
     }
 }
@@ -73,7 +73,7 @@ fn contains(content: &[u8], needle: &[u8]) -> bool {
 }
 
 /// What gateway and store show over HTTP.
-pub fn pages(fleet: &TestFleet) -> Vec<Place> {
+pub(crate) fn pages(fleet: &TestFleet) -> Vec<Place> {
     let gateway = &fleet.gateways[0];
     let admin = [
         "/stats",
@@ -97,7 +97,7 @@ pub fn pages(fleet: &TestFleet) -> Vec<Place> {
 }
 
 /// Every file of a folder: logs, configurations, the database.
-pub fn files(folder: &Path) -> Vec<Place> {
+pub(crate) fn files(folder: &Path) -> Vec<Place> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path: PathBuf = entry.unwrap().path();
@@ -115,7 +115,7 @@ pub fn files(folder: &Path) -> Vec<Place> {
 
 /// # Panics
 /// One is found: with all that are, and where.
-pub fn assert_hidden(secrets: &[Secret], places: &[Place]) {
+pub(crate) fn assert_hidden(secrets: &[Secret], places: &[Place]) {
     let mut leaks = Vec::new();
     for place in places {
         for secret in secrets.iter().filter(|secret| secret.is_in(&place.content)) {
@@ -127,7 +127,7 @@ pub fn assert_hidden(secrets: &[Secret], places: &[Place]) {
 
 /// # Panics
 /// No place whose name has this part holds it.
-pub fn assert_found(places: &[Place], name: &str, needle: &[u8]) {
+pub(crate) fn assert_found(places: &[Place], name: &str, needle: &[u8]) {
     let mut searched = places.iter().filter(|place| place.name.contains(name));
     let found = searched.any(|place| contains(&place.content, needle));
     let needle = String::from_utf8_lossy(needle);

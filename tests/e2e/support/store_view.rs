@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 /// The SHA-256 under which the store knows a key.
-pub fn digest(key: &str) -> Digest {
+pub(crate) fn digest(key: &str) -> Digest {
     ApiKey::parse(key.as_bytes())
         .expect("a well-formed key")
         .digest()
@@ -15,7 +15,7 @@ pub fn digest(key: &str) -> Digest {
 
 /// What a user's keys are at one moment, as far as nobody changes them.
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Every active key.
     pub active: Vec<Digest>,
     /// How often one was replaced.
@@ -27,7 +27,7 @@ pub struct Keys {
 ///
 /// # Panics
 /// The store does not answer as documented.
-pub fn keys(store: &Store, user: &str) -> Keys {
+pub(crate) fn keys(store: &Store, user: &str) -> Keys {
     let events = audit(store, user);
     let ever = events
         .iter()
@@ -44,7 +44,7 @@ pub fn keys(store: &Store, user: &str) -> Keys {
 ///
 /// # Panics
 /// As [`keys`].
-pub fn audit(store: &Store, user: &str) -> Vec<Value> {
+pub(crate) fn audit(store: &Store, user: &str) -> Vec<Value> {
     let page = admin(store, &format!("/v1/audit?user={user}"));
     assert_eq!(page.get("next"), None, "more than a page");
     page["events"].as_array().expect("events").clone()
@@ -55,7 +55,7 @@ pub fn audit(store: &Store, user: &str) -> Vec<Value> {
 ///
 /// # Panics
 /// As [`keys`].
-pub fn rotations_ended(store: &Store, outcome: &str) -> u64 {
+pub(crate) fn rotations_ended(store: &Store, outcome: &str) -> u64 {
     let series = format!("rekey_store_rotations_total{{outcome=\"{outcome}\"}}");
     metric(store, &series) as u64
 }
@@ -65,7 +65,7 @@ pub fn rotations_ended(store: &Store, outcome: &str) -> u64 {
 ///
 /// # Panics
 /// As [`keys`].
-pub fn answered(store: &Store, path: &str) -> u64 {
+pub(crate) fn answered(store: &Store, path: &str) -> u64 {
     let begin = format!("rekey_store_requests_total{{listener=\"gateway\",endpoint=\"{path}\",");
     let text = metrics(store);
     let counts = text.lines().filter(|line| line.starts_with(&begin));
@@ -79,7 +79,7 @@ pub fn answered(store: &Store, path: &str) -> u64 {
 ///
 /// # Panics
 /// As [`keys`].
-pub fn metric(store: &Store, series: &str) -> f64 {
+pub(crate) fn metric(store: &Store, series: &str) -> f64 {
     let text = metrics(store);
     let mut lines = text.lines();
     let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -90,7 +90,7 @@ pub fn metric(store: &Store, series: &str) -> f64 {
 ///
 /// # Panics
 /// As [`keys`].
-pub fn metrics(store: &Store) -> String {
+pub(crate) fn metrics(store: &Store) -> String {
     let url = format!("{}/metrics", store.url());
     let body = ureq::get(&url).call().expect(&url).into_body();
     std::io::read_to_string(body.into_reader()).unwrap()
@@ -101,7 +101,7 @@ pub fn metrics(store: &Store) -> String {
 ///
 /// # Panics
 /// As [`keys`], or there are more users than on one page.
-pub fn hint(store: &Store, user: &str) -> Option<String> {
+pub(crate) fn hint(store: &Store, user: &str) -> Option<String> {
     let page = admin(store, "/v1/users");
     assert_eq!(page.get("next"), None, "more than a page");
     let mut users = page["users"].as_array().expect("users").iter();

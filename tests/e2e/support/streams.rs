@@ -30,7 +30,7 @@ const CLOSE_FRAME: u8 = 0x88;
 
 /// What is held open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Server-sent events over HTTP/1.1.
     Events,
     /// A WebSocket over HTTP/1.1.
@@ -51,9 +51,11 @@ pub enum Kind {
 
 impl Kind {
     /// Over HTTP/1.1, each on a connection of its own.
-    pub const HTTP_1: [Self; 4] = [Self::Events, Self::WebSocket, Self::Download, Self::Upload];
+    pub(crate) const HTTP_1: [Self; 4] =
+        [Self::Events, Self::WebSocket, Self::Download, Self::Upload];
     /// Over HTTP/2, many on a connection.
-    pub const HTTP_2: [Self; 4] = [Self::Events2, Self::Download2, Self::Upload2, Self::Grpc];
+    pub(crate) const HTTP_2: [Self; 4] =
+        [Self::Events2, Self::Download2, Self::Upload2, Self::Grpc];
 
     /// Method and path, with the pause between two pieces in milliseconds.
     fn target(self, pause: u64) -> (&'static str, String) {
@@ -72,7 +74,7 @@ impl Kind {
     }
 
     /// How a client sees the end of a stream whose key has died.
-    pub fn cut(self) -> End {
+    pub(crate) fn cut(self) -> End {
         if Self::HTTP_1.contains(&self) {
             End::Closed
         } else {
@@ -83,7 +85,7 @@ impl Kind {
 
 /// How a stream ended for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// As if all had been said: last chunk, close frame, end of stream.
     Complete,
     /// The connection was closed in the middle.
@@ -94,7 +96,7 @@ pub enum End {
 
 /// A stream; the client holds it open as long as it can.
 #[derive(Clone)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// What it is.
     pub kind: Kind,
     ended: Arc<OnceLock<(Instant, End)>>,
@@ -102,18 +104,18 @@ pub struct Stream {
 
 impl Stream {
     /// When and how it ended; none if it is open.
-    pub fn end(&self) -> Option<(Instant, End)> {
+    pub(crate) fn end(&self) -> Option<(Instant, End)> {
         self.ended.get().copied()
     }
 
     /// Whether it is open.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.ended.get().is_none()
     }
 }
 
 /// A client with streams; all of them go when it is dropped.
-pub struct Streams {
+pub(crate) struct Streams {
     runtime: Runtime,
     /// Between two pieces, in milliseconds.
     pause: u64,
@@ -121,7 +123,7 @@ pub struct Streams {
 
 impl Streams {
     /// A client whose streams carry a piece each so many milliseconds.
-    pub fn new(pause: u64) -> Self {
+    pub(crate) fn new(pause: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -135,7 +137,13 @@ impl Streams {
     ///
     /// # Panics
     /// One of them does not open.
-    pub fn open(&self, gateway: SocketAddr, kind: Kind, key: &str, count: usize) -> Vec<Stream> {
+    pub(crate) fn open(
+        &self,
+        gateway: SocketAddr,
+        kind: Kind,
+        key: &str,
+        count: usize,
+    ) -> Vec<Stream> {
         let (key, pause) = (key.to_owned(), self.pause);
         let opened = async move {
             let mut streams = Vec::new();

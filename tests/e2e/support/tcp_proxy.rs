@@ -20,7 +20,7 @@ use super::cuts::{Cuts, End};
 /// How much of an answer is passed on before both connections are closed. The
 /// store has answered by then, so what it was asked to do is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// Not a byte.
     Before,
     /// The head, and nothing of the body.
@@ -32,7 +32,7 @@ pub enum Cut {
 /// What is not passed on. All connections stay open, and whatever was held
 /// back is passed on, late, when the silence ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Silence {
+pub(crate) enum Silence {
     /// Everything is passed on.
     #[default]
     None,
@@ -43,7 +43,7 @@ pub enum Silence {
 }
 
 /// The proxy; it goes, with all its connections, when dropped.
-pub struct TcpProxy {
+pub(crate) struct TcpProxy {
     /// Kept while connections to it are refused.
     port: Option<Port>,
     address: SocketAddr,
@@ -81,7 +81,7 @@ struct PlannedCut {
 
 impl TcpProxy {
     /// Listens on a free port and passes everything on to `target`.
-    pub fn start(target: SocketAddr) -> Self {
+    pub(crate) fn start(target: SocketAddr) -> Self {
         let port = Port::free().unwrap();
         let proxy = Self {
             address: port.address(),
@@ -94,7 +94,7 @@ impl TcpProxy {
 
     /// The same with a listener of the caller's making, in whatever network
     /// that is.
-    pub fn start_at(listener: TcpListener, target: SocketAddr) -> Self {
+    pub(crate) fn start_at(listener: TcpListener, target: SocketAddr) -> Self {
         let proxy = Self {
             address: listener.local_addr().unwrap(),
             port: None,
@@ -105,19 +105,19 @@ impl TcpProxy {
     }
 
     /// Puts one between a gateway and its key store.
-    pub fn before_store_of(gateway: &mut GatewayOptions) -> Self {
+    pub(crate) fn before_store_of(gateway: &mut GatewayOptions) -> Self {
         let proxy = Self::start(gateway.store);
         gateway.store = proxy.address();
         proxy
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Ends all connections, and refuses new ones.
-    pub fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         let mut state = self.shared.lock();
         if let Some(listener) = state.listener.take() {
             // Wakes the accepting thread, whose copy would listen on.
@@ -129,7 +129,7 @@ impl TcpProxy {
     }
 
     /// Accepts connections again after [`Self::refuse`].
-    pub fn accept(&self) {
+    pub(crate) fn accept(&self) {
         assert!(self.port.is_some(), "the port is not kept");
         self.accept_from(TcpListener::bind(self.address()).unwrap());
     }
@@ -142,39 +142,39 @@ impl TcpProxy {
     }
 
     /// Cuts the next answers to requests of this path, so many times.
-    pub fn cut_answers(&self, path: &'static str, cut: Cut, times: u32) {
+    pub(crate) fn cut_answers(&self, path: &'static str, cut: Cut, times: u32) {
         let left = times;
         self.shared.lock().cut = Some(PlannedCut { path, cut, left });
     }
 
     /// Cuts to the byte, for calls that hold a given text.
-    pub fn cuts(&self) -> &Cuts {
+    pub(crate) fn cuts(&self) -> &Cuts {
         &self.shared.cuts
     }
 
     /// How many answers were cut.
-    pub fn cuts_made(&self) -> u32 {
+    pub(crate) fn cuts_made(&self) -> u32 {
         self.shared.lock().cuts_made
     }
 
     /// Passes on what it may from now on.
-    pub fn fall_silent(&self, silence: Silence) {
+    pub(crate) fn fall_silent(&self, silence: Silence) {
         self.shared.change(|state| state.silence = silence);
     }
 
     /// Holds all answers to requests of this path back, until
     /// [`Self::release`]. The store has answered them by then.
-    pub fn hold_answers(&self, path: &'static str) {
+    pub(crate) fn hold_answers(&self, path: &'static str) {
         self.shared.change(|state| state.held_path = Some(path));
     }
 
     /// How many answers are held back.
-    pub fn held(&self) -> u32 {
+    pub(crate) fn held(&self) -> u32 {
         self.shared.lock().held
     }
 
     /// Passes on, late, what was held back, and what comes from now on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.shared.change(|state| state.held_path = None);
     }
 }

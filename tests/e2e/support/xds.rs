@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 /// A file of one resource that an Envoy watches.
 #[derive(Debug, Clone)]
-pub struct ResourceFile {
+pub(crate) struct ResourceFile {
     path: PathBuf,
     type_url: &'static str,
 }
 
 impl ResourceFile {
     /// A file in `folder` for a listener.
-    pub fn listener(folder: &Path) -> Self {
+    pub(crate) fn listener(folder: &Path) -> Self {
         Self {
             path: folder.join("lds.json"),
             type_url: "type.googleapis.com/envoy.config.listener.v3.Listener",
@@ -25,7 +25,7 @@ impl ResourceFile {
     }
 
     /// A file in `folder` for the endpoints of a cluster.
-    pub fn endpoints(folder: &Path) -> Self {
+    pub(crate) fn endpoints(folder: &Path) -> Self {
         Self {
             path: folder.join("eds.json"),
             type_url: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -33,7 +33,7 @@ impl ResourceFile {
     }
 
     /// Puts a resource in place of the one that is there.
-    pub fn write(&self, resource: &Value) {
+    pub(crate) fn write(&self, resource: &Value) {
         let mut resource = resource.clone();
         resource["@type"] = self.type_url.into();
         let new = self.path.with_extension("new");
@@ -43,19 +43,19 @@ impl ResourceFile {
     }
 
     /// The `ConfigSource` that names the file.
-    pub fn source(&self) -> Value {
+    pub(crate) fn source(&self) -> Value {
         json!({ "path_config_source": { "path": self.path } })
     }
 }
 
 /// Gives an Envoy the name that it must have for any dynamic configuration.
-pub fn name_node(envoy: &mut Value) {
+pub(crate) fn name_node(envoy: &mut Value) {
     envoy["node"] = json!({ "id": "test", "cluster": "test" });
 }
 
 /// A gateway's listener in a file that the gateway watches, so that it can be
 /// changed while the gateway serves.
-pub struct WatchedListener {
+pub(crate) struct WatchedListener {
     file: ResourceFile,
     /// As it was at the start.
     first: Arc<Mutex<Value>>,
@@ -63,7 +63,7 @@ pub struct WatchedListener {
 
 impl WatchedListener {
     /// Has a gateway, which is still to be started, watch a file in `folder`.
-    pub fn of(gateway: &mut GatewayOptions, folder: &Path) -> Self {
+    pub(crate) fn of(gateway: &mut GatewayOptions, folder: &Path) -> Self {
         let watched = Self {
             file: ResourceFile::listener(folder),
             first: Arc::default(),
@@ -87,7 +87,7 @@ impl WatchedListener {
 
     /// Puts a changed copy of the first listener in place: `change` is given
     /// the filter's part of it (its `config`).
-    pub fn update(&self, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Value)) {
         let mut listener = self.first.lock().unwrap().clone();
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
         let filters = manager["http_filters"].as_array_mut().unwrap();

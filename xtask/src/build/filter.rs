@@ -16,7 +16,7 @@ use rekey_testbed::{Built, shell, workspace};
 pub const INTERFACE_FILE: &str = "src/interface.txt";
 
 /// Builds it.
-pub fn build(choice: ToolchainChoice) -> anyhow::Result<()> {
+pub(super) fn build(choice: ToolchainChoice) -> anyhow::Result<()> {
     let toolchain = Toolchain::obtain(choice)?;
     let mut cargo = toolchain.cargo();
     cargo.current_dir(workspace::root());

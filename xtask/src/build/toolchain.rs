@@ -31,7 +31,7 @@ pub enum ToolchainChoice {
 }
 
 /// A Rust that has the target.
-pub enum Toolchain {
+pub(super) enum Toolchain {
     /// The one that runs this crate.
     Here,
     /// Debian's, with the linker of the newest LLVM that it has.
@@ -43,7 +43,7 @@ pub enum Toolchain {
 
 impl Toolchain {
     /// Finds it, or installs what is missing and says so.
-    pub fn obtain(choice: ToolchainChoice) -> anyhow::Result<Self> {
+    pub(super) fn obtain(choice: ToolchainChoice) -> anyhow::Result<Self> {
         if choice == ToolchainChoice::Debian {
             return Self::debian();
         }
@@ -73,7 +73,7 @@ impl Toolchain {
     }
 
     /// `cargo`, of this toolchain.
-    pub fn cargo(&self) -> Command {
+    pub(super) fn cargo(&self) -> Command {
         let Self::Debian { linker } = self else {
             return workspace::cargo();
         };
@@ -88,7 +88,7 @@ impl Toolchain {
     }
 
     /// Flags for the compiler, one word each.
-    pub fn rustflags(&self) -> Vec<String> {
+    pub(super) fn rustflags(&self) -> Vec<String> {
         let flags: &[&str] = match self {
             Self::Here => &[],
             Self::Debian { .. } => &[
@@ -102,7 +102,7 @@ impl Toolchain {
     }
 
     /// The compiler.
-    pub fn rustc_path(&self) -> PathBuf {
+    pub(super) fn rustc_path(&self) -> PathBuf {
         match self {
             Self::Here => rustc_here(),
             Self::Debian { .. } => "/usr/bin/rustc".into(),

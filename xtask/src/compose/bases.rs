@@ -15,7 +15,7 @@ const STAND_INS: &str = "deploy/stand-ins.sh";
 
 /// A base image for each of the Dockerfile's three arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bases {
+pub(super) struct Bases {
     /// Compiles: a Rust toolchain and a C compiler.
     pub rust: String,
     /// Runs the store and the demo upstream.
@@ -67,7 +67,7 @@ impl Bases {
     }
 
     /// The Dockerfile's arguments that name these images.
-    pub fn build_args(&self) -> [(&'static str, &str); 3] {
+    pub(super) fn build_args(&self) -> [(&'static str, &str); 3] {
         [
             ("RUST_IMAGE", &self.rust),
             ("DEBIAN_IMAGE", &self.debian),
@@ -76,7 +76,7 @@ impl Bases {
     }
 
     /// In a word or two.
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self.stand_in_because {
             None => "OFFICIAL base images",
             Some(_) => "STAND-IN base images",
@@ -95,7 +95,7 @@ impl std::fmt::Display for Bases {
 }
 
 /// Settles which base images to use, and sees to it that the daemon has them.
-pub fn choose(docker: &Docker, choice: BaseChoice) -> anyhow::Result<Bases> {
+pub(super) fn choose(docker: &Docker, choice: BaseChoice) -> anyhow::Result<Bases> {
     let because = match choice {
         BaseChoice::StandIn => "asked for by --bases stand-in".to_owned(),
         BaseChoice::Auto | BaseChoice::Official => {

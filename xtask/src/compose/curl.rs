@@ -9,7 +9,7 @@ use rekey_testbed::shell;
 
 /// What curl received.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The HTTP status.
     pub status: u16,
     headers: Vec<(String, String)>,
@@ -19,7 +19,7 @@ pub struct Answer {
 
 impl Answer {
     /// A header's value by its lower-case name; empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(this, _)| this == name);
         found.map_or("", |(_, value)| value)
     }
@@ -47,7 +47,7 @@ impl Answer {
 ///
 /// # Errors
 /// curl failed, or printed no HTTP answer. The line holds a key and is not told.
-pub fn paste(line: &str) -> anyhow::Result<Answer> {
+pub(super) fn paste(line: &str) -> anyhow::Result<Answer> {
     let script = format!("{line} --include --silent --show-error --max-time 20");
     let mut bash = Command::new("bash");
     // By a variable: an error quotes the command's arguments.

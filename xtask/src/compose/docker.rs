@@ -9,7 +9,7 @@ use rekey_testbed::{shell, workspace};
 
 /// Docker's command line, and the compose that goes with it.
 #[derive(Clone)]
-pub struct Docker {
+pub(super) struct Docker {
     /// `docker compose` or `docker-compose`.
     compose: &'static [&'static str],
 }
@@ -19,7 +19,7 @@ impl Docker {
     ///
     /// # Errors
     /// One of the three is missing; the text says which, and what to do.
-    pub fn find() -> anyhow::Result<Self> {
+    pub(super) fn find() -> anyhow::Result<Self> {
         if !shell::works("docker", &["--version"]) {
             bail!("there is no `docker` on the PATH: install Docker");
         }
@@ -36,19 +36,19 @@ impl Docker {
     }
 
     /// The compose that was found, as one types it.
-    pub fn compose_name(&self) -> String {
+    pub(super) fn compose_name(&self) -> String {
         self.compose.join(" ")
     }
 
     /// `docker ARGS…`
-    pub fn docker<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+    pub(super) fn docker<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut docker = Command::new("docker");
         docker.args(args);
         docker
     }
 
     /// `docker compose ARGS…` in the repository.
-    pub fn compose<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+    pub(super) fn compose<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut words = self.compose.iter();
         let mut compose = Command::new(words.next().unwrap_or(&"docker"));
         compose
@@ -59,13 +59,13 @@ impl Docker {
     }
 
     /// Whether the daemon has this image already.
-    pub fn has_image(&self, image: &str) -> bool {
+    pub(super) fn has_image(&self, image: &str) -> bool {
         shell::works("docker", &["image", "inspect", image])
     }
 
     /// Removes images but for the newest ones, of those that `docker images`
     /// lists with these arguments. Not to tidy up is no reason to fail.
-    pub fn keep_newest(&self, count: usize, which: &[&str]) {
+    pub(super) fn keep_newest(&self, count: usize, which: &[&str]) {
         let list = ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
         let mut list = self.docker(list.iter().chain(which));
         // Newest first.

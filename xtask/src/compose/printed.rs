@@ -7,7 +7,7 @@ use super::curl::{self, Answer};
 use super::project::Project;
 
 /// A printed line as somebody sends it who has the key only.
-pub fn without_idempotency_key(line: &str) -> String {
+pub(super) fn without_idempotency_key(line: &str) -> String {
     let header = " -H \"Idempotency-Key: ";
     let cut = line.split_once(header).and_then(|(before, rest)| {
         let (_, after) = rest.split_once('"')?;
@@ -17,7 +17,7 @@ pub fn without_idempotency_key(line: &str) -> String {
 }
 
 /// What the one-shot printed.
-pub struct Printed {
+pub(super) struct Printed {
     /// An API key.
     pub key: String,
     /// Calls the API behind the gateway.
@@ -30,7 +30,7 @@ pub struct Printed {
 
 impl Printed {
     /// Finds its parts.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let field = |name: &str| {
             let mut lines = text.lines().map(str::trim);
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -61,17 +61,17 @@ impl Printed {
     }
 
     /// Calls the API with a key, and expects this status.
-    pub fn call(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
+    pub(super) fn call(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
         self.paste(&self.call, key, status)
     }
 
     /// Calls the documented endpoint with a key, and expects this status.
-    pub fn regenerate(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
+    pub(super) fn regenerate(&self, key: &str, status: u16) -> anyhow::Result<Answer> {
         self.paste(&self.regenerate, key, status)
     }
 
     /// Pastes a line with `key` in the place of the printed key.
-    pub fn paste(&self, line: &str, key: &str, status: u16) -> anyhow::Result<Answer> {
+    pub(super) fn paste(&self, line: &str, key: &str, status: u16) -> anyhow::Result<Answer> {
         let answer = curl::paste(&line.replace(&self.key, key))?;
         ensure!(
             answer.status == status,
@@ -85,7 +85,7 @@ impl Printed {
 }
 
 /// What the one-shot printed for a browser.
-pub struct Login {
+pub(super) struct Login {
     dashboard: String,
     email: String,
     /// Its user's.
@@ -95,7 +95,7 @@ pub struct Login {
 impl Login {
     /// Logs in as a browser does, and finds the user's key, by its last four
     /// characters and without the rest.
-    pub fn shows(&self, project: &Project, key: &str) -> anyhow::Result<()> {
+    pub(super) fn shows(&self, project: &Project, key: &str) -> anyhow::Result<()> {
         let Self {
             dashboard,
             email,

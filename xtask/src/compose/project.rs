@@ -24,7 +24,7 @@ const STAGE_LABELS: [&str; 2] = ["rekey.stage=source", "rekey.stage=build"];
 const STAGES_KEPT: usize = 3;
 
 /// A project of docker-compose.yml; taken down when dropped.
-pub struct Project {
+pub(super) struct Project {
     docker: Docker,
     /// Names the base images to compose.
     overrides: PathBuf,
@@ -38,7 +38,7 @@ pub struct Project {
 
 impl Project {
     /// Prepares a run; nothing is started yet.
-    pub fn new(docker: Docker, bases: &Bases) -> anyhow::Result<Self> {
+    pub(super) fn new(docker: Docker, bases: &Bases) -> anyhow::Result<Self> {
         let name = format!("rekey-xtask-{}", random::hex(4)?);
         let directory = workspace::output_dir()?.join("compose");
         fs::create_dir_all(&directory)
@@ -61,7 +61,7 @@ impl Project {
     }
 
     /// Leaves it running, whatever happens, and says how it is removed.
-    pub fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         self.take_down = false;
         let (gateway, dashboard) = (self.gateway(), self.dashboard());
         let how = self.how_to_remove();
@@ -71,17 +71,17 @@ impl Project {
     }
 
     /// The gateway's address on this machine.
-    pub fn gateway(&self) -> String {
+    pub(super) fn gateway(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
     /// The dashboard's.
-    pub fn dashboard(&self) -> String {
+    pub(super) fn dashboard(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[1])
     }
 
     /// The secrets that the services run with.
-    pub fn secrets(&self) -> [(&str, &str); 3] {
+    pub(super) fn secrets(&self) -> [(&str, &str); 3] {
         self.secrets
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()))
@@ -96,7 +96,7 @@ impl Project {
     }
 
     /// Builds all images.
-    pub fn build(&self) -> anyhow::Result<()> {
+    pub(super) fn build(&self) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["build"]))?;
         self.forget_old_stages();
         Ok(())
@@ -104,7 +104,7 @@ impl Project {
 
     /// Starts all services and waits until the one-shot has ended well.
     /// Returns what that one printed.
-    pub fn up(&self) -> anyhow::Result<String> {
+    pub(super) fn up(&self) -> anyhow::Result<String> {
         shell::run(&mut self.compose(["up", "--detach", "--no-build"]))?;
         let id = shell::output(&mut self.compose(["ps", "--all", "--quiet", ONE_SHOT]))?;
         let id = id.trim();
@@ -118,13 +118,13 @@ impl Project {
     }
 
     /// Everything that the services logged so far, but for the one-shot.
-    pub fn logs(&self) -> anyhow::Result<String> {
+    pub(super) fn logs(&self) -> anyhow::Result<String> {
         let services = SERVICES.into_iter().filter(|service| *service != ONE_SHOT);
         shell::output(&mut self.compose(["logs", "--no-color"].into_iter().chain(services)))
     }
 
     /// A line of `docker inspect` for every container, by a Go template.
-    pub fn inspect(&self, template: &str) -> anyhow::Result<Vec<String>> {
+    pub(super) fn inspect(&self, template: &str) -> anyhow::Result<Vec<String>> {
         let ids = shell::output(&mut self.compose(["ps", "--all", "--quiet"]))?;
         let command = ["inspect", "--format", template]
             .into_iter()
@@ -135,22 +135,22 @@ impl Project {
 
     /// Stops the services; Envoy writes the rest of its access log then, which it
     /// buffers for up to ten seconds.
-    pub fn stop(&self) -> anyhow::Result<()> {
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["stop"]))
     }
 
     /// Restarts a service.
-    pub fn restart(&self, service: &str) -> anyhow::Result<()> {
+    pub(super) fn restart(&self, service: &str) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["restart", service]))
     }
 
     /// Removes the containers and keeps the database, as `docker compose down`.
-    pub fn remove_containers(&self) -> anyhow::Result<()> {
+    pub(super) fn remove_containers(&self) -> anyhow::Result<()> {
         shell::run(&mut self.compose(["down"]))
     }
 
     /// Removes all that the run has made but the layers that the next build uses.
-    pub fn down(&mut self) -> anyhow::Result<()> {
+    pub(super) fn down(&mut self) -> anyhow::Result<()> {
         self.take_down = false;
         shell::run(&mut self.compose(["down", "--volumes", "--remove-orphans", "--rmi", "all"]))?;
         fs::remove_file(&self.overrides)

@@ -17,7 +17,7 @@ use super::project::Project;
 const STORE_IS_BACK: Duration = Duration::from_secs(60);
 
 /// Runs the whole test; the project is up afterwards.
-pub fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
+pub(super) fn run(project: &Project, timings: &mut Timings) -> anyhow::Result<()> {
     let first = Printed::parse(&timings.take("first up", || project.up())?)?;
     let new_key = timings.take("curl test", || curl_test(project, &first))?;
     timings.take("log in", || first.login.shows(project, &new_key))?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A run in one line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(super) struct Summary {
     runs: u64,
     per_second: u64,
     /// Edges of the control flow that were reached at the start, by what was
@@ -16,7 +16,7 @@ pub struct Summary {
 
 impl Summary {
     /// From the log of a run.
-    pub fn of(log: &str) -> Self {
+    pub(super) fn of(log: &str) -> Self {
         let mut summary = Self::default();
         for line in log.lines() {
             summary.stat(line);
@@ -76,7 +76,7 @@ impl fmt::Display for Summary {
 }
 
 /// What a target said when it failed.
-pub fn why(log: &str) -> String {
+pub(super) fn why(log: &str) -> String {
     let mut lines = log.lines().skip_while(|line| !line.contains("panicked at"));
     let found: Vec<_> = lines.by_ref().take(2).collect();
     if found.is_empty() {
@@ -87,7 +87,7 @@ pub fn why(log: &str) -> String {
 }
 
 /// Where the input is that it failed on.
-pub fn failing(log: &str) -> Option<&str> {
+pub(super) fn failing(log: &str) -> Option<&str> {
     let line = log
         .lines()
         .find(|line| line.contains("Test unit written to "))?;

@@ -12,14 +12,14 @@ use super::{OPTIONAL, lane::Lane};
 
 /// How long a lane took.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Took {
+pub(super) struct Took {
     built: Duration,
     ran: Duration,
 }
 
 impl Took {
     /// Counts as building.
-    pub fn building<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn building<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();
         self.built += began.elapsed();
@@ -27,7 +27,7 @@ impl Took {
     }
 
     /// Counts as running.
-    pub fn running<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn running<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();
         self.ran += began.elapsed();
@@ -39,7 +39,7 @@ impl Took {
     ///
     /// # Errors
     /// A test fails, or does not compile.
-    pub fn tests(&mut self, cargo: &mut Command, harness: &[&str]) -> anyhow::Result<()> {
+    pub(super) fn tests(&mut self, cargo: &mut Command, harness: &[&str]) -> anyhow::Result<()> {
         let mut no_run = workspace_copy(cargo);
         self.building(|| shell::run(no_run.arg("--no-run")))?;
         self.running(|| shell::run(cargo.arg("--").args(harness)))
@@ -62,7 +62,7 @@ fn workspace_copy(command: &Command) -> Command {
 }
 
 /// A line for each lane.
-pub struct Report {
+pub(super) struct Report {
     is_ci: bool,
     lines: Vec<String>,
     failed: Vec<&'static str>,
@@ -70,7 +70,7 @@ pub struct Report {
 
 impl Report {
     /// An empty one; on CI, what cannot run has failed.
-    pub fn new(is_ci: bool) -> Self {
+    pub(super) fn new(is_ci: bool) -> Self {
         Self {
             is_ci,
             lines: Vec::new(),
@@ -79,7 +79,7 @@ impl Report {
     }
 
     /// It has run.
-    pub fn ran(&mut self, lane: Lane, took: Took, result: anyhow::Result<()>) {
+    pub(super) fn ran(&mut self, lane: Lane, took: Took, result: anyhow::Result<()>) {
         let seconds = seconds(took);
         match result {
             Ok(()) => self.add("passed", lane, &seconds),
@@ -88,7 +88,7 @@ impl Report {
     }
 
     /// It cannot run here.
-    pub fn cannot_run(&mut self, lane: Lane, why: &anyhow::Error) {
+    pub(super) fn cannot_run(&mut self, lane: Lane, why: &anyhow::Error) {
         if self.is_ci && !OPTIONAL.contains(&lane) {
             self.fail(lane, &format!("CI must run it, and it cannot: {why:#}"));
         } else {
@@ -97,18 +97,18 @@ impl Report {
     }
 
     /// Some of its tests cannot run here.
-    pub fn cannot_run_part(&mut self, lane: Lane, part: &str, why: &anyhow::Error) {
+    pub(super) fn cannot_run_part(&mut self, lane: Lane, part: &str, why: &anyhow::Error) {
         let why = anyhow::anyhow!("{part}: {why:#}");
         self.cannot_run(lane, &why);
     }
 
     /// It has not been asked for.
-    pub fn leave_out(&mut self, lane: Lane, why: &str) {
+    pub(super) fn leave_out(&mut self, lane: Lane, why: &str) {
         self.add("SKIPPED", lane, why);
     }
 
     /// Says all of it.
-    pub fn tell(&self) {
+    pub(super) fn tell(&self) {
         for line in &self.lines {
             shell::say(line);
         }
@@ -118,7 +118,7 @@ impl Report {
     ///
     /// # Errors
     /// One has failed.
-    pub fn verdict(&self) -> anyhow::Result<()> {
+    pub(super) fn verdict(&self) -> anyhow::Result<()> {
         if self.failed.is_empty() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ const SIMULATOR: &str = "rekey-sim";
 
 /// All test programs of the workspace.
 #[derive(Debug, Deserialize)]
-pub struct Targets {
+pub(super) struct Targets {
     packages: Vec<Package>,
 }
 
@@ -33,24 +33,24 @@ impl Targets {
     ///
     /// # Errors
     /// It does not tell.
-    pub fn read() -> anyhow::Result<Self> {
+    pub(super) fn read() -> anyhow::Result<Self> {
         let metadata = ["metadata", "--no-deps", "--format-version=1"];
         let json = shell::output(workspace::cargo().args(metadata))?;
         serde_json::from_str(&json).context("cannot read what `cargo metadata` says")
     }
 
     /// Everything that is in no other lane.
-    pub fn of_unit_lane(&self) -> Vec<&str> {
+    pub(super) fn of_unit_lane(&self) -> Vec<&str> {
         self.those(|package, name| package != SIMULATOR && !END_TO_END.contains(&name))
     }
 
     /// The root package's, and those that start what is built.
-    pub fn of_e2e_lane(&self) -> Vec<&str> {
+    pub(super) fn of_e2e_lane(&self) -> Vec<&str> {
         self.those(|_, name| END_TO_END.contains(&name))
     }
 
     /// The simulator's and the model's.
-    pub fn of_sim_lane(&self) -> Vec<&str> {
+    pub(super) fn of_sim_lane(&self) -> Vec<&str> {
         self.those(|package, _| package == SIMULATOR)
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A text and where it is.
-pub struct File {
+pub(crate) struct File {
     /// From the repository's root, with `/`.
     pub path: String,
     /// All of it.
@@ -11,12 +11,12 @@ pub struct File {
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The paths that match one of the patterns, also those that git does not have yet.
-pub fn listed(patterns: &[&str]) -> Vec<String> {
+pub(crate) fn listed(patterns: &[&str]) -> Vec<String> {
     let listed = std::process::Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .args(["--deduplicate", "--"])
@@ -30,7 +30,7 @@ pub fn listed(patterns: &[&str]) -> Vec<String> {
 }
 
 /// The texts that match one of the patterns.
-pub fn read(patterns: &[&str]) -> Vec<File> {
+pub(crate) fn read(patterns: &[&str]) -> Vec<File> {
     let read = |path: String| {
         let text = std::fs::read_to_string(root().join(&path)).expect("a text is UTF-8");
         File { path, text }
@@ -39,7 +39,7 @@ pub fn read(patterns: &[&str]) -> Vec<File> {
 }
 
 /// All source files.
-pub fn sources() -> Vec<File> {
+pub(crate) fn sources() -> Vec<File> {
     let files = read(&["*.rs"]);
     assert!(files.len() > 20, "only {} files found", files.len());
     files
@@ -47,7 +47,7 @@ pub fn sources() -> Vec<File> {
 
 impl File {
     /// The part that is built into a program, and the part that tests it.
-    pub fn shipped_and_tested(&self) -> (&str, &str) {
+    pub(crate) fn shipped_and_tested(&self) -> (&str, &str) {
         const FOLDERS: [&str; 5] = ["tests", "scenarios", "testing", "conformance", "fuzz"];
         let is_of_tests = |part| FOLDERS.contains(&part) || part == "tests.rs";
         if self.path.split('/').any(is_of_tests) {

@@ -121,7 +121,7 @@ impl Case {
 }
 
 /// Measures and tells.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let (rounds, rotations, watched) = match quick {
         true => (2, 10, Duration::from_secs(2)),
         false => (9, 100, Duration::from_secs(20)),

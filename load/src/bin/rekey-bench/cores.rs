@@ -10,7 +10,7 @@ use rekey_testbed::shell;
 ///
 /// # Errors
 /// There is no `taskset`, or a process has ended.
-pub fn pin_alone(alone: u32, others: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
+pub(crate) fn pin_alone(alone: u32, others: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
     let cores = thread::available_parallelism()?.get();
     pin(alone, "0")?;
     if cores > 1 {
@@ -24,7 +24,7 @@ pub fn pin_alone(alone: u32, others: impl IntoIterator<Item = u32>) -> anyhow::R
 
 /// When this is dropped, the process may use all cores again.
 #[derive(Debug)]
-pub struct Released(pub u32);
+pub(crate) struct Released(pub u32);
 
 impl Drop for Released {
     fn drop(&mut self) {

@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A look at a process, to be compared with a later one.
 #[derive(Debug)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     pid: u32,
     since: Instant,
     used: Duration,
@@ -23,7 +23,7 @@ impl Cpu {
     ///
     /// # Errors
     /// There is no such process.
-    pub fn of(pid: u32) -> anyhow::Result<Self> {
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         Ok(Self {
             pid,
             since: Instant::now(),
@@ -35,7 +35,7 @@ impl Cpu {
     ///
     /// # Errors
     /// The process has ended.
-    pub fn used(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn used(&self) -> anyhow::Result<Duration> {
         Ok(used(self.pid)?.saturating_sub(self.used))
     }
 
@@ -43,7 +43,7 @@ impl Cpu {
     ///
     /// # Errors
     /// As [`used`](Self::used).
-    pub fn percent(&self) -> anyhow::Result<f64> {
+    pub(crate) fn percent(&self) -> anyhow::Result<f64> {
         Ok(100.0 * self.used()?.as_secs_f64() / self.since.elapsed().as_secs_f64())
     }
 }

@@ -52,7 +52,7 @@ struct Case {
 }
 
 /// Measures and tells.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let (rounds, lasts) = match quick {
         true => (1, Duration::from_secs(2)),
         false => (7, Duration::from_secs(4)),

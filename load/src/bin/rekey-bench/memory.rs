@@ -13,7 +13,7 @@ const PARTS: usize = 10;
 const AT_ONCE: usize = 16;
 
 /// Measures and tells.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let scale = if quick { 100 } else { 1 };
     let (unknown, valid, rotations) = (1_000_000 / scale, 100_000 / scale, 10_000 / scale);
     let mut options = fleet_options(1);

@@ -14,7 +14,7 @@ const A_SECOND: u64 = 1_500;
 const AT_ONCE: usize = 12;
 
 /// Measures and tells.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let seconds = if quick { 5 } else { 60 };
     let fleet = Fleet::start(fleet_options(3))?;
     let book = Book::default();

@@ -70,7 +70,7 @@ impl Case {
 }
 
 /// Measures and tells.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let (rounds, rotations) = if quick { (2, 30) } else { (9, 200) };
     let users = rounds * rotations;
     let mut cases = [

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_A_TIME: usize = 100;
 
 /// Gateways that poll until this is dropped.
-pub struct Swarm {
+pub(crate) struct Swarm {
     counts: Arc<Counts>,
     runtime: Option<Runtime>,
 }
@@ -44,7 +44,7 @@ impl Swarm {
     ///
     /// # Errors
     /// One of them was refused or cannot connect.
-    pub fn start(store: &Store, count: usize, lease_ms: u32) -> anyhow::Result<Self> {
+    pub(crate) fn start(store: &Store, count: usize, lease_ms: u32) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -89,7 +89,7 @@ impl Swarm {
     }
 
     /// How many polls were answered.
-    pub fn polls(&self) -> u64 {
+    pub(crate) fn polls(&self) -> u64 {
         self.counts.polls.load(Ordering::Relaxed)
     }
 
@@ -97,7 +97,7 @@ impl Swarm {
     ///
     /// # Errors
     /// One has.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         let ended = self.counts.ended.load(Ordering::Relaxed);
         ensure!(ended == 0, "{ended} simulated gateways gave up");
         Ok(())

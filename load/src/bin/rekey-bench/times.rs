@@ -4,22 +4,22 @@ use std::{fmt, time::Duration};
 
 /// The times of one round.
 #[derive(Debug, Clone, Default)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
     /// Of these durations.
-    pub fn of(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         Self(times)
     }
 
     /// How many.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The value below which this share of them is; zero if there are none.
-    pub fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);
         let index = (last as f64 * share).round() as usize;
         self.0.get(index).copied().unwrap_or_default()
@@ -36,11 +36,11 @@ impl fmt::Display for Times {
 
 /// Rounds of one case.
 #[derive(Debug, Default)]
-pub struct Rounds(Vec<Times>);
+pub(crate) struct Rounds(Vec<Times>);
 
 impl Rounds {
     /// One more.
-    pub fn push(&mut self, times: Times) {
+    pub(crate) fn push(&mut self, times: Times) {
         self.0.push(times);
     }
 }

@@ -26,7 +26,7 @@ const IN_DOUBT: InDoubt = "which keys were revoked is not known: repeat the comm
 
 /// What the lines of the file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Lines {
+pub(super) enum Lines {
     /// Ids of users, whose active keys are meant.
     Users,
     /// SHA-256 of keys, 64 hexadecimal digits each.
@@ -42,7 +42,7 @@ struct Wanted {
 }
 
 /// Revokes all that the file names, and prints a line for each.
-pub fn revoke(path: &Path, lines: Lines) -> anyhow::Result<()> {
+pub(super) fn revoke(path: &Path, lines: Lines) -> anyhow::Result<()> {
     let client = Client::from_env()?;
     let name = path.display();
     let wanted = match path == Path::new("-") {

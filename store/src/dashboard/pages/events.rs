@@ -5,8 +5,9 @@ use rekey_protocol::KEY_PREFIX;
 
 use super::time;
 use crate::api::AuditEvent;
+use crate::operations::action::Action;
 
-pub fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
+pub(super) fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
     let title_id = format!("{id}-title");
     html! {
         section.card aria-labelledby=(title_id) {
@@ -28,22 +29,22 @@ pub fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
 }
 
 /// `sb_live_…wxyz`
-pub fn masked(hint: Option<&str>) -> String {
+pub(super) fn masked(hint: Option<&str>) -> String {
     format!("{KEY_PREFIX}…{}", hint.unwrap_or_default())
 }
 
 /// How a key came to be.
-pub fn how(event: &AuditEvent) -> &'static str {
-    match (event.action.as_str(), event.source.as_str()) {
-        ("rotated", source) => by(source),
-        ("issued", "dashboard") => "by you, after Revoke now",
-        ("issued", _) => "by whoever runs this API",
-        ("imported", _) => "imported",
+pub(super) fn how(event: &AuditEvent) -> &'static str {
+    match (Action::named(&event.action), event.source.as_str()) {
+        (Some(Action::Rotated), source) => by(source),
+        (Some(Action::Issued), "dashboard") => "by you, after Revoke now",
+        (Some(Action::Issued), _) => "by whoever runs this API",
+        (Some(Action::Imported), _) => "imported",
         _ => "with your account",
     }
 }
 
-pub fn by(source: &str) -> &'static str {
+pub(super) fn by(source: &str) -> &'static str {
     match source {
         "gateway" => "through the API",
         "dashboard" => "in the dashboard",
@@ -56,27 +57,34 @@ fn what(event: &AuditEvent) -> Markup {
         let key = masked(event.hint.as_deref());
         html! { (text) ": " code { (key) } }
     };
-    match (event.action.as_str(), event.source.as_str()) {
-        ("rotated", "gateway") => hint("Key regenerated through the API"),
-        ("rotated", _) => hint("Key regenerated in the dashboard"),
-        ("issued", "dashboard") => hint("New key made after Revoke now"),
-        ("issued", _) => hint("Key issued by whoever runs this API"),
-        ("revoked", "dashboard") => html! { "Key revoked: Revoke now" },
-        ("revoked", _) => html! { "Key revoked by whoever runs this API" },
-        ("user_added", _) => hint("Account created"),
-        ("imported", _) => hint("Key imported"),
-        ("old_key_used", _) => {
+    let Some(action) = Action::named(&event.action) else {
+        return html! { (event.action) };
+    };
+    match (action, event.source.as_str()) {
+        (Action::Rotated, "gateway") => hint("Key regenerated through the API"),
+        (Action::Rotated, _) => hint("Key regenerated in the dashboard"),
+        (Action::Issued, "dashboard") => hint("New key made after Revoke now"),
+        (Action::Issued, _) => hint("Key issued by whoever runs this API"),
+        (Action::Revoked, "dashboard") => html! { "Key revoked: Revoke now" },
+        (Action::Revoked, _) => html! { "Key revoked by whoever runs this API" },
+        (Action::UserAdded, _) => hint("Account created"),
+        (Action::Imported, _) => hint("Key imported"),
+        (Action::OldKeyUsed, _) => {
             let uses = event.uses.unwrap_or_default();
             hint(&format!("Requests with an old key refused, {uses} so far"))
         }
-        ("login", _) => html! { "Logged in" },
-        ("login_refused", _) => html! { "Log-in refused: wrong password" },
-        ("logout", _) => html! { "Logged out" },
-        ("logout_everywhere", _) => html! { "Logged out everywhere" },
-        ("password_refused", _) => html! { "Change of password refused: wrong password" },
-        ("password_changed", _) => html! { "Password changed" },
-        ("password_set", _) => html! { "Password set by whoever runs this API" },
-        ("email_set", _) => html! { "E-mail address set by whoever runs this API" },
-        (other, _) => html! { (other) },
+        (Action::Login, _) => html! { "Logged in" },
+        (Action::LoginRefused, _) => html! { "Log-in refused: wrong password" },
+        (Action::Logout, _) => html! { "Logged out" },
+        (Action::LogoutEverywhere, _) => html! { "Logged out everywhere" },
+        (Action::PasswordRefused, _) => html! { "Change of password refused: wrong password" },
+        (Action::PasswordChanged, _) => html! { "Password changed" },
+        (Action::PasswordSet, _) => html! { "Password set by whoever runs this API" },
+        (Action::EmailSet, _) => html! { "E-mail address set by whoever runs this API" },
+        (Action::UserRemoved, _) => html! { "Account removed" },
+        (Action::Replayed, _) => hint("The answer with the new key was given again"),
+        (Action::ReplayRefused, _) => {
+            html! { "A repeated request with another Idempotency-Key was refused" }
+        }
     }
 }

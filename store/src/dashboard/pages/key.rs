@@ -24,7 +24,12 @@ const TICKET_USED: &str = "This form was used already. The new key was for the a
 
 /// Settings → Profile.
 /// `is_dead`: no gateway accepts any key before the last change.
-pub fn profile(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Response {
+pub(crate) fn profile(
+    session: &Session,
+    overview: &Overview,
+    is_dead: bool,
+    ticket: Ticket,
+) -> Response {
     let content = html! {
         section.card aria-labelledby="key-title" {
             h2 #key-title { "API key" }
@@ -151,7 +156,7 @@ fn used_up(seconds: u64) -> Markup {
 }
 
 /// Before a regeneration: what will break.
-pub fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Ticket) -> Response {
+pub(crate) fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Ticket) -> Response {
     let content = html! {
         div.card.settling {
             p {
@@ -185,7 +190,7 @@ pub fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Ticket) ->
 }
 
 /// Before an emergency's revocation.
-pub fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
+pub(crate) fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
     let content = html! {
         div.card.settling {
             p {
@@ -214,7 +219,12 @@ pub fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
 }
 
 /// After a revocation.
-pub fn revoked(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Response {
+pub(crate) fn revoked(
+    session: &Session,
+    overview: &Overview,
+    is_dead: bool,
+    ticket: Ticket,
+) -> Response {
     let content = html! {
         (super::notice("Your API key is revoked. No gateway accepts it any more."))
         div.card.settling {
@@ -233,7 +243,7 @@ pub fn revoked(session: &Session, overview: &Overview, is_dead: bool, ticket: Ti
 }
 
 /// The new key, this once; `replaced`: it took the place of another.
-pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
+pub(crate) fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
     let content = html! {
         (super::notice(if replaced { contract::REGENERATED } else { MADE }))
         div.card.settling {
@@ -257,7 +267,7 @@ pub fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
 }
 
 /// Why there is none.
-pub fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Response {
+pub(crate) fn refused(session: &Session, status: StatusCode, refusal: OwnRefusal) -> Response {
     let content = html! {
         (error(&text(refusal)))
         div.card {

@@ -7,9 +7,10 @@ use maud::html;
 use super::{error, outside, respond};
 
 /// Alike for an unknown address, a wrong password, and a user without one.
-pub const WRONG: &str = "E-mail or password is wrong.";
+pub(crate) const WRONG: &str = "E-mail or password is wrong.";
 /// Too many wait for their turn.
-pub const BUSY: &str = "Too many log-ins are waiting. Nothing was tried; try again in a moment.";
+pub(crate) const BUSY: &str =
+    "Too many log-ins are waiting. Nothing was tried; try again in a moment.";
 const LOGGED_OUT: &str = "You were logged out, by yourself or because the time was over. \
     Nothing was changed. Log in and try again.";
 
@@ -17,7 +18,7 @@ const LOGGED_OUT_LATE: &str = "You were logged out while your new key was made, 
     Log in and press Revoke now: you can make another one right after.";
 
 /// When a password may be tried again.
-pub fn too_many(seconds: u64) -> String {
+pub(crate) fn too_many(seconds: u64) -> String {
     let (count, unit) = match seconds {
         1 => (1, "second"),
         2..=90 => (seconds, "seconds"),
@@ -27,7 +28,7 @@ pub fn too_many(seconds: u64) -> String {
 }
 
 /// The form, with the address that was typed before.
-pub fn page(status: StatusCode, email: &str, wrong: Option<&str>) -> Response {
+pub(crate) fn page(status: StatusCode, email: &str, wrong: Option<&str>) -> Response {
     let content = html! {
         @if let Some(wrong) = wrong { (error(wrong)) }
         form.card method="post" action="/login" {
@@ -49,11 +50,11 @@ pub fn page(status: StatusCode, email: &str, wrong: Option<&str>) -> Response {
 }
 
 /// For a key that was made by a session which has ended meanwhile.
-pub fn logged_out_late() -> Response {
+pub(crate) fn logged_out_late() -> Response {
     page(StatusCode::FORBIDDEN, "", Some(LOGGED_OUT_LATE))
 }
 
 /// For a form that was sent after the session's end.
-pub fn logged_out() -> Response {
+pub(crate) fn logged_out() -> Response {
     page(StatusCode::FORBIDDEN, "", Some(LOGGED_OUT))
 }

@@ -2,9 +2,9 @@
 //! maud's escaping.
 
 mod events;
-pub mod key;
-pub mod login;
-pub mod security;
+pub(super) mod key;
+pub(super) mod login;
+pub(super) mod security;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -125,14 +125,14 @@ fn respond_with_key(page: Markup, key: &ApiKey) -> Response {
 }
 
 /// Says when to come again (RFC 9110, 10.2.3).
-pub fn retry_after(mut response: Response, seconds: u64) -> Response {
+pub(super) fn retry_after(mut response: Response, seconds: u64) -> Response {
     let seconds = HeaderValue::from(seconds);
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
     response
 }
 
 /// What went wrong, to whomever; with the address that is the right one.
-pub fn problem(
+pub(super) fn problem(
     status: StatusCode,
     (title, text): (&str, &str),
     elsewhere: Option<&str>,

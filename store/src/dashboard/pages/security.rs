@@ -9,14 +9,14 @@ use crate::dashboard::session::Session;
 use crate::password::LENGTH;
 
 /// After a change.
-pub const CHANGED: &str = "Your password was changed. All other log-ins have ended.";
+pub(crate) const CHANGED: &str = "Your password was changed. All other log-ins have ended.";
 /// The present one was not typed right.
-pub const WRONG: &str = "Your current password is wrong. Nothing was changed.";
+pub(crate) const WRONG: &str = "Your current password is wrong. Nothing was changed.";
 /// The new one was not typed the same way twice.
-pub const UNEQUAL: &str = "The new password and its repetition differ. Nothing was changed.";
+pub(crate) const UNEQUAL: &str = "The new password and its repetition differ. Nothing was changed.";
 
 /// The forms, under what came of the last one.
-pub fn page(
+pub(crate) fn page(
     status: StatusCode,
     session: &Session,
     done: Option<&str>,

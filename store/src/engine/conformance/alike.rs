@@ -24,7 +24,7 @@ const LOOK_EVERY: u32 = 20;
 const SEED: &str = "REKEY_CONFORMANCE_SEED";
 
 /// The two, and where they stand.
-pub struct Pair {
+pub(super) struct Pair {
     pub memory: OnMemory,
     sqlite: OnSqlite,
     now: Moment,
@@ -40,7 +40,7 @@ pub struct Pair {
 
 impl Pair {
     /// Carries an operation out on both.
-    pub fn run<O>(&mut self, operation: &O) -> Result<(), String>
+    pub(super) fn run<O>(&mut self, operation: &O) -> Result<(), String>
     where
         O: Operation + Clone + Send + 'static,
         O::Out: Debug + Send + 'static,

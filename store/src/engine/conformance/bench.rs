@@ -14,23 +14,23 @@ use crate::operations::rotate::Rotate;
 use crate::operations::users::{AddUser, NewUser};
 
 /// An hour, in milliseconds.
-pub const HOUR: i64 = 3_600_000;
+pub(super) const HOUR: i64 = 3_600_000;
 
 /// So many milliseconds after the beginning of a test, by both clocks.
-pub fn at(subject: &impl Subject, millis: i64) -> Moment {
+pub(super) fn at(subject: &impl Subject, millis: i64) -> Moment {
     Moment::both(UnixMillis(subject.begun().0 + millis))
 }
 
-pub fn digest(number: u8) -> Digest {
+pub(super) fn digest(number: u8) -> Digest {
     Digest::from_bytes([number; 32])
 }
 
-pub fn user(name: &str) -> UserId {
+pub(super) fn user(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
 /// A user with this first key.
-pub fn new_user(name: &str, key: u8) -> AddUser {
+pub(super) fn new_user(name: &str, key: u8) -> AddUser {
     AddUser(NewUser {
         id: user(name),
         email: format!("{name}@example.com").parse().unwrap(),
@@ -41,13 +41,13 @@ pub fn new_user(name: &str, key: u8) -> AddUser {
 }
 
 /// Adds a user with this first key, at the beginning.
-pub fn add(subject: &mut impl Subject, name: &str, key: u8) {
+pub(super) fn add(subject: &mut impl Subject, name: &str, key: u8) {
     let now = at(subject, 0);
     subject.run(new_user(name, key), now).unwrap().unwrap();
 }
 
 /// A gateway's first attempt, with a record for replays.
-pub fn rotate(id: u8, old: u8, new: u8) -> Rotate {
+pub(super) fn rotate(id: u8, old: u8, new: u8) -> Rotate {
     Rotate(RotateRequest {
         rotation_id: RotationId([id; 16]),
         attempt: 1,
@@ -64,13 +64,13 @@ pub fn rotate(id: u8, old: u8, new: u8) -> Rotate {
 }
 
 /// What is known of a key.
-pub fn resolved(subject: &impl Subject, key: u8) -> Option<Resolved> {
+pub(super) fn resolved(subject: &impl Subject, key: u8) -> Option<Resolved> {
     let now = at(subject, 0);
     subject.read(Resolve(digest(key)), now).ok()
 }
 
 /// The whole audit log, or a user's.
-pub fn log(subject: &impl Subject, name: Option<&str>) -> Vec<AuditEvent> {
+pub(super) fn log(subject: &impl Subject, name: Option<&str>) -> Vec<AuditEvent> {
     let wanted = Selection {
         user: name.map(user),
         limit: u32::MAX,
@@ -82,7 +82,7 @@ pub fn log(subject: &impl Subject, name: Option<&str>) -> Vec<AuditEvent> {
 }
 
 /// What the log calls its rows, in their order.
-pub fn actions(subject: &impl Subject, name: &str) -> Vec<String> {
+pub(super) fn actions(subject: &impl Subject, name: &str) -> Vec<String> {
     let events = log(subject, Some(name)).into_iter();
     events.map(|event| event.action).collect()
 }

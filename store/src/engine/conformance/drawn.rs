@@ -37,7 +37,7 @@ use crate::operations::users::{AddUser, Issue, NewUser};
 const USERS: u16 = 6;
 
 /// What has been drawn so far.
-pub struct Drawing {
+pub(super) struct Drawing {
     rng: Rng,
     /// By kind of thing, how many were drawn.
     keys: u16,
@@ -52,7 +52,7 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             rng: Rng::with_seed(seed),
             keys: 0,
@@ -65,26 +65,26 @@ impl Drawing {
         }
     }
 
-    pub fn users(&self) -> impl Iterator<Item = UserId> + use<> {
+    pub(super) fn users(&self) -> impl Iterator<Item = UserId> + use<> {
         let users = (0..USERS).map(|number| format!("u_{number}"));
         let gone = (0..self.pseudonyms).map(|number| format!("gone_{number}"));
         users.chain(gone).map(|id| id.parse().unwrap())
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = Digest> + use<> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = Digest> + use<> {
         (0..=self.keys).map(|number| digest(KEY, number))
     }
 
-    pub fn sessions(&self) -> impl Iterator<Item = Digest> + use<> {
+    pub(super) fn sessions(&self) -> impl Iterator<Item = Digest> + use<> {
         (0..=self.sessions).map(|number| digest(SESSION, number))
     }
 
-    pub fn emails(&self) -> impl Iterator<Item = String> + use<> {
+    pub(super) fn emails(&self) -> impl Iterator<Item = String> + use<> {
         (0..USERS).map(|number| format!("U_{number}@EXAMPLE.com"))
     }
 
     /// Some time later; the wall clock goes its own way.
-    pub fn later(&mut self, now: Moment) -> Moment {
+    pub(super) fn later(&mut self, now: Moment) -> Moment {
         let passed = match self.rng.u8(0..10) {
             0 | 1 => self.rng.u64(0..4_000_000),
             2 | 3 => self.rng.u64(0..60_000),
@@ -171,7 +171,7 @@ impl Drawing {
     }
 
     /// The next operation.
-    pub fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    pub(super) fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
         self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),

@@ -6,6 +6,7 @@ use super::bench::{HOUR, actions, add, at, digest, log, rotate, user};
 use super::{Subject, on_every_engine, operation};
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::rows::{By, Event, LastUse};
+use crate::operations::action::Action;
 use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::keys::LastChangeOf;
 use crate::operations::last_uses::{RecordLastUses, hour_of};
@@ -85,7 +86,7 @@ operation!(Refuse(i64) -> (), |this, tx, cx| {
         ..cx.now
     };
     let id = user("ann");
-    let event = Event::aside(&id, "login_refused", this.0 as u64, By::OPERATOR);
+    let event = Event::aside(&id, Action::LoginRefused, this.0 as u64, By::OPERATOR);
     tx.append_event(&event, now)
 });
 

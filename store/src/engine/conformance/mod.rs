@@ -1,5 +1,8 @@
-//! What every engine must do, whatever it keeps its data in: operations in, results
-//! out. Each test of the suite runs on each engine; a new engine is one more
+//! What the words and operations of every engine must do, whatever it keeps its data
+//! in: operations in, results out. What [`super::Engine`] says of patience, of the
+//! feed and of durability is tested on the real process (`store/tests`).
+//!
+//! Each test of the suite runs on each engine; a new engine is one more
 //! [`Subject`] and one more line in [`on_every_engine`].
 //!
 //! [`alike`] does more: it gives two engines the same operations, thousands of them,

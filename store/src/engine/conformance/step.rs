@@ -11,7 +11,7 @@ use crate::operations::Operation;
 use crate::operations::imports::Part;
 
 /// An operation of whatever type.
-pub trait Step {
+pub(super) trait Step {
     /// Carries it out on both engines.
     fn on_both(&self, pair: &mut Pair) -> Result<(), String>;
     /// What it is.
@@ -33,7 +33,7 @@ where
 }
 
 /// Mostly one of the last; none now and then.
-pub fn one_of(rng: &mut Rng, known: &[Digest]) -> Option<Digest> {
+pub(super) fn one_of(rng: &mut Rng, known: &[Digest]) -> Option<Digest> {
     let from = match rng.u8(0..8) {
         0 => return None,
         1 => 0,
@@ -43,7 +43,7 @@ pub fn one_of(rng: &mut Rng, known: &[Digest]) -> Option<Digest> {
     Some(recent[rng.usize(0..recent.len())])
 }
 
-pub fn whole<T>(items: Vec<T>) -> Part<T> {
+pub(super) fn whole<T>(items: Vec<T>) -> Part<T> {
     Part {
         range: 0..items.len(),
         of: Arc::new(items),
@@ -51,11 +51,11 @@ pub fn whole<T>(items: Vec<T>) -> Part<T> {
 }
 
 /// A digest by its number; the kinds of things keep apart.
-pub fn digest(kind: u8, number: u16) -> Digest {
+pub(super) fn digest(kind: u8, number: u16) -> Digest {
     let mut bytes = [kind; 32];
     bytes[..2].copy_from_slice(&number.to_be_bytes());
     Digest::from_bytes(bytes)
 }
 
-pub const KEY: u8 = 1;
-pub const SESSION: u8 = 2;
+pub(super) const KEY: u8 = 1;
+pub(super) const SESSION: u8 = 2;

@@ -18,7 +18,7 @@ use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
 /// An engine of which a life has begun.
-pub trait Subject {
+pub(super) trait Subject {
     /// When it has: a time not before any in its data.
     fn begun(&self) -> UnixMillis;
     /// Carries an operation out, at this moment.
@@ -49,7 +49,7 @@ impl Read for Past {
 }
 
 /// The engine in memory.
-pub struct OnMemory {
+pub(super) struct OnMemory {
     engine: Memory,
     begun: UnixMillis,
 }
@@ -60,7 +60,7 @@ impl OnMemory {
     }
 
     /// One whose only life has this id and first revision.
-    pub fn like(past: &KnownPast) -> Self {
+    pub(super) fn like(past: &KnownPast) -> Self {
         let [life] = past.reached.lives[..] else {
             panic!("not in its first life: {past:?}");
         };
@@ -96,7 +96,7 @@ impl Subject for OnMemory {
 }
 
 /// Runs a test on the engine in memory.
-pub fn on_memory(test: impl FnOnce(&mut OnMemory)) {
+pub(super) fn on_memory(test: impl FnOnce(&mut OnMemory)) {
     test(&mut OnMemory::new());
 }
 
@@ -113,7 +113,7 @@ impl Listener for NoFeed {
 }
 
 /// The SQLite engine, on a file, with its writer and its readers.
-pub struct OnSqlite {
+pub(super) struct OnSqlite {
     engine: Sqlite,
     begun: UnixMillis,
     runtime: Runtime,
@@ -122,7 +122,7 @@ pub struct OnSqlite {
 }
 
 impl OnSqlite {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -177,6 +177,6 @@ impl Subject for OnSqlite {
 }
 
 /// Runs a test on the SQLite engine.
-pub fn on_sqlite(test: impl FnOnce(&mut OnSqlite)) {
+pub(super) fn on_sqlite(test: impl FnOnce(&mut OnSqlite)) {
     test(&mut OnSqlite::new());
 }

@@ -10,13 +10,13 @@ use crate::clock::{Moment, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::record::Mark;
 use crate::engine::rows::{ImportId, LifeEnd, NewLife, OldKeyUsed};
-use crate::operations::audit;
+use crate::operations::action::Action;
 use crate::operations::last_uses::hour_of;
 use crate::password::{Spelling, StoredHash};
 use crate::rotation::{Recorded, RecordedOutcome, Refusal};
 
 impl Tables {
-    pub fn revoke_key(
+    pub(super) fn revoke_key(
         &mut self,
         digest: &Digest,
         at: UnixMillis,
@@ -38,7 +38,7 @@ impl Tables {
         Ok(())
     }
 
-    pub fn record_last_uses(
+    pub(super) fn record_last_uses(
         &mut self,
         uses: &BTreeMap<Digest, UnixMillis>,
         present_hour: UnixMillis,
@@ -59,7 +59,7 @@ impl Tables {
         Ok(written)
     }
 
-    pub fn add_old_key_uses(
+    pub(super) fn add_old_key_uses(
         &mut self,
         digest: &Digest,
         uses: u64,
@@ -77,7 +77,7 @@ impl Tables {
             let mut log = self.audit.iter();
             let is_replaced = log.any(|(_, entry)| {
                 entry.old_digest == Some(*digest)
-                    && entry.action == audit::ROTATED
+                    && entry.action == Action::Rotated
                     && entry.user == key.user
             });
             let first = OldKeyUses {
@@ -99,7 +99,7 @@ impl Tables {
         }))
     }
 
-    pub fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
+    pub(super) fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
         let counters = self.counters.get();
         let end = Some(LifeEnd {
             revision: counters.revision,
@@ -126,7 +126,7 @@ impl Tables {
         })
     }
 
-    pub fn remove_imported_keys(
+    pub(super) fn remove_imported_keys(
         &mut self,
         import: ImportId,
         keys: &[Digest],
@@ -141,7 +141,7 @@ impl Tables {
         Ok(keys.len())
     }
 
-    pub fn remove_imported_users(
+    pub(super) fn remove_imported_users(
         &mut self,
         import: ImportId,
         users: &[UserId],
@@ -156,7 +156,7 @@ impl Tables {
         Ok(users.len())
     }
 
-    pub fn count_import(
+    pub(super) fn count_import(
         &mut self,
         import: ImportId,
         revision: u64,
@@ -175,7 +175,7 @@ impl Tables {
         Ok(())
     }
 
-    pub fn record_answer(
+    pub(super) fn record_answer(
         &mut self,
         id: RotationId,
         answer: &Recorded,
@@ -200,7 +200,7 @@ impl Tables {
     }
 }
 
-pub fn normal_hash(phc: &str) -> StoredHash {
+pub(super) fn normal_hash(phc: &str) -> StoredHash {
     StoredHash {
         phc: phc.to_owned(),
         spelling: Spelling::Normal,
@@ -208,7 +208,7 @@ pub fn normal_hash(phc: &str) -> StoredHash {
 }
 
 /// Of things with their ages: all but so many of the newest.
-pub fn all_but_newest(mut by_age: Vec<(UnixMillis, Digest)>, most: u32) -> Vec<Digest> {
+pub(super) fn all_but_newest(mut by_age: Vec<(UnixMillis, Digest)>, most: u32) -> Vec<Digest> {
     by_age.sort();
     let newest = usize::try_from(most).unwrap_or(usize::MAX);
     by_age.truncate(by_age.len().saturating_sub(newest));

@@ -10,7 +10,7 @@ use crate::engine::rows::ReplayRecord;
 
 /// The records.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub(super) struct Kept {
     records: BTreeMap<RotationId, Record>,
     by_new_key: BTreeMap<Digest, RotationId>,
 }
@@ -26,7 +26,7 @@ struct Record {
 
 impl Kept {
     /// Keeps a record. It takes the place of another one of this rotation or key.
-    pub fn keep(&mut self, id: RotationId, new_digest: &Digest, replay: &Replay) {
+    pub(super) fn keep(&mut self, id: RotationId, new_digest: &Digest, replay: &Replay) {
         self.destroy(id);
         self.revoked(new_digest);
         self.by_new_key.insert(*new_digest, id);
@@ -40,7 +40,7 @@ impl Kept {
         self.records.insert(id, record);
     }
 
-    pub fn find(&self, id: RotationId) -> Option<ReplayRecord> {
+    pub(super) fn find(&self, id: RotationId) -> Option<ReplayRecord> {
         let record = self.records.get(&id)?;
         Some(ReplayRecord {
             used: record.used,
@@ -52,26 +52,26 @@ impl Kept {
     }
 
     /// An opening failed.
-    pub fn failed(&mut self, id: RotationId) {
+    pub(super) fn failed(&mut self, id: RotationId) {
         if let Some(record) = self.records.get_mut(&id) {
             record.failures += 1;
         }
     }
 
-    pub fn handed_out(&mut self, id: RotationId) {
+    pub(super) fn handed_out(&mut self, id: RotationId) {
         if let Some(record) = self.records.get_mut(&id) {
             record.handed_out += 1;
         }
     }
 
-    pub fn destroy(&mut self, id: RotationId) {
+    pub(super) fn destroy(&mut self, id: RotationId) {
         if let Some(record) = self.records.remove(&id) {
             self.by_new_key.remove(&record.new_digest);
         }
     }
 
     /// A client uses this new key.
-    pub fn used(&mut self, new_digest: &Digest, now: UnixMillis) {
+    pub(super) fn used(&mut self, new_digest: &Digest, now: UnixMillis) {
         let id = self.by_new_key.get(new_digest);
         if let Some(record) = id.and_then(|id| self.records.get_mut(id)) {
             record.used.get_or_insert(now);
@@ -79,7 +79,7 @@ impl Kept {
     }
 
     /// This key was revoked: what is kept of its making is of no use.
-    pub fn revoked(&mut self, digest: &Digest) {
+    pub(super) fn revoked(&mut self, digest: &Digest) {
         if let Some(id) = self.by_new_key.remove(digest) {
             self.records.remove(&id);
         }

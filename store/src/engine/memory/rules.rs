@@ -8,13 +8,11 @@ use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
 use crate::engine::Impossible;
 use crate::engine::rows::{ImportId, ImportedRow, Source, Standing};
+use crate::operations::action::Action;
 use crate::rotation::RecordedOutcome;
 
-/// What the audit log calls a key that an import brought.
-const IMPORTED: &str = "imported";
-
 impl Address {
-    pub fn of(email: &Email) -> Self {
+    pub(super) fn of(email: &Email) -> Self {
         Self {
             typed: email.as_str().to_owned(),
             normal: email.normal(),
@@ -24,7 +22,7 @@ impl Address {
 
 impl Tables {
     /// Adds an active key; `false`: it is known, or the user has one (I3).
-    pub fn insert_key(&mut self, digest: Digest, key: KeyRow) -> bool {
+    pub(super) fn insert_key(&mut self, digest: Digest, key: KeyRow) -> bool {
         let is_free = !self.keys.has(&digest) && !self.active.has(&key.user);
         if is_free {
             self.active.put(key.user.clone(), digest);
@@ -34,7 +32,7 @@ impl Tables {
     }
 
     /// Takes out a key that nobody was told of.
-    pub fn remove_key(&mut self, digest: &Digest) {
+    pub(super) fn remove_key(&mut self, digest: &Digest) {
         let Some(key) = self.keys.get(digest) else {
             return;
         };
@@ -46,7 +44,7 @@ impl Tables {
     }
 
     /// Adds a user; `false`: the id or the address is another one's.
-    pub fn insert_user(&mut self, id: UserId, user: User) -> bool {
+    pub(super) fn insert_user(&mut self, id: UserId, user: User) -> bool {
         let is_taken = user.email.as_ref().is_some_and(|new| {
             let mut users = self.users.iter();
             users.any(|(_, other)| {
@@ -58,7 +56,7 @@ impl Tables {
     }
 
     /// Puts in a row of an import; `false`: it cannot be.
-    pub fn import(&mut self, import: ImportId, row: &ImportedRow, at: UnixMillis) -> bool {
+    pub(super) fn import(&mut self, import: ImportId, row: &ImportedRow, at: UnixMillis) -> bool {
         let typed = row.email.as_ref();
         let email = typed.zip(row.email_normal.as_ref());
         let email = email.map(|(typed, normal)| Address {
@@ -94,7 +92,7 @@ impl Tables {
 
     /// Tells the audit log of the import of this key, unless it has been told or no
     /// import that counts brought the key.
-    pub fn tell_imported(&mut self, digest: &Digest) {
+    pub(super) fn tell_imported(&mut self, digest: &Digest) {
         let Some(key) = self.keys.get(digest) else {
             return;
         };
@@ -106,7 +104,9 @@ impl Tables {
             return;
         };
         let is_told = self.audit.iter().any(|(_, entry)| {
-            entry.new_digest == Some(*digest) && entry.action == IMPORTED && entry.user == key.user
+            entry.new_digest == Some(*digest)
+                && entry.action == Action::Imported
+                && entry.user == key.user
         });
         if is_told {
             return;
@@ -114,7 +114,7 @@ impl Tables {
         let entry = Entry {
             at: Moment::both(cut.at),
             user: key.user.clone(),
-            action: IMPORTED.to_owned(),
+            action: Action::Imported,
             revision: cut.revision,
             old_digest: None,
             new_digest: Some(*digest),
@@ -129,7 +129,7 @@ impl Tables {
     }
 
     /// See [`crate::engine::Tx::make_pseudonymous`].
-    pub fn make_pseudonymous(
+    pub(super) fn make_pseudonymous(
         &mut self,
         user: &UserId,
         pseudonym: &UserId,

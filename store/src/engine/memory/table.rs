@@ -7,7 +7,7 @@ use std::collections::btree_map::Range;
 use std::ops::RangeBounds;
 
 /// Whatever an operation may change.
-pub trait Undo {
+pub(super) trait Undo {
     /// The changes are kept; whether there were any.
     fn keep(&mut self) -> bool;
     /// The changes are taken back.
@@ -16,7 +16,7 @@ pub trait Undo {
 
 /// Rows by their keys.
 #[derive(Debug, Clone)]
-pub struct Table<K, V> {
+pub(super) struct Table<K, V> {
     rows: BTreeMap<K, V>,
     /// What was there before each change, in the order of the changes.
     before: Vec<(K, Option<V>)>,
@@ -32,40 +32,40 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
-    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(super) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.rows.get(key)
     }
 
-    pub fn has<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    pub(super) fn has<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
         self.rows.contains_key(key)
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.iter()
     }
 
-    pub fn range(&self, keys: impl RangeBounds<K>) -> Range<'_, K, V> {
+    pub(super) fn range(&self, keys: impl RangeBounds<K>) -> Range<'_, K, V> {
         self.rows.range(keys)
     }
 
-    pub fn last(&self) -> Option<(&K, &V)> {
+    pub(super) fn last(&self) -> Option<(&K, &V)> {
         self.rows.last_key_value()
     }
 
     /// Adds a row, or replaces it.
-    pub fn put(&mut self, key: K, row: V) {
+    pub(super) fn put(&mut self, key: K, row: V) {
         let before = self.rows.insert(key.clone(), row);
         self.before.push((key, before));
     }
 
     /// Adds a row unless there is one; whether it did.
-    pub fn add(&mut self, key: K, row: V) -> bool {
+    pub(super) fn add(&mut self, key: K, row: V) -> bool {
         let is_new = !self.has(&key);
         if is_new {
             self.put(key, row);
@@ -74,7 +74,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// Changes a row, if there is one; whether there is.
-    pub fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) -> bool {
+    pub(super) fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) -> bool {
         let Some(row) = self.rows.get_mut(key) else {
             return false;
         };
@@ -84,7 +84,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// Takes a row out; whether there was one.
-    pub fn remove(&mut self, key: &K) -> bool {
+    pub(super) fn remove(&mut self, key: &K) -> bool {
         let Some(row) = self.rows.remove(key) else {
             return false;
         };
@@ -93,7 +93,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// Takes all rows out that are chosen.
-    pub fn remove_where(&mut self, is_chosen: impl Fn(&K, &V) -> bool) {
+    pub(super) fn remove_where(&mut self, is_chosen: impl Fn(&K, &V) -> bool) {
         let chosen = self.iter().filter(|(key, row)| is_chosen(key, row));
         let chosen: Vec<_> = chosen.map(|(key, _)| key.clone()).collect();
         for key in chosen {
@@ -102,7 +102,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// Changes all rows that are chosen.
-    pub fn change_where(&mut self, is_chosen: impl Fn(&K, &V) -> bool, change: impl Fn(&mut V)) {
+    pub(super) fn change_where(
+        &mut self,
+        is_chosen: impl Fn(&K, &V) -> bool,
+        change: impl Fn(&mut V),
+    ) {
         let chosen = self.iter().filter(|(key, row)| is_chosen(key, row));
         let chosen: Vec<_> = chosen.map(|(key, _)| key.clone()).collect();
         for key in chosen {
@@ -130,17 +134,17 @@ impl<K: Ord, V> Undo for Table<K, V> {
 
 /// The one row of a table.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Single<T> {
+pub(super) struct Single<T> {
     row: T,
     before: Option<T>,
 }
 
 impl<T: Copy> Single<T> {
-    pub fn get(&self) -> T {
+    pub(super) fn get(&self) -> T {
         self.row
     }
 
-    pub fn change(&mut self, change: impl FnOnce(&mut T)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut T)) {
         self.before.get_or_insert(self.row);
         change(&mut self.row);
     }

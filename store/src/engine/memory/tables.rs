@@ -6,11 +6,12 @@ use super::table::{Single, Table, Undo};
 use crate::api::AuditEvent;
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::rows::{LifeEnd, PasswordHash, Source, Standing};
+use crate::operations::action::Action;
 use crate::rotation::Recorded;
 
 /// Everything that a backup holds.
 #[derive(Debug, Clone, Default)]
-pub struct Tables {
+pub(super) struct Tables {
     pub counters: Single<Counters>,
     /// The lives of the store, by their first revisions.
     pub lives: Table<u64, Life>,
@@ -53,7 +54,7 @@ impl Tables {
     }
 
     /// Whether an import that brought a row counts; a row that none brought does.
-    pub fn counts(&self, import: Option<i64>) -> bool {
+    pub(super) fn counts(&self, import: Option<i64>) -> bool {
         import.is_none_or(|import| self.counting(import).is_some())
     }
 
@@ -62,30 +63,30 @@ impl Tables {
     }
 
     /// A key that counts.
-    pub fn live_key(&self, digest: &Digest) -> Option<&KeyRow> {
+    pub(super) fn live_key(&self, digest: &Digest) -> Option<&KeyRow> {
         let key = self.keys.get(digest)?;
         self.counts(key.import).then_some(key)
     }
 
     /// A user who counts, and was not removed.
-    pub fn live_user(&self, user: &UserId) -> Option<&User> {
+    pub(super) fn live_user(&self, user: &UserId) -> Option<&User> {
         let found = self.users.get(user)?;
         self.is_live(found).then_some(found)
     }
 
-    pub fn is_live(&self, user: &User) -> bool {
+    pub(super) fn is_live(&self, user: &User) -> bool {
         user.standing == Standing::Here && self.counts(user.import)
     }
 
     /// The revision that last changed a key: an imported one has its import's until
     /// it is changed.
-    pub fn revision_of(&self, key: &KeyRow) -> u64 {
+    pub(super) fn revision_of(&self, key: &KeyRow) -> u64 {
         let import = key.import.and_then(|import| self.counting(import));
         key.revision.max(import.map_or(0, |cut| cut.revision))
     }
 
     /// Adds a row to the audit log.
-    pub fn log(&mut self, entry: Entry) {
+    pub(super) fn log(&mut self, entry: Entry) {
         let id = self.audit.last().map_or(1, |(last, _)| last + 1);
         self.audit.put(id, entry);
     }
@@ -109,7 +110,7 @@ impl Undo for Tables {
 
 /// What there is one of.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
+pub(super) struct Counters {
     pub revision: u64,
     /// The latest time that was acted upon (S12).
     pub time: UnixMillis,
@@ -127,13 +128,13 @@ pub struct Counters {
 
 /// One life of the store.
 #[derive(Debug, Clone, Copy)]
-pub struct Life {
+pub(super) struct Life {
     pub incarnation: Incarnation,
     pub end: Option<LifeEnd>,
 }
 
 #[derive(Debug, Clone)]
-pub struct User {
+pub(super) struct User {
     pub email: Option<Address>,
     pub created: UnixMillis,
     /// By the limit's clock.
@@ -146,7 +147,7 @@ pub struct User {
 
 /// An address to log in with.
 #[derive(Debug, Clone)]
-pub struct Address {
+pub(super) struct Address {
     pub typed: String,
     pub normal: String,
 }
@@ -154,13 +155,13 @@ pub struct Address {
 impl Address {
     /// Whether it is this one, however it is spelled. By the spelling as well: a later
     /// version of Unicode may give a letter another normal form.
-    pub fn is(&self, typed: &str, normal: &str) -> bool {
+    pub(super) fn is(&self, typed: &str, normal: &str) -> bool {
         self.normal == normal || self.typed.eq_ignore_ascii_case(typed)
     }
 }
 
 #[derive(Debug, Clone)]
-pub struct KeyRow {
+pub(super) struct KeyRow {
     pub user: UserId,
     pub hint: Option<String>,
     pub created: UnixMillis,
@@ -174,7 +175,7 @@ pub struct KeyRow {
 }
 
 impl KeyRow {
-    pub fn state(&self) -> ResolvedState {
+    pub(super) fn state(&self) -> ResolvedState {
         match self.revoked {
             Some(_) => ResolvedState::Revoked,
             None => ResolvedState::Active,
@@ -183,7 +184,7 @@ impl KeyRow {
 }
 
 #[derive(Debug, Clone)]
-pub struct OldKeyUses {
+pub(super) struct OldKeyUses {
     pub user: UserId,
     /// Whether another key took its place at once.
     pub is_replaced: bool,
@@ -196,26 +197,26 @@ pub struct OldKeyUses {
 
 /// What was answered under a rotation id.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(super) struct Answer {
     pub recorded: Recorded,
     pub at: Moment,
 }
 
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(super) struct Session {
     pub user: UserId,
     pub created: UnixMillis,
     pub seen: UnixMillis,
 }
 
 #[derive(Debug, Clone)]
-pub struct Device {
+pub(super) struct Device {
     pub user: UserId,
     pub seen: UnixMillis,
 }
 
 #[derive(Debug, Clone)]
-pub struct Import {
+pub(super) struct Import {
     /// Since when its rows count; none: they do not.
     pub counts: Option<Cut>,
     /// Whether the audit log has all of its rows.
@@ -224,17 +225,17 @@ pub struct Import {
 
 /// The change that made the rows of an import count.
 #[derive(Debug, Clone, Copy)]
-pub struct Cut {
+pub(super) struct Cut {
     pub revision: u64,
     pub at: UnixMillis,
 }
 
 /// A row of the audit log.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub(super) struct Entry {
     pub at: Moment,
     pub user: UserId,
-    pub action: String,
+    pub action: Action,
     pub revision: u64,
     pub old_digest: Option<Digest>,
     pub new_digest: Option<Digest>,
@@ -248,12 +249,12 @@ pub struct Entry {
 
 impl Entry {
     /// As it is shown.
-    pub fn shown(&self, id: i64) -> AuditEvent {
+    pub(super) fn shown(&self, id: i64) -> AuditEvent {
         AuditEvent {
             id,
             at: self.at.told.rfc3339(),
             user_id: self.user.clone(),
-            action: self.action.clone(),
+            action: self.action.name().to_owned(),
             revision: self.revision,
             old_digest: self.old_digest,
             new_digest: self.new_digest,
@@ -267,12 +268,12 @@ impl Entry {
     }
 
     /// Whether it is about a change of a key.
-    pub fn is_of_key(&self) -> bool {
+    pub(super) fn is_of_key(&self) -> bool {
         self.old_digest.is_some() || self.new_digest.is_some()
     }
 
     /// Whether it is a refused try with a password.
-    pub fn is_refused(&self) -> bool {
-        matches!(self.action.as_str(), "login_refused" | "password_refused")
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.action, Action::LoginRefused | Action::PasswordRefused)
     }
 }

@@ -1,5 +1,6 @@
 //! What the audit log is told.
 
+use crate::operations::action::Action;
 use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
 
 /// The longest text of the network that is kept, in characters.
@@ -66,7 +67,7 @@ pub struct Event<'a> {
     /// Whose key changed.
     pub user: &'a UserId,
     /// What happened: see [`crate::api::AuditEvent::action`].
-    pub action: &'a str,
+    pub action: Action,
     /// The revision of the change.
     pub revision: u64,
     /// The key that is revoked by it.
@@ -85,7 +86,7 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// About something that changed no key, at the present revision.
-    pub const fn aside(user: &'a UserId, action: &'a str, revision: u64, by: By<'a>) -> Self {
+    pub const fn aside(user: &'a UserId, action: Action, revision: u64, by: By<'a>) -> Self {
         Self {
             user,
             action,

@@ -29,7 +29,7 @@ const PROBE_BYTES: u32 = 40 * 1024;
 
 /// What became of the last commit. Cheap to clone.
 #[derive(Clone)]
-pub struct Health {
+pub(super) struct Health {
     last: Arc<Mutex<Option<Last>>>,
     /// One try at a time, also where it is stuck.
     probing: Arc<Semaphore>,
@@ -43,7 +43,7 @@ struct Last {
 
 impl Health {
     /// Nothing has been committed yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             last: Arc::default(),
             probing: Arc::new(Semaphore::new(1)),
@@ -51,7 +51,7 @@ impl Health {
     }
 
     /// A transaction ended.
-    pub fn ended(&self, fate: Result<(), WriteError>) {
+    pub(super) fn ended(&self, fate: Result<(), WriteError>) {
         let at = Instant::now();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Last { at, fate });
     }
@@ -68,7 +68,7 @@ impl Health {
     }
 
     /// Whether a change can be made: by the last one, or by one that is made for it.
-    pub async fn of_changes(&self, writer: &Writer) -> Result<(), NotReady> {
+    pub(super) async fn of_changes(&self, writer: &Writer) -> Result<(), NotReady> {
         if let Some(fate) = self.recent() {
             return Ok(fate?);
         }
@@ -109,7 +109,7 @@ fn probe(transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
 }
 
 /// Looks at the files of a database.
-pub fn disk_use(database: &Path) -> DiskUse {
+pub(super) fn disk_use(database: &Path) -> DiskUse {
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
     DiskUse {
         database: size(database),
@@ -119,7 +119,7 @@ pub fn disk_use(database: &Path) -> DiskUse {
 }
 
 /// What this user may still write where the database is.
-pub fn free_bytes(database: &Path) -> Option<u64> {
+pub(super) fn free_bytes(database: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder_of(database)).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }

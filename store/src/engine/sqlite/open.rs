@@ -121,7 +121,7 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 /// A database that is opened, owned, sound and up to date.
-pub struct Opened {
+pub(super) struct Opened {
     /// What the change feed begins with.
     pub feed: Start,
     /// The one connection that writes.
@@ -138,7 +138,7 @@ pub struct Opened {
 
 /// Opens or creates the database at `path` and begins a new incarnation.
 /// `accept_restore`: the operator knows that it is an older backup.
-pub fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
     // Before a database is made where a restore has just moved one away.
     super::restore::is_none_under_way(path)?;
     // S10: created before its true path is asked for, because a link to a file
@@ -212,7 +212,7 @@ fn warn_without_record(connection: &Connection, past: Past) -> Result<(), OpenEr
 }
 
 /// A connection with the settings that all of ours have.
-pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "full")?;
@@ -263,7 +263,7 @@ fn one_name(path: &Path) -> Result<(), OpenError> {
 }
 
 /// For an error of the system.
-pub fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
+pub(super) fn unwritable(path: &Path, error: std::io::Error) -> OpenError {
     OpenError::Unwritable {
         path: path.to_owned(),
         error,

@@ -9,7 +9,7 @@ use crate::operations::Kind;
 
 impl Sqlite {
     /// The way to the writing thread.
-    pub fn writer(&self) -> &Writer {
+    pub(crate) fn writer(&self) -> &Writer {
         &self.writer
     }
 

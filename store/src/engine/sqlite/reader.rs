@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The connections. Cheap to clone.
 #[derive(Clone)]
-pub struct Readers(Arc<Pool>);
+pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     idle: Mutex<Vec<Connection>>,
@@ -27,7 +27,7 @@ struct Pool {
 
 impl Readers {
     /// Opens `count` connections.
-    pub fn open(path: &Path, count: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, count: usize) -> Result<Self, OpenError> {
         let idle = (0..count)
             .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
             .collect::<Result<Vec<_>, _>>()?;
@@ -38,7 +38,7 @@ impl Readers {
     }
 
     /// Runs `work` on a connection of its own.
-    pub async fn read<T, F>(&self, work: F) -> Result<T, ReadError>
+    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, ReadError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,

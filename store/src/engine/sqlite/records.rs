@@ -37,13 +37,13 @@ impl Records for Sqlite {
 }
 
 /// How long a lease that was granted before a start may be trusted after it.
-pub fn lease_over(lease_ms: u32) -> Duration {
+pub(super) fn lease_over(lease_ms: u32) -> Duration {
     Duration::from_millis(u64::from(lease_ms) + u64::from(lease_margin_ms(lease_ms)))
 }
 
 /// Takes what was supposed off the record, so that the next start need not wait
 /// for it too.
-pub async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
+pub(super) async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
     tokio::time::sleep(after).await;
     if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
         tracing::error!(%error, "the lock file could not be written");

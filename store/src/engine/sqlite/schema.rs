@@ -301,7 +301,7 @@ CREATE VIEW live_users AS
 ";
 
 /// Refuses what is no database of ours, or of a newer version; reads only.
-pub fn check(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn check(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let found = number("user_version")?;
     let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
@@ -317,7 +317,7 @@ pub fn check(connection: &Connection) -> Result<(), OpenError> {
 }
 
 /// Refuses a file in which no store has begun yet: there is nothing in it.
-pub fn check_begun(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn check_begun(connection: &Connection) -> Result<(), OpenError> {
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => Err(OpenError::Empty),
@@ -326,13 +326,13 @@ pub fn check_begun(connection: &Connection) -> Result<(), OpenError> {
 }
 
 /// Takes the steps that are missing, each in a transaction of its own.
-pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     take(connection, STEPS)
 }
 
 /// As it was after so many steps, for tests with rows of that time.
 #[cfg(test)]
-pub fn migrate_to(connection: &mut Connection, steps: usize) {
+pub(super) fn migrate_to(connection: &mut Connection, steps: usize) {
     take(connection, &STEPS[..steps]).unwrap();
 }
 

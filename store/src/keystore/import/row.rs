@@ -12,7 +12,7 @@ const HINT_MAX: usize = 8;
 
 /// What is wrong with a row by itself. Names no value: it might be a key in
 /// the wrong column.
-pub fn checked(row: &ImportRow<'_>) -> Result<ImportedRow, String> {
+pub(super) fn checked(row: &ImportRow<'_>) -> Result<ImportedRow, String> {
     let user = row
         .user
         .parse::<UserId>()

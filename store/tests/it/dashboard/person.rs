@@ -9,9 +9,9 @@ use std::sync::Mutex;
 use super::{LOGIN, NEW_KEY, PROFILE, REGENERATE, REVOKE};
 use crate::process::{Answer, PATIENCE, Store};
 
-pub type Headers = Vec<(&'static str, String)>;
+pub(super) type Headers = Vec<(&'static str, String)>;
 
-pub struct Person {
+pub(super) struct Person {
     address: String,
     pub origin: String,
     /// Of the session.
@@ -22,14 +22,14 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn at(store: &Store) -> Self {
+    pub(super) fn at(store: &Store) -> Self {
         let origin = store.dashboard_url.clone().unwrap();
         let address = origin.strip_prefix("http://").unwrap().to_owned();
         Self::of(&address, &origin)
     }
 
     /// Where the browser knows the dashboard by another address.
-    pub fn of(address: &str, origin: &str) -> Self {
+    pub(super) fn of(address: &str, origin: &str) -> Self {
         Self {
             address: address.to_owned(),
             origin: origin.to_owned(),
@@ -40,13 +40,13 @@ impl Person {
     }
 
     /// As a proxy says.
-    pub fn from(self, address: &str) -> Self {
+    pub(super) fn from(self, address: &str) -> Self {
         let from = Some(address.to_owned());
         Self { from, ..self }
     }
 
     /// The same browser at the store's next life.
-    pub fn again_at(self, store: &Store) -> Self {
+    pub(super) fn again_at(self, store: &Store) -> Self {
         let next = Self::at(store);
         // It listens on another port, by which the cookies are named.
         for (jar, kept) in [(&next.cookie, &self.cookie), (&next.device, &self.device)] {
@@ -58,18 +58,18 @@ impl Person {
     }
 
     /// Name and value of the session's; empty without one.
-    pub fn cookie(&self) -> String {
+    pub(super) fn cookie(&self) -> String {
         self.cookie.lock().unwrap().clone().unwrap_or_default()
     }
 
     /// The cookie's value.
-    pub fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         let cookie = self.cookie();
         cookie.split_once('=').unwrap().1.to_owned()
     }
 
     /// A session's cookie with that value.
-    pub fn cookie_of(&self, token: &str) -> String {
+    pub(super) fn cookie_of(&self, token: &str) -> String {
         format!("rekey_session_{}={token}", self.port())
     }
 
@@ -78,12 +78,12 @@ impl Person {
     }
 
     /// Puts a session's cookie into the browser.
-    pub fn plant(&self, cookie: &str) {
+    pub(super) fn plant(&self, cookie: &str) {
         *self.cookie.lock().unwrap() = Some(cookie.to_owned());
     }
 
     /// What the browser says with every request.
-    pub fn headers(&self, method: &str) -> Headers {
+    pub(super) fn headers(&self, method: &str) -> Headers {
         let host = self.origin.split_once("://").unwrap().1;
         let mut headers = vec![("host", host.to_owned())];
         if method != "GET" && method != "HEAD" {
@@ -98,7 +98,13 @@ impl Person {
     }
 
     /// Sends a request with exactly these headers, but for what frames it.
-    pub fn begin(&self, method: &str, path: &str, headers: &Headers, body: &str) -> TcpStream {
+    pub(super) fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &Headers,
+        body: &str,
+    ) -> TcpStream {
         self.begin_with(method, path, headers, b"", body)
     }
 
@@ -128,27 +134,27 @@ impl Person {
     }
 
     /// A page, asked for with foreign header lines, as bytes, before our own.
-    pub fn get_with(&self, path: &str, lines: &[u8]) -> Answer {
+    pub(super) fn get_with(&self, path: &str, lines: &[u8]) -> Answer {
         answer(self.begin_with("GET", path, &self.headers("GET"), lines, ""))
     }
 
     /// Sends a form with foreign header lines, as bytes, before our own.
-    pub fn submit_with(&self, form: &Form, lines: &[u8]) -> Answer {
+    pub(super) fn submit_with(&self, form: &Form, lines: &[u8]) -> Answer {
         let headers = self.headers("POST");
         let stream = self.begin_with("POST", &form.action, &headers, lines, &form.body());
         self.keep_cookies(answer(stream))
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &Headers, body: &str) -> Answer {
+    pub(super) fn send(&self, method: &str, path: &str, headers: &Headers, body: &str) -> Answer {
         answer(self.begin(method, path, headers, body))
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(super) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &self.headers("GET"), "")
     }
 
     /// Sends a form, and takes the cookies that come back.
-    pub fn submit(&self, form: &Form) -> Answer {
+    pub(super) fn submit(&self, form: &Form) -> Answer {
         self.submit_with(form, b"")
     }
 
@@ -169,29 +175,29 @@ impl Person {
         answer
     }
 
-    pub fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub(super) fn log_in(&self, email: &str, password: &str) -> Answer {
         let form = Form::to(LOGIN).with("email", email);
         self.submit(&form.with("password", password))
     }
 
     /// The form to regenerate the key.
-    pub fn regeneration(&self) -> Form {
+    pub(super) fn regeneration(&self) -> Form {
         self.get(REGENERATE).form(REGENERATE)
     }
 
     /// The form to revoke the key.
-    pub fn revocation(&self) -> Form {
+    pub(super) fn revocation(&self) -> Form {
         self.get(REVOKE).form(REVOKE)
     }
 
     /// The form for a new key after that.
-    pub fn new_key(&self) -> Form {
+    pub(super) fn new_key(&self) -> Form {
         self.get(PROFILE).form(NEW_KEY)
     }
 }
 
 /// Reads an answer to the connection's end.
-pub fn answer(mut stream: TcpStream) -> Answer {
+pub(super) fn answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let text = String::from_utf8(bytes).unwrap();
@@ -211,34 +217,34 @@ pub fn answer(mut stream: TcpStream) -> Answer {
 
 /// A form as it is sent.
 #[derive(Clone)]
-pub struct Form {
+pub(crate) struct Form {
     pub action: String,
     fields: BTreeMap<String, String>,
 }
 
 impl Form {
-    pub fn to(action: &str) -> Self {
+    pub(crate) fn to(action: &str) -> Self {
         Self {
             action: action.to_owned(),
             fields: BTreeMap::new(),
         }
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.fields.remove(name).unwrap();
         self
     }
 
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         &self.fields[name]
     }
 
-    pub fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         serde_urlencoded::to_string(&self.fields).unwrap()
     }
 }
@@ -246,20 +252,20 @@ impl Form {
 /// What people and browsers find in a page.
 impl Answer {
     /// The text of the element with that id.
-    pub fn element(&self, id: &str) -> Option<&str> {
+    pub(crate) fn element(&self, id: &str) -> Option<&str> {
         let (_, rest) = self.text.split_once(&format!("id=\"{id}\""))?;
         let (_, content) = rest.split_once('>')?;
         content.split('<').next()
     }
 
     /// What went wrong, by the page's own words.
-    pub fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         let error = self.element("error");
         error.unwrap_or_else(|| panic!("no #error: {self:?}"))
     }
 
     /// The form that is sent there, with its hidden fields.
-    pub fn form(&self, action: &str) -> Form {
+    pub(crate) fn form(&self, action: &str) -> Form {
         let begin = format!("action=\"{action}\"");
         let found = self.text.split_once(&begin);
         let (_, rest) = found.unwrap_or_else(|| panic!("no form to {action}: {self:?}"));
@@ -272,7 +278,7 @@ impl Answer {
         })
     }
 
-    pub fn offers(&self, action: &str) -> bool {
+    pub(crate) fn offers(&self, action: &str) -> bool {
         self.text.contains(&format!("action=\"{action}\""))
     }
 }

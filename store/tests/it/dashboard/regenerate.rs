@@ -14,19 +14,19 @@ use super::{
 use crate::process::{Answer, CHECKSUM_SECRET, Home, Store, await_some, fresh_digest, rotation};
 
 /// The documented API's own text.
-pub const RATE_LIMITED: &str =
+pub(super) const RATE_LIMITED: &str =
     "You can only regenerate your API key once per hour. Please try again later.";
 const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
 const USED: &str = "This form was used already.";
 
 /// The key that is shown.
-pub fn shown(answer: &Answer) -> Digest {
+pub(super) fn shown(answer: &Answer) -> Digest {
     assert_eq!(answer.status, 200, "{answer:?}");
     Digest::of(answer.element("api-key").unwrap().as_bytes())
 }
 
 /// Says so, and when it is allowed.
-pub fn is_limited(answer: &Answer) {
+pub(super) fn is_limited(answer: &Answer) {
     assert_eq!((answer.status, answer.error()), (429, RATE_LIMITED));
     let seconds = answer.header("retry-after").unwrap();
     assert!((3000..=3600).contains(&seconds.parse().unwrap()));
@@ -36,23 +36,23 @@ pub fn is_limited(answer: &Answer) {
 }
 
 /// Refused for that reason.
-pub fn conflicts(answer: &Answer, text: &str) {
+pub(super) fn conflicts(answer: &Answer, text: &str) {
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.error().starts_with(text), "{}", answer.error());
     assert!(answer.element("api-key").is_none());
 }
 
-pub fn is_state(store: &Store, digest: &Digest, state: &str) {
+pub(super) fn is_state(store: &Store, digest: &Digest, state: &str) {
     assert_eq!(store.resolve(digest).json()["state"], state);
 }
 
 /// A store whose hour is a second.
-pub fn quick(home: &Home) -> Store {
+pub(super) fn quick(home: &Home) -> Store {
     home.start_as(serve(home).args(["--rotation-interval", "1s"]))
 }
 
 /// Rotates by the API, and waits for the second to be over.
-pub fn rotate_and_wait(store: &Store, old: &Digest) -> Digest {
+pub(super) fn rotate_and_wait(store: &Store, old: &Digest) -> Digest {
     let new = fresh_digest();
     let answer = store.rotate(&rotation(old, &new)).json();
     assert_eq!(answer["outcome"], "rotated");

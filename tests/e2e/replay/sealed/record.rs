@@ -25,14 +25,14 @@ const SALT: usize = 32;
 const LABEL: &[u8] = b"rekey replay seal v1";
 
 /// Where the store keeps records.
-pub fn replays(database: &Path) -> PathBuf {
+pub(super) fn replays(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(".replays");
     path.into()
 }
 
 /// All that there is of one, but for the client's pair.
-pub struct Record {
+pub(super) struct Record {
     rotation_id: Vec<u8>,
     old_digest: Vec<u8>,
     new_digest: Vec<u8>,
@@ -46,7 +46,7 @@ impl Record {
     ///
     /// # Panics
     /// There is none, or it does not unwrap.
-    pub fn of(database: &Path, memory: &Path, new: &str) -> Self {
+    pub(super) fn of(database: &Path, memory: &Path, new: &str) -> Self {
         let new_digest = store_view::digest(new).as_bytes().to_vec();
         let read = |path: &Path, select: &str| {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -82,7 +82,7 @@ impl Record {
 
     /// The new key, if these are the old one and the `Idempotency-Key`. What the
     /// seal is bound to is known from the database.
-    pub fn open(&self, old: &[u8], idempotency_key: &[u8]) -> Option<String> {
+    pub(super) fn open(&self, old: &[u8], idempotency_key: &[u8]) -> Option<String> {
         let (salt, sealed) = self.sealed.split_at(SALT);
         let length = u16::try_from(idempotency_key.len()).ok()?.to_be_bytes();
         let info = [LABEL, &length, idempotency_key];
@@ -105,7 +105,7 @@ impl Record {
     }
 
     /// Every part of it.
-    pub fn parts(&self) -> Vec<Vec<u8>> {
+    pub(super) fn parts(&self) -> Vec<Vec<u8>> {
         let (salt, sealed) = self.sealed.split_at(SALT);
         let parts = [&self.rotation_id, &self.old_digest, &self.new_digest];
         let parts = parts.into_iter().chain([&self.wrapping_key, &self.proof]);

@@ -42,14 +42,14 @@ const ARGUMENTS: [&str; 11] = [
 ];
 
 /// The right to so many browsers.
-pub struct Seats(usize);
+pub(crate) struct Seats(usize);
 
 static FREE: Mutex<usize> = Mutex::new(SEATS);
 static FREED: Condvar = Condvar::new();
 
 impl Seats {
     /// Waits for so many at once, so that no two tests wait for each other's.
-    pub fn take(count: usize) -> Self {
+    pub(crate) fn take(count: usize) -> Self {
         assert!(count <= SEATS, "{count} browsers in one test");
         let free = FREE.lock().unwrap();
         let mut free = FREED.wait_while(free, |free| *free < count).unwrap();
@@ -69,7 +69,7 @@ impl Drop for Seats {
 
 /// When a command is over that leads to another page.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// When the page is there.
     Waits,
     /// At once: what it led to is for the test to wait for.
@@ -77,7 +77,7 @@ pub enum Patience {
 }
 
 /// Both processes, and the session between them and us.
-pub struct Driver {
+pub(super) struct Driver {
     client: Client,
     runtime: Runtime,
     process: Process,
@@ -91,7 +91,7 @@ impl Driver {
     ///
     /// # Panics
     /// One does not start.
-    pub fn start(patience: Patience) -> Self {
+    pub(super) fn start(patience: Patience) -> Self {
         let programs = chromium::obtain().unwrap();
         let folder = tempfile::Builder::new().prefix("rekey-").tempdir().unwrap();
         let port = Port::free().unwrap();
@@ -138,7 +138,7 @@ impl Driver {
     }
 
     /// Sends a command and waits for its end.
-    pub fn run<T>(
+    pub(super) fn run<T>(
         &self,
         command: impl AsyncFnOnce(&Client) -> Result<T, CmdError>,
     ) -> Result<T, CmdError> {
@@ -149,7 +149,7 @@ impl Driver {
     ///
     /// # Panics
     /// It is refused.
-    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
+    pub(super) fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.post(
             "goog/cdp/execute",
             json!({ "cmd": command, "params": parameters }),
@@ -160,7 +160,7 @@ impl Driver {
     ///
     /// # Panics
     /// It is refused.
-    pub fn post(&self, endpoint: &'static str, body: Value) -> Value {
+    pub(super) fn post(&self, endpoint: &'static str, body: Value) -> Value {
         let command = Post { endpoint, body };
         let answer = self.run(async |client| client.issue_cmd(command).await);
         answer.unwrap_or_else(|error| panic!("{endpoint}: {error}"))

@@ -12,21 +12,21 @@ use super::Browser;
 use crate::support::fleet::eventually;
 
 /// The Tab key.
-pub const TAB: char = '\u{E004}';
+pub(crate) const TAB: char = '\u{E004}';
 /// The Enter key.
-pub const ENTER: char = '\u{E007}';
+pub(crate) const ENTER: char = '\u{E007}';
 /// Between the two clicks of somebody who double-clicks.
 const DOUBLE_CLICK: Duration = Duration::from_millis(80);
 
 impl Browser {
     /// Clicks on an element, and waits for what it leads to.
-    pub fn follow(&self, id: &str) {
+    pub(crate) fn follow(&self, id: &str) {
         self.to_another_page(|| self.click(id));
     }
 
     /// Waits until an element takes clicks: pages that come after a click take
     /// none at first.
-    pub fn until_it_takes_clicks(&self, id: &str) {
+    pub(crate) fn until_it_takes_clicks(&self, id: &str) {
         eventually(&format!("#{id} to take clicks"), || {
             let events = self.try_run(async |client| {
                 let element = client.find(Locator::Id(id)).await?;
@@ -37,14 +37,14 @@ impl Browser {
     }
 
     /// Clicks on an element as soon as it takes clicks.
-    pub fn click(&self, id: &str) {
+    pub(crate) fn click(&self, id: &str) {
         self.until_it_takes_clicks(id);
         let element = self.element(id);
         self.run(async |_| element.click().await);
     }
 
     /// Clicks twice in the same place, and waits for what it leads to.
-    pub fn double_click(&self, id: &str) {
+    pub(crate) fn double_click(&self, id: &str) {
         self.to_another_page(|| {
             let pause = PointerAction::Pause {
                 duration: DOUBLE_CLICK,
@@ -56,13 +56,13 @@ impl Browser {
 
     /// Clicks twice in the same place, so slowly that the second click meets
     /// the page to which the first one led.
-    pub fn double_click_slowly(&self, id: &str) {
+    pub(crate) fn double_click_slowly(&self, id: &str) {
         self.to_another_page(|| self.perform(press(self.mouse_at(id))));
         self.perform(press(mouse()));
     }
 
     /// Replaces what is in an input.
-    pub fn fill(&self, id: &str, text: &str) {
+    pub(crate) fn fill(&self, id: &str, text: &str) {
         let element = self.element(id);
         self.run(async |_| {
             element.clear().await?;
@@ -71,7 +71,7 @@ impl Browser {
     }
 
     /// Presses and releases these keys, whatever has the focus.
-    pub fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         let mut actions = KeyActions::new("keyboard".to_owned());
         for value in keys.chars() {
             actions = actions.then(KeyAction::Down { value });
@@ -81,7 +81,7 @@ impl Browser {
     }
 
     /// The same, and waits for what it leads to.
-    pub fn press_and_follow(&self, keys: &str) {
+    pub(crate) fn press_and_follow(&self, keys: &str) {
         self.to_another_page(|| self.press(keys));
     }
 

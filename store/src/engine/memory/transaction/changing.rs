@@ -198,7 +198,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         self.tables.log(Entry {
             at: now,
             user: event.user.clone(),
-            action: event.action.to_owned(),
+            action: event.action,
             revision: event.revision,
             old_digest: event.old_digest.copied(),
             new_digest: event.new_digest.copied(),

@@ -18,7 +18,8 @@ use crate::engine::rows::{
     PasswordHash, Reached, Source, Stage, Standing,
 };
 use crate::engine::{Impossible, ReadTx};
-use crate::operations::audit::{self, Selection};
+use crate::operations::action::Action;
+use crate::operations::audit::Selection;
 use crate::rotation::Recorded;
 use crate::typed;
 
@@ -268,7 +269,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
 
     fn last_rotation(&self, user: &UserId) -> Result<Option<AuditEvent>, Impossible> {
         let is_rotation =
-            |entry: &Entry| entry.old_digest.is_some() && entry.action == audit::ROTATED;
+            |entry: &Entry| entry.old_digest.is_some() && entry.action == Action::Rotated;
         Ok(self.newest(user, 1, is_rotation).pop())
     }
 
@@ -286,7 +287,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
 
     fn count_issued_by_user(&self, user: &UserId, after: UnixMillis) -> Result<u32, Impossible> {
         Ok(self.count(user, after, |entry| {
-            entry.action == audit::ISSUED && entry.source == Source::Dashboard
+            entry.action == Action::Issued && entry.source == Source::Dashboard
         }))
     }
 

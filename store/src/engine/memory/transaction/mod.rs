@@ -11,7 +11,7 @@ use super::replays::Kept;
 use super::tables::Tables;
 
 /// A transaction: over `&Tables` it only looks, over `&mut Tables` it changes.
-pub struct MemoryTx<'a, T> {
+pub(super) struct MemoryTx<'a, T> {
     tables: T,
     /// None: it only looks.
     kept: Option<&'a mut Kept>,
@@ -19,7 +19,7 @@ pub struct MemoryTx<'a, T> {
 
 impl<'a> MemoryTx<'a, &'a mut Tables> {
     /// For an operation.
-    pub fn new(tables: &'a mut Tables, kept: &'a mut Kept) -> Self {
+    pub(super) fn new(tables: &'a mut Tables, kept: &'a mut Kept) -> Self {
         Self {
             tables,
             kept: Some(kept),
@@ -29,7 +29,7 @@ impl<'a> MemoryTx<'a, &'a mut Tables> {
 
 impl<'a> MemoryTx<'a, &'a Tables> {
     /// For a read.
-    pub fn reading(tables: &'a Tables) -> Self {
+    pub(super) fn reading(tables: &'a Tables) -> Self {
         Self { tables, kept: None }
     }
 }

@@ -222,7 +222,7 @@ fn source(database: &Path) -> Result<Connection, BackupError> {
 
 /// Opens a database of ours to read it, also where its last owner has crashed:
 /// what is in the write-ahead log counts.
-pub fn reading(database: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn reading(database: &Path) -> Result<Connection, OpenError> {
     let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     // The last connection to close would fold the log into the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -235,7 +235,7 @@ pub fn reading(database: &Path) -> Result<Connection, OpenError> {
 
 /// Whose fault it is that a copy failed.
 #[derive(Debug)]
-pub enum CopyError {
+pub(crate) enum CopyError {
     /// It cannot be read.
     Source(rusqlite::Error),
     /// It cannot be written.
@@ -247,7 +247,7 @@ pub enum CopyError {
 /// All pages go in one step and so in one read transaction: between two steps the
 /// owner's commits would make it begin again, and under steady writes it would never
 /// end. In WAL mode a reader holds nobody up.
-pub fn copy_whole(source: &Connection, file: &Path) -> Result<(), CopyError> {
+pub(crate) fn copy_whole(source: &Connection, file: &Path) -> Result<(), CopyError> {
     let of_copy = |error: rusqlite::Error| CopyError::Copy(std::io::Error::other(error));
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(file, access).map_err(of_copy)?;
@@ -293,13 +293,13 @@ fn is_of_writing(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether a copy is sound and ours, and what it holds.
-pub fn inspect(file: &Path) -> Result<Contents, OpenError> {
+pub(crate) fn inspect(file: &Path) -> Result<Contents, OpenError> {
     let connection = reading(file)?;
     quick_check(&connection)?;
     Ok(Contents::of(&connection, file)?)
 }
 
 /// A file of this user's alone, in the folder where it is to stay.
-pub fn private_file(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
+pub(crate) fn private_file(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(prefix).tempfile_in(folder)
 }

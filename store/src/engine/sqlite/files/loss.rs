@@ -35,7 +35,7 @@ pub struct Later {
 }
 
 /// Compares the backup with the database that is there.
-pub fn loss(database: &Path, backup: &Contents) -> Loss {
+pub(crate) fn loss(database: &Path, backup: &Contents) -> Loss {
     // It may have been moved away by a restore that was broken off.
     let there = marked(database).unwrap_or_else(|| database.to_owned());
     if !there.exists() {

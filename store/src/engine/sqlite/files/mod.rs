@@ -1,21 +1,21 @@
 //! Names of files beside a database, and their folder.
 
-pub mod backup;
-pub mod loss;
-pub mod restore;
+pub(super) mod backup;
+pub(super) mod loss;
+pub(super) mod restore;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The path with something behind its last letter, as SQLite names its own files.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(suffix);
     PathBuf::from(beside)
 }
 
 /// The folder of a file.
-pub fn folder_of(file: &Path) -> &Path {
+pub(super) fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -23,6 +23,6 @@ pub fn folder_of(file: &Path) -> &Path {
 }
 
 /// A new name is there after a power cut if its folder says so.
-pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -71,7 +71,7 @@ pub enum RestoreError {
 }
 
 /// What a store says that finds a restore under way, by the file that says so.
-pub fn broken_off(marker: &Path) -> String {
+pub(crate) fn broken_off(marker: &Path) -> String {
     let database = marker.with_extension("");
     let aside = fs::read_to_string(marker).unwrap_or_default();
     let aside = aside.trim();
@@ -91,7 +91,7 @@ pub fn broken_off(marker: &Path) -> String {
 }
 
 /// Refuses a database whose restore did not get to its end.
-pub fn is_none_under_way(database: &Path) -> Result<(), OpenError> {
+pub(crate) fn is_none_under_way(database: &Path) -> Result<(), OpenError> {
     let database = absolute(database)?;
     let marker = beside(&database, MARKER);
     match marker.symlink_metadata() {
@@ -291,7 +291,7 @@ fn move_aside(database: &Path, aside: &Path) -> Result<(), OpenError> {
 }
 
 /// Where a restore that was broken off moves the database.
-pub fn marked(database: &Path) -> Option<PathBuf> {
+pub(crate) fn marked(database: &Path) -> Option<PathBuf> {
     let aside = fs::read_to_string(beside(database, MARKER)).ok()?;
     let aside = aside.trim();
     (!aside.is_empty()).then(|| PathBuf::from(aside))

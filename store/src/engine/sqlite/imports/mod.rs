@@ -4,7 +4,7 @@
 //!
 //! That its rows do not count is held by the views `live_users` and `live_keys`.
 
-pub mod staging;
+pub(super) mod staging;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::engine::sqlite::columns;
 const WORKS_FOR: Duration = Duration::from_millis(20);
 
 /// Begins an import without rows.
-pub fn begin(transaction: &Connection, at: UnixMillis) -> rusqlite::Result<ImportId> {
+pub(super) fn begin(transaction: &Connection, at: UnixMillis) -> rusqlite::Result<ImportId> {
     transaction
         .prepare_cached("INSERT INTO imports (begun_ms) VALUES (?1)")?
         .execute([at.0])?;
@@ -30,7 +30,7 @@ pub fn begin(transaction: &Connection, at: UnixMillis) -> rusqlite::Result<Impor
 
 /// Puts in as many of the rows as there is time for. The last ones may be left
 /// in where one conflicts: the whole import is given up then.
-pub fn load(
+pub(super) fn load(
     transaction: &Connection,
     id: ImportId,
     rows: &[ImportedRow],
@@ -79,7 +79,7 @@ pub fn load(
 }
 
 /// From now on all rows of the import count.
-pub fn count(
+pub(super) fn count(
     transaction: &Connection,
     id: ImportId,
     revision: u64,
@@ -98,14 +98,14 @@ pub fn count(
 }
 
 /// The revision of the last import that counts; 0: there is none.
-pub fn latest(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn latest(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT ifnull(max(revision), 0) FROM imports")?
         .query_row([], |row| row.get(0))
 }
 
 /// How far it has come.
-pub fn stage(connection: &Connection, id: ImportId) -> rusqlite::Result<Stage> {
+pub(super) fn stage(connection: &Connection, id: ImportId) -> rusqlite::Result<Stage> {
     let found = connection
         .prepare_cached("SELECT revision FROM imports WHERE id = ?1 AND is_told = 0")?
         .query_row([id.0], |row| row.get::<_, Option<u64>>(0))
@@ -118,7 +118,7 @@ pub fn stage(connection: &Connection, id: ImportId) -> rusqlite::Result<Stage> {
 }
 
 /// Those that an earlier life of the store has left unfinished.
-pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
+pub(super) fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
     let mut select = connection.prepare("SELECT id FROM imports WHERE is_told = 0")?;
     select
         .query_map([], |row| row.get(0).map(ImportId))?
@@ -127,7 +127,7 @@ pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
 
 /// At most `limit` keys of an import after this one, in their order. For a
 /// reader: it may have to pass over many others.
-pub fn keys_after(
+pub(super) fn keys_after(
     connection: &Connection,
     id: ImportId,
     after: Option<&Digest>,
@@ -145,7 +145,7 @@ pub fn keys_after(
 
 /// At most `limit` users of an import after this one, in their order. As
 /// [`keys_after`].
-pub fn users_after(
+pub(super) fn users_after(
     connection: &Connection,
     id: ImportId,
     after: Option<&UserId>,
@@ -177,7 +177,7 @@ fn in_time<T>(
 }
 
 /// Takes out keys of an import that does not count; how many, from the first on.
-pub fn remove_keys(
+pub(super) fn remove_keys(
     transaction: &Connection,
     id: ImportId,
     keys: &[Digest],
@@ -195,7 +195,7 @@ pub fn remove_keys(
 
 /// Takes out users of an import that does not count, whose keys are out already;
 /// how many, from the first on.
-pub fn remove_users(
+pub(super) fn remove_users(
     transaction: &Connection,
     id: ImportId,
     users: &[UserId],
@@ -212,7 +212,7 @@ pub fn remove_users(
 }
 
 /// Nothing is left of an import that does not count.
-pub fn forget(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
+pub(super) fn forget(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM imports WHERE id = ?1 AND revision IS NULL")?
         .execute([id.0])
@@ -221,13 +221,13 @@ pub fn forget(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
 
 /// Tells the audit log of keys whose import counts, unless it has been told; of
 /// how many, from the first on.
-pub fn tell(transaction: &Connection, keys: &[Digest]) -> rusqlite::Result<usize> {
+pub(super) fn tell(transaction: &Connection, keys: &[Digest]) -> rusqlite::Result<usize> {
     in_time(keys, |digest| tell_of(transaction, digest))
 }
 
 /// Tells the audit log of the import of this key, unless it has been told or no
 /// import brought the key. Whatever else happens to the key is told after it.
-pub fn tell_of(transaction: &Connection, digest: &Digest) -> rusqlite::Result<()> {
+pub(super) fn tell_of(transaction: &Connection, digest: &Digest) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO audit (at_ms, user_id, action, revision, new_digest, hint, source)
@@ -242,7 +242,7 @@ pub fn tell_of(transaction: &Connection, digest: &Digest) -> rusqlite::Result<()
 }
 
 /// The audit log has been told of all keys of the import.
-pub fn told(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
+pub(super) fn told(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE imports SET is_told = 1 WHERE id = ?1 AND revision IS NOT NULL")?
         .execute([id.0])
@@ -251,7 +251,7 @@ pub fn told(transaction: &Connection, id: ImportId) -> rusqlite::Result<()> {
 
 /// Whether an import that does not count holds this user id or address, or a key
 /// for this user.
-pub fn reserves(
+pub(super) fn reserves(
     connection: &Connection,
     user: &str,
     email: Option<&Email>,

@@ -30,7 +30,7 @@ const NONE: u64 = 0;
 
 /// What becomes of the log's file at a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fold {
+pub(crate) enum Fold {
     /// It is used again, and nobody waits.
     Reuse,
     /// It is emptied, if nobody reads.
@@ -39,7 +39,7 @@ pub enum Fold {
 
 /// Why the log was not folded into the database.
 #[derive(Debug, thiserror::Error)]
-pub enum FoldError {
+pub(crate) enum FoldError {
     /// SQLite's word.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
@@ -50,7 +50,7 @@ pub enum FoldError {
 
 /// Refuses a log that continues another file than the one that is there. Changes
 /// nothing.
-pub fn check(database: &Path, past: Past) -> Result<(), OpenError> {
+pub(crate) fn check(database: &Path, past: Past) -> Result<(), OpenError> {
     let log = beside(database, "-wal");
     if std::fs::metadata(&log).map_or(0, |found| found.len()) == 0 {
         return Ok(());
@@ -114,7 +114,7 @@ fn in_file(database: &Path) -> Result<u64, OpenError> {
 
 /// Puts a file on record that has no anchor yet, before the steps of the schema
 /// write into its log.
-pub fn expect_none(connection: &Connection, lock: &Lock) -> Result<(), FoldError> {
+pub(crate) fn expect_none(connection: &Connection, lock: &Lock) -> Result<(), FoldError> {
     if !has_anchor(connection)? {
         lock.set_anchor(Anchor {
             low: NONE,
@@ -131,7 +131,7 @@ fn has_anchor(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Refuses file and log together that are not of one history, by the second copy of
 /// the anchor: it is never ahead of the first one.
-pub fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError> {
+pub(crate) fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError> {
     let in_order = "SELECT meta.anchor <= anchor.value FROM meta, anchor";
     match !has_anchor(both)? || both.query_row(in_order, [], |row| row.get(0))? {
         true => Ok(()),
@@ -143,7 +143,7 @@ pub fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError> {
 /// writer's turn: a commit between the two would be in the file, and a backup from
 /// before it would bear the same anchor. Returns whether all of the log is in the
 /// file; a reader may be in the way.
-pub fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
+pub(crate) fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
     // The file changes now, by our own hand.
     let folded = lock.while_folding(|| fold_now(connection, lock, how));
     folded?
@@ -172,14 +172,14 @@ fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, Fol
 }
 
 /// The anchor in a database.
-pub fn anchor_of(connection: &Connection) -> rusqlite::Result<u64> {
+pub(crate) fn anchor_of(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT value FROM anchor")?
         .query_row([], |row| row.get(0))
 }
 
 /// How many pages the log holds, those that are in the file already included.
-pub fn pages_in_log(connection: &Connection) -> rusqlite::Result<u64> {
+pub(crate) fn pages_in_log(connection: &Connection) -> rusqlite::Result<u64> {
     let count = "PRAGMA wal_checkpoint(NOOP)";
     let pages: i64 = connection
         .prepare_cached(count)?

@@ -14,7 +14,7 @@ use crate::engine::{Listener, WriteError};
 use crate::feed::Committed;
 
 /// What stands around every transaction: what allows it, and is told of it.
-pub trait Keeper: Send {
+pub(crate) trait Keeper: Send {
     /// Whether anything may be changed now. Asked before a transaction begins.
     fn allows(&self) -> Result<(), WriteError>;
     /// Whether the database is still this process's (S10). Asked within the
@@ -30,7 +30,7 @@ pub trait Keeper: Send {
 }
 
 /// The keeper of the database that this process owns.
-pub struct Owned {
+pub(crate) struct Owned {
     /// Learns of every commit.
     pub listener: Arc<dyn Listener>,
     /// Says whether the database is still ours.
@@ -74,7 +74,7 @@ impl Keeper for Owned {
 }
 
 /// How far the database is when this transaction is committed (S8).
-pub fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
+pub(crate) fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
     let count = match is_changed {
         true => {
             "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)

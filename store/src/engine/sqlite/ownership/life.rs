@@ -8,7 +8,7 @@ use crate::engine::record::Past;
 use crate::engine::sqlite::{OpenError, SqliteTx, history};
 use crate::operations::life::{self, Begin, Begun};
 
-pub fn random_incarnation() -> Result<Incarnation, OpenError> {
+pub(crate) fn random_incarnation() -> Result<Incarnation, OpenError> {
     let mut id = [0_u8; 16];
     getrandom::fill(&mut id).map_err(|error| {
         OpenError::Other(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -17,7 +17,10 @@ pub fn random_incarnation() -> Result<Incarnation, OpenError> {
 }
 
 /// Begins a life, in a transaction of its own (S8).
-pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<Begun, OpenError> {
+pub(crate) fn begin_incarnation(
+    connection: &mut Connection,
+    begin: &Begin,
+) -> Result<Begun, OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let begun = begin.apply(&mut SqliteTx::reading(&transaction))?;
     transaction.commit()?;
@@ -25,7 +28,7 @@ pub fn begin_incarnation(connection: &mut Connection, begin: &Begin) -> Result<B
 }
 
 /// As [`life::is_restored`], also of a database whose schema is an older one.
-pub fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
+pub(crate) fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
     let Past::Known(last) = past else {
         return Ok(false);
     };

@@ -90,7 +90,7 @@ pub struct Lost {
 /// The exclusive lock on `<database>.lock` (S10). The file stays when the
 /// lock goes: removing it would let two owners lock two files. For the same
 /// reason it is written in place, and never replaced.
-pub struct Lock {
+pub(crate) struct Lock {
     file: File,
     path: PathBuf,
     past: Past,
@@ -110,7 +110,7 @@ struct Written {
 
 impl Lock {
     /// Takes the lock on the database at this true path.
-    pub fn take(database: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
         let path = beside(database, ".lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -159,18 +159,18 @@ impl Lock {
     }
 
     /// What was found.
-    pub fn past(&self) -> Past {
+    pub(crate) fn past(&self) -> Past {
         self.past
     }
 
     /// The lock file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A life begins: on disk in the database already, and here when this
     /// returns.
-    pub fn begin(&self, start: &Start, mark: Mark) -> Result<(), OpenError> {
+    pub(crate) fn begin(&self, start: &Start, mark: Mark) -> Result<(), OpenError> {
         let old = " ".repeat(OLD_RECORD_LEN);
         let begun = self
             .update(|memo| memo.begin(start, mark))
@@ -185,7 +185,7 @@ impl Lock {
     }
 
     /// From now on [`Self::check`] means something. The log has been written to.
-    pub fn watch(&self, database: &Path) -> Result<(), OpenError> {
+    pub(crate) fn watch(&self, database: &Path) -> Result<(), OpenError> {
         let lock_file = FileId::from(
             &self
                 .file
@@ -206,7 +206,7 @@ impl Lock {
     }
 
     /// Runs what writes into the database file.
-    pub fn while_folding<T>(&self, fold: impl FnOnce() -> T) -> std::io::Result<T> {
+    pub(crate) fn while_folding<T>(&self, fold: impl FnOnce() -> T) -> std::io::Result<T> {
         *self.left() = None;
         let folded = fold();
         if let Some(database) = self.database() {
@@ -237,7 +237,7 @@ impl Lock {
 
     /// S10: whether the files that this process holds are still the ones that
     /// another process would find. Two calls of the system for each.
-    pub fn check(&self) -> Result<(), Lost> {
+    pub(crate) fn check(&self) -> Result<(), Lost> {
         let mut watched = self.watched.get().into_iter().flatten();
         let gone = watched.find(|file| !FileId::of(&file.path).is_ok_and(|id| id == file.id));
         match (gone, self.database()) {
@@ -248,12 +248,12 @@ impl Lock {
     }
 
     /// The file that is there will not be served: see [`Memo::look_only`].
-    pub fn look_only(&self) {
+    pub(crate) fn look_only(&self) {
         self.lock().memo.look_only();
     }
 
     /// The database is another process's; `file` shows it.
-    pub fn lose(&self, file: &Path) -> Lost {
+    pub(crate) fn lose(&self, file: &Path) -> Lost {
         let lost = Lost {
             file: file.to_owned(),
         };
@@ -266,7 +266,7 @@ impl Lock {
     }
 
     /// Returns when the database was lost.
-    pub async fn lost(&self) -> Lost {
+    pub(crate) async fn lost(&self) -> Lost {
         let mut lost = self.lost.subscribe();
         // The sender lives as long as this lock.
         match lost
@@ -280,27 +280,27 @@ impl Lock {
     }
 
     /// Puts a lease on record, durably, before it is granted (S9).
-    pub fn grant(&self, lease_ms: u32) -> std::io::Result<()> {
+    pub(crate) fn grant(&self, lease_ms: u32) -> std::io::Result<()> {
         self.update(|memo| memo.grant(lease_ms))
     }
 
     /// Puts on record, durably, how far the database is (S8).
-    pub fn set_mark(&self, mark: Mark) -> std::io::Result<()> {
+    pub(crate) fn set_mark(&self, mark: Mark) -> std::io::Result<()> {
         self.update(|memo| memo.committed(mark))
     }
 
     /// Puts on record, durably, which file the log continues (S8).
-    pub fn set_anchor(&self, anchor: Anchor) -> std::io::Result<()> {
+    pub(crate) fn set_anchor(&self, anchor: Anchor) -> std::io::Result<()> {
         self.update(|memo| memo.anchored(anchor))
     }
 
     /// See [`Memo::anchor`].
-    pub fn anchor(&self) -> Option<Anchor> {
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
         self.lock().memo.anchor()
     }
 
     /// See [`Memo::settle`].
-    pub fn settle(&self) -> std::io::Result<()> {
+    pub(crate) fn settle(&self) -> std::io::Result<()> {
         self.update(Memo::settle)
     }
 

@@ -1,7 +1,7 @@
 //! Whose the database is, and which history it holds (S8, S10): the lock
 //! file with its record, the anchor of the log, the lives of the store.
 
-pub mod anchor;
-pub mod keeper;
-pub mod life;
-pub mod lock;
+pub(super) mod anchor;
+pub(super) mod keeper;
+pub(super) mod life;
+pub(super) mod lock;

@@ -9,15 +9,15 @@ use rekey_protocol::{Digest, REPLAY_WINDOW_MS};
 use crate::clock::UnixMillis;
 
 /// Whose first use is noted; beyond that a record lives out its ten minutes (I8).
-pub const MOST_AWAITED: usize = 65_536;
+pub(super) const MOST_AWAITED: usize = 65_536;
 
 /// The new keys whose first use is still to come, for those who resolve keys.
 #[derive(Debug, Default)]
-pub struct Awaited(Mutex<BTreeMap<Digest, UnixMillis>>);
+pub(crate) struct Awaited(Mutex<BTreeMap<Digest, UnixMillis>>);
 
 impl Awaited {
     /// A rotation with a record was committed, at this time.
-    pub fn expect(&self, new_digest: Digest, now: UnixMillis) {
+    pub(crate) fn expect(&self, new_digest: Digest, now: UnixMillis) {
         let mut awaited = self.lock();
         if awaited.len() >= MOST_AWAITED {
             let window = Duration::from_millis(REPLAY_WINDOW_MS.into());
@@ -29,7 +29,7 @@ impl Awaited {
     }
 
     /// A client uses this key: whether it is the first time.
-    pub fn comes(&self, digest: &Digest) -> bool {
+    pub(crate) fn comes(&self, digest: &Digest) -> bool {
         self.lock().remove(digest).is_some()
     }
 

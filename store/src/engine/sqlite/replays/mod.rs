@@ -21,7 +21,7 @@ use rekey_protocol::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-pub use self::awaited::Awaited;
+pub(super) use self::awaited::Awaited;
 use self::awaited::MOST_AWAITED;
 use self::note::{Note, Notes};
 use self::wrap::{Wrapped, Wraps};
@@ -60,7 +60,7 @@ pub enum ReplayPlace {
 }
 
 /// The records. Belongs to the thread that writes.
-pub struct Replays {
+pub(super) struct Replays {
     /// None: there are no replays.
     connection: Option<Connection>,
     wraps: Wraps,
@@ -72,7 +72,7 @@ pub struct Replays {
 }
 
 /// A record that was found.
-pub struct Found {
+pub(super) struct Found {
     /// When a client first used the new key.
     pub used: Option<UnixMillis>,
     /// Openings that failed.
@@ -86,7 +86,7 @@ pub struct Found {
 impl Replays {
     /// Those beside a database. A file that cannot be used is made anew: it holds
     /// nothing that has to live.
-    pub fn open(
+    pub(super) fn open(
         database: &Path,
         place: &ReplayPlace,
     ) -> Result<Self, crate::engine::sqlite::OpenError> {
@@ -110,7 +110,7 @@ impl Replays {
 
     /// In memory altogether, for tests.
     #[cfg(test)]
-    pub fn in_memory() -> Result<Self, crate::engine::sqlite::OpenError> {
+    pub(crate) fn in_memory() -> Result<Self, crate::engine::sqlite::OpenError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
         Ok(Self {
@@ -130,13 +130,13 @@ impl Replays {
     }
 
     /// Nothing more will be written or read.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         *self = Self::off();
     }
 
     /// Removes those of a history that was lost. What is left of them counts for
     /// nothing without their rotations.
-    pub fn give_up(database: &Path) {
+    pub(super) fn give_up(database: &Path) {
         Self::remove(&Self::beside(database));
     }
 
@@ -167,13 +167,13 @@ impl Replays {
     }
 
     /// Whether there are any.
-    pub fn are_kept(&self) -> bool {
+    pub(super) fn are_kept(&self) -> bool {
         self.connection.is_some()
     }
 
     /// Keeps the record of a rotation that is about to be committed. Returns
     /// whether it is kept.
-    pub fn keep(
+    pub(super) fn keep(
         &mut self,
         now: UnixMillis,
         id: RotationId,
@@ -206,7 +206,7 @@ impl Replays {
     }
 
     /// The record of a committed rotation.
-    pub fn find(&self, id: RotationId) -> rusqlite::Result<Option<Found>> {
+    pub(super) fn find(&self, id: RotationId) -> rusqlite::Result<Option<Found>> {
         let Some(records) = &self.connection else {
             return Ok(None);
         };
@@ -234,7 +234,7 @@ impl Replays {
 
     /// The same with what is in it; none where its wrapping key has gone, which makes
     /// it as good as gone itself.
-    pub fn record(&self, id: RotationId) -> rusqlite::Result<Option<ReplayRecord>> {
+    pub(super) fn record(&self, id: RotationId) -> rusqlite::Result<Option<ReplayRecord>> {
         let found = self.find(id)?;
         Ok(found.and_then(|found| self.opened(id, &found)))
     }
@@ -252,27 +252,27 @@ impl Replays {
     }
 
     /// An opening failed (X4).
-    pub fn failed(&mut self, id: RotationId) -> rusqlite::Result<()> {
+    pub(super) fn failed(&mut self, id: RotationId) -> rusqlite::Result<()> {
         self.note(Note::Failed(id))
     }
 
     /// The last opening failed that may: it is of no use any more (X4).
-    pub fn destroy(&mut self, id: RotationId) -> rusqlite::Result<()> {
+    pub(super) fn destroy(&mut self, id: RotationId) -> rusqlite::Result<()> {
         self.note(Note::Destroyed(id))
     }
 
     /// It was handed out.
-    pub fn handed_out(&mut self, id: RotationId) -> rusqlite::Result<()> {
+    pub(super) fn handed_out(&mut self, id: RotationId) -> rusqlite::Result<()> {
         self.note(Note::HandedOut(id))
     }
 
     /// A client has used this new key (X4).
-    pub fn used(&mut self, new_digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
+    pub(super) fn used(&mut self, new_digest: &Digest, now: UnixMillis) -> rusqlite::Result<()> {
         self.note(Note::Used(*new_digest, now))
     }
 
     /// These keys were revoked: what is kept of their making is of no use (X4).
-    pub fn forget(&mut self, revoked: &[Revocation]) -> rusqlite::Result<()> {
+    pub(super) fn forget(&mut self, revoked: &[Revocation]) -> rusqlite::Result<()> {
         for change in revoked {
             self.note(Note::Revoked(change.digest))?;
         }
@@ -290,7 +290,7 @@ impl Replays {
     }
 
     /// Puts on disk what was written.
-    pub fn flush(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
         if !self.notes.is_empty() {
             self.writing()?;
         }
@@ -303,7 +303,7 @@ impl Replays {
     }
 
     /// Deletes what nobody can ask for any more, from the log of writes as well.
-    pub fn prune(&mut self, now: UnixMillis) -> rusqlite::Result<()> {
+    pub(super) fn prune(&mut self, now: UnixMillis) -> rusqlite::Result<()> {
         self.wraps.prune(now);
         let window = Duration::from_millis(REPLAY_WINDOW_MS.into());
         let until = now
@@ -330,7 +330,7 @@ impl Replays {
     }
 
     /// The new keys whose first use is still to come.
-    pub fn awaited(&self) -> rusqlite::Result<Vec<Digest>> {
+    pub(super) fn awaited(&self) -> rusqlite::Result<Vec<Digest>> {
         let Some(records) = &self.connection else {
             return Ok(Vec::new());
         };

@@ -13,7 +13,7 @@ const MOST: usize = 8192;
 
 /// Something that happened to a record.
 #[derive(Debug, Clone, Copy)]
-pub enum Note {
+pub(super) enum Note {
     /// An opening failed.
     Failed(RotationId),
     /// The last one did: the record is of no use any more.
@@ -28,7 +28,7 @@ pub enum Note {
 
 impl Note {
     /// Writes it down.
-    pub fn write(&self, records: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, records: &Connection) -> rusqlite::Result<()> {
         let run = |sql, key: &[u8]| records.prepare_cached(sql)?.execute([key]).map(drop);
         match self {
             Self::Failed(id) => run(
@@ -56,7 +56,7 @@ impl Note {
 
 /// Notes that are not written down yet, in their order.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub(super) struct Notes {
     notes: Vec<Note>,
     /// Some had no room. Until all is written down, no record is handed out.
     has_lost: bool,
@@ -64,7 +64,7 @@ pub struct Notes {
 
 impl Notes {
     /// Takes one more.
-    pub fn push(&mut self, note: Note) {
+    pub(super) fn push(&mut self, note: Note) {
         match self.notes.len() < MOST {
             true => self.notes.push(note),
             false => self.has_lost = true,
@@ -72,18 +72,18 @@ impl Notes {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.notes.is_empty()
     }
 
     /// Takes them all, to be written down.
-    pub fn take(&mut self) -> Vec<Note> {
+    pub(super) fn take(&mut self) -> Vec<Note> {
         self.has_lost = false;
         std::mem::take(&mut self.notes)
     }
 
     /// The record as it is with them; none if it is of no use any more.
-    pub fn applied(&self, id: RotationId, mut found: Found) -> Option<Found> {
+    pub(super) fn applied(&self, id: RotationId, mut found: Found) -> Option<Found> {
         if self.has_lost {
             return None;
         }

@@ -35,7 +35,7 @@ const MEMORY_FILE_SYSTEMS: [rustix::fs::FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Bytes that were wrapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrapped {
+pub(super) struct Wrapped {
     /// Under which key.
     pub key: [u8; 8],
     /// Random: with 24 bytes no two are ever the same.
@@ -45,7 +45,7 @@ pub struct Wrapped {
 }
 
 /// The keys, the newest last.
-pub struct Wraps {
+pub(super) struct Wraps {
     keys: Vec<Key>,
     /// Where they are kept beside; none: nowhere.
     file: Option<PathBuf>,
@@ -70,7 +70,7 @@ enum Unusable {
 
 impl Wraps {
     /// No keys yet, and none kept anywhere.
-    pub fn in_process() -> Self {
+    pub(super) fn in_process() -> Self {
         Self {
             keys: Vec::new(),
             file: None,
@@ -80,7 +80,7 @@ impl Wraps {
     /// Those of an earlier life of the store for this file of records, if the
     /// folder has them. Where it cannot be used, that is said, and keys die with the
     /// process.
-    pub fn open(folder: &Path, records: &Path) -> Self {
+    pub(super) fn open(folder: &Path, records: &Path) -> Self {
         let path = folder.join(format!("rekey-{}.keys", name_of(records)));
         match is_memory(folder).and_then(|()| read(&path)) {
             Ok(keys) => Self {
@@ -95,7 +95,12 @@ impl Wraps {
     }
 
     /// Wraps `bytes`, bound to `context`. None if the machine gives no randomness.
-    pub fn wrap(&mut self, now: UnixMillis, context: &[u8], bytes: &[u8]) -> Option<Wrapped> {
+    pub(super) fn wrap(
+        &mut self,
+        now: UnixMillis,
+        context: &[u8],
+        bytes: &[u8],
+    ) -> Option<Wrapped> {
         self.renew(now)?;
         let key = self.keys.last()?;
         let mut nonce = [0; 24];
@@ -113,7 +118,7 @@ impl Wraps {
     }
 
     /// The bytes; none if their key has gone, or they are not what was wrapped.
-    pub fn unwrap(&self, context: &[u8], wrapped: &Wrapped) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn unwrap(&self, context: &[u8], wrapped: &Wrapped) -> Option<Zeroizing<Vec<u8>>> {
         let key = self.keys.iter().find(|key| key.id == wrapped.key)?;
         let payload = Payload {
             msg: &wrapped.bytes,
@@ -125,7 +130,7 @@ impl Wraps {
     }
 
     /// Forgets keys under which nothing can live.
-    pub fn prune(&mut self, now: UnixMillis) {
+    pub(super) fn prune(&mut self, now: UnixMillis) {
         let before = self.keys.len();
         self.keys.retain(|key| now.since(key.made) < KEPT);
         if self.keys.len() < before {

@@ -12,7 +12,11 @@ use crate::engine::sqlite::imports;
 use crate::operations::audit::Selection;
 
 /// Adds a row.
-pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusqlite::Result<()> {
+pub(crate) fn append(
+    transaction: &Connection,
+    now: Moment,
+    event: &Event<'_>,
+) -> rusqlite::Result<()> {
     // An import's own rows are told some time after it counts.
     if let Some(old) = event.old_digest {
         imports::tell_of(transaction, old)?;
@@ -27,7 +31,7 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
         .execute((
             now.told.0,
             event.user.as_str(),
-            event.action,
+            event.action.name(),
             event.revision,
             event.old_digest.map(Digest::as_bytes),
             event.new_digest.map(Digest::as_bytes),
@@ -44,7 +48,7 @@ pub fn append(transaction: &Connection, now: Moment, event: &Event<'_>) -> rusql
 
 /// How many tries with a user's password were refused after this moment of the
 /// limit's clock.
-pub fn count_refused(
+pub(crate) fn count_refused(
     connection: &Connection,
     user: &UserId,
     after: UnixMillis,
@@ -58,7 +62,10 @@ pub fn count_refused(
 }
 
 /// The events that are wanted, in the order of their ids.
-pub fn list(connection: &Connection, wanted: &Selection) -> rusqlite::Result<Vec<AuditEvent>> {
+pub(crate) fn list(
+    connection: &Connection,
+    wanted: &Selection,
+) -> rusqlite::Result<Vec<AuditEvent>> {
     let since = wanted.since.map_or(i64::MIN, |since| since.0);
     if let Some(user) = &wanted.user {
         let which = "user_id = ?1 AND id > ?2 AND at_ms >= ?3 ORDER BY id LIMIT ?4";
@@ -84,7 +91,7 @@ fn first_since(connection: &Connection, since: UnixMillis) -> rusqlite::Result<i
 }
 
 /// The last `limit` events of a user but for refused tries, newest first.
-pub fn latest(
+pub(crate) fn latest(
     connection: &Connection,
     user: &UserId,
     limit: u32,
@@ -95,7 +102,7 @@ pub fn latest(
 }
 
 /// The last `limit` refused tries with a user's password, newest first.
-pub fn latest_refused(
+pub(crate) fn latest_refused(
     connection: &Connection,
     user: &UserId,
     limit: u32,
@@ -106,7 +113,7 @@ pub fn latest_refused(
 }
 
 /// The last thing that happened to the user's key.
-pub fn latest_of_keys(
+pub(crate) fn latest_of_keys(
     connection: &Connection,
     user: &UserId,
 ) -> rusqlite::Result<Option<AuditEvent>> {
@@ -116,7 +123,7 @@ pub fn latest_of_keys(
 }
 
 /// The user's last rotation.
-pub fn latest_rotation(
+pub(crate) fn latest_rotation(
     connection: &Connection,
     user: &UserId,
 ) -> rusqlite::Result<Option<AuditEvent>> {
@@ -158,7 +165,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<AuditEvent> {
 
 /// How many keys a user has made in the dashboard after this moment of the limit's
 /// clock, each after a revocation.
-pub fn count_issued_by_user(
+pub(crate) fn count_issued_by_user(
     connection: &Connection,
     user: &UserId,
     after: UnixMillis,

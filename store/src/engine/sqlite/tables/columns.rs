@@ -9,25 +9,25 @@ fn invalid(index: usize, what: &str, found: Type) -> rusqlite::Error {
 }
 
 /// A digest, from its 32 bytes.
-pub fn digest(row: &Row<'_>, index: usize) -> rusqlite::Result<Digest> {
+pub(crate) fn digest(row: &Row<'_>, index: usize) -> rusqlite::Result<Digest> {
     row.get(index).map(Digest::from_bytes)
 }
 
 /// A digest or NULL.
-pub fn digest_opt(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Digest>> {
+pub(crate) fn digest_opt(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Digest>> {
     Ok(row
         .get::<_, Option<[u8; 32]>>(index)?
         .map(Digest::from_bytes))
 }
 
 /// A user id, checked again: nothing else may reach a header.
-pub fn user(row: &Row<'_>, index: usize) -> rusqlite::Result<UserId> {
+pub(crate) fn user(row: &Row<'_>, index: usize) -> rusqlite::Result<UserId> {
     UserId::try_from(row.get::<_, String>(index)?)
         .map_err(|_| invalid(index, "user_id", Type::Text))
 }
 
 /// The state of a key.
-pub fn state(row: &Row<'_>, index: usize) -> rusqlite::Result<ResolvedState> {
+pub(crate) fn state(row: &Row<'_>, index: usize) -> rusqlite::Result<ResolvedState> {
     match row.get_ref(index)?.as_str()? {
         "active" => Ok(ResolvedState::Active),
         "revoked" => Ok(ResolvedState::Revoked),

@@ -6,14 +6,18 @@ use rusqlite::Connection;
 use crate::clock::UnixMillis;
 
 /// Whether the user has logged in in this browser.
-pub fn is_known(connection: &Connection, digest: &Digest, user: &UserId) -> rusqlite::Result<bool> {
+pub(crate) fn is_known(
+    connection: &Connection,
+    digest: &Digest,
+    user: &UserId,
+) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM devices WHERE digest = ?1 AND user_id = ?2")?
         .exists((digest.as_bytes(), user.as_str()))
 }
 
 /// Adds a browser.
-pub fn insert(
+pub(crate) fn insert(
     transaction: &Connection,
     digest: &Digest,
     user: &UserId,
@@ -26,7 +30,11 @@ pub fn insert(
 }
 
 /// Forgets a browser, if it is this user's.
-pub fn delete(transaction: &Connection, digest: &Digest, user: &UserId) -> rusqlite::Result<()> {
+pub(crate) fn delete(
+    transaction: &Connection,
+    digest: &Digest,
+    user: &UserId,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM devices WHERE digest = ?1 AND user_id = ?2")?
         .execute((digest.as_bytes(), user.as_str()))
@@ -34,7 +42,7 @@ pub fn delete(transaction: &Connection, digest: &Digest, user: &UserId) -> rusql
 }
 
 /// Forgets all browsers of a user.
-pub fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
+pub(crate) fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM devices WHERE user_id = ?1")?
         .execute([user.as_str()])
@@ -42,7 +50,7 @@ pub fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<(
 }
 
 /// Forgets the browsers of a user that were last seen later than this.
-pub fn delete_after(
+pub(crate) fn delete_after(
     transaction: &Connection,
     user: &UserId,
     after: UnixMillis,
@@ -54,7 +62,11 @@ pub fn delete_after(
 }
 
 /// Forgets all browsers of a user but those that were seen last.
-pub fn keep_newest(transaction: &Connection, user: &UserId, most: u32) -> rusqlite::Result<()> {
+pub(crate) fn keep_newest(
+    transaction: &Connection,
+    user: &UserId,
+    most: u32,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "DELETE FROM devices WHERE digest IN (SELECT digest FROM devices
@@ -65,6 +77,6 @@ pub fn keep_newest(transaction: &Connection, user: &UserId, most: u32) -> rusqli
 }
 
 /// Forgets all browsers of all users.
-pub fn delete_everybodys(transaction: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn delete_everybodys(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM devices", []).map(drop)
 }

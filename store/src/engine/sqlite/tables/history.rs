@@ -10,7 +10,7 @@ use crate::engine::record::Mark;
 use crate::engine::rows::{KnownLife, KnownPast, LifeEnd, NewLife, Reached};
 
 /// At most `limit` revocations after a revision, oldest first.
-pub fn revoked_after(
+pub(crate) fn revoked_after(
     connection: &Connection,
     revision: u64,
     limit: usize,
@@ -34,7 +34,7 @@ pub fn revoked_after(
 }
 
 /// Where the history stands.
-pub fn head(connection: &Connection) -> rusqlite::Result<Head> {
+pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     connection
         .prepare_cached(
             "SELECT m.revision, i.id FROM meta m, incarnations i
@@ -50,7 +50,7 @@ pub fn head(connection: &Connection) -> rusqlite::Result<Head> {
 
 /// Counts one change: every change has a revision of its own. Notes the time
 /// that it acted upon, which is never forgotten (S12).
-pub fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<u64> {
+pub(crate) fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<u64> {
     transaction
         .prepare_cached(
             "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1), wall_ms = ?2
@@ -60,7 +60,7 @@ pub fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<
 }
 
 /// Puts the longest lease on record.
-pub fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
+pub(crate) fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE meta SET longest_lease_ms = max(longest_lease_ms, ?1)")?
         .execute([lease_ms])
@@ -68,7 +68,7 @@ pub fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite::Result
 }
 
 /// All lives, and how far the database is.
-pub fn reached(connection: &Connection) -> rusqlite::Result<Reached> {
+pub(crate) fn reached(connection: &Connection) -> rusqlite::Result<Reached> {
     let lives = connection
         .prepare("SELECT id, first_revision, last_revision, last_commits FROM incarnations")?
         .query_map([], |row| {
@@ -89,7 +89,7 @@ pub fn reached(connection: &Connection) -> rusqlite::Result<Reached> {
 }
 
 /// What the database knows of the past.
-pub fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast> {
+pub(crate) fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast> {
     let reached = reached(connection)?;
     connection.query_row(
         "SELECT time_ms, coalesce(wall_ms, time_ms), longest_lease_ms, accepted_before FROM meta",
@@ -107,7 +107,7 @@ pub fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast> {
 }
 
 /// Ends the life before, and begins this one.
-pub fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::Result<Mark> {
+pub(crate) fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::Result<Mark> {
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta),
                                  last_commits = (SELECT commits FROM meta)
@@ -131,7 +131,7 @@ pub fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::Result<
 }
 
 /// Cursors before this revision may be of a history whose loss was accepted.
-pub fn accept_loss_before(transaction: &Connection, revision: u64) -> rusqlite::Result<()> {
+pub(crate) fn accept_loss_before(transaction: &Connection, revision: u64) -> rusqlite::Result<()> {
     transaction
         .execute("UPDATE meta SET accepted_before = ?1", [revision])
         .map(drop)

@@ -10,7 +10,7 @@ use crate::clock::UnixMillis;
 use crate::engine::rows::{ActiveKey, Key, NewKey};
 
 /// A key that counts.
-pub fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Key>> {
+pub(crate) fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Key>> {
     connection
         .prepare_cached(
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, k.replay_until_ms
@@ -21,7 +21,7 @@ pub fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option
 }
 
 /// A key that counts, and the head, by one statement.
-pub fn find_with_head(
+pub(crate) fn find_with_head(
     connection: &Connection,
     digest: &Digest,
 ) -> rusqlite::Result<(Option<Key>, Head)> {
@@ -53,7 +53,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Key> {
 }
 
 /// The user's active key.
-pub fn active(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<ActiveKey>> {
+pub(crate) fn active(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<ActiveKey>> {
     connection
         .prepare_cached(
             "SELECT digest, revision, hint, created_ms FROM live_keys
@@ -71,7 +74,7 @@ pub fn active(connection: &Connection, user: &UserId) -> rusqlite::Result<Option
 }
 
 /// What the operator is shown of a key; `None`: no such key.
-pub fn show(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<KeyShown>> {
+pub(crate) fn show(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<KeyShown>> {
     connection
         .prepare_cached(
             "SELECT k.user_id, u.email, k.state, k.hint, k.created_ms, k.revoked_ms
@@ -94,14 +97,14 @@ pub fn show(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option
 
 /// Whether the key is known, in whatever state, also to an import that does not
 /// count yet.
-pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+pub(crate) fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM keys WHERE digest = ?1")?
         .exists([digest.as_bytes()])
 }
 
 /// Adds an active key. The schema refuses a user's second one (I3).
-pub fn insert(transaction: &Connection, key: &NewKey<'_>) -> rusqlite::Result<()> {
+pub(crate) fn insert(transaction: &Connection, key: &NewKey<'_>) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO keys (digest, user_id, state, hint, created_ms, revision)
@@ -118,7 +121,7 @@ pub fn insert(transaction: &Connection, key: &NewKey<'_>) -> rusqlite::Result<()
 }
 
 /// Ends an active key.
-pub fn set_revoked(
+pub(crate) fn set_revoked(
     transaction: &Connection,
     digest: &Digest,
     at: UnixMillis,
@@ -137,7 +140,7 @@ pub fn set_revoked(
 }
 
 /// The rotation that just revoked this key may be answered again until then.
-pub fn set_replayable(
+pub(crate) fn set_replayable(
     transaction: &Connection,
     digest: &Digest,
     until: UnixMillis,

@@ -9,7 +9,7 @@ use crate::operations::last_uses::{HOUR_MS, HoursOfUse, hour_of};
 
 /// From `last_used_ms`, and the next column: whether the key is newer than the
 /// database's knowledge of uses.
-pub fn read(row: &Row<'_>, index: usize) -> rusqlite::Result<LastUse> {
+pub(crate) fn read(row: &Row<'_>, index: usize) -> rusqlite::Result<LastUse> {
     let last: Option<i64> = row.get(index)?;
     let is_newer: bool = row.get(index + 1)?;
     Ok(match last {
@@ -22,7 +22,10 @@ pub fn read(row: &Row<'_>, index: usize) -> rusqlite::Result<LastUse> {
 
 /// When this key was last used, whether or not it is still good; `None`: no such
 /// key.
-pub fn of_key(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<LastUse>> {
+pub(crate) fn of_key(
+    connection: &Connection,
+    digest: &Digest,
+) -> rusqlite::Result<Option<LastUse>> {
     connection
         .prepare_cached(
             "SELECT k.last_used_ms, k.created_ms > m.last_uses_since_ms
@@ -35,7 +38,7 @@ pub fn of_key(connection: &Connection, digest: &Digest) -> rusqlite::Result<Opti
 /// Moves last uses forwards; one that a wrong clock put behind the present hour is
 /// replaced. Of a key that is dead, uses until its end count: a gateway may tell them
 /// later. Returns how many rows were written.
-pub fn record(
+pub(crate) fn record(
     transaction: &Connection,
     uses: &HoursOfUse,
     present_hour: UnixMillis,

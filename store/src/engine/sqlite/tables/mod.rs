@@ -1,15 +1,15 @@
 //! The tables: what is asked of each and what is written to it, in SQL.
 
-pub mod audit;
-pub mod columns;
-pub mod devices;
-pub mod history;
-pub mod keys;
-pub mod last_uses;
-pub mod old_keys;
-pub mod passwords;
-pub mod people;
-pub mod removal;
-pub mod rotations;
-pub mod sessions;
-pub mod users;
+pub(super) mod audit;
+pub(super) mod columns;
+pub(super) mod devices;
+pub(super) mod history;
+pub(super) mod keys;
+pub(super) mod last_uses;
+pub(super) mod old_keys;
+pub(super) mod passwords;
+pub(super) mod people;
+pub(super) mod removal;
+pub(super) mod rotations;
+pub(super) mod sessions;
+pub(super) mod users;

@@ -9,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::engine::rows::OldKeyUsed;
 
 /// Adds uses to a revoked key; `None`: there is no such key.
-pub fn add(
+pub(crate) fn add(
     transaction: &Connection,
     digest: &Digest,
     uses: u64,
@@ -40,7 +40,7 @@ pub fn add(
 }
 
 /// The audit log is told of the uses of this key.
-pub fn note_told(
+pub(crate) fn note_told(
     transaction: &Connection,
     digest: &Digest,
     at: UnixMillis,
@@ -52,7 +52,10 @@ pub fn note_told(
 }
 
 /// When the audit log was last told of an old key of the user.
-pub fn last_told(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<UnixMillis>> {
+pub(crate) fn last_told(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<UnixMillis>> {
     let last: Option<i64> = connection
         .prepare_cached("SELECT max(told_ms) FROM old_key_uses WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| row.get(0))?;
@@ -60,7 +63,7 @@ pub fn last_told(connection: &Connection, user: &UserId) -> rusqlite::Result<Opt
 }
 
 /// At most `limit` old keys of a user that were used, the last used first.
-pub fn of_user(
+pub(crate) fn of_user(
     connection: &Connection,
     user: &UserId,
     limit: u32,

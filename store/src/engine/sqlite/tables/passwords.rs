@@ -8,7 +8,10 @@ use crate::engine::rows::PasswordHash;
 use crate::password::{Spelling, StoredHash};
 
 /// The hash of a user's password.
-pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<PasswordHash>> {
+pub(crate) fn of_user(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<PasswordHash>> {
     connection
         .prepare_cached("SELECT phc, normal, changed_ms FROM passwords WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| {
@@ -28,7 +31,7 @@ pub fn of_user(connection: &Connection, user: &UserId) -> rusqlite::Result<Optio
 }
 
 /// Replaces the hash of a password that stays what it is.
-pub fn renew(transaction: &Connection, user: &UserId, phc: &str) -> rusqlite::Result<()> {
+pub(crate) fn renew(transaction: &Connection, user: &UserId, phc: &str) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE passwords SET phc = ?2, normal = 1 WHERE user_id = ?1")?
         .execute((user.as_str(), phc))
@@ -36,7 +39,7 @@ pub fn renew(transaction: &Connection, user: &UserId, phc: &str) -> rusqlite::Re
 }
 
 /// Sets or replaces the hash, which is of the password's normal form.
-pub fn put(
+pub(crate) fn put(
     transaction: &Connection,
     changed: UnixMillis,
     user: &UserId,

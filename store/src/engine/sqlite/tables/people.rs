@@ -26,7 +26,7 @@ fn define(connection: &Connection) -> rusqlite::Result<()> {
 /// Fills the columns of the normal form. Users whose addresses are the same by it
 /// were different ones so far, and stay so: each is found by the exact spelling,
 /// and any other spelling finds the oldest.
-pub fn fill(transaction: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn fill(transaction: &Connection) -> rusqlite::Result<()> {
     define(transaction)?;
     transaction.execute_batch(
         "UPDATE users SET email_normal = rekey_normal_address(email) WHERE email IS NOT NULL;
@@ -68,7 +68,7 @@ fn warn_of_twins(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Whose an address is; of several the one of this very spelling.
-pub fn owner(connection: &Connection, typed: &str) -> rusqlite::Result<Option<UserId>> {
+pub(crate) fn owner(connection: &Connection, typed: &str) -> rusqlite::Result<Option<UserId>> {
     // By the spelling as well: a later version of Unicode may give a letter
     // another normal form than the one on record.
     connection
@@ -81,7 +81,7 @@ pub fn owner(connection: &Connection, typed: &str) -> rusqlite::Result<Option<Us
 }
 
 /// Whether somebody else has this address, in whatever spelling.
-pub fn is_anothers(
+pub(crate) fn is_anothers(
     connection: &Connection,
     user: &UserId,
     email: &Email,
@@ -94,14 +94,18 @@ pub fn is_anothers(
 }
 
 /// Whether the user has an address.
-pub fn has_address(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+pub(crate) fn has_address(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM live_users WHERE user_id = ?1 AND email IS NOT NULL")?
         .exists([user.as_str()])
 }
 
 /// Gives a user an address.
-pub fn set_address(transaction: &Connection, user: &UserId, email: &Email) -> rusqlite::Result<()> {
+pub(crate) fn set_address(
+    transaction: &Connection,
+    user: &UserId,
+    email: &Email,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "UPDATE users SET email = ?2, email_normal = ?3, email_nth = 0 WHERE user_id = ?1",

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::engine::sqlite::{columns, imports};
 
 /// Gives all that there is of a user to a pseudonym, and leaves the id behind.
-pub fn make_pseudonymous(
+pub(crate) fn make_pseudonymous(
     transaction: &Connection,
     user: &UserId,
     pseudonym: &UserId,

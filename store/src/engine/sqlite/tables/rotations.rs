@@ -16,7 +16,7 @@ use crate::rotation::{Recorded, RecordedOutcome, Refusal};
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The rotation that revoked a key at `revision`.
-pub fn that_revoked(
+pub(crate) fn that_revoked(
     transaction: &Connection,
     old: &Digest,
     revision: u64,
@@ -44,7 +44,7 @@ pub fn that_revoked(
 }
 
 /// Puts an answer on record under its rotation id.
-pub fn record(
+pub(crate) fn record(
     transaction: &Connection,
     id: RotationId,
     answer: &Recorded,
@@ -82,7 +82,10 @@ pub fn record(
 }
 
 /// What is on record under a rotation id.
-pub fn recorded(transaction: &Connection, id: RotationId) -> rusqlite::Result<Option<Recorded>> {
+pub(crate) fn recorded(
+    transaction: &Connection,
+    id: RotationId,
+) -> rusqlite::Result<Option<Recorded>> {
     transaction
         .prepare_cached(
             "SELECT old_digest, new_digest, outcome, user_id, revision, coalesce(told_ms, at_ms)
@@ -124,7 +127,11 @@ fn outcome(row: &Row<'_>) -> rusqlite::Result<RecordedOutcome> {
 }
 
 /// Deletes at most `limit` answers that nobody can ask for any more; how many.
-pub fn prune(transaction: &Connection, now: Moment, limit: usize) -> rusqlite::Result<usize> {
+pub(crate) fn prune(
+    transaction: &Connection,
+    now: Moment,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
     transaction
         .prepare_cached(

@@ -10,7 +10,10 @@ use crate::engine::sqlite::columns;
 use crate::operations::sessions::SESSION_LONGEST;
 
 /// A session, over or not.
-pub fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<KnownSession>> {
+pub(crate) fn find(
+    connection: &Connection,
+    digest: &Digest,
+) -> rusqlite::Result<Option<KnownSession>> {
     connection
         .prepare_cached(
             "SELECT s.user_id, coalesce(u.email, ''), s.created_ms, s.seen_ms
@@ -28,14 +31,14 @@ pub fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option
 }
 
 /// Whether a session is there, over or not.
-pub fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+pub(crate) fn exists(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM sessions WHERE digest = ?1")?
         .exists([digest.as_bytes()])
 }
 
 /// Adds a session.
-pub fn insert(
+pub(crate) fn insert(
     transaction: &Connection,
     digest: &Digest,
     user: &UserId,
@@ -50,7 +53,11 @@ pub fn insert(
 }
 
 /// Notes that a session is in use.
-pub fn touch(transaction: &Connection, digest: &Digest, at: UnixMillis) -> rusqlite::Result<()> {
+pub(crate) fn touch(
+    transaction: &Connection,
+    digest: &Digest,
+    at: UnixMillis,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sessions SET seen_ms = ?2 WHERE digest = ?1")?
         .execute((digest.as_bytes(), at.0))
@@ -58,7 +65,7 @@ pub fn touch(transaction: &Connection, digest: &Digest, at: UnixMillis) -> rusql
 }
 
 /// Ends a session; whether there was one.
-pub fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+pub(crate) fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
     let deleted = transaction
         .prepare_cached("DELETE FROM sessions WHERE digest = ?1")?
         .execute([digest.as_bytes()])?;
@@ -66,7 +73,7 @@ pub fn delete(transaction: &Connection, digest: &Digest) -> rusqlite::Result<boo
 }
 
 /// Ends all sessions of a user.
-pub fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
+pub(crate) fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?
         .execute([user.as_str()])
@@ -74,7 +81,7 @@ pub fn delete_all(transaction: &Connection, user: &UserId) -> rusqlite::Result<(
 }
 
 /// Ends the sessions of a user that began later than this.
-pub fn delete_after(
+pub(crate) fn delete_after(
     transaction: &Connection,
     user: &UserId,
     after: UnixMillis,
@@ -86,7 +93,11 @@ pub fn delete_after(
 }
 
 /// Ends all sessions of a user but the newest.
-pub fn keep_newest(transaction: &Connection, user: &UserId, most: u32) -> rusqlite::Result<()> {
+pub(crate) fn keep_newest(
+    transaction: &Connection,
+    user: &UserId,
+    most: u32,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions
@@ -97,12 +108,16 @@ pub fn keep_newest(transaction: &Connection, user: &UserId, most: u32) -> rusqli
 }
 
 /// Ends all sessions of all users.
-pub fn delete_everybodys(transaction: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn delete_everybodys(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM sessions", []).map(drop)
 }
 
 /// Deletes at most `limit` sessions that are over by any limits; how many.
-pub fn prune(transaction: &Connection, now: Moment, limit: usize) -> rusqlite::Result<usize> {
+pub(crate) fn prune(
+    transaction: &Connection,
+    now: Moment,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     transaction
         .prepare_cached(
             "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions

@@ -10,7 +10,7 @@ use crate::engine::rows::{LastUse, Standing};
 use crate::operations::users::NewUser;
 
 /// Adds a user without a key.
-pub fn insert(
+pub(crate) fn insert(
     transaction: &Connection,
     new: &NewUser,
     created: UnixMillis,
@@ -32,7 +32,11 @@ pub fn insert(
 }
 
 /// At most `limit` users after the id `after`, in the order of the ids.
-pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<UserEntry>> {
+pub(crate) fn list(
+    connection: &Connection,
+    after: &str,
+    limit: u32,
+) -> rusqlite::Result<Vec<UserEntry>> {
     connection
         .prepare_cached(
             "SELECT u.user_id, u.email, u.created_ms,
@@ -66,7 +70,7 @@ pub fn list(connection: &Connection, after: &str, limit: u32) -> rusqlite::Resul
 }
 
 /// When the user last rotated, by the limit's clock.
-pub fn last_rotated(
+pub(crate) fn last_rotated(
     connection: &Connection,
     user: &UserId,
 ) -> rusqlite::Result<Option<UnixMillis>> {
@@ -76,8 +80,12 @@ pub fn last_rotated(
     Ok(last.map(UnixMillis))
 }
 
-/// Begins the user's hour until the next rotation. S12: last = max(last, now).
-pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusqlite::Result<()> {
+/// Begins the user's wait until the next rotation. S12: last = max(last, now).
+pub(crate) fn begin_interval(
+    transaction: &Connection,
+    now: Moment,
+    user: &UserId,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "UPDATE users SET last_rotated_ms = max(coalesce(last_rotated_ms, ?2), ?2),
@@ -89,7 +97,10 @@ pub fn begin_hour(transaction: &Connection, now: Moment, user: &UserId) -> rusql
 }
 
 /// What this id stands for; `None`: nobody has had it.
-pub fn standing(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Standing>> {
+pub(crate) fn standing(
+    connection: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Option<Standing>> {
     connection
         .prepare_cached(
             "SELECT removed FROM users u WHERE user_id = ?1 AND (import IS NULL OR EXISTS (

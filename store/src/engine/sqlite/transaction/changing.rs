@@ -76,7 +76,7 @@ impl Tx for SqliteTx<'_> {
     }
 
     fn begin_interval(&mut self, user: &UserId, now: Moment) -> rusqlite::Result<()> {
-        users::begin_hour(self.connection, now, user)
+        users::begin_interval(self.connection, now, user)
     }
 
     fn set_email(&mut self, user: &UserId, email: &Email) -> rusqlite::Result<()> {

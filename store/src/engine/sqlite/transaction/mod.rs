@@ -4,7 +4,7 @@
 mod changing;
 mod looking;
 #[cfg(test)]
-pub mod testing;
+pub(super) mod testing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,14 +17,14 @@ use crate::engine::Impossible;
 /// What is kept for replays, in its own file, and the new keys whose first use is
 /// still to come. Cheap to clone.
 #[derive(Clone)]
-pub struct ReplayFile {
+pub(super) struct ReplayFile {
     records: Arc<Mutex<Replays>>,
     awaited: Arc<Awaited>,
 }
 
 impl ReplayFile {
     /// With these new keys, which were made before this moment.
-    pub fn new(replays: Replays, now: UnixMillis) -> rusqlite::Result<Self> {
+    pub(super) fn new(replays: Replays, now: UnixMillis) -> rusqlite::Result<Self> {
         let awaited = Awaited::default();
         for digest in replays.awaited()? {
             awaited.expect(digest, now);
@@ -36,12 +36,12 @@ impl ReplayFile {
     }
 
     /// The records.
-    pub fn records(&self) -> MutexGuard<'_, Replays> {
+    pub(super) fn records(&self) -> MutexGuard<'_, Replays> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The new keys whose first use is still to come.
-    pub fn awaited(&self) -> &Awaited {
+    pub(super) fn awaited(&self) -> &Awaited {
         &self.awaited
     }
 }
@@ -50,7 +50,7 @@ impl ReplayFile {
 ///
 /// What is kept for replays is written to its own file at once, and is on disk before
 /// the transaction is (X6).
-pub struct SqliteTx<'a> {
+pub(super) struct SqliteTx<'a> {
     connection: &'a Connection,
     /// None: it only looks.
     kept: Option<&'a ReplayFile>,
@@ -58,7 +58,7 @@ pub struct SqliteTx<'a> {
 
 impl<'a> SqliteTx<'a> {
     /// For an operation.
-    pub fn new(connection: &'a Connection, kept: &'a ReplayFile) -> Self {
+    pub(super) fn new(connection: &'a Connection, kept: &'a ReplayFile) -> Self {
         Self {
             connection,
             kept: Some(kept),
@@ -66,7 +66,7 @@ impl<'a> SqliteTx<'a> {
     }
 
     /// For a read.
-    pub fn reading(connection: &'a Connection) -> Self {
+    pub(super) fn reading(connection: &'a Connection) -> Self {
         Self {
             connection,
             kept: None,

@@ -8,7 +8,7 @@ use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
 /// What surrounds an operation at this moment.
-pub fn context(now: Moment) -> Context {
+pub(crate) fn context(now: Moment) -> Context {
     Context {
         now,
         interval: RotationInterval::HOUR,
@@ -16,13 +16,13 @@ pub fn context(now: Moment) -> Context {
 }
 
 /// Carries an operation out that keeps nothing for replays.
-pub fn run<O: Operation>(connection: &Connection, now: Moment, operation: &O) -> O::Out {
+pub(crate) fn run<O: Operation>(connection: &Connection, now: Moment, operation: &O) -> O::Out {
     let mut transaction = SqliteTx::reading(connection);
     operation.apply(&mut transaction, &context(now)).unwrap()
 }
 
 /// Looks.
-pub fn read<R: Read>(connection: &Connection, now: Moment, read: &R) -> R::Out {
+pub(crate) fn read<R: Read>(connection: &Connection, now: Moment, read: &R) -> R::Out {
     let transaction = SqliteTx::reading(connection);
     read.read(&transaction, &context(now)).unwrap()
 }

@@ -32,7 +32,7 @@ fn code(error: &rusqlite::Error) -> Option<i32> {
 }
 
 /// Of a transaction that failed before its COMMIT.
-pub fn before_commit(error: &rusqlite::Error) -> WriteError {
+pub(crate) fn before_commit(error: &rusqlite::Error) -> WriteError {
     match code(error) {
         Some(SQLITE_FULL) => WriteError::Full,
         _ => WriteError::RolledBack,
@@ -40,7 +40,7 @@ pub fn before_commit(error: &rusqlite::Error) -> WriteError {
 }
 
 /// Of a transaction whose COMMIT failed.
-pub fn at_commit(error: &rusqlite::Error) -> WriteError {
+pub(crate) fn at_commit(error: &rusqlite::Error) -> WriteError {
     match code(error) {
         Some(SQLITE_FULL) => WriteError::Full,
         Some(SQLITE_IOERR_WRITE) => WriteError::RolledBack,
@@ -49,7 +49,7 @@ pub fn at_commit(error: &rusqlite::Error) -> WriteError {
 }
 
 /// Whether it may be said of a database that could not be opened that its disk is full.
-pub fn is_full(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     matches!(code(error), Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE))
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Knows no change itself: a change is a closure over the transaction.
 
-pub mod fate;
+pub(super) mod fate;
 mod pending;
 mod thread;
 
@@ -36,13 +36,13 @@ enum Task {
 
 /// The way to the writing thread. Cheap to clone.
 #[derive(Clone)]
-pub struct Writer {
+pub(crate) struct Writer {
     queue: mpsc::Sender<Task>,
     metrics: Arc<Metrics>,
 }
 
 /// What the thread works with.
-pub struct Parts {
+pub(super) struct Parts {
     /// The one connection that writes.
     pub connection: Connection,
     /// What time it is.
@@ -68,7 +68,7 @@ pub struct WriterThread {
 
 impl Writer {
     /// Starts the thread on its connection.
-    pub fn start(parts: Parts) -> std::io::Result<(Self, WriterThread)> {
+    pub(super) fn start(parts: Parts) -> std::io::Result<(Self, WriterThread)> {
         let (queue, tasks) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel();
         let metrics = parts.metrics.clone();
@@ -88,7 +88,7 @@ impl Writer {
     ///
     /// If the future is dropped before the change's turn comes, it is not begun. A
     /// change that has begun is not taken back by it.
-    pub async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
+    pub(super) async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
@@ -97,7 +97,7 @@ impl Writer {
     }
 
     /// As [`Self::change`], for as long as this patience lasts.
-    pub async fn change_in<T, F>(
+    pub(super) async fn change_in<T, F>(
         &self,
         kind: Kind,
         patience: Patience,
@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// Runs `work` while nobody else writes; it brings its own connection.
-    pub async fn alone<T, F>(&self, work: F) -> Result<T, WriteError>
+    pub(crate) async fn alone<T, F>(&self, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -139,7 +139,7 @@ impl Writer {
 
     /// Returns when so many tasks wait that nobody has begun yet.
     #[cfg(test)]
-    pub async fn await_waiting(&self, count: usize) {
+    pub(crate) async fn await_waiting(&self, count: usize) {
         while self.queue.max_capacity() - self.queue.capacity() < count {
             tokio::task::yield_now().await;
         }
@@ -153,7 +153,7 @@ impl Writer {
     }
 
     /// Takes no more changes; those in the queue are still made.
-    pub async fn stop(&self) {
+    pub(super) async fn stop(&self) {
         let _ = self.queue.send(Task::Stop).await;
     }
 }

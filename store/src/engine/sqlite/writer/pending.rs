@@ -33,14 +33,14 @@ impl Turn {
 }
 
 /// The asker's half of a change; to drop it is to leave.
-pub struct Asker {
+pub(super) struct Asker {
     turn: Arc<Turn>,
     metrics: Arc<Metrics>,
 }
 
 impl Asker {
     /// Leaves. `true`: the change is not begun, and never will be.
-    pub fn leave(&self) -> bool {
+    pub(super) fn leave(&self) -> bool {
         let is_first = self.turn.take(LEFT);
         if is_first {
             self.metrics.change_left();
@@ -56,7 +56,7 @@ impl Drop for Asker {
 }
 
 /// What the writer does with a change.
-pub trait Change: Send {
+pub(super) trait Change: Send {
     /// What it is about.
     fn kind(&self) -> Kind;
     /// Whether it is to be made: to be asked right before that, once.
@@ -68,7 +68,7 @@ pub trait Change: Send {
 }
 
 /// A change as a closure over the transaction.
-pub struct Pending<F, T> {
+pub(super) struct Pending<F, T> {
     kind: Kind,
     work: Option<F>,
     result: Option<T>,
@@ -81,7 +81,7 @@ pub struct Pending<F, T> {
 
 impl<F, T> Pending<F, T> {
     /// One that has not begun; its asker, and where the asker hears of it.
-    pub fn new(
+    pub(super) fn new(
         kind: Kind,
         patience: &Patience,
         work: F,

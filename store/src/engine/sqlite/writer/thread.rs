@@ -45,7 +45,7 @@ enum Alone {
 }
 
 /// The state of the thread.
-pub struct Thread {
+pub(super) struct Thread {
     connection: Connection,
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
@@ -75,7 +75,7 @@ struct Done {
 
 impl Thread {
     /// Not running yet.
-    pub fn new(parts: Parts, tasks: mpsc::Receiver<Task>) -> Self {
+    pub(super) fn new(parts: Parts, tasks: mpsc::Receiver<Task>) -> Self {
         let Parts {
             connection,
             clock,
@@ -102,7 +102,7 @@ impl Thread {
     }
 
     /// Makes changes until it is told to stop.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         match imports::latest(&self.connection) {
             Ok(imported) => self.imported = imported,
             Err(error) => tracing::error!(%error, "the last import could not be read"),

@@ -1,5 +1,6 @@
 //! Uses of old keys in the database, and what the audit log is told of them.
 
+use crate::operations::action::Action;
 use rekey_protocol::{Client, UserId};
 use rusqlite::Connection;
 
@@ -54,7 +55,7 @@ fn database() -> Connection {
     let client = Client::default();
     let rotated = Event {
         user: &user("ann"),
-        action: "rotated",
+        action: Action::Rotated,
         revision,
         old_digest: Some(&digest(1)),
         new_digest: Some(&digest(2)),
