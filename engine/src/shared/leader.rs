@@ -55,7 +55,7 @@ impl WorkerNonce {
     }
 }
 
-/// Who has a role, and when it was last renewed.
+/// The worker that has a role, and when it last renewed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claim {
     owner: WorkerNonce,

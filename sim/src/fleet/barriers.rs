@@ -20,7 +20,7 @@ impl World {
         }
     }
 
-    /// The feed learns of it, and whoever waits with it.
+    /// The feed learns of it, and so does everything that waits for the feed.
     pub(super) fn feed_is_told(&mut self, revision: u64, changes: Vec<Revocation>, waiter: Waiter) {
         self.store.core.committed(revision, changes);
         self.store.importing.retain(|imported| {

@@ -15,7 +15,7 @@ use super::tasks::{By, Say, Task, Waiter};
 use super::world::{Event, World};
 
 impl World {
-    /// What the store does at this time of its own.
+    /// What the store does now without being asked.
     pub fn store_event(&mut self, life: u64, task: Task) {
         if self.store.life != Some(life) {
             return;

@@ -1,4 +1,4 @@
-//! Who waits for which call, and may take its answer.
+//! Which requests wait for which call, and may take its answer.
 
 use super::*;
 use rekey_protocol::{GatewayId, Head, Incarnation};
@@ -84,7 +84,7 @@ fn a_call_that_nobody_waits_for_is_not_sent() {
     );
     lookups.leave(RequestId(1));
     assert!(lookups.send_due(None, 1_000).is_empty());
-    // The next one makes a call of its own.
+    // The next one makes another call.
     assert!(lookups.join(
         digest,
         RequestId(2),
