@@ -12,7 +12,7 @@ mod sys;
 
 use std::time::Duration;
 
-use rekey_engine::{Cas, EntropyError, Moment, Reply, SharedData, SharedDataError};
+use rekey_engine::{Cas, EntropyError, Moment, Reply, SharedData, SharedDataError, Versioned};
 
 const STATUS_OK: u32 = 0;
 const STATUS_NOT_FOUND: u32 = 1;
@@ -44,9 +44,9 @@ const QUEUE_DRAIN: usize = 4096;
 pub(crate) struct HostSources;
 
 impl SharedData for HostSources {
-    fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
+    fn get(&mut self, name: &str) -> Result<Option<Versioned>, SharedDataError> {
         let mut cas = 0;
-        let (status, value) = returned(|data, size| {
+        let Returned { status, bytes } = returned(|data, size| {
             // SAFETY: the pointers are to live memory of the given sizes; the
             // host writes the three places and nothing else.
             unsafe {
@@ -54,7 +54,10 @@ impl SharedData for HostSources {
             }
         });
         match status {
-            STATUS_OK => Ok(Some((value, cas))),
+            STATUS_OK => Ok(Some(Versioned {
+                value: bytes,
+                version: cas,
+            })),
             STATUS_NOT_FOUND => Ok(None),
             status => Err(SharedDataError::Host(status)),
         }
@@ -130,11 +133,11 @@ pub(crate) fn call_body(size: usize) -> Vec<u8> {
 /// An attribute of the request, as bytes.
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join(PROPERTY_SEPARATOR);
-    let (status, value) = returned(|data, size| {
+    let value = returned(|data, size| {
         // SAFETY: as for shared data.
         unsafe { sys::proxy_get_property(path.as_ptr(), path.len(), data, size) }
     });
-    (status == STATUS_OK).then_some(value)
+    value.if_ok()
 }
 
 /// Puts `wasm.<name>` into the request's filter state.
@@ -236,11 +239,11 @@ pub(crate) fn ring_by_name(name: &str) {
 /// Throws away what waits in a queue.
 pub(crate) fn empty_queue(queue: u32) {
     for _ in 0..QUEUE_DRAIN {
-        let (status, _) = returned(|data, size| {
+        let item = returned(|data, size| {
             // SAFETY: as for shared data.
             unsafe { sys::proxy_dequeue_shared_queue(queue, data, size) }
         });
-        if status != STATUS_OK {
+        if item.status != STATUS_OK {
             break;
         }
     }
@@ -277,37 +280,48 @@ pub(crate) fn record(metric: u32, value: u64) {
 }
 
 fn header(map: u32, name: &str) -> Option<Vec<u8>> {
-    let (status, value) = returned(|data, size| {
+    let value = returned(|data, size| {
         // SAFETY: as for shared data.
         unsafe { sys::proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) }
     });
-    (status == STATUS_OK).then_some(value)
+    value.if_ok()
 }
 
 fn buffer(buffer: u32, most: usize) -> Vec<u8> {
-    let (status, value) = returned(|data, size| {
+    let bytes = returned(|data, size| {
         // SAFETY: as for shared data.
         unsafe { sys::proxy_get_buffer_bytes(buffer, 0, most, data, size) }
     });
-    if status == STATUS_OK {
-        value
-    } else {
-        Vec::new()
+    bytes.if_ok().unwrap_or_default()
+}
+
+/// What a hostcall that returns bytes came to.
+struct Returned {
+    status: u32,
+    /// Empty where the status is no success.
+    bytes: Vec<u8>,
+}
+
+impl Returned {
+    fn if_ok(self) -> Option<Vec<u8>> {
+        (self.status == STATUS_OK).then_some(self.bytes)
     }
 }
 
 /// Runs a hostcall that returns bytes, and takes the memory over that the host
 /// had allocated for them in this VM (`proxy_on_memory_allocate`).
-fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> (u32, Vec<u8>) {
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Returned {
     let mut data = std::ptr::null_mut();
     let mut size = 0;
     let status = call(&raw mut data, &raw mut size);
     if status != STATUS_OK || data.is_null() {
-        return (status, Vec::new());
+        let bytes = Vec::new();
+        return Returned { status, bytes };
     }
     // SAFETY: the SDK's allocator made a Vec of this capacity and forgot it;
     // the host filled it and passes it on to us alone.
-    (status, unsafe { Vec::from_raw_parts(data, size, size) })
+    let bytes = unsafe { Vec::from_raw_parts(data, size, size) };
+    Returned { status, bytes }
 }
 
 /// The ABI's form of a list of pairs: count, the sizes, then each name and

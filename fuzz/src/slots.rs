@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use rekey_engine::control::Generation;
 use rekey_engine::fuzzing::{decode_slot, encode_slot};
-use rekey_engine::slots::{ActiveKey, Merged, RevokedAt, Slot, Tombstone, View, WAYS};
+use rekey_engine::slots::{
+    ActiveKey, GenerationOver, Merged, RevokedAt, Slot, Tombstone, View, WAYS,
+};
 use rekey_protocol::{Digest, RotationInterval};
 
 /// Keys of this world: more than a slot holds.
@@ -44,12 +46,14 @@ fn read(value: &[u8]) {
 /// nothing else is left of the key.
 fn buried(mut slot: Slot, generation: Generation, key: Digest) {
     let tombstone = tombstone(7, false);
-    assert!(slot.bury(generation, &key, tombstone));
+    slot.bury(generation, &key, tombstone)
+        .expect("it is of this generation");
     for other in 0..=WAYS {
         let view = slot.look(generation, &key);
         assert!(!matches!(view, View::Active(_)), "{view:?}");
         let other = Digest::of(&[u8::try_from(other).unwrap_or_default()]);
-        assert!(slot.bury(generation, &other, tombstone));
+        slot.bury(generation, &other, tombstone)
+            .expect("it is of this generation");
     }
     let active = active(6);
     let merged = slot.fill(generation, &key, active);
@@ -122,7 +126,8 @@ fn bury(
     revoked: &mut Revoked,
 ) {
     let before = slot.look(generation, &key);
-    assert!(slot.bury(generation, &key, tombstone), "of this generation");
+    slot.bury(generation, &key, tombstone)
+        .expect("it is of this generation");
     let at = revoked.entry(key).or_default();
     *at = (*at).max(tombstone.revision);
     let View::Revoked(now) = slot.look(generation, &key) else {
@@ -182,7 +187,8 @@ fn late(slot: &mut Slot, generation: Generation, key: &Digest) {
     if slot.look(generation, key) == View::Absent {
         return;
     }
-    assert!(!slot.bury(earlier, key, tombstone(1_000, false)));
+    let buried = slot.bury(earlier, key, tombstone(1_000, false));
+    assert_eq!(buried, Err(GenerationOver));
     assert_eq!(slot.fill(earlier, key, active(1_000)), Merged::TooOld);
     assert_eq!(slot.look(earlier, key), View::Absent);
     assert_eq!(*slot, before);

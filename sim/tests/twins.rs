@@ -102,7 +102,8 @@ fn the_slot_is_the_engines() {
                 for revision in 1..=2 {
                     let mut a = (twin, original.clone().unwrap_or_else(fresh));
                     let buried = a.0.bury(&RULES, WAYS, at, key, revision);
-                    assert_eq!(buried, a.1.bury(real(at), &digest, dead(revision)));
+                    let by_engine = a.1.bury(real(at), &digest, dead(revision));
+                    assert_eq!(buried, by_engine.is_ok());
                     let mut b = (twin, original.clone().unwrap_or_else(fresh));
                     let filled = b.0.fill(&RULES, WAYS, at, key, revision);
                     let by_engine = b.1.fill(real(at), &digest, active(revision));

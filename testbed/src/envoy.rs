@@ -43,7 +43,7 @@ pub fn obtain() -> anyhow::Result<PathBuf> {
         shell::say(format_args!("Envoy {version}, by ENVOY"));
         return Ok(path);
     }
-    if let Some((path, version)) = on_path() {
+    if let Some(Installed { path, version }) = on_path() {
         shell::say(format_args!("Envoy {version}, {}", path.display()));
         return Ok(path);
     }
@@ -57,8 +57,17 @@ pub fn obtain() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-fn on_path() -> Option<(PathBuf, String)> {
-    shell::on_path("envoy").find_map(|file| Some((file.clone(), version(&file).ok()?)))
+/// An Envoy of this machine.
+struct Installed {
+    path: PathBuf,
+    version: String,
+}
+
+fn on_path() -> Option<Installed> {
+    shell::on_path("envoy").find_map(|path| {
+        let version = version(&path).ok()?;
+        Some(Installed { path, version })
+    })
 }
 
 fn version(envoy: &Path) -> anyhow::Result<String> {

@@ -225,7 +225,7 @@ impl Store {
     fn try_add(&self, user: &Value) -> anyhow::Result<Option<Account>> {
         let url = format!("{}/v1/users", self.admin_url());
         let token = &self.options.secrets.admin_token;
-        let (status, body) = http::post_json(&url, token, user)?;
+        let http::Posted { status, body } = http::post_json(&url, token, user)?;
         match status {
             // The text holds a key: it must not become part of an error.
             201 => serde_json::from_str(&body)

@@ -289,8 +289,8 @@ impl ControlCell {
         let new = Control::new(GatewayId(id));
         // Another worker may have made it in the meantime.
         let read = entry.update(env.sources, |held| match held {
-            Some(held) => (Next::Keep, held),
-            None => (Next::Write(new), new),
+            Some(held) => Next::Keep(held),
+            None => Next::Write(new, new),
         });
         read.ok()
     }
@@ -304,8 +304,8 @@ impl ControlCell {
     ) -> Option<Control> {
         let entry = self.entries.only();
         let changed = entry.update(shared, |held| match held.as_ref().and_then(&change) {
-            Some(next) => (Next::Write(next), Some(next)),
-            None => (Next::Keep, None),
+            Some(next) => Next::Write(next, Some(next)),
+            None => Next::Keep(None),
         });
         changed.ok().flatten()
     }

@@ -89,6 +89,11 @@ pub enum Merged {
     TooOld,
 }
 
+/// A change is of an earlier generation than the slot, which stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the generation of this change is over")]
+pub struct GenerationOver;
+
 /// A revocation, as the store tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevokedAt {
@@ -153,24 +158,28 @@ impl Slot {
     }
 
     /// Writes a tombstone, always, also for a key that is not here (G3).
-    /// Returns false, and changes nothing, if the slot is of a later generation.
-    #[must_use]
-    pub fn bury(&mut self, generation: Generation, digest: &Digest, tombstone: Tombstone) -> bool {
-        if !self.enter(generation) {
-            return false;
-        }
+    ///
+    /// # Errors
+    /// The slot is of a later generation, and stays as it is.
+    pub fn bury(
+        &mut self,
+        generation: Generation,
+        digest: &Digest,
+        tombstone: Tombstone,
+    ) -> Result<(), GenerationOver> {
+        self.enter(generation)?;
         let held = self.take(digest);
         let tombstone = match held.map(|record| record.state) {
             Some(KeyState::Revoked(known)) => known.merge(tombstone),
             _ => tombstone,
         };
         self.put(digest, KeyState::Revoked(tombstone));
-        true
+        Ok(())
     }
 
     /// Merges the store's "active" into the slot.
     pub fn fill(&mut self, generation: Generation, digest: &Digest, active: ActiveKey) -> Merged {
-        if !self.enter(generation) {
+        if self.enter(generation).is_err() {
             return Merged::TooOld;
         }
         match self.look(generation, digest) {
@@ -188,12 +197,15 @@ impl Slot {
     }
 
     /// Makes the slot one of this generation: records of an earlier one count as
-    /// absent (G8). False if it is of a later one.
-    fn enter(&mut self, generation: Generation) -> bool {
+    /// absent (G8).
+    fn enter(&mut self, generation: Generation) -> Result<(), GenerationOver> {
         if self.generation < generation.number {
             *self = Self::new(generation);
         }
-        self.generation == generation.number
+        match self.generation == generation.number {
+            true => Ok(()),
+            false => Err(GenerationOver),
+        }
     }
 
     fn take(&mut self, digest: &Digest) -> Option<SlotRecord> {

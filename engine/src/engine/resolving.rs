@@ -42,10 +42,10 @@ impl Engine {
                 self.ask_once_more(digest, class, late, env);
             }
             Ok(ResolveOutcome::Unknown { head }) => {
-                let is_of_now = self.unknown(digest, sent, head, env);
+                let existence = self.unknown(digest, sent, head, env);
                 let read = AnswerRead {
                     revision: head.map_or(0, |head| head.revision),
-                    is_cached: is_of_now,
+                    is_cached: existence == Existence::Denied,
                 };
                 // The waiter rule holds of a "no", too (G7): it may be of before an
                 // import that a later request has waited for.
@@ -53,9 +53,7 @@ impl Engine {
                 let (told, late) = waiters.into_iter().partition(may_serve);
                 self.refuse_all(told, ApiRefusal::InvalidApiKey);
                 self.ask_once_more(digest, class, late, env);
-                if is_of_now {
-                    return Existence::Denied;
-                }
+                return existence;
             }
             Ok(ResolveOutcome::Revoked {
                 revision,
@@ -197,8 +195,7 @@ impl Engine {
                 self.out.refuse(request, too_early);
             }
             Purpose::Regenerate(requester) => {
-                let was_dead = false;
-                self.begin_rotation(request, KeyToReplace { digest, was_dead }, requester, env);
+                self.begin_rotation(request, KeyToReplace::active(digest), requester, env);
             }
         }
     }

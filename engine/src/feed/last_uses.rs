@@ -123,6 +123,13 @@ struct ThisHour {
     sets: Vec<[u32; WAYS]>,
 }
 
+/// Where the fingerprint of a key belongs.
+struct PlaceThisHour<'a> {
+    set: &'a mut [u32; WAYS],
+    /// Never 0, which is an empty place.
+    fingerprint: u32,
+}
+
 impl ThisHour {
     fn new(slots: u32) -> Self {
         let sets = slots.clamp(LEAST_SETS, MOST_SETS);
@@ -142,7 +149,7 @@ impl ThisHour {
             self.hour = hour;
             self.sets.fill([0; WAYS]);
         }
-        let Some((set, fingerprint)) = self.place(digest) else {
+        let Some(PlaceThisHour { set, fingerprint }) = self.place(digest) else {
             return false;
         };
         if set.contains(&fingerprint) {
@@ -156,16 +163,15 @@ impl ThisHour {
     }
 
     fn remove(&mut self, digest: &Digest) {
-        if let Some((set, fingerprint)) = self.place(digest) {
+        if let Some(PlaceThisHour { set, fingerprint }) = self.place(digest) {
             let held = set.iter_mut().filter(|held| **held == fingerprint);
             held.for_each(|held| *held = 0);
         }
     }
 
-    /// The key's set, and its fingerprint there: bytes of the digest that choose
-    /// neither its slot in the table nor its place among the seen keys. Never 0,
-    /// which is an empty place.
-    fn place(&mut self, digest: &Digest) -> Option<(&mut [u32; WAYS], u32)> {
+    /// Chosen by bytes of the digest that choose neither the key's slot in the table
+    /// nor its place among the seen keys.
+    fn place(&mut self, digest: &Digest) -> Option<PlaceThisHour<'_>> {
         let mut words = digest.as_bytes().chunks_exact(4).skip(3);
         let mut word = || {
             let word = words.next().and_then(|word| word.first_chunk());
@@ -174,7 +180,8 @@ impl ThisHour {
         let (place, fingerprint) = (word(), word().max(1));
         let place = usize::try_from(place).unwrap_or_default();
         let set = place.checked_rem(self.sets.len())?;
-        self.sets.get_mut(set).map(|set| (set, fingerprint))
+        let set = self.sets.get_mut(set)?;
+        Some(PlaceThisHour { set, fingerprint })
     }
 }
 
@@ -226,7 +233,7 @@ impl PendingLastUses {
                     untold.remove(&told.digest);
                 }
             }
-            (Next::Write(LastUseMap(untold)), ())
+            Next::Write(LastUseMap(untold), ())
         });
     }
 
@@ -248,11 +255,10 @@ impl PendingLastUses {
                 }
                 taken += 1;
             }
-            let next = match taken {
-                0 => Next::Keep,
-                _ => Next::Write(LastUseMap(untold)),
-            };
-            (next, taken)
+            match taken {
+                0 => Next::Keep(taken),
+                _ => Next::Write(LastUseMap(untold), taken),
+            }
         })
     }
 }

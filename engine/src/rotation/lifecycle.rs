@@ -47,6 +47,22 @@ pub(crate) struct KeyToReplace {
 }
 
 impl KeyToReplace {
+    /// A key that is active, as far as is known.
+    pub(crate) fn active(digest: Digest) -> Self {
+        Self {
+            digest,
+            was_dead: false,
+        }
+    }
+
+    /// A key that is known to be dead.
+    pub(crate) fn dead(digest: Digest) -> Self {
+        Self {
+            digest,
+            was_dead: true,
+        }
+    }
+
     /// No attempt at it so far.
     pub(crate) fn attempts(self) -> Attempts {
         match self.was_dead {
@@ -64,6 +80,20 @@ pub(crate) struct Drawn {
     pub new: ApiKey,
     /// The salt of its seal.
     pub salt: [u8; SEAL_SALT_LEN],
+}
+
+/// An attempt that is to be sent.
+pub(crate) struct NextAttempt {
+    /// What the store is asked.
+    pub request: RotateRequest,
+    /// How long its answer is waited for, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+/// The answer of an earlier rotation, unsealed.
+struct OpenedReplay {
+    key: ApiKey,
+    created_at: CreatedAt,
 }
 
 /// A rotation in flight.
@@ -163,19 +193,19 @@ impl Rotation {
         matches!(self.attempt, AttemptState::Asked(asked, _) if asked == call)
     }
 
-    /// The next attempt and its timeout in milliseconds, if one is due. It
-    /// counts as sent; where it was not, [`Self::failed`] is told.
-    pub(crate) fn next_attempt(&mut self, call: CallId, now: u64) -> Option<(RotateRequest, u32)> {
+    /// The next attempt, if one is due. It counts as sent; where it was not,
+    /// [`Self::failed`] is told.
+    pub(crate) fn next_attempt(&mut self, call: CallId, now: u64) -> Option<NextAttempt> {
         let due = matches!(self.attempt, AttemptState::Due(at) if at <= now);
         if !due || !self.has_time(now) {
             return None;
         }
         self.attempts += 1;
         let left = (self.began + PATIENCE_MS).saturating_sub(now);
-        let timeout = u32::try_from(left)
+        let timeout_ms = u32::try_from(left)
             .unwrap_or(u32::MAX)
             .min(ROTATE_TIMEOUT_MS);
-        self.attempt = AttemptState::Asked(call, calls::lost_at(now, timeout));
+        self.attempt = AttemptState::Asked(call, calls::lost_at(now, timeout_ms));
         let request = RotateRequest {
             rotation_id: self.id,
             attempt: self.attempts,
@@ -184,9 +214,12 @@ impl Rotation {
             hint: self.new.hint().to_owned(),
             replay: self.replay.clone(),
             client: self.requester.client.clone(),
-            patience_ms: Some(calls::patience_ms(timeout)),
+            patience_ms: Some(calls::patience_ms(timeout_ms)),
         };
-        Some((request, timeout))
+        Some(NextAttempt {
+            request,
+            timeout_ms,
+        })
     }
 
     /// How many attempts were made.
@@ -230,7 +263,7 @@ impl Rotation {
                 replayable,
                 replayed,
             } => match replayed.and_then(|replayed| self.opened(*replayed)) {
-                Some((key, created_at)) => Progress::Rotated {
+                Some(OpenedReplay { key, created_at }) => Progress::Rotated {
                     key,
                     created_at,
                     revision,
@@ -258,9 +291,12 @@ impl Rotation {
         }
     }
 
-    fn opened(&self, replayed: Replayed) -> Option<(ApiKey, CreatedAt)> {
+    fn opened(&self, replayed: Replayed) -> Option<OpenedReplay> {
         let key = self.requester.pair.as_ref()?.open(&replayed)?;
-        Some((key, replayed.created_at))
+        Some(OpenedReplay {
+            key,
+            created_at: replayed.created_at,
+        })
     }
 
     /// The attempt in flight came to nothing.

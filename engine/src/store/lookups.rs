@@ -29,8 +29,15 @@ pub enum Purpose {
 pub struct Arrival {
     /// Place in the order of arrivals and sendings of this worker.
     order: u64,
-    /// Generation and applied revision, if there was a lease.
-    trusted: Option<(u64, u64)>,
+    /// None if there was no lease.
+    trusted: Option<Trusted>,
+}
+
+/// What the lease of a gateway covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trusted {
+    generation: u64,
+    applied_revision: u64,
 }
 
 /// When a call was sent.
@@ -68,8 +75,8 @@ impl SentCall {
             return true;
         }
         match (arrival.trusted, self.generation) {
-            (Some((generation, applied)), Some(sent_in)) if read.is_cached => {
-                generation == sent_in && read.revision >= applied
+            (Some(trusted), Some(sent_in)) if read.is_cached => {
+                trusted.generation == sent_in && read.revision >= trusted.applied_revision
             }
             _ => false,
         }
@@ -85,6 +92,15 @@ pub struct Waiter {
     /// When it came.
     pub arrival: Arrival,
     tries: u8,
+}
+
+/// Which call a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// A new one, which is to be sent.
+    NewCall,
+    /// One that other requests with its key wait for.
+    CallInFlight,
 }
 
 /// Which way to the store a call goes.
@@ -152,8 +168,12 @@ impl Lookups {
     pub fn arrival(&mut self, control: Option<&Control>, now: Moment) -> Arrival {
         self.order += 1;
         let trusted = control.filter(|control| control.trusts(now));
-        let trusted = trusted
-            .and_then(|control| Some((control.generation.number, control.applied?.revision)));
+        let trusted = trusted.and_then(|control| {
+            Some(Trusted {
+                generation: control.generation.number,
+                applied_revision: control.applied?.revision,
+            })
+        });
         Arrival {
             order: self.order,
             trusted,
@@ -173,8 +193,7 @@ impl Lookups {
         }
     }
 
-    /// Lets a request wait. `call` is the id of a new call, if one is needed;
-    /// returns whether it is.
+    /// Lets a request wait. `call` is the id of a new call, if one is needed.
     pub fn join(
         &mut self,
         digest: Digest,
@@ -182,7 +201,7 @@ impl Lookups {
         purpose: Purpose,
         arrival: Arrival,
         call: CallId,
-    ) -> bool {
+    ) -> Joined {
         let waiter = Waiter {
             request,
             purpose,
@@ -220,7 +239,7 @@ impl Lookups {
         });
     }
 
-    fn wait(&mut self, digest: Digest, waiter: Waiter, call: CallId) -> bool {
+    fn wait(&mut self, digest: Digest, waiter: Waiter, call: CallId) -> Joined {
         let in_flight = *self.by_digest.entry(digest).or_insert(call);
         let lookup = self.calls.entry(in_flight).or_insert_with(|| Lookup {
             digest,
@@ -230,7 +249,10 @@ impl Lookups {
         });
         self.by_request.insert(waiter.request, in_flight);
         lookup.waiters.push(waiter);
-        in_flight == call
+        match in_flight == call {
+            true => Joined::NewCall,
+            false => Joined::CallInFlight,
+        }
     }
 
     /// Gives the calls that are to be sent now, by a root that sees this control

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rekey_engine::{Cas, EntropyError, SharedData, SharedDataError, Sources};
+use rekey_engine::{Cas, EntropyError, SharedData, SharedDataError, Sources, Versioned};
 
 use super::gateway::WorkerRef;
 use super::plan::Sabotage;
@@ -19,7 +19,7 @@ const GONE: SharedDataError = SharedDataError::Host(10);
 /// The map of one process.
 #[derive(Debug, Default)]
 pub struct Memory {
-    entries: HashMap<String, (Vec<u8>, u32)>,
+    entries: HashMap<String, Versioned>,
     version: u32,
 }
 
@@ -61,7 +61,7 @@ impl Hostcalls<'_> {
 }
 
 impl SharedData for Hostcalls<'_> {
-    fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
+    fn get(&mut self, name: &str) -> Result<Option<Versioned>, SharedDataError> {
         self.interleave()?;
         let process = self.world.process(self.me.process);
         Ok(process.memory.entries.get(name).cloned())
@@ -72,7 +72,7 @@ impl SharedData for Hostcalls<'_> {
         let sabotage = self.world.plan.sabotage;
         let from_feed = self.world.applying_feed;
         let memory = &mut self.world.process_mut(self.me.process).memory;
-        let current = memory.entries.get(name).map(|(_, version)| *version);
+        let current = memory.entries.get(name).map(|held| held.version);
         let fits = match cas {
             Cas::Absent => current.is_none(),
             Cas::Version(version) => current == Some(version),
@@ -87,7 +87,10 @@ impl SharedData for Hostcalls<'_> {
             return Ok(());
         }
         memory.version += 1;
-        let entry = (value.to_vec(), memory.version);
+        let entry = Versioned {
+            value: value.to_vec(),
+            version: memory.version,
+        };
         memory.entries.insert(name.to_owned(), entry);
         Ok(())
     }

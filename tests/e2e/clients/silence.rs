@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use rekey_testbed::FleetOptions;
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 use serde_json::json;
 
 use super::{manager, route};
@@ -37,7 +37,7 @@ fn stays_silent(mut stream: TcpStream, request: &str) -> Result<(), String> {
             Err(_) => break,
         }
     }
-    let (head, _) = Head::of_answer(&bytes).unwrap().ok_or("no head")?;
+    let WholeHead { head, .. } = Head::of_answer(&bytes).unwrap().ok_or("no head")?;
     match head.status {
         101 | 200 => Ok(()),
         status => Err(format!("{status}")),

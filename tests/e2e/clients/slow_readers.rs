@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 use rekey_testbed::FleetOptions;
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 use socket2::SockRef;
 use tokio::time::sleep;
 
@@ -89,7 +89,7 @@ fn read(address: SocketAddr, key: &str, wording: Wording, reader: Reader) -> usi
         let read = stream.read(&mut piece).unwrap();
         assert!(read > 0, "no answer");
         bytes.extend(&piece[..read]);
-        if let Some((head, end)) = Head::of_answer(&bytes).unwrap() {
+        if let Some(WholeHead { head, length: end }) = Head::of_answer(&bytes).unwrap() {
             bytes.drain(..end);
             break head;
         }

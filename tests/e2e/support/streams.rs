@@ -9,7 +9,7 @@ use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use hyper::Request;
 use hyper::body::Bytes;
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -192,7 +192,7 @@ async fn over_http1(gateway: SocketAddr, stream: &Stream, key: &str, pause: u64)
         while Head::of_answer(&tail).unwrap().is_none() {
             assert!(reading.read_buf(&mut tail).await.unwrap() > 0, "{kind:?}");
         }
-        let (head, length) = Head::of_answer(&tail).unwrap().unwrap();
+        let WholeHead { head, length } = Head::of_answer(&tail).unwrap().unwrap();
         assert!(
             matches!(head.status, 101 | 200),
             "{kind:?}: {}",
