@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use rekey_engine::control::{Control, Generation, Moment};
+use rekey_engine::Moment;
+use rekey_engine::control::{Control, Generation};
 use rekey_engine::lookups::{AnswerRead, Lookups, Purpose};
 use rekey_engine::slots::{self, ActiveKey, Merged, RevokedAt, Tombstone, WAYS};
 use rekey_engine::{CallId, RequestId};

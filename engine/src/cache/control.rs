@@ -1,6 +1,6 @@
 //! The one record that says what a gateway may trust: its id, the generation
 //! of its cache, how far it has applied the store's changes, and until when its
-//! lease lasts.
+//! lease lasts (`lease`).
 //!
 //! All workers of the process share it; none keeps any of it in memory of its
 //! own (G2). The record and its transitions are plain values; [`ControlCell`] is where
@@ -8,21 +8,12 @@
 
 use rekey_protocol::{FeedResponse, GatewayId, Head, Incarnation};
 
+use super::lease::{self, Moment};
 use crate::config::Config;
 use crate::host::env::{Env, SharedData};
 use crate::shared::SharedTable;
 use crate::shared::codec::{FieldReader, FieldWriter};
 use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
-
-/// A moment by both clocks of the gateway, in milliseconds. The monotonic one
-/// stands still while a machine is suspended; the wall clock can be set back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Moment {
-    /// By the monotonic clock, whose origin all workers of the process share.
-    pub monotonic: u64,
-    /// Since the Unix epoch.
-    pub wall: u64,
-}
 
 /// One life of a gateway's cache (docs/protocol.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -98,8 +89,7 @@ impl Control {
     /// Whether a cached yes may be used at this moment: the lease lasts, by both
     /// clocks (G1).
     pub fn trusts(&self, now: Moment) -> bool {
-        let lasts = now.monotonic < self.deadline.monotonic && now.wall < self.deadline.wall;
-        lasts && self.applied.is_some()
+        lease::lasts(self.deadline, now) && self.applied.is_some()
     }
 
     /// The poll to be sent now.
@@ -130,12 +120,6 @@ impl Control {
         if !self.awaits(poll) {
             return None;
         }
-        // The store believes in what was asked for, so no more is trusted.
-        let granted = u64::from(answer.granted_ms.min(poll.lease_ms));
-        let until = Moment {
-            monotonic: poll.sent.monotonic.saturating_add(granted),
-            wall: poll.sent.wall.saturating_add(granted),
-        };
         let mut next = *self;
         if self.starts_over(answer) {
             if goes_back_within_a_life(self.cursor(), answer.cursor) {
@@ -157,11 +141,7 @@ impl Control {
         next.applied = Some(answer.cursor);
         next.former = None;
         next.keys_imported_at = next.keys_imported_at.max(answer.keys_imported_at);
-        // Only raised. The wall clock's follows the monotonic one's: it may have
-        // been set back since.
-        if granted > 0 && until.monotonic > next.deadline.monotonic {
-            next.deadline = until;
-        }
+        next.deadline = lease::extended(next.deadline, poll, answer.granted_ms);
         Some(next)
     }
 

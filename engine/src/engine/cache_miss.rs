@@ -4,7 +4,7 @@
 use rekey_protocol::{Digest, Head};
 
 use super::{Engine, Existence};
-use crate::cache::control::Moment;
+use crate::cache::lease::Moment;
 use crate::feed::last_uses::Noted;
 use crate::feed::revoked_uses::Counted;
 use crate::host::env::Env;

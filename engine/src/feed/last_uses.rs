@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rekey_protocol::{Digest, KeyUse};
 
-use crate::cache::control::Moment;
+use crate::cache::lease::Moment;
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;

@@ -1,7 +1,7 @@
 //! What an event brings along: the time, entropy and the process's shared data.
 //! Traits and plain values, which the adapter implements and fills.
 
-use crate::cache::control::Moment;
+use crate::cache::lease::Moment;
 
 /// The moment of an event and what can be reached at it.
 pub struct Env<'a> {

@@ -4,7 +4,8 @@
 //! `rekey.<thing>.<label>.<value>`, and the gateway's `stats_tags` (envoy.yaml)
 //! make a tag of it again.
 
-use crate::cache::control::{Control, Moment};
+use crate::cache::control::Control;
+use crate::cache::lease::Moment;
 use crate::host::outbox::Outbox;
 
 macro_rules! metrics {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use rekey_protocol::Digest;
 
 use crate::RequestId;
-use crate::cache::control::{Control, Moment};
+use crate::cache::control::Control;
+use crate::cache::lease::Moment;
 use crate::limits::token_bucket::BucketToken;
 use crate::rotation::lifecycle::Requester;
 use crate::store::calls::CallId;

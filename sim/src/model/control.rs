@@ -149,8 +149,8 @@ impl Control {
 }
 
 impl Moment {
-    fn as_engine(self) -> engine::Moment {
-        engine::Moment {
+    fn as_engine(self) -> rekey_engine::Moment {
+        rekey_engine::Moment {
             monotonic: self.monotonic.into(),
             wall: self.wall.into(),
         }
