@@ -28,7 +28,7 @@ pub use digest::Digest;
 pub use interval::RotationInterval;
 pub use key::{
     ApiKey, ChecksumSecrets, HINT_LEN, KEY_BITS, KEY_LEN, KEY_PREFIX, MalformedKey, RANDOM_BYTES,
-    SECRET_MIN_LEN, SecretsError,
+    SECRET_MIN_LEN, SecretsError, begins_as_a_key, masked, may_hold_a_key,
 };
 pub use lease::{LEASE_CAP_MS, LEASE_LEAST_MS, lease_margin_ms, poll_hold_ms};
 pub use user::{InvalidUserId, UserId};

@@ -1,107 +1,29 @@
-//! The format of an API key, and the only place that knows it: a prefix, random
-//! characters, a checksum. Every other length in the project is derived from the
-//! constants below.
-//!
-//! The checksum is keyed, so a gateway tells a random string from an issued
-//! key without asking the store. Nobody can make one up without the secret.
+//! The checksum in a key, and the secrets that key it. A gateway tells a random
+//! string from an issued key without asking the store, and nobody can make one up
+//! without a secret.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use crate::{Digest, SECRETS_MOST, SecretPrint};
+use super::ApiKey;
+use super::kind::{ALPHABET, CHECKSUM_LEN, KEY_LEN, KEY_PREFIX, PREFIX_LEN, RANDOM_LEN};
+use crate::{SECRETS_MOST, SecretPrint};
 
-/// What every key begins with.
-pub const KEY_PREFIX: &str = "sb_live_";
-/// Characters of a whole key. A longer prefix makes the key longer; it never takes
-/// characters from the random part.
-pub const KEY_LEN: usize = PREFIX_LEN + RANDOM_LEN + CHECKSUM_LEN;
-/// Random bits of a key, rounded down. Nobody guesses a key, and nobody has asked
-/// for a key before it was drawn.
-pub const KEY_BITS: usize = RANDOM_LEN * MILLIBITS_PER_CHARACTER / 1000;
 /// How many random bytes [`ChecksumSecrets::issue`] takes.
 pub const RANDOM_BYTES: usize = 64;
-/// How many of a key's last characters people are shown.
-pub const HINT_LEN: usize = 4;
 /// The shortest checksum secret that is accepted, in bytes.
 pub const SECRET_MIN_LEN: usize = 16;
 
-const PREFIX_LEN: usize = KEY_PREFIX.len();
-const RANDOM_LEN: usize = 26;
-const CHECKSUM_LEN: usize = 6;
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// The base-2 logarithm of the alphabet's 62 characters, in thousandths.
-const MILLIBITS_PER_CHARACTER: usize = 5_954;
 /// A random byte from here on is skipped: 256 is no multiple of 62, and the first
 /// characters of the alphabet would come more often.
 const UNBIASED: usize = 256 / ALPHABET.len() * ALPHABET.len();
 
 const _: () = assert!(
-    KEY_BITS >= 128,
-    "a digest without salt protects a key only if nobody can guess it"
-);
-const _: () = assert!(
     RANDOM_BYTES >= 2 * RANDOM_LEN,
     "skipped bytes must not use up what a key is drawn from"
 );
-const _: () = assert!(
-    HINT_LEN <= CHECKSUM_LEN,
-    "a hint shows people the checksum, never the random part"
-);
-
-/// A well-formed API key in plain text. Zeroized when dropped; has no
-/// `Debug` or `Display`, so that it cannot reach a log by accident.
-///
-/// On the heap: a value that is moved leaves its bytes behind at every place it
-/// was at, and only the last one would be wiped (I6).
-#[derive(Clone)]
-pub struct ApiKey(Box<[u8; KEY_LEN]>);
-
-impl Drop for ApiKey {
-    fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
-    }
-}
-
-impl ZeroizeOnDrop for ApiKey {}
-
-/// The text is not [`KEY_PREFIX`] and the right number of characters of `[0-9A-Za-z]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not an API key: it must be {KEY_PREFIX} and {} letters or digits",
-    KEY_LEN - PREFIX_LEN
-)]
-pub struct MalformedKey;
-
-impl ApiKey {
-    /// Checks the shape only; [`ChecksumSecrets::verify`] checks the checksum.
-    pub fn parse(text: &[u8]) -> Result<Self, MalformedKey> {
-        let key: &[u8; KEY_LEN] = text.try_into().map_err(|_| MalformedKey)?;
-        let (prefix, rest) = key.split_at(PREFIX_LEN);
-        if prefix == KEY_PREFIX.as_bytes() && rest.iter().all(u8::is_ascii_alphanumeric) {
-            Ok(Self(Box::new(*key)))
-        } else {
-            Err(MalformedKey)
-        }
-    }
-
-    /// The key in plain text, for the one answer that shows it.
-    pub fn expose(&self) -> &str {
-        // Only ASCII passes `parse` and `issue`.
-        std::str::from_utf8(self.0.as_slice()).unwrap_or_default()
-    }
-
-    /// The digest under which the store knows the key.
-    pub fn digest(&self) -> Digest {
-        Digest::of(self.0.as_slice())
-    }
-
-    /// The key's last characters, for people to tell keys apart.
-    pub fn hint(&self) -> &str {
-        self.expose().get(KEY_LEN - HINT_LEN..).unwrap_or_default()
-    }
-}
 
 /// What a secret's print is the HMAC of. No key begins like it, so a print is no
 /// checksum of anything.
@@ -216,6 +138,7 @@ fn checksum(secret: &[u8], key: &[u8; KEY_LEN]) -> Option<[u8; CHECKSUM_LEN]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kind::HINT_LEN;
     use super::*;
 
     fn secrets(text: &str) -> ChecksumSecrets {
@@ -235,8 +158,6 @@ mod tests {
         assert!(ours.verify(&ApiKey::parse(key.expose().as_bytes()).unwrap()));
         assert!(!secrets("another-secret-16").verify(&key));
         assert_eq!(key.hint(), &key.expose()[KEY_LEN - HINT_LEN..]);
-        // The documented API promises this length, and people count on it.
-        assert_eq!((KEY_LEN, KEY_BITS), (40, 154));
     }
 
     #[test]
