@@ -51,7 +51,7 @@ fn is_plain(path: &[u8]) -> bool {
     path.iter().all(is_word) && !path.windows(2).any(|pair| pair == b"//")
 }
 
-/// Whether one of the readings that `engine/src/request/route.rs` names is the endpoint.
+/// Whether one of the readings that `engine/src/request/route` names is the endpoint.
 fn is_endpoint(path: &[u8]) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let orders: [[Step; 2]; 2] = [[resolve_dots, merge_slashes], [merge_slashes, resolve_dots]];

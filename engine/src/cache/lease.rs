@@ -3,7 +3,7 @@
 //! The first file to read about the lease here. Its shortest and longest time are in
 //! `protocol/src/lease.rs`, where the store finds them, too. `lease_ms` in `config.rs`
 //! is what the operator sets. `feed/feeder.rs` polls, and so extends the lease;
-//! `control.rs` keeps its end in the control record; `scenarios/lease.rs` tells the
+//! `control` keeps its end in the control record; `scenarios/lease.rs` tells the
 //! stories. The store's side is `store/src/feed/leases.rs`.
 
 use super::control::SentPoll;

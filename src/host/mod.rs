@@ -1,4 +1,4 @@
-//! The host's side of proxy-wasm ABI 0.2.1: only this file names a hostcall
+//! The host's side of proxy-wasm ABI 0.2.1: only this folder names a hostcall
 //! (clippy.toml sees to it), and `sys` declares them.
 //!
 //! The SDK panics on a status that it does not expect and on header values
