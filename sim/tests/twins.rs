@@ -11,9 +11,9 @@ use rekey_engine::lookups::{AnswerRead, Lookups, Purpose};
 use rekey_engine::slots::{self, ActiveKey, Merged, RevokedAt, Tombstone, WAYS};
 use rekey_engine::{CallId, RequestId};
 use rekey_protocol::{Digest, GatewayId, Head, Incarnation, RotationInterval};
-use rekey_sim::model::request::may_serve;
+use rekey_sim::model::gateway::request::may_serve;
+use rekey_sim::model::gateway::slot::{Slot, View};
 use rekey_sim::model::rules::Rules;
-use rekey_sim::model::slot::{Slot, View};
 use rekey_sim::model::state;
 
 const RULES: Rules = Rules::ALL;

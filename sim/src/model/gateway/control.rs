@@ -6,9 +6,9 @@
 use rekey_engine::control as engine;
 use rekey_protocol::{FeedResponse, Head};
 
-use super::rules::Rules;
-use super::state::{Control, Cursor, Generation, Moment, Page, Sent, Tick};
-use super::store;
+use crate::model::rules::Rules;
+use crate::model::state::{Control, Cursor, Generation, Moment, Page, Sent, Tick};
+use crate::model::store;
 
 impl Control {
     /// A gateway that knows nothing yet.

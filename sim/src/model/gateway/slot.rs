@@ -3,8 +3,8 @@
 //! A small twin of the engine's slot, with the number of its records as a
 //! parameter (one is enough to make evictions common) and each rule a switch.
 
-use super::rules::Rules;
-use super::state::{Generation, Key, Revision};
+use crate::model::rules::Rules;
+use crate::model::state::{Generation, Key, Revision};
 
 /// Records that fit at most, whatever the world says.
 pub const MOST_WAYS: usize = 4;

@@ -7,8 +7,8 @@ use rekey_engine::{
 
 pub use rekey_engine::Moment;
 
-use super::errands::Errand;
-use super::plan::Settings;
+use crate::fleet::people::errands::Errand;
+use crate::fleet::plan::Settings;
 
 /// The checksum's secret of the whole fleet.
 pub const SECRET: &str = "0123456789abcdef";

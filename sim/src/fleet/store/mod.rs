@@ -3,6 +3,13 @@
 //! the operations on its engine in memory. The simulator gives them time, waits,
 //! and crashes.
 
+pub mod barriers;
+pub mod doing;
+pub mod imports;
+pub mod lives;
+pub mod restores;
+pub mod tasks;
+
 use std::collections::BTreeMap;
 
 use rekey_protocol::{
@@ -14,18 +21,18 @@ use rekey_store::clock::UnixMillis;
 use rekey_store::engine::memory::{Backup, Memory};
 use rekey_store::feed::core::{Core, Poll, Step};
 
-use super::clock::Clock;
-use super::network::Return;
-use super::plan::Sabotage;
-use super::restores::Ghost;
-use super::tasks::{Asked, Task, Waiter};
-use super::world::{Event, World};
+use crate::fleet::clock::Clock;
+use crate::fleet::network::Return;
+use crate::fleet::plan::Sabotage;
+use crate::fleet::store::restores::Ghost;
+use crate::fleet::store::tasks::{Asked, Task, Waiter};
+use crate::fleet::world::{Event, World};
 
 /// The store.
 pub struct Store {
     /// The data.
     pub data: Memory,
-    pub(super) core: Core,
+    pub(in crate::fleet) core: Core,
     /// Its machine's.
     pub clock: Clock,
     /// Its life; none while it is down.
@@ -41,11 +48,11 @@ pub struct Store {
     pub importing: Vec<u64>,
     /// Keys that were asked for: none while the caches are warm.
     pub resolves: u64,
-    pub(super) polls: BTreeMap<u64, (Poll, Return)>,
-    pub(super) barriers: Vec<Waiter>,
+    pub(in crate::fleet) polls: BTreeMap<u64, (Poll, Return)>,
+    pub(in crate::fleet) barriers: Vec<Waiter>,
     next_poll: u64,
-    pub(super) told_at: u64,
-    pub(super) recheck_at: u64,
+    pub(in crate::fleet) told_at: u64,
+    pub(in crate::fleet) recheck_at: u64,
     time: UnixMillis,
 }
 
@@ -79,7 +86,7 @@ impl Store {
     }
 
     /// Its clock of the rate limit, which never runs backwards (S12).
-    pub(super) fn time(&mut self, world: u64) -> UnixMillis {
+    pub(in crate::fleet) fn time(&mut self, world: u64) -> UnixMillis {
         self.time = self.time.max(millis(self.clock.moment(world).wall));
         self.time
     }
@@ -89,12 +96,12 @@ impl Store {
         self.core.committed(revision, []);
     }
 
-    pub(super) fn now(&self, world: u64) -> u64 {
+    pub(in crate::fleet) fn now(&self, world: u64) -> u64 {
         self.clock.moment(world).monotonic
     }
 }
 
-pub(super) fn millis(wall: u64) -> UnixMillis {
+pub(in crate::fleet) fn millis(wall: u64) -> UnixMillis {
     UnixMillis(i64::try_from(wall).unwrap_or(i64::MAX))
 }
 
@@ -140,7 +147,7 @@ impl World {
         }
     }
 
-    pub(super) fn refuse(&mut self, back: Return, fault: Fault) {
+    pub(in crate::fleet) fn refuse(&mut self, back: Return, fault: Fault) {
         let error = ErrorDetail {
             code: fault.code,
             message: fault.message.to_owned(),
@@ -168,7 +175,7 @@ impl World {
     }
 
     /// Takes a poll as far as it goes.
-    pub(super) fn step(&mut self, number: u64) {
+    pub(in crate::fleet) fn step(&mut self, number: u64) {
         let now = self.store.now(self.now);
         let Some((poll, back)) = self.store.polls.get_mut(&number) else {
             return;

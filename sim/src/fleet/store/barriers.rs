@@ -5,9 +5,9 @@ use rekey_protocol::Revocation;
 use rekey_store::answers;
 use rekey_store::feed::core::Barrier;
 
-use super::plan::Sabotage;
-use super::tasks::{Say, Task, Waiter};
-use super::world::{Event, World};
+use crate::fleet::plan::Sabotage;
+use crate::fleet::store::tasks::{Say, Task, Waiter};
+use crate::fleet::world::{Event, World};
 
 impl World {
     /// The feed learns of a commit a little later than the disk (S2), in order.
@@ -21,7 +21,12 @@ impl World {
     }
 
     /// The feed learns of it, and so does everything that waits for the feed.
-    pub(super) fn feed_is_told(&mut self, revision: u64, changes: Vec<Revocation>, waiter: Waiter) {
+    pub(in crate::fleet) fn feed_is_told(
+        &mut self,
+        revision: u64,
+        changes: Vec<Revocation>,
+        waiter: Waiter,
+    ) {
         self.store.core.committed(revision, changes);
         self.store.importing.retain(|imported| {
             let is_told = *imported <= revision;
@@ -52,7 +57,7 @@ impl World {
     }
 
     /// Says what has waited long enough.
-    pub(super) fn look_at_barriers(&mut self) {
+    pub(in crate::fleet) fn look_at_barriers(&mut self) {
         let now = self.store.now(self.now);
         let mut recheck = u64::MAX;
         let mut open = Vec::new();

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use rekey_engine::{Cas, EntropyError, SharedData, SharedDataError, Sources, Versioned};
 
-use super::gateway::WorkerRef;
-use super::plan::Sabotage;
-use super::world::World;
+use crate::fleet::gateway::WorkerRef;
+use crate::fleet::plan::Sabotage;
+use crate::fleet::world::World;
 
 /// How deep callbacks are nested in one another.
 const MOST_NESTED: usize = 3;

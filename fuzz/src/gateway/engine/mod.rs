@@ -17,7 +17,7 @@ use rekey_protocol::{
 };
 use rekey_store::answers;
 
-use crate::head::{CONFIGS, Head, SECRET, bearer, check_log, check_reply, issued};
+use crate::gateway::head::{CONFIGS, Head, SECRET, bearer, check_log, check_reply, issued};
 use crate::holds;
 
 mod store;

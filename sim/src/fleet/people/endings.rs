@@ -2,10 +2,10 @@
 
 use rekey_protocol::ApiKey;
 
-use super::clients::{Attempt, Ending, Key, PATIENCE, Request};
-use super::gateway::WorkerRef;
-use super::port::{Happening, Reply};
-use super::world::{Event, World};
+use crate::fleet::gateway::WorkerRef;
+use crate::fleet::gateway::port::{Happening, Reply};
+use crate::fleet::people::clients::{Attempt, Ending, Key, PATIENCE, Request};
+use crate::fleet::world::{Event, World};
 
 /// Old keys that a user goes on trying.
 const MOST_OLD: usize = 4;

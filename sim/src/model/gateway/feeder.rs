@@ -1,12 +1,12 @@
 //! A gateway's feeder, step by step: send a poll, take its answer, write the
 //! tombstones one by one, then control (G2, G3).
 
-use super::slot::View;
-use super::state::{
+use crate::model::gateway::slot::View;
+use crate::model::state::{
     Control, Feeder, Generation, Key, MOST, Page, Poll, Revision, Sent, Stage, State, Tick, Work,
 };
-use super::store;
-use super::world::World;
+use crate::model::store;
+use crate::model::world::World;
 
 impl World {
     /// Which gateway's control record a gateway uses (G10).

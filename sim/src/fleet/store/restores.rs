@@ -5,10 +5,10 @@ use rekey_protocol::FEED_PATH;
 use rekey_store::engine::memory::Backup;
 use rekey_store::feed::core::{Core, Poll, Step};
 
-use super::plan::{Fault, Restoration, Sabotage};
-use super::store::millis;
-use super::tasks::Asked;
-use super::world::World;
+use crate::fleet::plan::{Fault, Restoration, Sabotage};
+use crate::fleet::store::millis;
+use crate::fleet::store::tasks::Asked;
+use crate::fleet::world::World;
 
 /// Backups that are kept.
 const KEPT: usize = 8;

@@ -6,7 +6,7 @@ use rekey_store::engine::rows::ImportId;
 use rekey_store::feed::core::Poll;
 use rekey_store::operations::rotate::Rotated;
 
-use super::network::Return;
+use crate::fleet::network::Return;
 
 /// A call as it arrives.
 #[derive(Debug, Clone)]

@@ -2,14 +2,16 @@
 //! Leases and barrier are the store's own code, and so is which cursor it can
 //! serve; a mutant bends what goes into it or comes out.
 
+pub mod starts;
+
 use rekey_protocol::{GatewayId, Head, Incarnation};
 use rekey_store::feed::history::{History, Life};
 use rekey_store::feed::leases::Leases;
 
-use super::state::{
+use crate::model::state::{
     Cursor, Disk, Feeder, Key, MOST, Page, Revision, Rotation, Stage, State, Store, Tick,
 };
-use super::world::World;
+use crate::model::world::World;
 
 /// A tick of a lease, in the milliseconds of the store's own code, that has a
 /// margin of 50 ms and a hundredth of the lease.
@@ -24,11 +26,11 @@ pub const FIRST: Cursor = Cursor {
     revision: 1,
 };
 
-pub(super) fn lease_ms(lease: Tick) -> u32 {
+pub(in crate::model) fn lease_ms(lease: Tick) -> u32 {
     u32::from(lease) * LEASE_TICK_MS
 }
 
-pub(super) fn millis(now: Tick) -> u64 {
+pub(in crate::model) fn millis(now: Tick) -> u64 {
     u64::from(now) * CLOCK_TICK_MS
 }
 

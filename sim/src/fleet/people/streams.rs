@@ -4,9 +4,9 @@
 use rekey_protocol::{Digest, ResolvedState};
 use rekey_store::clock::UnixMillis;
 
-use super::clients::Request;
-use super::gateway::WorkerRef;
-use super::world::{Event, World};
+use crate::fleet::gateway::WorkerRef;
+use crate::fleet::people::clients::Request;
+use crate::fleet::world::{Event, World};
 
 /// The longest patience of a client, in microseconds: beyond what a schedule
 /// takes, so that some streams see its end.

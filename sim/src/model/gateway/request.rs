@@ -1,11 +1,11 @@
 //! Requests and the calls that they wait for, step by step: arrive and read
 //! control, read the slot, ask the store, merge the answer, decide (G4 to G8).
 
-use super::feeder::index;
-use super::rules::Rules;
-use super::slot::View;
-use super::state::{Call, Key, Owed, Request, Resolved, Revision, State, Step};
-use super::world::World;
+use crate::model::gateway::feeder::index;
+use crate::model::gateway::slot::View;
+use crate::model::rules::Rules;
+use crate::model::state::{Call, Key, Owed, Request, Resolved, Revision, State, Step};
+use crate::model::world::World;
 
 /// How a request ended, or went on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use rekey_protocol::{Incarnation, lease_margin_ms};
 use rekey_store::feed::core::Core;
 
-use super::plan::Sabotage;
-use super::store::millis;
-use super::tasks::{Say, Task};
-use super::world::{Event, World};
+use crate::fleet::plan::Sabotage;
+use crate::fleet::store::millis;
+use crate::fleet::store::tasks::{Say, Task};
+use crate::fleet::world::{Event, World};
 
 impl World {
     /// The store dies.

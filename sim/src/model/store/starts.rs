@@ -2,9 +2,9 @@
 
 use rekey_store::feed::leases::Leases;
 
-use super::state::{Disk, Key, MOST, Rotation, Stage, State, Step, Store};
-use super::store::{lease_ms, millis};
-use super::world::World;
+use crate::model::state::{Disk, Key, MOST, Rotation, Stage, State, Step, Store};
+use crate::model::store::{lease_ms, millis};
+use crate::model::world::World;
 
 /// What the store starts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,13 +1,16 @@
 //! A gateway process: its workers, their events, and what their engines want
 //! done.
 
+pub mod hostcalls;
+pub mod port;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clock::Clock;
-use super::hostcalls::{Hostcalls, Memory};
-use super::plan::{Fault, Sabotage, Settings};
-use super::port::{Act, Happening, Outcome, Port};
-use super::world::{Event, World};
+use crate::fleet::clock::Clock;
+use crate::fleet::gateway::hostcalls::{Hostcalls, Memory};
+use crate::fleet::gateway::port::{Act, Happening, Outcome, Port};
+use crate::fleet::plan::{Fault, Sabotage, Settings};
+use crate::fleet::world::{Event, World};
 
 /// Between two ticks of a worker, in milliseconds of its own clock.
 const TICK_MS: u64 = 100;

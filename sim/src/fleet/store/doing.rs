@@ -9,10 +9,10 @@ use rekey_store::operations::feed::ChangesAfter;
 use rekey_store::operations::keys::Unknown;
 use rekey_store::operations::rotate::{Rotate, Rotated};
 
-use super::network::Return;
-use super::plan::Sabotage;
-use super::tasks::{By, Say, Task, Waiter};
-use super::world::{Event, World};
+use crate::fleet::network::Return;
+use crate::fleet::plan::Sabotage;
+use crate::fleet::store::tasks::{By, Say, Task, Waiter};
+use crate::fleet::world::{Event, World};
 
 impl World {
     /// What the store does now without being asked.

@@ -13,10 +13,10 @@ use rekey_store::operations::imports::{
     RemoveImportedKeys, RemoveImportedUsers, TellImported, UnfinishedImports, UsersOfImport,
 };
 
-use super::clients::{Ending, Key};
-use super::plan::Sabotage;
-use super::tasks::{Say, Task, Waiter};
-use super::world::{Event, World};
+use crate::fleet::people::clients::{Ending, Key};
+use crate::fleet::plan::Sabotage;
+use crate::fleet::store::tasks::{Say, Task, Waiter};
+use crate::fleet::world::{Event, World};
 
 /// A key that an import brings.
 #[derive(Debug, Clone)]

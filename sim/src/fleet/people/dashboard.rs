@@ -7,10 +7,10 @@ use rekey_store::engine::Impossible;
 use rekey_store::operations::keys::ActiveKeyOf;
 use rekey_store::operations::own_key::{OwnRefusal, RotateOwn, Wish};
 
-use super::clients::{Attempt, Ending, Key};
-use super::store::millis;
-use super::tasks::{Say, Task, Waiter};
-use super::world::{Event, World};
+use crate::fleet::people::clients::{Attempt, Ending, Key};
+use crate::fleet::store::millis;
+use crate::fleet::store::tasks::{Say, Task, Waiter};
+use crate::fleet::world::{Event, World};
 
 /// A form under way.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@
 
 use rekey_protocol::Digest;
 
-use super::clients::{Attempt, Ending, Key, Request};
-use super::world::{Event, World};
+use crate::fleet::people::clients::{Attempt, Ending, Key, Request};
+use crate::fleet::world::{Event, World};
 
 /// How often a client sends a request before he asks the operator.
 const MOST_TRIES: u32 = 30;

@@ -4,14 +4,14 @@ use rekey_protocol::{ChecksumSecrets, Digest, RANDOM_BYTES, UserId};
 use rekey_store::clock::UnixMillis;
 use rekey_store::operations::users::{AddUser, NewUser};
 
-use super::errands::Errand;
-use super::gateway::WorkerRef;
-use super::port::{Happening, SECRET};
-use super::world::{Event, World};
+use crate::fleet::gateway::WorkerRef;
+use crate::fleet::gateway::port::{Happening, SECRET};
+use crate::fleet::people::errands::Errand;
+use crate::fleet::world::{Event, World};
 
 /// A rotation is answered within that, in microseconds: the gateway's patience
 /// and what a frozen gateway and a slow clock add.
-pub(super) const PATIENCE: u64 = 60_000_000;
+pub(in crate::fleet) const PATIENCE: u64 = 60_000_000;
 
 /// Chance that a request stays open when it is let through.
 const STAYS: f64 = 0.15;
@@ -76,9 +76,9 @@ pub struct Request {
     /// Whether it stays open when it is let through.
     pub stays: bool,
     /// Whether the gateway has decided.
-    pub(super) decided: bool,
+    pub(in crate::fleet) decided: bool,
     /// Whether the client has gone.
-    pub(super) left: bool,
+    pub(in crate::fleet) left: bool,
 }
 
 /// An attempt to replace a key, by whichever way.

@@ -9,9 +9,9 @@ use rekey_store::operations::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
 use rekey_store::operations::revoke::Revoke;
 use rekey_store::operations::users::Issue;
 
-use super::dashboard::Form;
-use super::tasks::{By, Task};
-use super::world::{Event, World};
+use crate::fleet::people::dashboard::Form;
+use crate::fleet::store::tasks::{By, Task};
+use crate::fleet::world::{Event, World};
 
 impl World {
     /// A user cannot know any more which key is the right one.

@@ -6,7 +6,7 @@ use rekey_engine::StoreRequest;
 use rekey_protocol::{FEED_PATH, FeedRequest, RESOLVE_PATH, RotateRequest, USED_MOST};
 use serde_json::{Value, json};
 
-use crate::head::issued;
+use crate::gateway::head::issued;
 
 pub(super) struct Answer {
     pub status: u16,
