@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use crate::{
     Artifacts, EnvoyConfig, Port, Process, Secrets,
-    envoy_config::{API_CLUSTER, FEED_CLUSTER, GRPC_CLUSTER, ROTATION_CLUSTER, STORE_CLUSTER},
+    fleet::envoy_config::{
+        API_CLUSTER, FEED_CLUSTER, GRPC_CLUSTER, ROTATION_CLUSTER, STORE_CLUSTER,
+    },
     http, workspace,
 };
 

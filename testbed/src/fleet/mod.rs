@@ -1,5 +1,12 @@
 //! All together: gateways, the key store, the upstream.
 
+pub(crate) mod envoy_config;
+pub(crate) mod gateway;
+pub(crate) mod run_dir;
+pub(crate) mod secrets;
+pub(crate) mod store;
+pub(crate) mod upstream;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
