@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::{manager, route};
 use crate::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request, raw_request_with};
+use crate::support::faults::tcp_proxy::{Silence, TcpProxy};
 use crate::support::fleet::{self, stat};
-use crate::support::http2::{Body, Http2};
-use crate::support::raw_http::RawConnection;
-use crate::support::tcp_proxy::{Silence, TcpProxy};
+use crate::support::wire::http2::{Body, Http2};
+use crate::support::wire::raw_http::RawConnection;
 
 /// Longer than what used to end every request, 45 s.
 const LONG: Duration = Duration::from_secs(48);

@@ -14,8 +14,8 @@ use socket2::SockRef;
 use tokio::time::sleep;
 
 use crate::support::client::bearer;
+use crate::support::faults::link::Link;
 use crate::support::fleet;
-use crate::support::link::Link;
 
 /// Round trip of the delayed line.
 const FAR_AWAY: Duration = Duration::from_millis(80);

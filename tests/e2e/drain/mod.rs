@@ -16,8 +16,8 @@ use rekey_testbed::{FleetOptions, Gateway, Shutdown, Signal};
 
 use crate::support::client::{Client, SCRAPE, raw_request};
 use crate::support::fleet::{self, SOON, TestFleet, eventually, stat};
-use crate::support::raw_http::RawConnection;
-use crate::support::streams::{End, Kind, Stream, Streams};
+use crate::support::wire::raw_http::RawConnection;
+use crate::support::wire::streams::{End, Kind, Stream, Streams};
 
 /// What load balancers ask.
 const HEALTH: &str = "/gateway/healthz";

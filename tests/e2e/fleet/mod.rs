@@ -4,18 +4,11 @@
 //! received (I2), a good key is never refused, and a gateway on its own stops
 //! trusting (I7).
 
-mod behind;
-mod cut_off;
+mod changes;
 mod faults;
 mod hot_path;
 mod last_use;
-mod late_fill;
 mod memory;
 mod metrics;
-mod operator;
-mod restore;
 pub(crate) mod run;
-mod secret_change;
-mod starve;
 mod under_load;
-mod update;

@@ -14,7 +14,7 @@ use rekey_testbed::{FleetOptions, Received};
 use serde_json::{Value, json};
 
 use super::support::fleet::{self, TestFleet};
-use super::support::raw_http::{RawAnswer, RawConnection};
+use super::support::wire::raw_http::{RawAnswer, RawConnection};
 
 /// Open to everybody, as one path and as a prefix.
 const PUBLIC: [&str; 2] = ["/status", "/docs/"];

@@ -26,9 +26,9 @@ use rekey_testbed::FleetOptions;
 use serde_json::json;
 
 use self::owner::Owner;
+use super::support::faults::tcp_proxy::TcpProxy;
 use super::support::fleet::{self, TestFleet};
-use super::support::raw_http::RawConnection;
-use super::support::tcp_proxy::TcpProxy;
+use super::support::wire::raw_http::RawConnection;
 
 /// Users served side by side: each waits most of the time.
 const SIDE_BY_SIDE: usize = 24;

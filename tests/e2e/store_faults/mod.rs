@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::support::client::Answer;
 use super::support::fleet::{self, TestFleet};
-use super::support::scripted_store::{Act, Asked, ScriptedStore, Then, error, marked, unmarked};
+use super::support::stand_ins::scripted_store::{
+    Act, Asked, ScriptedStore, Then, error, marked, unmarked,
+};
 
 /// Whom the scripted store takes everybody for.
 const USER: &str = "u_scripted";

@@ -11,7 +11,7 @@ mod ways;
 use std::net::SocketAddr;
 
 use crate::support::fleet::{TestFleet, eventually, matching, stat};
-use crate::support::streams::{Kind, Stream, Streams};
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 /// The filter's counter of streams that it ended.
 const ENDED: &str = "wasmcustom.rekey.streams.event.ended";

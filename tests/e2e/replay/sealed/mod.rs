@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::owner::Owner;
 use super::{Cuttable, options};
 use crate::support::client::{Client, REGENERATE, SCRAPE, bearer};
-use crate::support::cuts::{End, Place as CutAt};
+use crate::support::faults::cuts::{End, Place as CutAt};
 use crate::support::fleet::eventually;
 use crate::support::search::{Place, assert_found, assert_hidden, files, pages, secret};
 use crate::support::store_view;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::driver::Driver;
 pub(crate) use self::driver::{Patience, Seats};
 pub(crate) use self::hands::{ENTER, TAB};
-use super::fleet::eventually;
+use crate::support::fleet::eventually;
 
 /// A point in time that no two documents share; none while one is loading.
 const DOCUMENT: &str = "return document.readyState === 'complete' ? performance.timeOrigin : null";

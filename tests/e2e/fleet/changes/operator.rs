@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rekey_load::Key;
 use serde_json::Value;
 
-use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
+use crate::fleet::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 
 /// Keys that are revoked.
 const TIMES: usize = 30;

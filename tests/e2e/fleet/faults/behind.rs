@@ -7,9 +7,9 @@ use rekey_load::{Key, import, rotate};
 use rekey_testbed::FleetOptions;
 use serde_json::json;
 
-use super::run::{LEASE_MS, Run, accepted, refused};
+use crate::fleet::run::{LEASE_MS, Run, accepted, refused};
+use crate::support::faults::tcp_proxy::{Silence, TcpProxy};
 use crate::support::fleet::{eventually, stat};
-use crate::support::tcp_proxy::{Silence, TcpProxy};
 
 /// More than eight pages of the feed.
 const REVOKED: usize = 2_200;

@@ -6,10 +6,10 @@ use std::thread;
 
 use rekey_protocol::RESOLVE_PATH;
 
-use super::run::{Run, accepted, gateways, refused};
+use crate::fleet::run::{Run, accepted, gateways, refused};
 use crate::support::client::{Client, SCRAPE};
+use crate::support::faults::tcp_proxy::TcpProxy;
 use crate::support::fleet::eventually;
-use crate::support::tcp_proxy::TcpProxy;
 
 /// Late answers, one after another.
 const TIMES: usize = 20;

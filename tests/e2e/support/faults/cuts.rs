@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use rekey_testbed::http1::Message;
 
-use super::fleet::SOON;
+use crate::support::fleet::SOON;
 
 /// Where an exchange is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

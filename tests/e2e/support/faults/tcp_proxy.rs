@@ -15,7 +15,7 @@ use rekey_testbed::http1::{Head, Message};
 use rekey_testbed::{GatewayOptions, Port};
 use socket2::SockRef;
 
-use super::cuts::{Cuts, End};
+use crate::support::faults::cuts::{Cuts, End};
 
 /// How much of an answer is passed on before both connections are closed. The
 /// store has answered by then, so what it was asked to do is done.

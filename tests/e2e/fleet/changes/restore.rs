@@ -12,11 +12,11 @@ use rekey_testbed::{FEED_CLUSTER, GatewayOptions};
 use serde_json::Value;
 use ureq::Agent;
 
-use super::run::{Run, accepted, gateways, refused};
+use crate::fleet::run::{Run, accepted, gateways, refused};
 use crate::support::client::{Client, SCRAPE};
+use crate::support::faults::tcp_proxy::TcpProxy;
 use crate::support::fleet::eventually;
 use crate::support::store_view::metrics;
-use crate::support::tcp_proxy::TcpProxy;
 
 /// Puts a copy in place of the database, and removes what belonged to it but
 /// for the lock file.

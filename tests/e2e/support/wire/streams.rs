@@ -16,7 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
-use super::client::{OFFER_WEBSOCKET, raw_request_with};
+use crate::support::client::{OFFER_WEBSOCKET, raw_request_with};
 
 /// No stream takes longer to open.
 const PATIENCE: Duration = Duration::from_secs(20);

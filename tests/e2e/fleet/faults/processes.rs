@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rekey_load::{Key, Tally, rotate};
 
-use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
+use crate::fleet::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, refused};
 use crate::support::fleet::eventually;
 
 /// How often each fault happens.
@@ -197,7 +197,7 @@ impl Run {
 #[test]
 fn a_restarted_store_waits_for_leases_that_it_does_not_know() {
     let mut run = Run::start(gateways(2, LEASE_MS), ROUNDS);
-    let proxy = crate::support::tcp_proxy::TcpProxy::start(run.fleet.store.address());
+    let proxy = crate::support::faults::tcp_proxy::TcpProxy::start(run.fleet.store.address());
     let mut cut_off = run.fleet.gateway_options(&gateways(1, LEASE_MS));
     cut_off.store = proxy.address();
     run.add_gateway(cut_off);

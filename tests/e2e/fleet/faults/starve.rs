@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Answer, REGENERATE, SCRAPE, bearer, raw_request_with};
 use crate::support::fleet::{self, TestFleet, eventually, stat};
-use crate::support::raw_http::RawConnection;
+use crate::support::wire::raw_http::RawConnection;
 
 /// Connections to the store that a cluster allows here, and calls that may wait for
 /// one: an eighth of envoy.yaml's,

@@ -11,7 +11,7 @@ use rekey_testbed::{Artifacts, FleetOptions, GatewayOptions, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::run::{LEASE_MS, Run, accepted, gateways, no_fault, plugin, refused};
+use crate::fleet::run::{LEASE_MS, Run, accepted, gateways, no_fault, plugin, refused};
 use crate::support::client::Client;
 use crate::support::fleet::{eventually, matching};
 use crate::support::store_view::metric;

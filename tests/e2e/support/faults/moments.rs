@@ -4,8 +4,8 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
-use super::fleet::TestFleet;
+use crate::support::client::Client;
+use crate::support::fleet::TestFleet;
 
 /// Overrides the seed of every test that uses one.
 const SEED_VARIABLE: &str = "REKEY_TEST_SEED";

@@ -11,11 +11,13 @@ use std::time::Instant;
 use rekey_load::{Key, Probe};
 use rekey_testbed::FleetOptions;
 
-use super::run::{LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, plugin, refused};
+use crate::fleet::run::{
+    LEASE_MS, Run, SLACK, accepted, expiry, gateways, no_fault, plugin, refused,
+};
 use crate::support::client::{Client, SCRAPE};
+use crate::support::faults::network::Network;
+use crate::support::faults::tcp_proxy::{Silence, TcpProxy};
 use crate::support::fleet::{SOON, eventually};
-use crate::support::network::Network;
-use crate::support::tcp_proxy::{Silence, TcpProxy};
 
 /// How often it is cut off.
 const ROUNDS: usize = 2;
