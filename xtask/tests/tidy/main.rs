@@ -9,6 +9,7 @@ mod documents;
 mod english;
 mod envoy_names;
 mod files;
+mod folders;
 mod reference;
 mod rules;
 mod sources;
