@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// The store does not know the key. Kept only as an "active" would be: in the
-    /// generation that it was asked in, and of the life of the store that this
+    /// generation that it was asked in, and of the incarnation that this
     /// generation follows (G5).
     pub(super) fn unknown(
         &mut self,
@@ -105,10 +105,8 @@ impl Engine {
             return Existence::Possible;
         };
         self.end_if_foreign(head, sent, env);
-        let control = self.shared.control.read(env).filter(|control| {
-            let life = control.applied.map(|applied| applied.incarnation);
-            sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
-        });
+        let control = self.shared.control.read(env);
+        let control = control.filter(|control| control.may_cache(sent.generation, head));
         let Some(control) = control else {
             return Existence::Possible;
         };

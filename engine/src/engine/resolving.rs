@@ -113,13 +113,10 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
-        // of the life of the store that this generation follows.
+        // of the incarnation that this generation follows.
         let control = self.shared.control.read(env);
         let now = control.map(|control| control.generation);
-        let control = control.filter(|control| {
-            let life = control.applied.map(|applied| applied.incarnation);
-            sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
-        });
+        let control = control.filter(|control| control.may_cache(sent.generation, head));
         let generation = control.map(|control| control.generation);
         let merged = generation.and_then(|generation| {
             let filled = self
@@ -228,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// An answer of another life of the store than the cache's ends lease and
+    /// An answer of another incarnation than the cache's ends lease and
     /// generation before it is used (G5). A late answer to a call of an earlier
     /// generation says nothing about this one.
     pub(super) fn end_if_foreign(&mut self, head: Head, sent: SentCall, env: &mut Env<'_>) {

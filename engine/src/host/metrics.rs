@@ -116,7 +116,7 @@ metrics! {
     FeedOvertaken = "rekey.feed.event.overtaken",
     /// A worker took the feeder's role over.
     FeederTaken = "rekey.feed.event.taken_over",
-    /// The store turned out to be in another life than the cache: it was dropped.
+    /// The store turned out to be in another incarnation than the cache: it was dropped.
     GenerationEnded = "rekey.feed.event.generation_ended",
     }
 }

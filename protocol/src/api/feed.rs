@@ -111,7 +111,7 @@ pub struct FeedResponse {
     /// and begin a new generation at `cursor`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
-    /// The revision of the last import of keys in this life of the store; 0: there
+    /// The revision of the last import of keys in this incarnation; 0: there
     /// was none. A key that the store did not know before it may be known after
     /// it. Of all other changes that make a key the store has drawn the key itself,
     /// or a gateway has, so nobody can have asked for it before.

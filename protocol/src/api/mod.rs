@@ -55,7 +55,7 @@ pub const SEALED_KEY_LEN: usize = SEAL_SALT_LEN + KEY_LEN + SEAL_TAG_LEN;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Head {
-    /// This life of the store.
+    /// Which incarnation of the store counts it.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub incarnation: Incarnation,
     /// The store's counter of changes.

@@ -46,14 +46,14 @@ pub struct Control {
     /// Up to where all changes are written down; none before the first answer
     /// of a generation: then nothing may be cached.
     pub applied: Option<Head>,
-    /// Up to where they were in the generation that an answer of another life
+    /// Up to where they were in the generation that an answer of another incarnation
     /// ended, until the next begins. The next poll still asks with it: a store
     /// that does not remember it must learn that there was more (S8).
     pub former: Option<Head>,
     /// When cached trust ends (G1).
     pub deadline: Moment,
     /// The revision of the last import of keys that is known of: what the store did
-    /// not know before it says nothing now. 0: none in this life of the store.
+    /// not know before it says nothing now. 0: none in this incarnation.
     pub keys_imported_at: u64,
 }
 
@@ -122,7 +122,7 @@ impl Control {
         }
         let mut next = *self;
         if self.starts_over(answer) {
-            if goes_back_within_a_life(self.cursor(), answer.cursor) {
+            if goes_back(self.cursor(), answer.cursor) {
                 return None;
             }
             next.generation = Generation {
@@ -145,20 +145,27 @@ impl Control {
         Some(next)
     }
 
+    /// Whether what the store said may be cached: it was asked in this generation, and
+    /// answered in the incarnation that this generation follows (G5).
+    pub fn may_cache(&self, sent_in: Option<u64>, said_at: Head) -> bool {
+        let followed = self.applied.map(|applied| applied.incarnation);
+        sent_in == Some(self.generation.number) && followed == Some(said_at.incarnation)
+    }
+
     /// Whether a generation begins with this answer to a poll: by the store's
     /// word, because the last one was ended, or because the store is in another
-    /// life. A cache must not span two, even where the cursor could be served: a
+    /// incarnation. A cache must not span two, even where the cursor could be served: a
     /// gateway that was behind may have read, of single keys, what a restored
     /// backup does not remember.
     pub fn starts_over(&self, answer: &FeedResponse) -> bool {
-        let life = self.applied.map(|applied| applied.incarnation);
-        let is_another = life.is_some_and(|life| life != answer.cursor.incarnation);
+        let followed = self.applied.map(|applied| applied.incarnation);
+        let is_another = followed.is_some_and(|it| it != answer.cursor.incarnation);
         answer.reset || self.former.is_some() || is_another
     }
 
     /// The record after an answer of this incarnation to a call that was sent in
-    /// the present generation; none if there is nothing to change. Another life
-    /// of the store ends lease and generation (G5).
+    /// the present generation; none if there is nothing to change. Another
+    /// incarnation ends lease and generation (G5).
     pub fn after_answer_of(&self, incarnation: Incarnation) -> Option<Self> {
         let applied = self.applied?;
         (applied.incarnation != incarnation).then(|| Self {
@@ -237,7 +244,7 @@ impl Layout for Control {
 }
 
 /// A reset that forgets what this very history has said before (G2).
-fn goes_back_within_a_life(applied: Option<Head>, cursor: Head) -> bool {
+fn goes_back(applied: Option<Head>, cursor: Head) -> bool {
     applied.is_some_and(|applied| {
         applied.incarnation == cursor.incarnation && cursor.revision < applied.revision
     })
