@@ -9,8 +9,8 @@ use rekey_testbed::{Account, FleetOptions};
 use super::short_lease;
 use super::verdict::{Became, Told, check};
 use crate::support::client::SCRAPE;
+use crate::support::faults::moments::Moments;
 use crate::support::fleet::{self, RETRIED, TestFleet, eventually, stat};
-use crate::support::moments::Moments;
 
 /// Kills in all, of each kind of process.
 const KILLS: usize = 200;
