@@ -7,14 +7,15 @@
 //! poll. The server drives it with tasks that wait, the simulator in virtual
 //! time.
 
-use rekey_protocol::{
-    AcceptedSecrets, FeedRequest, FeedResponse, GatewayId, Head, LEASE_CAP_MS, LEASE_LEAST_MS,
-    Revocation, SecretPrint, lease_margin_ms, poll_hold_ms,
-};
+mod poll;
 
-use super::history::{self, History, Page, Place};
-use super::leases::{Leases, Registered};
-use super::secrets::{Secrets, Standing, Usable};
+use rekey_protocol::{FeedResponse, Head, Revocation, SecretPrint, lease_margin_ms, poll_hold_ms};
+
+pub use self::poll::{BadLease, Poll, Step};
+use self::poll::{Followed, Phase};
+use super::history::{After, Changes, History, Place};
+use super::leases::{Known, Leases, Registered};
+use super::secrets::{FleetSecrets, SecretsNews, SecretsStanding, Usable};
 
 /// How often gateways that are gone are forgotten, in milliseconds.
 const PRUNE_EVERY_MS: u64 = 30_000;
@@ -49,63 +50,18 @@ pub struct Core {
     /// that this is meant.
     restored: bool,
     pruned: u64,
-    secrets: Secrets,
-    /// Whether a gateway told of other secrets than before, and nobody has asked.
-    has_secrets_news: bool,
+    secrets: FleetSecrets,
+    /// What gateways have told of their secrets since somebody asked.
+    secrets_news: SecretsNews,
 }
 
-/// Why a poll was refused: the gateway's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("lease_ms takes {LEASE_LEAST_MS} to {LEASE_CAP_MS}")]
-pub struct BadLease;
-
-/// A poll on its way to its answer.
-#[derive(Debug, Clone)]
-pub struct Poll {
-    gateway: GatewayId,
-    lease_ms: u32,
-    number: u64,
-    phase: Phase,
-    foreign: Option<Head>,
-    secrets: Option<AcceptedSecrets>,
-}
-
-#[derive(Debug, Clone)]
-enum Phase {
-    /// With the cursor that it asks with.
-    Arrived(Option<Head>),
-    /// Registered with a cursor of this life, and held until a time.
-    Held(Registered, Head, u64),
-    /// The changes after the cursor are being read from disk.
-    Reading(Registered, Head),
-    /// Changes from disk, one more than a page if there are so many, and the
-    /// head of their snapshot.
-    Read(Registered, Vec<Revocation>, Head),
-    /// Answered or refused.
-    Over,
-}
-
-/// What a poll needs next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Put this lease on record, durably; report it to
-    /// [`Core::lease_recorded`] and step again (S9).
-    RecordLease(u32),
-    /// Step again when the head has passed this revision, or at this time.
-    Hold {
-        /// The gateway has everything up to it.
-        newer_than: u64,
-        /// In milliseconds.
-        until: u64,
-    },
-    /// Read one more than a page of the revocations after this revision, and
-    /// the head, from one snapshot begun now; give them to [`Poll::read`] and
-    /// step again.
-    ReadAfter(u64),
-    /// The answer.
-    Answer(FeedResponse),
-    /// This database is older than what was served from it (S8).
-    Restored,
+/// Where an answer's changes begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// At the poll's cursor.
+    Cursor,
+    /// At the head, with a new generation and nothing to forget.
+    Head,
 }
 
 /// Whether a revocation has reached the whole fleet.
@@ -120,36 +76,6 @@ pub enum Barrier {
     },
 }
 
-impl Poll {
-    /// A poll that just arrived.
-    pub fn new(request: &FeedRequest) -> Result<Self, BadLease> {
-        if !(LEASE_LEAST_MS..=LEASE_CAP_MS).contains(&request.lease_ms) {
-            return Err(BadLease);
-        }
-        Ok(Self {
-            gateway: request.gateway,
-            lease_ms: request.lease_ms,
-            number: request.poll,
-            phase: Phase::Arrived(request.cursor),
-            foreign: None,
-            secrets: request.secrets.clone(),
-        })
-    }
-
-    /// The cursor that it asked with, once, if that is of a history that this
-    /// store never heard of and nobody accepted the loss of: for the operator.
-    pub fn take_foreign(&mut self) -> Option<Head> {
-        self.foreign.take()
-    }
-
-    /// What [`Step::ReadAfter`] asked for. Ignored where it did not.
-    pub fn read(&mut self, changes: Vec<Revocation>, head: Head) {
-        if let Phase::Reading(registered, _) = self.phase {
-            self.phase = Phase::Read(registered, changes, head);
-        }
-    }
-}
-
 impl Core {
     /// The feed of a store that starts at `now`.
     pub fn new(now: u64, start: Start) -> Self {
@@ -160,8 +86,8 @@ impl Core {
             accepted_before: start.accepted_before,
             restored: start.restored,
             pruned: now,
-            secrets: Secrets::default(),
-            has_secrets_news: false,
+            secrets: FleetSecrets::default(),
+            secrets_news: SecretsNews::Same,
         }
     }
 
@@ -172,21 +98,22 @@ impl Core {
 
     /// Which of the store's secrets a key made now may bear.
     pub fn usable_secret(&self, now: u64) -> Usable {
-        let is_known = self.leases.is_settled(now) || self.leases.following() > 0;
-        self.secrets.usable(now, is_known)
+        self.secrets.usable(now, self.leases.known(now))
     }
 
     /// How the store's secrets stand; none where it has none, or where not all
     /// gateways are known yet.
-    pub fn secrets_standing(&self, now: u64) -> Option<Standing> {
-        let is_settled = self.leases.is_settled(now);
-        is_settled.then(|| self.secrets.standing(now)).flatten()
+    pub fn secrets_standing(&self, now: u64) -> Option<SecretsStanding> {
+        match self.leases.known(now) {
+            Known::All => self.secrets.standing(now),
+            Known::Some | Known::None => None,
+        }
     }
 
-    /// Whether a gateway told of other secrets than before, once: polls that wait
-    /// are to be stepped again.
-    pub fn take_secrets_news(&mut self) -> bool {
-        std::mem::take(&mut self.has_secrets_news)
+    /// What gateways have told of their secrets, once: after other ones than before,
+    /// polls that wait are to be stepped again.
+    pub fn take_secrets_news(&mut self) -> SecretsNews {
+        std::mem::replace(&mut self.secrets_news, SecretsNews::Same)
     }
 
     /// Where the history stands.
@@ -229,12 +156,10 @@ impl Core {
         }
         match phase {
             Phase::Arrived(cursor) => self.arrived(now, poll, cursor),
-            Phase::Held(registered, cursor, until) => {
-                self.held(now, poll, (registered, cursor, until))
-            }
-            Phase::Reading(registered, cursor) => {
-                poll.phase = Phase::Reading(registered, cursor);
-                Step::ReadAfter(cursor.revision)
+            Phase::Held(followed, until) => self.held(now, poll, followed, until),
+            Phase::Reading(followed) => {
+                poll.phase = Phase::Reading(followed);
+                Step::ReadAfter(followed.cursor.revision)
             }
             Phase::Read(registered, mut changes, read) => {
                 // S2: a commit can be seen on disk a little before it is told
@@ -242,8 +167,8 @@ impl Core {
                 // be, and what is not told yet comes with the next answer.
                 let revision = read.revision.min(self.head().revision);
                 changes.retain(|change| change.revision <= revision);
-                let page = history::page(&mut changes, Head { revision, ..read });
-                self.page((now, poll), registered, page)
+                let changes = Changes::page(changes, Head { revision, ..read });
+                self.answer(now, poll, registered, changes, Beginning::Cursor)
             }
             // Only a caller who asks for a second answer gets here.
             Phase::Over => Step::Hold {
@@ -289,10 +214,12 @@ impl Core {
         // Before the lease is over that this poll may be granted, as above.
         let lasts = u64::from(poll.lease_ms) + u64::from(lease_margin_ms(poll.lease_ms));
         let told = poll.secrets.take();
-        let is_new = self
+        let news = self
             .secrets
             .heard(now, poll.gateway, told.as_ref(), now + lasts);
-        self.has_secrets_news |= is_new;
+        if news == SecretsNews::Other {
+            self.secrets_news = news;
+        }
         // S8: only what is of this life is gone on from. A page of an earlier
         // life's changes could not be followed: the point it ends at is of no
         // life at all. Nothing is lost by it: a gateway begins a generation
@@ -300,64 +227,60 @@ impl Core {
         match cursor.filter(|cursor| cursor.incarnation == self.head().incarnation) {
             Some(cursor) => {
                 let until = now + u64::from(poll_hold_ms(poll.lease_ms));
-                self.held(now, poll, (registered, cursor, until))
+                let followed = Followed { registered, cursor };
+                self.held(now, poll, followed, until)
             }
-            // A new generation begins at the head, with nothing to forget.
             None => {
-                let page = (Vec::new(), self.head(), true);
-                self.answer((now, poll), registered, page, true)
+                let changes = Changes::none(self.head());
+                self.answer(now, poll, registered, changes, Beginning::Head)
             }
         }
     }
 
-    fn held(
-        &mut self,
-        now: u64,
-        poll: &mut Poll,
-        (registered, cursor, until): (Registered, Head, u64),
-    ) -> Step {
-        let is_settled = self.leases.is_settled(now);
-        let is_advised = self.secrets.is_advised(now, poll.gateway, is_settled);
+    fn held(&mut self, now: u64, poll: &mut Poll, followed: Followed, until: u64) -> Step {
+        let Followed { registered, cursor } = followed;
+        let known = self.leases.known(now);
+        let is_advised = self.secrets.is_advised(now, poll.gateway, known);
         if now < until && self.head().revision <= cursor.revision && is_advised {
-            poll.phase = Phase::Held(registered, cursor, until);
+            poll.phase = Phase::Held(followed, until);
             return Step::Hold {
                 newer_than: cursor.revision,
                 until,
             };
         }
         match self.history.after(cursor) {
-            Page::OnDisk => {
-                poll.phase = Phase::Reading(registered, cursor);
+            After::OnDisk => {
+                poll.phase = Phase::Reading(followed);
                 Step::ReadAfter(cursor.revision)
             }
-            page => self.page((now, poll), registered, page),
+            After::InMemory(changes) => {
+                self.answer(now, poll, registered, changes, Beginning::Cursor)
+            }
         }
-    }
-
-    fn page(&mut self, at: (u64, &Poll), registered: Registered, page: Page) -> Step {
-        let page = match page {
-            Page::Changes(changes, upto, is_head) => (changes, upto, is_head),
-            Page::OnDisk => (Vec::new(), self.head(), false),
-        };
-        self.answer(at, registered, page, false)
     }
 
     fn answer(
         &mut self,
-        (now, poll): (u64, &Poll),
+        now: u64,
+        poll: &Poll,
         registered: Registered,
-        (changes, cursor, is_head): (Vec<Revocation>, Head, bool),
-        reset: bool,
+        changes: Changes,
+        beginning: Beginning,
     ) -> Step {
-        let is_settled = self.leases.is_settled(now);
-        let advice = self.secrets.advise(now, poll.gateway, is_settled);
-        let granted_ms = self.leases.answer(registered, cursor.revision, is_head);
+        let Changes {
+            revocations,
+            upto,
+            reach,
+        } = changes;
+        let known = self.leases.known(now);
+        let advice = self.secrets.advise(now, poll.gateway, known);
+        let granted_ms = self.leases.answer(registered, upto.revision, reach);
         Step::Answer(FeedResponse {
             poll: poll.number,
-            changes,
-            cursor,
+            changes: revocations,
+            cursor: upto,
             granted_ms,
-            reset,
+            reset: beginning == Beginning::Head,
             keys_imported_at: self.history.keys_imported_at(),
             secrets: Some(advice),
             used_most: 0,

@@ -11,21 +11,23 @@ use std::sync::Arc;
 
 use rekey_protocol::{AcceptedSecrets, GatewayId, SecretPrint, SecretsAdvice};
 
+use super::leases::Known;
+
 /// The most gateways that are named in one warning.
 const NAMED_MOST: usize = 8;
 
 /// What is known of everybody's secrets.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets {
+pub struct FleetSecrets {
     /// The store's own, newest first; none where nobody makes keys here.
     own: Vec<SecretPrint>,
-    gateways: BTreeMap<GatewayId, Gateway>,
+    gateways: BTreeMap<GatewayId, SecretsHolder>,
     /// The different lists among them: a few, however many gateways there are.
     lists: Vec<List>,
 }
 
 #[derive(Debug, Clone)]
-struct Gateway {
+struct SecretsHolder {
     accepted: Arc<AcceptedSecrets>,
     until: u64,
     /// What it was told last.
@@ -41,7 +43,7 @@ struct List {
 
 /// How the store's own secrets stand beside those of the gateways.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct SecretsStanding {
     /// Which of its secrets it makes keys with, counted from 0, the newest; none if
     /// each of them is refused by some gateway.
     pub place: Option<usize>,
@@ -64,6 +66,15 @@ pub enum Usable {
     Nothing,
 }
 
+/// What a gateway told of its secrets, beside what it told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretsNews {
+    /// It is as it was, or it told nothing.
+    Same,
+    /// It accepts other secrets than before, or was not known.
+    Other,
+}
+
 /// Some gateways, the first few by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gateways {
@@ -73,7 +84,7 @@ pub struct Gateways {
     pub named: Vec<GatewayId>,
 }
 
-impl Standing {
+impl SecretsStanding {
     /// Whether the operator has nothing to do.
     pub fn is_fine(&self) -> bool {
         self.place == Some(0) && self.ahead.count == 0
@@ -89,33 +100,33 @@ impl Gateways {
     }
 }
 
-impl Secrets {
+impl FleetSecrets {
     /// These are the store's own.
     pub fn use_own(&mut self, own: Vec<SecretPrint>) {
         self.own = own;
     }
 
-    /// A gateway asked, and counts until then. Returns whether anything is new in
-    /// what it told; nothing told is as before.
+    /// A gateway asked, and counts until then.
     pub fn heard(
         &mut self,
         now: u64,
         gateway: GatewayId,
         told: Option<&AcceptedSecrets>,
         until: u64,
-    ) -> bool {
+    ) -> SecretsNews {
         let known = self.gateways.get_mut(&gateway);
-        let is_new = match (&known, told) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(known), Some(told)) => *known.accepted != *told,
+        let is_same = |told: &AcceptedSecrets| {
+            let known = known.as_ref();
+            known.is_some_and(|known| *known.accepted == *told)
         };
-        if let Some(told) = told.filter(|_| is_new) {
+        let news = told.filter(|told| !is_same(told));
+        let is_new = news.is_some();
+        if let Some(told) = news {
             let accepted = self.list(now, told);
             let advised = None;
             self.gateways.insert(
                 gateway,
-                Gateway {
+                SecretsHolder {
                     accepted,
                     until,
                     advised,
@@ -124,10 +135,13 @@ impl Secrets {
         } else if let Some(known) = known {
             known.until = known.until.max(until);
         } else {
-            return false;
+            return SecretsNews::Same;
         }
         self.keep(gateway, until);
-        is_new
+        match is_new {
+            true => SecretsNews::Other,
+            false => SecretsNews::Same,
+        }
     }
 
     /// The list that says the same, made if there is none.
@@ -168,14 +182,14 @@ impl Secrets {
         self.lists.retain(|list| now < list.until);
     }
 
-    /// What this gateway is to be told; `is_settled` once all gateways that may be
-    /// there have been heard of.
-    pub fn advice(&self, now: u64, gateway: GatewayId, is_settled: bool) -> SecretsAdvice {
-        let known = self.gateways.get(&gateway);
-        let Some(known) = known.filter(|_| is_settled) else {
+    /// What this gateway is to be told: nothing before all gateways are known that may
+    /// be there.
+    pub fn advice(&self, now: u64, gateway: GatewayId, known: Known) -> SecretsAdvice {
+        let holder = self.gateways.get(&gateway);
+        let Some(holder) = holder.filter(|_| known == Known::All) else {
             return SecretsAdvice::default();
         };
-        let accepted = &known.accepted;
+        let accepted = &holder.accepted;
         let lists = self.lists.iter().filter(|list| now < list.until);
         let firsts = lists.filter_map(|list| list.accepted.prints.first());
         let mut firsts = firsts.chain(self.own.first());
@@ -188,27 +202,26 @@ impl Secrets {
     }
 
     /// The same; it is on its way there.
-    pub fn advise(&mut self, now: u64, gateway: GatewayId, is_settled: bool) -> SecretsAdvice {
-        let advice = self.advice(now, gateway, is_settled);
-        if let Some(known) = self.gateways.get_mut(&gateway) {
-            known.advised = Some(advice);
+    pub fn advise(&mut self, now: u64, gateway: GatewayId, known: Known) -> SecretsAdvice {
+        let advice = self.advice(now, gateway, known);
+        if let Some(holder) = self.gateways.get_mut(&gateway) {
+            holder.advised = Some(advice);
         }
         advice
     }
 
     /// Whether this gateway knows already what it would be told now.
-    pub fn is_advised(&self, now: u64, gateway: GatewayId, is_settled: bool) -> bool {
-        let Some(known) = self.gateways.get(&gateway) else {
+    pub fn is_advised(&self, now: u64, gateway: GatewayId, known: Known) -> bool {
+        let Some(holder) = self.gateways.get(&gateway) else {
             return true;
         };
-        !is_settled || known.advised == Some(self.advice(now, gateway, is_settled))
+        known != Known::All || holder.advised == Some(self.advice(now, gateway, known))
     }
 
-    /// Which of the store's own secrets to make a key with; `is_known` once any
-    /// gateway has been heard of that may be there.
-    pub fn usable(&self, now: u64, is_known: bool) -> Usable {
+    /// Which of the store's own secrets to make a key with.
+    pub fn usable(&self, now: u64, known: Known) -> Usable {
         // Of several nobody knows yet which one all accept.
-        if !is_known && self.own.len() > 1 {
+        if known == Known::None && self.own.len() > 1 {
             return Usable::NotYet;
         }
         self.place(now).map_or(Usable::Nothing, Usable::Secret)
@@ -221,7 +234,7 @@ impl Secrets {
 
     /// How the store's own stand; none where nobody makes keys here. To be asked
     /// once all gateways are known.
-    pub fn standing(&self, now: u64) -> Option<Standing> {
+    pub fn standing(&self, now: u64) -> Option<SecretsStanding> {
         let newest = self.own.first()?;
         let (mut refusing, mut ahead) = (Gateways::default(), Gateways::default());
         let here = self.gateways.iter();
@@ -234,7 +247,7 @@ impl Secrets {
                 ahead.add(*id);
             }
         }
-        Some(Standing {
+        Some(SecretsStanding {
             place: self.place(now),
             own: self.own.len(),
             refusing,
