@@ -23,10 +23,17 @@ const KEPT: Duration = Duration::from_secs(30);
 /// Keys that are being made or wait at a time.
 const MAX: usize = 1024;
 
-type Form = (UserId, RotationId);
+/// Which form asks for a key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FormId {
+    /// Whose.
+    pub user: UserId,
+    /// A rotation id by another name (S11).
+    pub ticket: RotationId,
+}
 
 /// The keys that are under way. Cheap to clone.
-pub(super) struct Deliveries<E>(Arc<Mutex<HashMap<Form, Arc<Delivery<E>>>>>);
+pub(super) struct Deliveries<E>(Arc<Mutex<HashMap<FormId, Arc<Delivery<E>>>>>);
 
 struct Delivery<E> {
     outcome: Mutex<Outcome<E>>,
@@ -100,7 +107,7 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
     /// is told if it panics.
     pub(super) async fn give<F>(
         &self,
-        form: Form,
+        form: FormId,
         make: impl FnOnce(IsAwaited) -> F,
         fault: E,
     ) -> Given<E>
@@ -128,7 +135,7 @@ impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
 
     fn begin<F>(
         &self,
-        form: Form,
+        form: FormId,
         make: impl FnOnce(IsAwaited) -> F,
         fault: E,
     ) -> Option<Waiting<E>>
@@ -184,8 +191,15 @@ mod tests {
 
     const KEY: &[u8; 40] = b"sb_live_0123456789abcdefghijklmnopqrstuv";
 
-    fn form(ticket: u8) -> Form {
-        ("u".parse().unwrap(), RotationId([ticket; 16]))
+    fn form(ticket: u8) -> FormId {
+        form_of([ticket; 16])
+    }
+
+    fn form_of(ticket: [u8; 16]) -> FormId {
+        FormId {
+            user: "u".parse().unwrap(),
+            ticket: RotationId(ticket),
+        }
     }
 
     fn key() -> Result<ApiKey, &'static str> {
@@ -303,8 +317,7 @@ mod tests {
         for number in 0..MAX as u64 {
             let mut ticket = [0; 16];
             ticket[..8].copy_from_slice(&number.to_be_bytes());
-            let form = ("u".parse().unwrap(), RotationId(ticket));
-            let begun = deliveries.begin(form, |_| std::future::pending(), "");
+            let begun = deliveries.begin(form_of(ticket), |_| std::future::pending(), "");
             assert!(begun.is_some());
         }
         let one_more = deliveries.give(form(0xff), |_| async { key() }, "fault");

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Dashboard;
+use super::origin::Origin;
 use super::problem::Problem;
 use crate::http::discard;
 
@@ -49,15 +50,12 @@ pub(super) async fn guard(
     let endpoint = matched.as_ref().map_or("other", MatchedPath::as_str);
     let mut response = match admit(&dashboard, request) {
         Ok(request) => next.run(request).await,
-        Err((problem, body)) => {
+        Err(Rejected { problem, body }) => {
             discard(body).await;
             problem.into_response()
         }
     };
-    dress(
-        response.headers_mut(),
-        dashboard.settings.origin.is_secure(),
-    );
+    dress(response.headers_mut(), &dashboard.settings.origin);
     let (status, took) = (response.status().as_u16(), started.elapsed());
     let metrics = &dashboard.metrics;
     metrics.answered("dashboard", endpoint, status, took);
@@ -65,11 +63,18 @@ pub(super) async fn guard(
     response
 }
 
-fn admit(dashboard: &Dashboard, request: Request) -> Result<Request, (Problem, Body)> {
+/// A request that no handler sees.
+struct Rejected {
+    problem: Problem,
+    /// It has not been read yet.
+    body: Body,
+}
+
+fn admit(dashboard: &Dashboard, request: Request) -> Result<Request, Rejected> {
     let (parts, body) = request.into_parts();
     match may_pass(dashboard, &parts) {
         Ok(()) => Ok(Request::from_parts(parts, body)),
-        Err(problem) => Err((problem, body)),
+        Err(problem) => Err(Rejected { problem, body }),
     }
 }
 
@@ -88,12 +93,12 @@ fn may_pass(dashboard: &Dashboard, parts: &Parts) -> Result<(), Problem> {
     Ok(())
 }
 
-fn dress(headers: &mut HeaderMap, is_secure: bool) {
+fn dress(headers: &mut HeaderMap, origin: &Origin) {
     for (name, value) in HEADERS {
         let name = HeaderName::from_static(name);
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if is_secure {
+    if origin.is_secure() {
         headers.insert(
             header::STRICT_TRANSPORT_SECURITY,
             HeaderValue::from_static(STRICT_TRANSPORT_SECURITY),

@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use rekey_protocol::{ApiKey, ResolvedState, RotationId};
 use serde::Deserialize;
 
+use super::delivery::{FormId, Given};
 use super::pages::{key as pages, login, retry_after};
 use super::problem::Problem;
 use super::session::{Session, Signed};
-use super::{Dashboard, PROFILE, delivery::Given};
+use super::{Dashboard, PROFILE};
 use crate::engine::{Engine, Patience, WriteError};
 use crate::operations::keys::Resolved;
 use crate::operations::own_key::{
@@ -78,9 +79,8 @@ pub(super) async fn profile(
     session: Session,
 ) -> Result<Response, Problem> {
     let overview = overview(&dashboard, &session).await?;
-    // S7: also who only looks must not read that a key is dead before it is.
-    let is_dead = dashboard.store.feed().is_open(overview.last_change);
-    Ok(pages::profile(&session, &overview, is_dead, Ticket::new()?))
+    let reached = Reached::by(&dashboard, &overview);
+    Ok(pages::profile(&session, &overview, reached, Ticket::new()?))
 }
 
 /// `GET /settings/profile/regenerate`
@@ -163,8 +163,8 @@ pub(super) async fn revoke(
         Ok(RevokedOwn { is_new, .. }) => {
             tracing::info!(user = %session.user, changed = is_new, "key revoked in the dashboard");
             let overview = overview(&dashboard, &session).await?;
-            let is_dead = dashboard.store.feed().is_open(overview.last_change);
-            Ok(pages::revoked(&session, &overview, is_dead, Ticket::new()?))
+            let reached = Reached::by(&dashboard, &overview);
+            Ok(pages::revoked(&session, &overview, reached, Ticket::new()?))
         }
         Err(refusal) => Ok(not_made(&session, refusal)),
     }
@@ -182,9 +182,28 @@ fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
     Ok(dashboard.issuer.key()?)
 }
 
+/// How far the last change of a key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// No gateway accepts any key of before.
+    AllGateways,
+    /// Some gateway may accept the key of before.
+    NotAll,
+}
+
+impl Reached {
+    /// S7: also somebody who only looks must not read that a key is dead before it is.
+    fn by(dashboard: &Dashboard, overview: &Overview) -> Self {
+        match dashboard.store.feed().is_open(overview.last_change) {
+            true => Self::AllGateways,
+            false => Self::NotAll,
+        }
+    }
+}
+
 /// What a new key comes after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// A key that it replaces.
     Replace,
     /// Revoke now.
@@ -246,7 +265,10 @@ async fn make(
             Ok(key)
         }
     };
-    let form = (session.user.clone(), ticket);
+    let form = FormId {
+        user: session.user.clone(),
+        ticket,
+    };
     let fault = NotMade::Problem(Problem::Unknown);
     let giving = dashboard.deliveries.give(form, work, fault);
     let given = dashboard.outcome(giving).await;
@@ -266,7 +288,7 @@ async fn answered(
         Given::Key(key) => {
             let is_logged_in = IsLoggedIn(session.digest);
             match dashboard.store.engine().read(is_logged_in).await {
-                Ok(true) => pages::new_key(session, &key, way == Way::Replace),
+                Ok(true) => pages::new_key(session, &key, way),
                 Ok(false) => login::logged_out_late(),
                 Err(_) => Problem::Unknown.into_response(),
             }

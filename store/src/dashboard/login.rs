@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::client::ClientAddress;
 use super::pages::{login as pages, retry_after};
 use super::problem::Problem;
-use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
+use super::session::{CookieToken, CookieTokens, Jar, Session, Signed, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
 use crate::engine::Engine;
@@ -54,8 +54,8 @@ pub(super) async fn log_in(
     let (metrics, origin) = (&dashboard.metrics, &dashboard.settings.origin);
     let email = form.email.trim();
     let digests = |jar| {
-        let tokens = Token::all(&headers, jar, origin);
-        tokens.iter().map(Token::digest).collect::<Vec<_>>()
+        let tokens = CookieToken::all(&headers, jar, origin);
+        tokens.iter().map(CookieToken::digest).collect::<Vec<_>>()
     };
     let find = FindAccount {
         email: email.to_owned(),
@@ -85,7 +85,7 @@ pub(super) async fn log_in(
         is_right => is_right?,
     };
     if let (Some(user), Some(hash), true) = (&user, hash, is_right) {
-        let tokens = Tokens::new()?;
+        let tokens = CookieTokens::new()?;
         let log_in = LogIn {
             session: NewSession {
                 digest: tokens.session.digest(),

@@ -43,7 +43,7 @@ use crate::password::Passwords;
 
 use delivery::Deliveries;
 use problem::Problem;
-pub use settings::{DashboardArgs, Settings};
+pub use settings::{DashboardArgs, DashboardSettings};
 use throttle::Throttle;
 
 /// Where everybody begins.
@@ -64,7 +64,7 @@ pub struct Dashboard {
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
-    settings: Arc<Settings>,
+    settings: Arc<DashboardSettings>,
     throttle: Arc<Throttle>,
     deliveries: Deliveries<key::NotMade>,
     /// Whether it was said that the proxy does not name its clients.
@@ -94,25 +94,34 @@ impl Dashboard {
     }
 }
 
-/// The service of the dashboard's listener. `stopping` turns true when the
-/// store is to end.
-pub fn router(
-    store: Store,
-    metrics: Arc<Metrics>,
-    issuer: Issuer,
-    passwords: Passwords,
-    (settings, stopping): (Settings, watch::Receiver<bool>),
-) -> Router {
+/// What a dashboard is made of.
+pub struct DashboardParts {
+    /// Where users and keys are.
+    pub store: Store,
+    /// Where answers and log-ins are counted.
+    pub metrics: Arc<Metrics>,
+    /// Makes keys.
+    pub issuer: Issuer,
+    /// Hashes and verifies passwords.
+    pub passwords: Passwords,
+    /// Its flags, checked.
+    pub settings: DashboardSettings,
+    /// Turns true when the store is to end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// The service of the dashboard's listener.
+pub fn router(parts: DashboardParts) -> Router {
     let dashboard = Dashboard {
-        store,
-        metrics,
-        issuer,
-        passwords,
-        settings: Arc::new(settings),
+        store: parts.store,
+        metrics: parts.metrics,
+        issuer: parts.issuer,
+        passwords: parts.passwords,
+        settings: Arc::new(parts.settings),
         throttle: Arc::new(Throttle::new()),
         deliveries: Deliveries::new(),
         has_warned: Arc::default(),
-        stopping,
+        stopping: parts.stopping,
     };
     Router::new()
         .route("/", get(|| async { Redirect::to(PROFILE) }))

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Dashboard;
 use super::pages::{retry_after, security as pages};
 use super::problem::Problem;
-use super::session::{Session, Signed, Tokens};
+use super::session::{CookieTokens, Session, Signed};
 use super::throttle::Who;
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
@@ -92,7 +92,7 @@ pub(super) async fn change_password(
         engine.run(note).await?;
         return refused(StatusCode::FORBIDDEN, pages::WRONG);
     };
-    let tokens = Tokens::new()?;
+    let tokens = CookieTokens::new()?;
     let change = ChangePassword {
         old: old.phc,
         new: passwords.hash(new, For::Known).await?,

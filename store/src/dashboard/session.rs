@@ -71,9 +71,9 @@ impl Jar {
 }
 
 /// What only the browser knows.
-pub(super) struct Token(Zeroizing<String>);
+pub(super) struct CookieToken(Zeroizing<String>);
 
-impl Token {
+impl CookieToken {
     /// A new one, whatever the browser had before: a token that somebody else
     /// has planted must not become a log-in (session fixation).
     pub(super) fn new() -> Result<Self, getrandom::Error> {
@@ -140,19 +140,19 @@ pub(super) fn no_session(origin: &Origin) -> Result<HeaderValue, Problem> {
 }
 
 /// Both cookies of a browser in which somebody has just shown the password.
-pub(super) struct Tokens {
+pub(super) struct CookieTokens {
     /// Of the session that begins.
-    pub session: Token,
+    pub session: CookieToken,
     /// By which the browser is known from now on.
-    pub device: Token,
+    pub device: CookieToken,
 }
 
-impl Tokens {
+impl CookieTokens {
     /// New ones.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
         Ok(Self {
-            session: Token::new()?,
-            device: Token::new()?,
+            session: CookieToken::new()?,
+            device: CookieToken::new()?,
         })
     }
 
@@ -211,7 +211,7 @@ impl Session {
     ) -> Result<Option<Self>, Problem> {
         let settings = &dashboard.settings;
         let mut found: Option<Self> = None;
-        for token in Token::all(headers, Jar::Session, &settings.origin) {
+        for token in CookieToken::all(headers, Jar::Session, &settings.origin) {
             let digest = token.digest();
             let limits = settings.limits;
             let open = dashboard

@@ -20,13 +20,26 @@ use rekey_protocol::{Digest, UserId};
 
 use crate::typed;
 
-/// Tries of one account: so many at once, then one in so many seconds.
-const ACCOUNT: (NonZeroU32, Duration) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(60));
+/// Tries of one account.
+const ACCOUNT: Allowance = Allowance {
+    at_once: NonZeroU32::new(10).unwrap(),
+    then_every: Duration::from_secs(60),
+};
 /// Tries from one address.
-const ADDRESS: (NonZeroU32, Duration) = (NonZeroU32::new(30).unwrap(), Duration::from_secs(10));
+const ADDRESS: Allowance = Allowance {
+    at_once: NonZeroU32::new(30).unwrap(),
+    then_every: Duration::from_secs(10),
+};
 /// Counters of accounts, and of addresses. A flood of names can neither make
 /// them more nor make them forget.
 const COUNTERS: usize = 1 << 18;
+
+/// How many tries there are: so many at once, then one in so much time.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    at_once: NonZeroU32,
+    then_every: Duration,
+}
 
 /// Who tries.
 #[derive(Debug, Clone, Copy)]
@@ -88,16 +101,20 @@ fn network(address: IpAddr) -> IpAddr {
 
 struct Limits<K: Hash, C: Clock> {
     clock: C,
-    limiter: RateLimiter<K, Counters<K>, C, NoOpMiddleware<C::Instant>>,
+    limiter: RateLimiter<K, TryCounters<K>, C, NoOpMiddleware<C::Instant>>,
 }
 
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Limits<K, C> {
-    fn new((burst, every): (NonZeroU32, Duration), clock: C) -> Self {
+    fn new(allowance: Allowance, clock: C) -> Self {
+        let Allowance {
+            at_once,
+            then_every,
+        } = allowance;
         // `None` for a time of zero only.
-        let quota = Quota::with_period(every).unwrap_or(Quota::per_second(burst));
-        let quota = quota.allow_burst(burst);
+        let quota = Quota::with_period(then_every).unwrap_or(Quota::per_second(at_once));
+        let quota = quota.allow_burst(at_once);
         Self {
-            limiter: RateLimiter::new(quota, Counters::new(), clock.clone()),
+            limiter: RateLimiter::new(quota, TryCounters::new(), clock.clone()),
             clock,
         }
     }
@@ -113,13 +130,13 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Limits<K, C> {
 
 /// A fixed number of counters, found by a keyed hash: two that share one have
 /// fewer tries, and nobody can choose with whom to share.
-struct Counters<K> {
+struct TryCounters<K> {
     counters: Box<[InMemoryState]>,
     hash: RandomState,
     key: PhantomData<fn(&K)>,
 }
 
-impl<K> Counters<K> {
+impl<K> TryCounters<K> {
     fn new() -> Self {
         Self {
             counters: (0..COUNTERS).map(|_| InMemoryState::default()).collect(),
@@ -129,7 +146,7 @@ impl<K> Counters<K> {
     }
 }
 
-impl<K: Hash> StateStore for Counters<K> {
+impl<K: Hash> StateStore for TryCounters<K> {
     type Key = K;
 
     fn measure_and_replace<T, F, E>(&self, key: &K, change: F) -> Result<T, E>

@@ -9,41 +9,53 @@ use rekey_protocol::Digest;
 
 use super::Dashboard;
 
-/// Path, type, content. A path is matched whole: there is no folder to leave.
-const FILES: [(&str, &str, &[u8]); 3] = [
-    (
-        "/assets/style.css",
-        "text/css; charset=utf-8",
-        include_bytes!("assets/style.css"),
-    ),
-    (
-        "/assets/dashboard.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("assets/dashboard.js"),
-    ),
-    (
-        "/assets/favicon.svg",
-        "image/svg+xml",
-        include_bytes!("assets/favicon.svg"),
-    ),
+/// A file that is served.
+#[derive(Clone, Copy)]
+struct Asset {
+    /// It is matched whole: there is no folder to leave.
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+}
+
+const FILES: [Asset; 3] = [
+    Asset {
+        path: "/assets/style.css",
+        content_type: "text/css; charset=utf-8",
+        content: include_bytes!("style.css"),
+    },
+    Asset {
+        path: "/assets/dashboard.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_bytes!("dashboard.js"),
+    },
+    Asset {
+        path: "/assets/favicon.svg",
+        content_type: "image/svg+xml",
+        content: include_bytes!("favicon.svg"),
+    },
 ];
 
 /// Serves them, for ever: their addresses change with them, see [`version`].
 pub(super) fn router() -> Router<Dashboard> {
     FILES.into_iter().fold(Router::new(), |router, file| {
-        let (path, kind, content) = file;
         let headers = [
-            (header::CONTENT_TYPE, kind),
+            (header::CONTENT_TYPE, file.content_type),
             (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         ];
-        router.route(path, get(move || async move { (headers, content) }))
+        let served = get(move || async move { (headers, file.content) });
+        router.route(file.path, served)
     })
 }
 
 /// Goes into their addresses as a query.
 pub(super) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let all: Vec<u8> = FILES.iter().flat_map(|file| file.2).copied().collect();
+        let all: Vec<u8> = FILES
+            .iter()
+            .flat_map(|file| file.content)
+            .copied()
+            .collect();
         Digest::of(&all).to_hex().chars().take(12).collect()
     });
     &VERSION

@@ -12,7 +12,7 @@ use super::events::{activity, by, how, masked};
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
 use super::{settings, time};
 use crate::api::OldKeyUse;
-use crate::dashboard::key::Ticket;
+use crate::dashboard::key::{Reached, Ticket, Way};
 use crate::dashboard::session::Session;
 use crate::engine::rows::{ActiveKey, LastUse};
 use crate::operations::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
@@ -23,11 +23,10 @@ const TICKET_USED: &str = "This form was used already. The new key was for the a
     one right after.";
 
 /// Settings → Profile.
-/// `is_dead`: no gateway accepts any key before the last change.
 pub(crate) fn profile(
     session: &Session,
     overview: &Overview,
-    is_dead: bool,
+    reached: Reached,
     ticket: Ticket,
 ) -> Response {
     let content = html! {
@@ -35,7 +34,7 @@ pub(crate) fn profile(
             h2 #key-title { "API key" }
             @match &overview.key {
                 Some(key) => (active(key, overview)),
-                None => (without_key(session, overview, is_dead, ticket)),
+                None => (without_key(session, overview, reached, ticket)),
             }
             (old_keys(&overview.old_keys))
         }
@@ -93,11 +92,11 @@ fn last_use(used: Option<LastUse>) -> Markup {
     }
 }
 
-fn without_key(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Markup {
+fn without_key(session: &Session, overview: &Overview, reached: Reached, ticket: Ticket) -> Markup {
     html! {
         p {
             strong { "You have no active API key." } " "
-            @if is_dead {
+            @if reached == Reached::AllGateways {
                 "Requests to the API are refused."
             } @else {
                 "The last one is revoked, but not all gateways have confirmed it yet: one that is "
@@ -222,7 +221,7 @@ pub(crate) fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
 pub(crate) fn revoked(
     session: &Session,
     overview: &Overview,
-    is_dead: bool,
+    reached: Reached,
     ticket: Ticket,
 ) -> Response {
     let content = html! {
@@ -231,7 +230,7 @@ pub(crate) fn revoked(
             @match &overview.key {
                 // The page was left open, and a new key was made elsewhere.
                 Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
-                None => (without_key(session, overview, is_dead, ticket)),
+                None => (without_key(session, overview, reached, ticket)),
             }
             p { (back()) }
         }
@@ -242,10 +241,14 @@ pub(crate) fn revoked(
     )
 }
 
-/// The new key, this once; `replaced`: it took the place of another.
-pub(crate) fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
+/// The new key, this once.
+pub(crate) fn new_key(session: &Session, key: &ApiKey, way: Way) -> Response {
+    let said = match way {
+        Way::Replace => contract::REGENERATED,
+        Way::AfterRevoking => MADE,
+    };
     let content = html! {
-        (super::notice(if replaced { contract::REGENERATED } else { MADE }))
+        (super::notice(said))
         div.card.settling {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }

@@ -8,7 +8,7 @@ fn origin(text: &str) -> Origin {
 
 #[test]
 fn a_cookie_is_for_this_host_this_channel_and_no_script() {
-    let token = Token::new().unwrap();
+    let token = CookieToken::new().unwrap();
     let shown = |text| token.cookie(Jar::Session, &origin(text)).unwrap();
     let secure = shown("https://keys.example.com");
     let text = secure.to_str().unwrap();
@@ -34,22 +34,22 @@ fn a_cookie_is_for_this_host_this_channel_and_no_script() {
 }
 
 /// Which of the tokens each request bears: the headers are its cookies.
-fn found(cookies: &[&[u8]], of: &[&Token]) -> Vec<Option<usize>> {
+fn found(cookies: &[&[u8]], of: &[&CookieToken]) -> Vec<Option<usize>> {
     let origin = origin("http://127.0.0.1:8001");
     let mut headers = HeaderMap::new();
     for cookie in cookies {
         let value = HeaderValue::from_bytes(cookie).unwrap();
         headers.append(header::COOKIE, value);
     }
-    let which = |found: &Token| of.iter().position(|known| known.digest() == found.digest());
-    let all = Token::all(&headers, Jar::Session, &origin);
+    let which = |found: &CookieToken| of.iter().position(|known| known.digest() == found.digest());
+    let all = CookieToken::all(&headers, Jar::Session, &origin);
     all.iter().map(which).collect()
 }
 
 #[test]
 fn tokens_are_found_among_all_cookies() {
-    let (one, two) = (&Token::new().unwrap(), &Token::new().unwrap());
-    let cookie = |token: &Token| format!("rekey_session_8001={}", *token.0).into_bytes();
+    let (one, two) = (&CookieToken::new().unwrap(), &CookieToken::new().unwrap());
+    let cookie = |token: &CookieToken| format!("rekey_session_8001={}", *token.0).into_bytes();
     let (ours, other) = (cookie(one), cookie(two));
     let of = [one, two];
     let joined = |parts: &[&[u8]]| parts.concat();
@@ -72,14 +72,16 @@ fn tokens_are_found_among_all_cookies() {
         assert_eq!(found(&[none], &of), []);
         assert_eq!(found(&[none, &ours], &of), [Some(0)]);
     }
-    let many: Vec<_> = (0..9).map(|_| cookie(&Token::new().unwrap())).collect();
+    let many: Vec<_> = (0..9)
+        .map(|_| cookie(&CookieToken::new().unwrap()))
+        .collect();
     let many: Vec<_> = many.iter().map(Vec::as_slice).collect();
     assert_eq!(found(&many, &of).len(), TOKENS_MOST);
 }
 
 #[test]
 fn a_foreign_cookie_in_any_encoding_hides_none_of_ours() {
-    let one = &Token::new().unwrap();
+    let one = &CookieToken::new().unwrap();
     let ours = format!("rekey_session_8001={}", *one.0).into_bytes();
     let foreign: [&[u8]; 6] = [
         "theme=d\u{fc}nkel".as_bytes(),
@@ -109,19 +111,22 @@ fn each_dashboard_of_a_host_has_cookies_of_its_own() {
     assert_eq!(names("http://[::1]:8002"), of("", "_8002"));
     assert_eq!(names("http://[::1]"), of("", ""));
     // Another's token is none of ours.
-    let token = Token::new().unwrap();
+    let token = CookieToken::new().unwrap();
     let mut headers = HeaderMap::new();
     let cookie = format!("rekey_session_8001={}", *token.0);
     headers.insert(header::COOKIE, cookie.parse().unwrap());
     for (at, count) in [("8001", 1), ("8002", 0), ("80", 0)] {
         let origin = origin(&format!("http://127.0.0.1:{at}"));
-        assert_eq!(Token::all(&headers, Jar::Session, &origin).len(), count);
+        assert_eq!(
+            CookieToken::all(&headers, Jar::Session, &origin).len(),
+            count
+        );
     }
 }
 
 #[test]
 fn a_forms_token_is_its_sessions_own() {
-    let (one, other) = (Token::new().unwrap(), Token::new().unwrap());
+    let (one, other) = (CookieToken::new().unwrap(), CookieToken::new().unwrap());
     assert_eq!(one.csrf(), one.csrf());
     assert_ne!(one.csrf(), other.csrf());
     assert!(!one.csrf().contains(&one.digest().to_hex()));
