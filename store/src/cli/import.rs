@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use rekey_protocol::{ApiKey, Digest};
 
-use super::client::{Client, InDoubt, Sent};
+use super::client::{AdminClient, ImportRun, InDoubt, Sent};
 use super::csv::{CsvReader, Row};
 use super::{CLIENT_HELP, print};
 use crate::api::{BadRow, ImportDone, ImportRefused, ImportRow};
@@ -31,17 +31,21 @@ pub(super) struct ImportArgs {
 const IN_DOUBT: InDoubt = "whether the rows were imported is not known: all of them were, or none. Repeat the command: if they were, it says of every row that the store knows the key, and imports none twice";
 
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let input = Input::open(&args.file)?;
     let name = input.name.clone();
-    let Checked { rows, bad, body } = check(input)?;
+    let Checked { count, body } = check(input)?;
+    let RowCount { rows, bad } = count;
     if rows == 0 {
         bail!("{name}: no rows after the header");
     }
     // With bad rows here, the store is asked about the others all the same, so
     // that one run names every bad row.
-    let dry_run = args.dry_run || bad > 0;
-    let bad_there = match client.import(dry_run, body, IN_DOUBT)? {
+    let run = match args.dry_run || bad > 0 {
+        true => ImportRun::Dry,
+        false => ImportRun::Real,
+    };
+    let bad_there = match client.import(run, body, IN_DOUBT)? {
         Sent::Accepted(text) => {
             let done: ImportDone = client.parsed(&text)?;
             if bad == 0 {
@@ -61,14 +65,14 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
 /// Where the rows come from.
 struct Input {
     name: String,
-    from: From,
+    readable: Readable,
 }
 
-enum From {
-    /// It can be read twice.
-    File(File),
-    /// A pipe: it can be read once.
-    Stream(Box<dyn Read>),
+/// How often the rows can be read.
+enum Readable {
+    Twice(File),
+    /// It is a pipe.
+    Once(Box<dyn Read>),
 }
 
 impl Input {
@@ -76,56 +80,67 @@ impl Input {
         if path == Path::new("-") {
             return Ok(Self {
                 name: "standard input".to_owned(),
-                from: From::Stream(Box::new(std::io::stdin().lock())),
+                readable: Readable::Once(Box::new(std::io::stdin().lock())),
             });
         }
         let name = path.display().to_string();
         let reading = || format!("cannot read {name}");
         let file = File::open(path).with_context(reading)?;
-        let from = match file.metadata().with_context(reading)?.is_file() {
-            true => From::File(file),
-            false => From::Stream(Box::new(file)),
+        let readable = match file.metadata().with_context(reading)?.is_file() {
+            true => Readable::Twice(file),
+            false => Readable::Once(Box::new(file)),
         };
-        Ok(Self { name, from })
+        Ok(Self { name, readable })
     }
 }
 
 /// Rows that were all looked at.
 struct Checked {
-    /// How many there are.
-    rows: u64,
-    /// How many of them are bad in themselves, and have been named.
-    bad: u64,
-    /// The others, as the body of a request.
+    count: RowCount,
+    /// The good ones, as the body of a request.
     body: Box<dyn Read>,
+}
+
+/// How many rows there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct RowCount {
+    /// All of them.
+    rows: u64,
+    /// Those of them that are bad in themselves, and have been named.
+    bad: u64,
 }
 
 /// Looks at every row before the first one leaves. A file is read again for that; of
 /// a pipe the good rows are kept in a file without a name, keys as digests.
 fn check(input: Input) -> anyhow::Result<Checked> {
     let name = input.name;
-    let (rows, bad, body): (_, _, Box<dyn Read>) = match input.from {
-        From::File(mut file) => {
+    match input.readable {
+        Readable::Twice(mut file) => {
             let again = file.try_clone().with_context(|| name.clone())?;
-            let mut table = Table::read(Box::new(again), &name)?;
-            let (rows, bad) = each_row(&mut table, |_| Ok(()))?;
+            let mut table = CsvTable::read(Box::new(again), &name)?;
+            let count = each_row(&mut table, |_| Ok(()))?;
             file.rewind().with_context(|| name.clone())?;
-            let table = Table::read(Box::new(file), &name)?;
-            (rows, bad, Box::new(Lines::new(table, bad > 0)))
+            let table = CsvTable::read(Box::new(file), &name)?;
+            let bad_rows = match count.bad {
+                0 => BadRows::Refuse,
+                _ => BadRows::Skip,
+            };
+            let body = Box::new(ImportBody::new(table, bad_rows));
+            Ok(Checked { count, body })
         }
-        From::Stream(stream) => {
-            let mut table = Table::read(stream, &name)?;
+        Readable::Once(stream) => {
+            let mut table = CsvTable::read(stream, &name)?;
             let mut kept = BufWriter::new(tempfile::tempfile().with_context(no_room)?);
-            let (rows, bad) = each_row(&mut table, |row| {
+            let count = each_row(&mut table, |row| {
                 serde_json::to_writer(&mut kept, row)?;
                 kept.write_all(b"\n").with_context(no_room)
             })?;
             let mut kept = kept.into_inner().with_context(no_room)?;
             kept.rewind().with_context(no_room)?;
-            (rows, bad, Box::new(kept))
+            let body = Box::new(kept);
+            Ok(Checked { count, body })
         }
-    };
-    Ok(Checked { rows, bad, body })
+    }
 }
 
 fn no_room() -> String {
@@ -137,24 +152,23 @@ fn no_room() -> String {
     )
 }
 
-/// Names the rows that are bad in themselves, and hands on the others; how many rows
-/// there are, and how many of them are bad.
+/// Names the rows that are bad in themselves, and hands on the others.
 fn each_row(
-    table: &mut Table,
+    table: &mut CsvTable,
     mut good: impl FnMut(&ImportRow<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<(u64, u64)> {
-    let (mut rows, mut bad) = (0, 0);
+) -> anyhow::Result<RowCount> {
+    let mut count = RowCount::default();
     while let Some(row) = table.next_row()? {
-        rows += 1;
+        count.rows += 1;
         match row {
             Ok(row) => good(&row)?,
             Err(row) => {
-                bad += 1;
+                count.bad += 1;
                 name(&row)?;
             }
         }
     }
-    Ok((rows, bad))
+    Ok(count)
 }
 
 /// Prints what the store says about bad rows, as it comes.
@@ -198,13 +212,13 @@ impl Column {
 }
 
 /// The file as rows of an import.
-struct Table {
+struct CsvTable {
     csv: CsvReader<Box<dyn Read>>,
     columns: Vec<Column>,
     name: String,
 }
 
-impl Table {
+impl CsvTable {
     fn read(input: Box<dyn Read>, name: &str) -> anyhow::Result<Self> {
         let mut csv = CsvReader::new(input);
         let header = csv
@@ -307,19 +321,28 @@ pub(super) fn import_row<'a>(columns: &[Column], row: &Row<'a>) -> Result<Import
     Ok(import)
 }
 
+/// What becomes of a bad row when rows are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BadRows {
+    /// It was named when the file was read first: the others go on.
+    Skip,
+    /// There was none then: the body breaks off.
+    Refuse,
+}
+
 /// The rows as the body of a request: one JSON object per line.
-struct Lines {
-    table: Table,
-    skip_bad: bool,
+struct ImportBody {
+    table: CsvTable,
+    bad_rows: BadRows,
     line: Vec<u8>,
     sent: usize,
 }
 
-impl Lines {
-    fn new(table: Table, skip_bad: bool) -> Self {
+impl ImportBody {
+    fn new(table: CsvTable, bad_rows: BadRows) -> Self {
         Self {
             table,
-            skip_bad,
+            bad_rows,
             line: Vec::with_capacity(1024),
             sent: 0,
         }
@@ -336,7 +359,7 @@ impl Lines {
                     self.line.push(b'\n');
                     break;
                 }
-                Err(_) if self.skip_bad => {}
+                Err(_) if self.bad_rows == BadRows::Skip => {}
                 // It was good when it was read first; the store drops what it
                 // has got so far.
                 Err(_) => return Err(std::io::Error::other("the file changes while it is read")),
@@ -346,7 +369,7 @@ impl Lines {
     }
 }
 
-impl Read for Lines {
+impl Read for ImportBody {
     fn read(&mut self, mut buffer: &mut [u8]) -> std::io::Result<usize> {
         let room = buffer.len();
         while !buffer.is_empty() {

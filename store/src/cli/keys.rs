@@ -6,20 +6,20 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use rekey_protocol::{ApiKey, Digest, KEY_LEN, ResolvedState, UserId};
 use zeroize::Zeroizing;
 
-use super::client::{Client, InDoubt};
-use super::{CLIENT_HELP, print, print_key};
+use super::client::{AdminClient, InDoubt};
+use super::{CLIENT_HELP, Format, json_line, print, print_key};
 use crate::api::{
     ISSUE_PATH, IssueRequest, KEYS_PATH, KeyIssued, KeyShown, REVOKE_PATH, RevokeRequest,
     RevokeResponse,
 };
-use many::Lines;
+use many::LineKind;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum KeysCommand {
     /// Say whose a key is and whether it is active; the key stays as it is
     #[command(after_help = CLIENT_HELP)]
     Show(Shown),
@@ -33,8 +33,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID")]
         user: UserId,
         /// Print JSON: {"user_id","api_key","created_at"}
-        #[arg(long)]
-        json: bool,
+        #[arg(long = "json", action = ArgAction::SetTrue, value_parser = Format::of_flag())]
+        format: Format,
     },
 }
 
@@ -43,8 +43,8 @@ pub(super) struct Shown {
     #[command(flatten)]
     key: OneKey,
     /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[arg(long = "json", action = ArgAction::SetTrue, value_parser = Format::of_flag())]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ pub(super) struct Which {
     keys: Keys,
     /// What the lines of --from are. Of keys only the digests leave this machine
     #[arg(long, value_name = "WHAT", requires = "from")]
-    lines: Option<Lines>,
+    lines: Option<LineKind>,
 }
 
 #[derive(Debug, Args)]
@@ -97,25 +97,25 @@ fn digest(text: &str) -> Result<Digest, &'static str> {
     Digest::from_hex(text).ok_or("a digest is 64 hexadecimal digits")
 }
 
-pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+pub(super) fn run(command: &KeysCommand) -> anyhow::Result<()> {
     match command {
-        Command::Show(shown) => show(shown),
-        Command::Revoke(which) => match (&which.keys.from, which.lines) {
+        KeysCommand::Show(shown) => show(shown),
+        KeysCommand::Revoke(which) => match (&which.keys.from, which.lines) {
             (Some(file), Some(lines)) => many::revoke(file, lines),
             _ => revoke(&which.keys),
         },
-        Command::Issue { user, json } => issue(user, *json),
+        KeysCommand::Issue { user, format } => issue(user, *format),
     }
 }
 
-fn issue(user: &UserId, json: bool) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+fn issue(user: &UserId, format: Format) -> anyhow::Result<()> {
+    let client = AdminClient::from_env()?;
     let request = IssueRequest {
         user_id: user.clone(),
     };
     let text = client.post(ISSUE_PATH, &request, ISSUE_IN_DOUBT)?;
     let issued: KeyIssued<'_> = client.parsed(&text)?;
-    print_key(&text, issued.user_id, issued.api_key, json)
+    print_key(&text, issued.user_id, issued.api_key, format)
 }
 
 fn show(shown: &Shown) -> anyhow::Result<()> {
@@ -123,12 +123,11 @@ fn show(shown: &Shown) -> anyhow::Result<()> {
         Some(digest) => digest,
         None => read_key()?.digest(),
     };
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let key: KeyShown = client.get(&format!("{KEYS_PATH}?digest={}", digest.to_hex()))?;
     print(|out| {
-        if shown.json {
-            serde_json::to_writer(&mut *out, &key)?;
-            return writeln!(out);
+        if shown.format == Format::Json {
+            return json_line(out, &key);
         }
         let state = match key.state {
             ResolvedState::Active => "active",
@@ -151,7 +150,7 @@ fn revoke(which: &Keys) -> anyhow::Result<()> {
         true => Some(read_key()?.digest()),
         false => which.digest,
     };
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let request = RevokeRequest {
         user_id: which.user.clone(),
         digest,
