@@ -9,10 +9,12 @@ use futures_util::FutureExt as _;
 use rekey_protocol::Digest;
 use serde::de::DeserializeOwned;
 
-use super::session::{CookieToken, Jar};
-use super::{client, key, login, pages, security};
+use super::access::client;
+use super::access::session::{CookieToken, Jar};
+use super::handlers::{key, login, security};
+use super::pages;
 
-pub use super::origin::{BadOrigin, Origin};
+pub use super::access::origin::{BadOrigin, Origin};
 
 /// Who the client is, behind so many trusted proxies.
 pub fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {

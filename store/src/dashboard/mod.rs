@@ -6,24 +6,17 @@
 //! button). A new key is shown once, in the answer to the POST that made it;
 //! afterwards nobody has it, here or elsewhere.
 //!
-//! Knows no SQL. What a request must be before a handler sees it is in
-//! [`guard`]; [`session`] says who sent it.
+//! Knows no SQL. A request passes [`access`], which says whether it may and who
+//! sent it; [`handlers`] do what it asks for; [`pages`] are what is answered.
 
+mod access;
 mod assets;
-mod client;
-mod delivery;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod guard;
-mod key;
-mod login;
-mod origin;
+mod handlers;
 mod pages;
 mod problem;
-mod security;
-mod session;
 mod settings;
-mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,10 +34,12 @@ use crate::keystore::Store;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 
-use delivery::Deliveries;
+use access::guard;
+use access::throttle::Throttle;
+use handlers::delivery::Deliveries;
+use handlers::{key, login, security};
 use problem::Problem;
 pub use settings::{DashboardArgs, DashboardSettings};
-use throttle::Throttle;
 
 /// Where everybody begins.
 const PROFILE: &str = "/settings/profile";

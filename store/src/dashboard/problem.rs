@@ -11,7 +11,7 @@ use crate::password::HashError;
 
 /// Why there is no page, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// No page of ours, or of this session, sent the form.
     OtherSite,
     /// The form lacks a field, or is too large.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::origin::Origin;
+use super::access::origin::Origin;
 use crate::operations::sessions::{SESSION_LONGEST, SessionLimits};
 use crate::published::Secrecy;
 

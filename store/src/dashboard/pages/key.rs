@@ -12,8 +12,8 @@ use super::events::{activity, by, how, masked};
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
 use super::{settings, time};
 use crate::api::OldKeyUse;
-use crate::dashboard::key::{Reached, Ticket, Way};
-use crate::dashboard::session::Session;
+use crate::dashboard::access::session::Session;
+use crate::dashboard::handlers::key::{Reached, Ticket, Way};
 use crate::engine::rows::{ActiveKey, LastUse};
 use crate::operations::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
 
@@ -43,9 +43,14 @@ pub(crate) fn profile(
             (activity("refused", "Refused log-ins", &overview.refused))
         }
     };
+    profile_page(session, "Profile", &content)
+}
+
+/// A page under Settings → Profile.
+fn profile_page(session: &Session, title: &str, content: &Markup) -> Response {
     respond(
         StatusCode::OK,
-        settings(session, Tab::Profile, "Profile", &content),
+        settings(session, Tab::Profile, title, content),
     )
 }
 
@@ -181,11 +186,7 @@ pub(crate) fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Tic
             }
         }
     };
-    let title = "Regenerate API Key";
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, title, &content),
-    )
+    profile_page(session, "Regenerate API Key", &content)
 }
 
 /// Before an emergency's revocation.
@@ -211,10 +212,7 @@ pub(crate) fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
             }
         }
     };
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, "Revoke now", &content),
-    )
+    profile_page(session, "Revoke now", &content)
 }
 
 /// After a revocation.
@@ -235,10 +233,7 @@ pub(crate) fn revoked(
             p { (back()) }
         }
     };
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, "Revoked", &content),
-    )
+    profile_page(session, "Revoked", &content)
 }
 
 /// The new key, this once.

@@ -14,8 +14,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rekey_protocol::ApiKey;
 use zeroize::Zeroizing;
 
+use super::access::session::Session;
 use super::assets;
-use super::session::Session;
 use crate::clock::UnixMillis;
 use crate::published::Secrecy;
 

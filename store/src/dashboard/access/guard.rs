@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Dashboard;
 use super::origin::Origin;
-use super::problem::Problem;
+use crate::dashboard::Dashboard;
+use crate::dashboard::problem::Problem;
 use crate::http::discard;
 
 /// Nothing but our own files, no frames, no forms to elsewhere.
@@ -40,7 +40,7 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
 
 /// Lets a request pass that is for this host and, if it is to change anything,
 /// from our own pages; dresses and counts the answer.
-pub(super) async fn guard(
+pub(crate) async fn guard(
     State(dashboard): State<Dashboard>,
     request: Request,
     next: Next,

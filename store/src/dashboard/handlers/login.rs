@@ -9,12 +9,14 @@ use rekey_protocol::{Client, UserId};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::client::ClientAddress;
-use super::pages::{login as pages, retry_after};
-use super::problem::Problem;
-use super::session::{CookieToken, CookieTokens, Jar, Session, Signed, Unsigned, no_session};
-use super::throttle::Who;
-use super::{Dashboard, PROFILE};
+use crate::dashboard::access::client::ClientAddress;
+use crate::dashboard::access::session::{
+    CookieToken, CookieTokens, Jar, Session, Signed, Unsigned, no_session,
+};
+use crate::dashboard::access::throttle::Who;
+use crate::dashboard::pages::{login as pages, retry_after};
+use crate::dashboard::problem::Problem;
+use crate::dashboard::{Dashboard, PROFILE};
 use crate::engine::Engine;
 use crate::operations::audit::{NoteRefused, Tried};
 use crate::operations::passwords::FindAccount;
@@ -24,17 +26,17 @@ use crate::typed;
 
 /// The form.
 #[derive(Deserialize)]
-pub(super) struct LoginForm {
+pub(crate) struct LoginForm {
     email: String,
     password: Zeroizing<String>,
 }
 
 /// A form with a button only.
 #[derive(Deserialize)]
-pub(super) struct Button {}
+pub(crate) struct Button {}
 
 /// `GET /login`
-pub(super) async fn page(
+pub(crate) async fn page(
     State(dashboard): State<Dashboard>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -45,7 +47,7 @@ pub(super) async fn page(
 }
 
 /// `POST /login`
-pub(super) async fn log_in(
+pub(crate) async fn log_in(
     State(dashboard): State<Dashboard>,
     address: ClientAddress,
     headers: HeaderMap,
@@ -148,7 +150,7 @@ async fn renewed(
 }
 
 /// `POST /logout`
-pub(super) async fn log_out(
+pub(crate) async fn log_out(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {
@@ -156,7 +158,7 @@ pub(super) async fn log_out(
 }
 
 /// `POST /logout-everywhere`
-pub(super) async fn log_out_everywhere(
+pub(crate) async fn log_out_everywhere(
     State(dashboard): State<Dashboard>,
     signed: Signed<Button>,
 ) -> Result<Response, Problem> {

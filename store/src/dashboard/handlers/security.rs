@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Dashboard;
-use super::pages::{retry_after, security as pages};
-use super::problem::Problem;
-use super::session::{CookieTokens, Session, Signed};
-use super::throttle::Who;
 use crate::clock::UnixMillis;
+use crate::dashboard::Dashboard;
+use crate::dashboard::access::session::{CookieTokens, Session, Signed};
+use crate::dashboard::access::throttle::Who;
+use crate::dashboard::pages::{login, retry_after, security as pages};
+use crate::dashboard::problem::Problem;
 use crate::engine::Engine;
 use crate::engine::rows::PasswordHash;
 use crate::operations::audit::{NoteRefused, Tried};
@@ -28,14 +28,14 @@ const NEWS: Duration = Duration::from_secs(60);
 
 /// The form.
 #[derive(Deserialize)]
-pub(super) struct PasswordForm {
+pub(crate) struct PasswordForm {
     current_password: Zeroizing<String>,
     new_password: Zeroizing<String>,
     repeat_password: Zeroizing<String>,
 }
 
 /// `GET /settings/security`. What it says after a change, no link makes it say.
-pub(super) async fn page(
+pub(crate) async fn page(
     State(dashboard): State<Dashboard>,
     session: Session,
     RawQuery(query): RawQuery,
@@ -52,7 +52,7 @@ pub(super) async fn page(
 
 /// `POST /settings/security/password`. The session gets a new token, all others
 /// end.
-pub(super) async fn change_password(
+pub(crate) async fn change_password(
     State(dashboard): State<Dashboard>,
     Signed {
         session,
@@ -73,7 +73,7 @@ pub(super) async fn change_password(
     };
     // Who found an open browser must not try passwords here without end.
     if let Err(seconds) = dashboard.throttle.allow(Who::Known(&session.user)) {
-        let text = super::pages::login::too_many(seconds);
+        let text = login::too_many(seconds);
         let page = pages::page(StatusCode::TOO_MANY_REQUESTS, &session, None, Some(&text));
         return Ok(retry_after(page, seconds));
     }

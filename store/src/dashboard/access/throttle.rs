@@ -43,7 +43,7 @@ struct Allowance {
 
 /// Who tries.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Who<'a> {
+pub(crate) enum Who<'a> {
     /// Anybody, by the address typed and the network address.
     Stranger(&'a str, IpAddr),
     /// Who is logged in as this user, or was in the same browser. By the user:
@@ -52,7 +52,7 @@ pub(super) enum Who<'a> {
 }
 
 /// The tries so far. In memory: a restart forgives.
-pub(super) struct Throttle<C: Clock = DefaultClock> {
+pub(crate) struct Throttle<C: Clock = DefaultClock> {
     accounts: Limits<Digest, C>,
     addresses: Limits<IpAddr, C>,
     /// Apart from the strangers', who could make theirs meet these.
@@ -61,7 +61,7 @@ pub(super) struct Throttle<C: Clock = DefaultClock> {
 
 impl Throttle {
     /// No tries yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::by(DefaultClock::default())
     }
 }
@@ -76,7 +76,7 @@ impl<C: Clock + Clone> Throttle<C> {
     }
 
     /// Counts a try, or says in how many whole seconds there may be one.
-    pub(super) fn allow(&self, who: Who<'_>) -> Result<(), u64> {
+    pub(crate) fn allow(&self, who: Who<'_>) -> Result<(), u64> {
         match who {
             Who::Stranger(email, address) => {
                 self.addresses.allow(&network(address))?;

@@ -25,7 +25,7 @@ const MAX: usize = 1024;
 
 /// Which form asks for a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct FormId {
+pub(crate) struct FormId {
     /// Whose.
     pub user: UserId,
     /// A rotation id by another name (S11).
@@ -33,7 +33,7 @@ pub(super) struct FormId {
 }
 
 /// The keys that are under way. Cheap to clone.
-pub(super) struct Deliveries<E>(Arc<Mutex<HashMap<FormId, Arc<Delivery<E>>>>>);
+pub(crate) struct Deliveries<E>(Arc<Mutex<HashMap<FormId, Arc<Delivery<E>>>>>);
 
 struct Delivery<E> {
     outcome: Mutex<Outcome<E>>,
@@ -69,7 +69,7 @@ impl<E> Drop for Waiting<E> {
 }
 
 /// Whether any request waits for a key.
-pub(super) type IsAwaited = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(crate) type IsAwaited = Arc<dyn Fn() -> bool + Send + Sync>;
 
 enum Outcome<E> {
     Pending,
@@ -79,7 +79,7 @@ enum Outcome<E> {
 }
 
 /// What a request gets.
-pub(super) enum Given<E> {
+pub(crate) enum Given<E> {
     /// The key: nobody else gets it.
     Key(ApiKey),
     /// It was given to another request of the same form.
@@ -98,14 +98,14 @@ impl<E> Clone for Deliveries<E> {
 
 impl<E: Clone + Send + Sync + 'static> Deliveries<E> {
     /// None under way.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::default())
     }
 
     /// Makes a key for this form by `make`, unless that is under way already,
     /// and waits for it. `make` is told whether anybody still does. `fault` is what
     /// is told if it panics.
-    pub(super) async fn give<F>(
+    pub(crate) async fn give<F>(
         &self,
         form: FormId,
         make: impl FnOnce(IsAwaited) -> F,

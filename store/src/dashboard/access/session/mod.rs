@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use super::client::ClientAddress;
 use super::origin::Origin;
-use super::problem::Problem;
-use super::{Dashboard, pages};
+use crate::dashboard::problem::Problem;
+use crate::dashboard::{Dashboard, pages};
 use crate::engine::Engine;
 use crate::http::{discard, read_body};
 use crate::operations::sessions::{FindSession, NewSession, TouchSession};
@@ -32,7 +32,7 @@ const DEVICE_LASTS: cookie::time::Duration = cookie::time::Duration::days(180);
 
 /// What a cookie is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Jar {
+pub(crate) enum Jar {
     /// Who is logged in.
     Session,
     /// That somebody has logged in in this browser before.
@@ -71,19 +71,19 @@ impl Jar {
 }
 
 /// What only the browser knows.
-pub(super) struct CookieToken(Zeroizing<String>);
+pub(crate) struct CookieToken(Zeroizing<String>);
 
 impl CookieToken {
     /// A new one, whatever the browser had before: a token that somebody else
     /// has planted must not become a log-in (session fixation).
-    pub(super) fn new() -> Result<Self, getrandom::Error> {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
         let mut random = Zeroizing::new([0; TOKEN_BYTES]);
         getrandom::fill(&mut *random)?;
         Ok(Self(Zeroizing::new(hex::encode(*random))))
     }
 
     /// What the store knows it by.
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
 
@@ -99,7 +99,7 @@ impl CookieToken {
     /// else on this host, in whatever encoding, and those say nothing about ours.
     /// There may be several of ours, because another path or another program on
     /// this host may have set one; [`Session::find`] tells which of them counts.
-    pub(super) fn all(headers: &HeaderMap, jar: Jar, origin: &Origin) -> Vec<Self> {
+    pub(crate) fn all(headers: &HeaderMap, jar: Jar, origin: &Origin) -> Vec<Self> {
         let name = jar.name(origin);
         let mut found: Vec<Self> = Vec::new();
         for header in headers.get_all(header::COOKIE) {
@@ -127,20 +127,20 @@ impl CookieToken {
     }
 
     /// The header that gives it to the browser.
-    pub(super) fn cookie(&self, jar: Jar, origin: &Origin) -> Result<HeaderValue, Problem> {
+    pub(crate) fn cookie(&self, jar: Jar, origin: &Origin) -> Result<HeaderValue, Problem> {
         set_cookie(jar.cookie(origin, self.0.as_str()))
     }
 }
 
 /// The header that ends the browser's session.
-pub(super) fn no_session(origin: &Origin) -> Result<HeaderValue, Problem> {
+pub(crate) fn no_session(origin: &Origin) -> Result<HeaderValue, Problem> {
     let mut gone = Jar::Session.cookie(origin, "");
     gone.make_removal();
     set_cookie(gone)
 }
 
 /// Both cookies of a browser in which somebody has just shown the password.
-pub(super) struct CookieTokens {
+pub(crate) struct CookieTokens {
     /// Of the session that begins.
     pub session: CookieToken,
     /// By which the browser is known from now on.
@@ -149,7 +149,7 @@ pub(super) struct CookieTokens {
 
 impl CookieTokens {
     /// New ones.
-    pub(super) fn new() -> Result<Self, getrandom::Error> {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
         Ok(Self {
             session: CookieToken::new()?,
             device: CookieToken::new()?,
@@ -157,7 +157,7 @@ impl CookieTokens {
     }
 
     /// The headers that give them to the browser.
-    pub(super) fn cookies(
+    pub(crate) fn cookies(
         &self,
         origin: &Origin,
     ) -> Result<AppendHeaders<[(HeaderName, HeaderValue); 2]>, Problem> {
@@ -177,7 +177,7 @@ fn set_cookie(cookie: Cookie<'_>) -> Result<HeaderValue, Problem> {
 
 /// A browser that is logged in.
 #[derive(Debug, Clone)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// Who.
     pub user: UserId,
     /// The user's address, as it is shown.
@@ -192,7 +192,7 @@ pub(super) struct Session {
 
 impl Session {
     /// The session as the database takes it.
-    pub(super) fn named(&self, client: Client) -> NewSession {
+    pub(crate) fn named(&self, client: Client) -> NewSession {
         NewSession {
             digest: self.digest,
             user: self.user.clone(),
@@ -205,7 +205,7 @@ impl Session {
     /// Of several cookies, those whose session is over do not count. If then two
     /// users are left, somebody has planted one, and nobody is logged in. The next
     /// log-in ends them all.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         headers: &HeaderMap,
         dashboard: &Dashboard,
     ) -> Result<Option<Self>, Problem> {
@@ -261,7 +261,7 @@ impl FromRequestParts<Dashboard> for Session {
 }
 
 /// A form that this session was given, and where it came from.
-pub(super) struct Signed<T> {
+pub(crate) struct Signed<T> {
     /// Whose.
     pub session: Session,
     /// What it says.
@@ -306,7 +306,7 @@ impl<T: DeserializeOwned> FromRequest<Dashboard> for Signed<T> {
 }
 
 /// A form of a browser that has no session yet.
-pub(super) struct Unsigned<T>(pub T);
+pub(crate) struct Unsigned<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Dashboard> for Unsigned<T> {
     type Rejection = Problem;

@@ -8,10 +8,10 @@ use rekey_protocol::{ApiKey, ResolvedState, RotationId};
 use serde::Deserialize;
 
 use super::delivery::{FormId, Given};
-use super::pages::{key as pages, login, retry_after};
-use super::problem::Problem;
-use super::session::{Session, Signed};
-use super::{Dashboard, PROFILE};
+use crate::dashboard::access::session::{Session, Signed};
+use crate::dashboard::pages::{key as pages, login, retry_after};
+use crate::dashboard::problem::Problem;
+use crate::dashboard::{Dashboard, PROFILE};
 use crate::engine::{Engine, Patience, WriteError};
 use crate::operations::keys::Resolved;
 use crate::operations::own_key::{
@@ -25,7 +25,7 @@ const EVENTS: u32 = 20;
 
 /// Why there is no new key.
 #[derive(Debug, Clone)]
-pub(super) enum NotMade {
+pub(crate) enum NotMade {
     /// For the user to hear.
     Refused(OwnRefusal),
     /// For whom it may concern.
@@ -40,7 +40,7 @@ impl From<Problem> for NotMade {
 
 /// The form of what makes a key.
 #[derive(Deserialize)]
-pub(super) struct MakeForm {
+pub(crate) struct MakeForm {
     ticket: Ticket,
     /// What the page was about: the revision of the key's last change.
     key: u64,
@@ -48,7 +48,7 @@ pub(super) struct MakeForm {
 
 /// The form of a revocation.
 #[derive(Deserialize)]
-pub(super) struct RevokeForm {
+pub(crate) struct RevokeForm {
     /// As in [`MakeForm`].
     key: u64,
 }
@@ -57,7 +57,7 @@ pub(super) struct RevokeForm {
 /// by another name (S11).
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Ticket(RotationId);
+pub(crate) struct Ticket(RotationId);
 
 impl Ticket {
     fn new() -> Result<Self, Problem> {
@@ -74,7 +74,7 @@ impl std::fmt::Display for Ticket {
 }
 
 /// `GET /settings/profile`
-pub(super) async fn profile(
+pub(crate) async fn profile(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -84,7 +84,7 @@ pub(super) async fn profile(
 }
 
 /// `GET /settings/profile/regenerate`
-pub(super) async fn confirm_regenerate(
+pub(crate) async fn confirm_regenerate(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -101,7 +101,7 @@ pub(super) async fn confirm_regenerate(
 }
 
 /// `POST /settings/profile/regenerate`
-pub(super) async fn regenerate(
+pub(crate) async fn regenerate(
     State(dashboard): State<Dashboard>,
     signed: Signed<MakeForm>,
 ) -> Response {
@@ -109,7 +109,7 @@ pub(super) async fn regenerate(
 }
 
 /// `POST /settings/profile/new-key`
-pub(super) async fn new_key(
+pub(crate) async fn new_key(
     State(dashboard): State<Dashboard>,
     signed: Signed<MakeForm>,
 ) -> Response {
@@ -117,7 +117,7 @@ pub(super) async fn new_key(
 }
 
 /// `GET /settings/profile/revoke`
-pub(super) async fn confirm_revoke(
+pub(crate) async fn confirm_revoke(
     State(dashboard): State<Dashboard>,
     session: Session,
 ) -> Result<Response, Problem> {
@@ -129,7 +129,7 @@ pub(super) async fn confirm_revoke(
 }
 
 /// `POST /settings/profile/revoke`. Never rate limited: it makes nothing.
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(dashboard): State<Dashboard>,
     Signed {
         session,
@@ -184,7 +184,7 @@ fn draw(dashboard: &Dashboard) -> Result<ApiKey, Problem> {
 
 /// How far the last change of a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reached {
+pub(crate) enum Reached {
     /// No gateway accepts any key of before.
     AllGateways,
     /// Some gateway may accept the key of before.
@@ -203,7 +203,7 @@ impl Reached {
 
 /// What a new key comes after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// A key that it replaces.
     Replace,
     /// Revoke now.

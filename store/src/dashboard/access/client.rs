@@ -10,15 +10,15 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use rekey_protocol::Client;
 
-use super::Dashboard;
+use crate::dashboard::Dashboard;
 
 /// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClientAddress(pub IpAddr);
+pub(crate) struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
     /// For the audit log.
-    pub(super) fn client(self) -> Client {
+    pub(crate) fn client(self) -> Client {
         Client {
             address: Some(self.0.to_string()),
             request_id: None,
@@ -60,7 +60,7 @@ impl FromRequestParts<Dashboard> for ClientAddress {
 ///
 /// Read as bytes: the client's own word may be in any encoding, and the rest of
 /// its line is still our proxies'.
-pub(super) fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+pub(crate) fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter();
     let hop: Vec<_> = values
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
