@@ -5,7 +5,6 @@
 mod audit;
 mod backup;
 mod client;
-mod csv;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod import;

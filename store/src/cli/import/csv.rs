@@ -14,7 +14,7 @@ const ROW_MAX: usize = 4 * 1024;
 const COLUMNS_MAX: usize = 16;
 
 /// A file under way.
-pub(super) struct CsvReader<R> {
+pub(crate) struct CsvReader<R> {
     input: R,
     buffer: Zeroizing<Vec<u8>>,
     start: usize,
@@ -29,7 +29,7 @@ pub(super) struct CsvReader<R> {
 
 /// One row.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// The line it begins on, from 1.
     pub line: u64,
     bytes: &'a [u8],
@@ -40,7 +40,7 @@ pub(super) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// The fields, in order.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &'a [u8]> {
         let (bytes, ends) = (self.bytes, self.ends);
         let starts = std::iter::once(0).chain(ends.iter().copied());
         starts
@@ -49,14 +49,14 @@ impl<'a> Row<'a> {
     }
 
     /// How many fields it has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 }
 
 impl<R: Read> CsvReader<R> {
     /// Reads from the file's beginning.
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self {
             input,
             buffer: Zeroizing::new(vec![0; INPUT]),
@@ -71,7 +71,7 @@ impl<R: Read> CsvReader<R> {
     }
 
     /// The next row that is not empty; `None` at the end.
-    pub(super) fn next_row(&mut self) -> std::io::Result<Option<Row<'_>>> {
+    pub(crate) fn next_row(&mut self) -> std::io::Result<Option<Row<'_>>> {
         self.skip_line_ends()?;
         let line = self.line;
         let (mut len, mut columns, mut too_long) = (0, 0, false);

@@ -1,6 +1,7 @@
 //! Files as operators have them, and rows as the store gets them.
 
 use super::*;
+use rekey_protocol::Digest;
 
 const KEY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ12";
 
