@@ -8,7 +8,7 @@ use rekey_protocol::Digest;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, Store, User, fresh_digest, rotation};
 
 /// Its clock can be set wrong.
@@ -88,13 +88,7 @@ fn is_limited(store: &Store, key: &Digest) {
 }
 
 fn ahead(store: &Store) -> i64 {
-    let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-    let name = "rekey_store_limit_clock_ahead_seconds ";
-    let line = metrics
-        .text
-        .lines()
-        .find_map(|line| line.strip_prefix(name));
-    line.unwrap().parse().unwrap()
+    store.metric("limit_clock_ahead_seconds").unwrap()
 }
 
 /// All times of a user's audit log.

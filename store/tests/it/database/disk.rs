@@ -8,13 +8,13 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::feed::Gateway;
-use crate::health::{asked, is_not_ready};
-use crate::lifecycle::refusal;
+use crate::gateways::feed::Gateway;
 use crate::process::{
     ADMIN_TOKEN, Home, Store, await_some, cli, fresh_digest, output, rotation, stderr,
 };
-use crate::replay::{OURS, repeatable};
+use crate::rotation::replay::{OURS, repeatable};
+use crate::server::health::{asked, is_not_ready};
+use crate::server::lifecycle::refusal;
 
 const FULL: &str = "disk is full";
 
@@ -104,9 +104,7 @@ fn a_rotation_on_a_full_disk_changes_nothing_and_says_so() {
     is_refused(&store.rotate(&crate::process::again(&request)));
     is_refused(&store.rotate(&repeatable(&users[1].digest, &fresh_digest(), OURS)));
     is_not_ready(&store, FULL);
-    let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-    let free = "rekey_store_disk_free_bytes 0\n";
-    assert!(metrics.text.contains(free), "{}", metrics.text);
+    assert_eq!(store.metric("disk_free_bytes"), Some(0));
     for user in &users {
         assert_eq!(store.resolve(&user.digest).json()["state"], "active");
     }

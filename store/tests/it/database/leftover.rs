@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, Store, User, cli, fresh_digest, output, rotation, stderr};
 
 /// A way to copy the database.

@@ -2,11 +2,10 @@
 //! before it harms the next owner (S10).
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, Store, User, await_some, fresh_digest, rotation};
 
 const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
@@ -82,9 +81,7 @@ fn s10_an_owner_that_wakes_after_its_replacement_grants_and_commits_nothing() {
             let body = rotation(&other.digest, &fresh_digest()).to_string();
             post(&first, "/v1/keys/rotate", &body)
         });
-        // Not before they are there: what is sent to a process that stands still
-        // stays in its socket. There is nothing to be awaited.
-        std::thread::sleep(Duration::from_millis(200));
+        first.await_unread(2);
         first.signal(Signal::CONT);
         for answer in [poll.join().unwrap(), rotate.join().unwrap()] {
             assert!(answer.is_none_or(|status| status == 503), "{answer:?}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::feed::{Gateway, LEASE};
+use crate::gateways::feed::{Gateway, LEASE};
 use crate::process::{Home, Store, User, fresh_digest, rotation};
 
 /// Longer than any start and any lease of these tests, shorter than the cap.
@@ -173,9 +173,7 @@ fn s9_without_a_whole_record_the_cap_is_waited_out() {
         assert_eq!(warned(), 1, "once a minute at most");
         let incarnation = lost.unwrap()["incarnation"].clone();
         assert!(home.log().contains(incarnation.as_str().unwrap()));
-        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-        let counted = "rekey_store_foreign_cursors_total 2";
-        assert!(metrics.text.contains(counted), "{}", metrics.text);
+        assert_eq!(store.metric("foreign_cursors_total"), Some(2));
         assert_eq!(Gateway::new(LEASE).follow(&store)["granted_ms"], LEASE);
         assert_eq!(store.resolve(&user.digest).status, 200);
     }

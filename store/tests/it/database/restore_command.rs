@@ -10,11 +10,11 @@ use rekey_store::crash::RESTORE_POINTS;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::backup::backup;
-use crate::feed::{Gateway, LEASE};
-use crate::lifecycle::refusal;
+use crate::database::backup::backup;
+use crate::database::restore::holds_long;
+use crate::gateways::feed::{Gateway, LEASE};
 use crate::process::{Home, Store, User, bare, cli, fresh_digest, output, rotation, stderr};
-use crate::restore::holds_long;
+use crate::server::lifecycle::refusal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store-crash-points");
 

@@ -265,9 +265,7 @@ fn metrics_count_without_naming_anybody() {
     store.rotate(&rotation(&user.digest, &fresh_digest()));
     let odd = format!("{}/{}", store.url, user.key);
     assert_eq!(store.call("GET", &odd, None, None).status, 404);
-    let text = store
-        .call("GET", &format!("{}/metrics", store.url), None, None)
-        .text;
+    let text = store.metrics();
     for line in [
         "rekey_store_rotations_total{outcome=\"rotated\"} 1",
         "rekey_store_rotations_total{outcome=\"repeated\"} 1",

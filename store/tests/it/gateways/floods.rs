@@ -5,7 +5,7 @@
 use rekey_protocol::REFUSED_MOST;
 use serde_json::{Value, json};
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, Store, User, await_some, fresh_digest, rotation, stdout};
 
 /// Imports a digest for a user.
@@ -146,12 +146,10 @@ fn uses_of_replaced_and_revoked_keys_are_shown_to_the_operator() {
     assert_eq!(rows.count(), 1);
     assert_eq!(old_keys(&store, "bob"), Value::Null);
     await_some(|| {
-        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-        let has = |line: &str| metrics.text.lines().any(|one| one == line);
-        let series = |outcome, count| {
-            format!("rekey_store_old_key_uses_total{{outcome=\"{outcome}\"}} {count}")
+        let told = |outcome: &str| {
+            store.metric::<u64>(&format!("old_key_uses_total{{outcome=\"{outcome}\"}}"))
         };
-        (has(&series("recorded", 37)) && has(&series("unknown", 8))).then_some(())
+        (told("recorded") == Some(37) && told("unknown") == Some(8)).then_some(())
     });
 }
 

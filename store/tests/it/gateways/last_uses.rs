@@ -7,7 +7,7 @@ use rekey_protocol::{Digest, USED_MOST};
 use rusqlite::types::Null;
 use serde_json::{Value, json};
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Answer, Home, Store, await_some, fresh_digest, rotation, stdout};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -79,10 +79,8 @@ fn await_written(store: &Store, id: &str) {
 }
 
 fn metric(store: &Store, outcome: &str) -> u64 {
-    let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-    let name = format!("rekey_store_last_uses_total{{outcome=\"{outcome}\"}} ");
-    let line = |line: &str| line.strip_prefix(&name)?.parse().ok();
-    metrics.text.lines().find_map(line).unwrap_or(0)
+    let series = format!("last_uses_total{{outcome=\"{outcome}\"}}");
+    store.metric(&series).unwrap_or(0)
 }
 
 /// How many rows were written: at least so many, which is counted some moments after

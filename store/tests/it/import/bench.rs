@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rekey_protocol::Digest;
 use serde_json::json;
 
+use super::digest;
 use crate::process::{Home, Store, cli, fresh_digest, rotation};
 
 /// Users whose keys are rotated and revoked meanwhile.
@@ -16,10 +17,6 @@ const USERS: u32 = 60_000;
 const QUIET: Duration = Duration::from_secs(15);
 /// Between two requests of a kind.
 const PACE: Duration = Duration::from_millis(20);
-
-fn digest(number: u32) -> Digest {
-    Digest::of(format!("key-{number}").as_bytes())
-}
 
 /// Imports rows with these numbers, and says how long it took.
 fn import(home: &Home, store: &Store, rows: std::ops::Range<u32>) -> Duration {

@@ -1,5 +1,8 @@
 //! Imports: all or nothing, every bad row named, beside the store's own work.
 
+mod bench;
+mod stops;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rekey_protocol::Digest;
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::digest;
 use crate::process::{
     ADMIN_TOKEN, Home, Store, User, await_some, cli, fresh_digest, rotation, stderr, stdout,
 };
@@ -17,10 +17,6 @@ use crate::process::{
 const ROWS: u32 = 12_000;
 const IMPORTED: &str = "SELECT count(*) FROM audit WHERE action = 'imported'";
 const STAGED: &str = "SELECT count(*) FROM imports WHERE revision IS NULL";
-
-fn digest(number: u32) -> Digest {
-    Digest::of(format!("key-{number}").as_bytes())
-}
 
 fn file(home: &Home) -> PathBuf {
     let path = home.path("import.csv");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crate::process::{ADMIN_TOKEN, Home, cli, output, stderr};
-use crate::unwanted::{Busy, await_waiting};
+use crate::rotation::unwanted::{Busy, await_waiting};
 
 /// Something that takes a connection, does this with it, and closes it.
 fn stranger(does: fn(&mut TcpStream)) -> String {

@@ -119,8 +119,8 @@ fn thousands_of_keys_wait_for_the_gateways_once() {
 /// A command of the operator's whose output is read for one line, and then no more.
 fn first_line(store: &Store, arguments: &[&str]) -> (String, Option<i32>, u64) {
     let asked = || {
-        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-        let lines = metrics.text.lines().filter(|line| {
+        let metrics = store.metrics();
+        let lines = metrics.lines().filter(|line| {
             line.starts_with("rekey_store_requests_total") && line.contains("\"admin\"")
         });
         lines

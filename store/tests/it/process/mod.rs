@@ -1,18 +1,23 @@
 //! A running store, and the ways to call it.
 
+mod awaiting;
+mod metrics;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rekey_protocol::{Digest, KEY_LEN};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub(crate) use self::awaiting::await_some;
 
 pub(crate) const STORE_TOKEN: &str = "gateway-token-0123456789";
 pub(crate) const ADMIN_TOKEN: &str = "operator-token-0123456789";
@@ -134,18 +139,6 @@ pub(crate) fn bare(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command
-}
-
-/// Polls for a condition that another process brings about.
-pub(crate) fn await_some<T>(mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited in vain");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn agent() -> ureq::Agent {

@@ -1,5 +1,11 @@
 //! Rotations as a whole: races, repeats, burned ids, the rate limit, restarts.
 
+mod crash;
+pub(crate) mod replay;
+mod replay_files;
+pub(crate) mod unwanted;
+mod ways;
+
 use std::sync::Barrier;
 
 use serde_json::{Value, json};
@@ -17,13 +23,6 @@ fn outcome(store: &Store, request: &Value) -> String {
 
 fn quick(home: &Home) -> Store {
     home.start_as(&mut home.serve_with("--rotation-interval", "1s"))
-}
-
-fn await_allowed(store: &Store, user: &User) {
-    await_some(|| {
-        let wait = &store.resolve(&user.digest).json()["rotation_allowed_in"];
-        (wait == 0).then_some(())
-    });
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn s11_a_refused_second_attempt_burns_its_id() {
     assert_eq!(outcome(&store, &free), "rate_limited");
     let burned = rotation(&user.digest, &fresh_digest());
     assert_eq!(outcome(&store, &again(&burned)), "rate_limited");
-    await_allowed(&store, &user);
+    store.await_allowed(&user.digest);
     let exists = rotation(&user.digest, &taken);
     assert_eq!(outcome(&store, &again(&exists)), "already_exists");
     let unknown = rotation(&fresh_digest(), &fresh_digest());
@@ -145,7 +144,7 @@ fn i5_one_rotation_per_interval_and_refusals_do_not_count() {
         let before = home.count(last);
         assert_eq!(outcome(&store, &again(&request)), "rotated");
         assert_eq!(home.count(last), before);
-        await_allowed(&store, &user);
+        store.await_allowed(&user.digest);
     }
     assert_eq!(home.count(ROTATED), 2);
 }
@@ -166,13 +165,7 @@ fn s12_a_clock_that_was_set_back_holds_nobody_longer_than_the_interval() {
         )
         .unwrap();
     let store = quick(&home);
-    await_allowed(
-        &store,
-        &User {
-            key: String::new(),
-            digest: new,
-        },
-    );
+    store.await_allowed(&new);
     assert_eq!(outcome(&store, &rotation(&new, &fresh_digest())), "rotated");
     // And the time on record went on, not back.
     let order = "SELECT last_rotated_ms > created_ms + 86400000 FROM users";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rekey_protocol::{Digest, SEALED_KEY_LEN};
 use serde_json::{Value, json};
 
-use crate::feed::{EXPIRY, Gateway, LEASE};
+use crate::gateways::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Home, Store, User, again, fresh_digest, rotation};
 
 const ROTATED: &str = "SELECT count(*) FROM audit WHERE action = 'rotated'";
@@ -310,10 +310,7 @@ fn s7_a_replay_waits_for_the_barrier_of_its_rotation() {
     let made = repeatable(&user.digest, &new, OURS);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| store.rotate(&made));
-        crate::process::await_some(|| {
-            let state = store.resolve(&user.digest).json()["state"].clone();
-            (state == "revoked").then_some(())
-        });
+        store.await_revoked(&user.digest);
         let lost = Lost {
             old: user.digest,
             new,

@@ -33,19 +33,13 @@ impl Busy {
 }
 
 /// A value of the store's metrics.
-fn metric(store: &Store, name: &str) -> i64 {
-    let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-    let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
-    metrics.text.lines().find_map(value).unwrap()
-}
-
 pub(crate) fn await_waiting(store: &Store, count: i64) {
-    await_some(|| (metric(store, "rekey_store_waiting_changes ") == count).then_some(()));
+    await_some(|| (store.metric("waiting_changes") == Some(count)).then_some(()));
 }
 
 /// Until the store has noticed that so many askers have gone.
 pub(crate) fn await_left(store: &Store, count: i64) {
-    await_some(|| (metric(store, "rekey_store_left_changes_total ") == count).then_some(()));
+    await_some(|| (store.metric("left_changes_total") == Some(count)).then_some(()));
 }
 
 /// A request on a connection of its own.
@@ -99,7 +93,7 @@ fn thirty_rotations_whose_gateways_have_gone_take_nobodys_key() {
     });
     await_waiting(&store, 0);
     assert_eq!(home.count(ROTATED), 1);
-    assert_eq!(metric(&store, "rekey_store_left_changes_total "), 30);
+    assert_eq!(store.metric("left_changes_total"), Some(30));
     for user in &users[..30] {
         assert_eq!(store.resolve(&user.digest).json()["state"], "active");
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::feed::Gateway;
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, PATIENCE, STORE_TOKEN, Store, await_some, fresh_digest, rotation};
 
 /// Files that the store may have open.
@@ -58,8 +58,7 @@ fn status(mut sent: TcpStream) -> String {
 
 /// The sum of a metric's series.
 fn total(store: &Store, name: &str) -> u64 {
-    let url = format!("{}/metrics", store.url);
-    let text = store.call("GET", &url, None, None).text;
+    let text = store.metrics();
     let counted = text.lines().filter_map(|line| {
         let value = line.strip_prefix(name)?.rsplit(' ').next()?;
         value.parse::<u64>().ok()

@@ -1,5 +1,5 @@
 //! `/livez` and `/readyz`: the process runs, and it can do its work. Disks that are full
-//! are in [`crate::disk`].
+//! are in [`crate::database::disk`].
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -89,13 +89,7 @@ fn being_asked_makes_few_changes_and_none_that_counts() {
     let home = Home::new();
     let store = home.start();
     store.add_user("ann");
-    let commits = || {
-        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-        let name = "rekey_store_commit_batch_size_count ";
-        let mut lines = metrics.text.lines();
-        let count = lines.find_map(|line| line.strip_prefix(name));
-        count.unwrap().parse::<u32>().unwrap()
-    };
+    let commits = || store.metric::<u32>("commit_batch_size_count").unwrap();
     let (revision, before) = (home.count("SELECT revision FROM meta"), commits());
     for _ in 0..50 {
         asked(&store, "/readyz");
@@ -108,13 +102,7 @@ fn being_asked_makes_few_changes_and_none_that_counts() {
 fn the_sizes_of_files_and_disk_are_metrics() {
     let home = Home::new();
     let store = home.start();
-    let told = |name: &str| {
-        let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-        let mut lines = metrics.text.lines();
-        let name = format!("rekey_store_{name}_bytes ");
-        let value = lines.find_map(|line| line.strip_prefix(&name));
-        value.unwrap().parse::<u64>().unwrap()
-    };
+    let told = |name: &str| store.metric::<u64>(&format!("{name}_bytes")).unwrap();
     let size = |name: &str| fs::metadata(home.path(name)).unwrap().len();
     let before = told("write_ahead_log_size");
     for number in 0..20 {

@@ -6,10 +6,10 @@ use std::net::TcpListener;
 use rekey_protocol::Digest;
 use serde_json::json;
 
-use super::person::Person;
-use super::{
-    LOGIN, PASSWORD, PROFILE, SECURITY, add_user, counter, email, events, hashes, logged_in, start,
-    start_behind_a_proxy,
+use crate::dashboard::person::Person;
+use crate::dashboard::{
+    LOGIN, PASSWORD, PROFILE, SECURITY, add_user, email, events, hashes, leads_to, logged_in,
+    start, start_behind_a_proxy,
 };
 use crate::process::{Answer, Home, Store, await_some};
 
@@ -28,10 +28,7 @@ fn the_right_password_opens_the_profile() {
     assert_eq!(ann.get(PROFILE).header("location"), Some(LOGIN));
     let before = hashes(&store);
     let answer = ann.log_in("ann@example.com", PASSWORD);
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some(PROFILE))
-    );
+    leads_to(&answer, PROFILE);
     assert_eq!(hashes(&store), before + 1);
     let cookie = answer.header("set-cookie").unwrap();
     let (name, rest) = cookie.split_once('=').unwrap();
@@ -44,10 +41,7 @@ fn the_right_password_opens_the_profile() {
     assert!(profile.text.contains("ann@example.com"));
     // Who is logged in has nothing to do at the log-in.
     assert_eq!(ann.get(LOGIN).header("location"), Some(PROFILE));
-    assert_eq!(
-        counter(&store, "rekey_store_logins_total{outcome=\"ok\"}"),
-        1
-    );
+    assert_eq!(store.metric("logins_total{outcome=\"ok\"}"), Some(1));
 }
 
 #[test]
@@ -105,10 +99,7 @@ fn a_refusal_does_not_tell_whether_there_is_such_an_account() {
     let before = hashes(&store);
     let right = Person::at(&store).log_in("ann@example.com", PASSWORD);
     assert_eq!((right.status, hashes(&store)), (303, before + 1));
-    assert_eq!(
-        counter(&store, "rekey_store_logins_total{outcome=\"refused\"}"),
-        6
-    );
+    assert_eq!(store.metric("logins_total{outcome=\"refused\"}"), Some(6));
 }
 
 #[test]
@@ -160,10 +151,7 @@ fn a_log_out_ends_the_session_and_takes_the_cookie() {
     let (here, there) = (logged_in(&store, "ann"), logged_in(&store, "ann"));
     let cookie = here.cookie();
     let answer = here.submit(&here.get(PROFILE).form("/logout"));
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some(LOGIN))
-    );
+    leads_to(&answer, LOGIN);
     assert!(answer.header("clear-site-data").is_some());
     assert_eq!(here.cookie(), "");
     here.plant(&cookie);
@@ -173,10 +161,7 @@ fn a_log_out_ends_the_session_and_takes_the_cookie() {
     let third = logged_in(&store, "ann");
     let everywhere = there.get(SECURITY).form("/logout-everywhere");
     let answer = there.submit(&everywhere);
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some(LOGIN))
-    );
+    leads_to(&answer, LOGIN);
     assert_eq!(third.get(PROFILE).status, 303);
     assert_eq!(home.count("SELECT count(*) FROM sessions"), 0);
     // A form from before does nothing, and says so.

@@ -5,8 +5,8 @@ use argon2::password_hash::phc::Output;
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde_json::json;
 
-use super::person::Person;
-use super::{PASSWORD, PROFILE, SECURITY, events, hashes, start};
+use crate::dashboard::person::Person;
+use crate::dashboard::{PASSWORD, PROFILE, SECURITY, events, hashes, start};
 use crate::process::{Home, Store, stderr, stdout};
 
 /// The same password as two keyboards make it.

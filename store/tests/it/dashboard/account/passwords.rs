@@ -1,7 +1,7 @@
 //! How a password is changed by its user, and set by the operator.
 
-use super::person::{Form, Person};
-use super::{
+use crate::dashboard::person::{Form, Person};
+use crate::dashboard::{
     CHANGE, LOGIN, PASSWORD, PROFILE, SECURITY, add_user, email, events, hashes, logged_in, start,
     start_behind_a_proxy, state,
 };

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rekey_protocol::Digest;
 
-use super::person::{Person, answer};
-use super::{LOGIN, PASSWORD, PROFILE, SECURITY, add_user, logged_in, serve, start};
+use crate::dashboard::person::{Person, answer};
+use crate::dashboard::{LOGIN, PASSWORD, PROFILE, SECURITY, add_user, logged_in, serve, start};
 use crate::process::{Home, await_some};
 
 const SESSIONS: &str = "SELECT count(*) FROM sessions";
@@ -99,7 +99,7 @@ fn a_session_that_is_not_used_ends() {
     let store = home.start_as(serve(&home).args(["--session-idle", "1s"]));
     add_user(&store, "ann");
     let ann = logged_in(&store, "ann");
-    let form = super::person::Form::to("/logout").with("csrf", "");
+    let form = crate::dashboard::person::Form::to("/logout").with("csrf", "");
     await_some(|| {
         let seen = home.count("SELECT seen_ms FROM sessions");
         (now_ms() > seen + 1000).then_some(())
@@ -184,7 +184,7 @@ fn sessions_survive_a_restart_but_not_a_restored_backup() {
     std::fs::write(home.database(), backup).unwrap();
     let store = start(&home);
     let ann = ann.again_at(&store);
-    let before = super::state(&home);
+    let before = crate::dashboard::state(&home);
     let tried = ann.log_in("ann@example.com", PASSWORD);
     for answer in [ann.get("/"), ann.get(LOGIN), ann.get(PROFILE), tried] {
         assert_eq!(answer.status, 503, "S8: {answer:?}");
@@ -192,7 +192,7 @@ fn sessions_survive_a_restart_but_not_a_restored_backup() {
         assert!(answer.header("retry-after").is_some());
         assert_eq!(answer.header("x-frame-options"), Some("DENY"));
     }
-    assert_eq!(super::state(&home), before);
+    assert_eq!(crate::dashboard::state(&home), before);
     assert_eq!(store.stop(), Some(0));
 
     let store = home.start_as(serve(&home).arg("--accept-restore"));

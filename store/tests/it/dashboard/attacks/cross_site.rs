@@ -1,8 +1,8 @@
 //! Requests that another site could make a browser send, and what a browser is
 //! told so that it sends and keeps as little as it can.
 
-use super::person::{Form, Headers, Person, answer};
-use super::{
+use crate::dashboard::person::{Form, Headers, Person, answer};
+use crate::dashboard::{
     CHANGE, LOGIN, NEW_KEY, PASSWORD, PROFILE, REGENERATE, REVOKE, SECURITY, add_user, email,
     forged, logged_in, start, start_behind_a_proxy, state,
 };

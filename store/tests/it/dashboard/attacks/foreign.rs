@@ -1,12 +1,12 @@
 //! Headers that carry other people's data, in whatever encoding: they keep
 //! nobody out, and hide nothing of ours.
 
-use super::person::Form;
-use super::{
+use crate::dashboard::person::Form;
+use crate::dashboard::person::Person;
+use crate::dashboard::{
     LOGIN, PASSWORD, PROFILE, SECURITY, add_user, email, events, logged_in, start,
     start_behind_a_proxy,
 };
-use crate::dashboard::person::Person;
 use crate::process::Home;
 
 /// What other programs put into a browser, or a client into its requests.

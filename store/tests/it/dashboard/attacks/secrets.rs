@@ -1,8 +1,8 @@
 //! I6: nothing that a browser knows or that was typed is in a log line, at any
 //! level, or in a file that the store writes.
 
-use super::person::Person;
-use super::{
+use crate::dashboard::person::Person;
+use crate::dashboard::{
     CHANGE, NEW_KEY, PASSWORD, PROFILE, SECURITY, add_user, email, events, logged_in, serve,
 };
 use crate::process::{Home, await_some, files, fresh_digest};

@@ -10,9 +10,9 @@ use rekey_protocol::Digest;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::person::{Form, Person, answer};
-use super::{LOGIN, NEW_KEY, PROFILE, add_user, email, events, logged_in, serve, start};
-use crate::feed::Gateway;
+use crate::dashboard::person::{Form, Person, answer};
+use crate::dashboard::{LOGIN, NEW_KEY, PROFILE, add_user, email, events, logged_in, serve, start};
+use crate::gateways::feed::Gateway;
 use crate::process::{Home, PATIENCE, STORE_TOKEN, Store, await_some};
 
 const HALF_A_HEAD: &str = "GET /login HTTP/1.1\r\nhost: s";
@@ -243,5 +243,8 @@ fn who_waits_for_the_gateways_is_told_that_the_store_ends() {
     assert!(new.is_some() && new != old, "{new:?}");
     assert!(bob.get(PROFILE).offers(NEW_KEY));
     assert!(masked(&eve).is_some());
-    assert_eq!(ann.log_in(&email("ann"), super::PASSWORD).status, 303);
+    assert_eq!(
+        ann.log_in(&email("ann"), crate::dashboard::PASSWORD).status,
+        303
+    );
 }

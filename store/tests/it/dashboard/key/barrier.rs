@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use rekey_protocol::Digest;
 
-use super::person::{Form, Person};
 use super::regenerate::{conflicts, is_state, shown};
-use super::{NEW_KEY, PROFILE, REGENERATE, REVOKE, SECURITY, add_user, logged_in, start};
-use crate::feed::{EXPIRY, Gateway, LEASE};
+use crate::dashboard::person::{Form, Person};
+use crate::dashboard::{
+    NEW_KEY, PROFILE, REGENERATE, REVOKE, SECURITY, add_user, logged_in, start,
+};
+use crate::gateways::feed::{EXPIRY, Gateway, LEASE};
 use crate::process::{Answer, Home, Store, await_some, fresh_digest};
 
 /// Sends the form, and sees that its answer comes when the gateway has
@@ -97,10 +99,7 @@ fn a_key_is_not_shown_to_a_session_that_has_ended_while_its_page_waited() {
     Gateway::new(LEASE).follow(&store);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| thief.submit(&form));
-        await_some(|| {
-            let state = &store.resolve(&user.digest).json()["state"];
-            (state == "revoked").then_some(())
-        });
+        store.await_revoked(&user.digest);
         let everywhere = ann.get(SECURITY).form("/logout-everywhere");
         assert_eq!(ann.submit(&everywhere).status, 303);
         let answer = sending.join().unwrap();
@@ -120,10 +119,7 @@ fn a_key_that_was_revoked_while_its_page_waited_is_not_shown_as_good() {
     Gateway::new(LEASE).follow(&store);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| ann.submit(&form));
-        await_some(|| {
-            let state = &store.resolve(&user.digest).json()["state"];
-            (state == "revoked").then_some(())
-        });
+        store.await_revoked(&user.digest);
         store.admin("POST", "/v1/keys/revoke", Some(r#"{"user_id":"ann"}"#));
         conflicts(&sending.join().unwrap(), "The new key was made and revoked");
     });
@@ -134,10 +130,7 @@ fn a_key_that_was_revoked_while_its_page_waited_is_not_shown_as_good() {
 fn leave(store: &Store, (person, form): (&Person, &Form), (action, old): (&str, &Digest)) {
     let headers = person.headers("POST");
     let mut stream = person.begin("POST", action, &headers, &form.body());
-    await_some(|| {
-        let state = &store.resolve(old).json()["state"];
-        (state == "revoked").then_some(())
-    });
+    store.await_revoked(old);
     stream.shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
@@ -176,8 +169,8 @@ fn i4_a_key_that_was_ready_before_the_form_came_again_is_given_too() {
     gateway.follow(&store);
     std::thread::scope(|scope| {
         let acknowledging = scope.spawn(|| gateway.follow(&store));
-        let opened = "rekey_store_barrier_duration_seconds_count";
-        await_some(|| (super::counter(&store, opened) == 1).then_some(()));
+        let opened = "barrier_duration_seconds_count";
+        await_some(|| (store.metric(opened) == Some(1)).then_some(()));
         let key = shown(&ann.submit(&form));
         is_state(&store, &key, "active");
         store.add_user("bob");

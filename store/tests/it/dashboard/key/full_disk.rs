@@ -1,8 +1,8 @@
 //! A full disk, as somebody in the dashboard meets it.
 
 use super::regenerate::{is_state, shown};
-use super::{PROFILE, REGENERATE, REVOKE, add_user, logged_in};
-use crate::disk::SmallDisk;
+use crate::dashboard::{PROFILE, REGENERATE, REVOKE, add_user, logged_in};
+use crate::database::disk::SmallDisk;
 use crate::process::await_some;
 
 #[test]

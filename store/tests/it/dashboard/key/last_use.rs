@@ -1,7 +1,7 @@
 //! What the profile says of the last use of the active key.
 
-use super::{PROFILE, add_user, logged_in, start};
-use crate::last_uses::{Told, is_hour, tell};
+use crate::dashboard::{PROFILE, add_user, logged_in, start};
+use crate::gateways::last_uses::{Told, is_hour, tell};
 use crate::process::{Home, await_some, fresh_digest, rotation};
 
 /// What stands beside "Last used".

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{PROFILE, add_user, logged_in, start};
+use crate::dashboard::{PROFILE, add_user, logged_in, start};
 use crate::process::{Home, await_some, fresh_digest, rotation};
 
 #[test]

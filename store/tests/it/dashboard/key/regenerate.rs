@@ -6,12 +6,12 @@ use std::sync::Barrier;
 use rekey_protocol::{ApiKey, ChecksumSecrets, Digest};
 use serde_json::json;
 
-use super::person::{Form, Person};
-use super::{
-    PROFILE, REGENERATE, add_user, events, forged, fresh_ticket, logged_in, serve, start,
+use crate::dashboard::person::{Form, Person};
+use crate::dashboard::{
+    PROFILE, REGENERATE, add_user, events, forged, fresh_ticket, leads_to, logged_in, serve, start,
     start_behind_a_proxy, state,
 };
-use crate::process::{Answer, CHECKSUM_SECRET, Home, Store, await_some, fresh_digest, rotation};
+use crate::process::{Answer, CHECKSUM_SECRET, Home, Store, fresh_digest, rotation};
 
 /// The documented API's own text.
 pub(super) const RATE_LIMITED: &str =
@@ -28,11 +28,21 @@ pub(super) fn shown(answer: &Answer) -> Digest {
 /// Says so, and when it is allowed.
 pub(super) fn is_limited(answer: &Answer) {
     assert_eq!((answer.status, answer.error()), (429, RATE_LIMITED));
+    waits_an_hour(answer);
+    assert!(answer.element("api-key").is_none());
+}
+
+/// Says to programs and to people that it is allowed within the hour.
+pub(super) fn waits_an_hour(answer: &Answer) {
     let seconds = answer.header("retry-after").unwrap();
     assert!((3000..=3600).contains(&seconds.parse().unwrap()));
     let countdown = format!("data-countdown=\"{seconds}\"");
     assert!(answer.text.contains(&countdown), "{}", answer.text);
-    assert!(answer.element("api-key").is_none());
+}
+
+/// Refused because the page is of an earlier key.
+pub(super) fn is_outdated(answer: &Answer) {
+    conflicts(answer, "Your key was replaced or revoked since");
 }
 
 /// Refused for that reason.
@@ -56,10 +66,7 @@ pub(super) fn rotate_and_wait(store: &Store, old: &Digest) -> Digest {
     let new = fresh_digest();
     let answer = store.rotate(&rotation(old, &new)).json();
     assert_eq!(answer["outcome"], "rotated");
-    await_some(|| {
-        let wait = &store.resolve(&new).json()["rotation_allowed_in"];
-        (wait == 0).then_some(())
-    });
+    store.await_allowed(&new);
     new
 }
 
@@ -104,8 +111,8 @@ fn a_form_makes_one_rotation_and_shows_the_key_once() {
     ] {
         assert_eq!(told[0][name], value, "{name}");
     }
-    let outcome = "rekey_store_rotations_total{outcome=\"rotated\"}";
-    assert_eq!(super::counter(&store, outcome), 1);
+    let outcome = "rotations_total{outcome=\"rotated\"}";
+    assert_eq!(store.metric(outcome), Some(1));
 
     // Never again, by whatever page.
     let before = state(&home);
@@ -182,6 +189,15 @@ fn race(person: &Person, forms: &[Form]) -> Vec<Answer> {
     })
 }
 
+/// One of eight answers shows a key, which is returned; all others are told something.
+fn won_by_one(answers: &[Answer], told: impl Fn(&Answer)) -> Digest {
+    let is_winner = |answer: &&Answer| answer.status == 200;
+    let (with, without): (Vec<_>, Vec<_>) = answers.iter().partition(is_winner);
+    assert_eq!((with.len(), without.len()), (1, 7));
+    without.into_iter().for_each(told);
+    shown(with[0])
+}
+
 #[test]
 fn i3_one_form_sent_eight_times_at_once_makes_one_key_that_is_shown_once() {
     let home = Home::new();
@@ -189,11 +205,8 @@ fn i3_one_form_sent_eight_times_at_once_makes_one_key_that_is_shown_once() {
     add_user(&store, "ann");
     let ann = logged_in(&store, "ann");
     let forms = vec![ann.regeneration(); 8];
-    let answers = race(&ann, &forms);
-    let (with, without): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
-    assert_eq!((with.len(), without.len()), (1, 7));
-    without.iter().for_each(|answer| conflicts(answer, USED));
-    is_state(&store, &shown(with[0]), "active");
+    let key = won_by_one(&race(&ann, &forms), |loser| conflicts(loser, USED));
+    is_state(&store, &key, "active");
     assert_eq!(home.count(ROTATED), 1);
 }
 
@@ -204,11 +217,8 @@ fn i3_of_eight_forms_at_once_one_wins_and_the_others_are_told_the_hour() {
     add_user(&store, "ann");
     let ann = logged_in(&store, "ann");
     let forms: Vec<_> = (0..8).map(|_| ann.regeneration()).collect();
-    let answers = race(&ann, &forms);
-    let (with, without): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
-    assert_eq!((with.len(), without.len()), (1, 7));
-    without.iter().for_each(|answer| is_limited(answer));
-    is_state(&store, &shown(with[0]), "active");
+    let key = won_by_one(&race(&ann, &forms), is_limited);
+    is_state(&store, &key, "active");
     assert_eq!(home.count(ROTATED), 1);
     assert_eq!(home.count("SELECT count(*) FROM keys"), 2);
 }
@@ -222,10 +232,7 @@ fn a_page_of_an_earlier_key_leaves_the_present_one_alone() {
     let stale = ann.regeneration();
     let present = rotate_and_wait(&store, &user.digest);
     let before = state(&home);
-    conflicts(
-        &ann.submit(&stale),
-        "Your key was replaced or revoked since",
-    );
+    is_outdated(&ann.submit(&stale));
     assert_eq!(state(&home), before);
     // Opened anew, it does what it says, and the refused form's ticket, too.
     let fresh = ann.regeneration();
@@ -249,10 +256,7 @@ fn without_a_key_there_is_nothing_to_regenerate() {
     let before = state(&home);
     conflicts(&ann.submit(&stale), "You have no active API key.");
     let answer = ann.get(REGENERATE);
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some(PROFILE))
-    );
+    leads_to(&answer, PROFILE);
     assert_eq!(state(&home), before);
 }
 

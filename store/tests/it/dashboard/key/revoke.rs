@@ -1,10 +1,12 @@
 //! "Revoke now", and the new key after it.
 
-use super::person::{Form, Person};
-use super::regenerate::{conflicts, is_limited, is_state, quick, rotate_and_wait, shown};
-use super::{
-    NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, events, forged, fresh_ticket, logged_in, start,
-    start_behind_a_proxy, state,
+use super::regenerate::{
+    conflicts, is_limited, is_outdated, is_state, quick, rotate_and_wait, shown, waits_an_hour,
+};
+use crate::dashboard::person::{Form, Person};
+use crate::dashboard::{
+    NEW_KEY, PROFILE, REGENERATE, REVOKE, add_user, events, forged, fresh_ticket, leads_to,
+    logged_in, start, start_behind_a_proxy, state,
 };
 use crate::process::{Answer, Home, Store, fresh_digest, rotation};
 
@@ -84,10 +86,7 @@ fn to_revoke_again_changes_nothing() {
     let before = state(&home);
     assert!(revoke(&ann, &form).offers(NEW_KEY));
     let answer = ann.get(REVOKE);
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some(PROFILE))
-    );
+    leads_to(&answer, PROFILE);
     assert_eq!(state(&home), before);
     assert_eq!(home.count(REVOKED), 1);
 }
@@ -101,10 +100,7 @@ fn a_page_of_an_earlier_key_does_not_revoke_the_present_one() {
     let stale = ann.revocation();
     let present = rotate_and_wait(&store, &user.digest);
     let before = state(&home);
-    conflicts(
-        &ann.submit(&stale),
-        "Your key was replaced or revoked since",
-    );
+    is_outdated(&ann.submit(&stale));
     assert_eq!(state(&home), before);
     is_state(&store, &present, "active");
     revoke(&ann, &ann.revocation());
@@ -127,13 +123,7 @@ fn five_keys_a_day_are_made_at_once_and_revoking_is_never_limited() {
     let sixth = ann.submit(&forged(&ann, NEW_KEY));
     assert_eq!(sixth.status, 429, "{sixth:?}");
     assert!(sixth.error().starts_with("No new key can be made at once"));
-    let seconds = sixth.header("retry-after").unwrap();
-    assert!((3000..=3600).contains(&seconds.parse().unwrap()));
-    assert!(
-        sixth
-            .text
-            .contains(&format!("data-countdown=\"{seconds}\""))
-    );
+    waits_an_hour(&sixth);
     assert_eq!(state(&home), before);
     assert_eq!(home.count(REVOKED), 6);
     // When the hour is over there is another one.

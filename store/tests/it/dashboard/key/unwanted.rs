@@ -1,11 +1,13 @@
 //! A form whose browser has gone before the database got to it changes nothing,
 //! and is as good as before.
 
-use super::person::Form;
 use super::regenerate::{is_state, shown};
-use super::{CHANGE, NEW_KEY, PASSWORD, REGENERATE, SECURITY, add_user, logged_in, start};
+use crate::dashboard::person::Form;
+use crate::dashboard::{
+    CHANGE, NEW_KEY, PASSWORD, REGENERATE, SECURITY, add_user, logged_in, start,
+};
 use crate::process::Home;
-use crate::unwanted::{Busy, await_left, await_waiting, leave};
+use crate::rotation::unwanted::{Busy, await_left, await_waiting, leave};
 
 #[test]
 fn a_key_that_nobody_waits_for_is_not_made_and_the_form_works_again() {
@@ -56,7 +58,7 @@ fn who_is_still_there_gets_the_key_that_waited() {
     let second = ann.begin("POST", REGENERATE, &headers, &form.body());
     leave(first);
     busy.end();
-    let key = shown(&super::person::answer(second));
+    let key = shown(&crate::dashboard::person::answer(second));
     is_state(&store, &key, "active");
     is_state(&store, &user.digest, "revoked");
 }
