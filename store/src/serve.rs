@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
-use crate::dashboard::DashboardArgs;
+use crate::dashboard::{DashboardArgs, DashboardParts, DashboardSettings};
 use crate::engine::sqlite::{Owner, Settings};
 use crate::issue::Issuer;
 use crate::keystore::Store;
@@ -78,7 +78,7 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let signals = Signals::new()?;
     let (gateway, gateway_url) = bind(args.listen, "--listen")?;
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
-    let dashboard = Dashboard::bind(&args.dashboard, secrets.published.secrecy())?;
+    let dashboard = DashboardListener::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
     let settings = Settings {
         path: args.database.clone(),
@@ -95,9 +95,15 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
     let dashboard = dashboard.map(|dashboard| {
-        let (store, (issuer, passwords)) = (store.clone(), shared.clone());
-        let settings = (dashboard.settings, stopped.clone());
-        let router = dashboard::router(store, metrics.clone(), issuer, passwords, settings);
+        let (issuer, passwords) = shared.clone();
+        let router = dashboard::router(DashboardParts {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            issuer,
+            passwords,
+            settings: dashboard.settings,
+            stopping: stopped.clone(),
+        });
         in_background(strangers::serve(
             dashboard.listener,
             router,
@@ -139,18 +145,18 @@ struct Urls {
 }
 
 /// The dashboard's listener, if one is wanted.
-struct Dashboard {
+struct DashboardListener {
     listener: TcpListener,
-    settings: dashboard::Settings,
+    settings: DashboardSettings,
 }
 
-impl Dashboard {
+impl DashboardListener {
     fn bind(args: &DashboardArgs, secrecy: Secrecy) -> anyhow::Result<Option<Self>> {
         let Some(address) = args.dashboard_listen else {
             return Ok(None);
         };
         let (listener, _) = bind(address, "--dashboard-listen")?;
-        let settings = dashboard::Settings::new(args, listener.local_addr()?, secrecy)?;
+        let settings = DashboardSettings::new(args, listener.local_addr()?, secrecy)?;
         Ok(Some(Self { listener, settings }))
     }
 

@@ -20,6 +20,8 @@ pub mod replays;
 pub mod revoke;
 pub mod rotate;
 pub mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 
 use crate::clock::Moment;

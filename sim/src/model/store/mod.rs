@@ -5,7 +5,7 @@
 pub mod starts;
 
 use rekey_protocol::{GatewayId, Head, Incarnation};
-use rekey_store::feed::history::{History, Life};
+use rekey_store::feed::history::{History, Life, Reach};
 use rekey_store::feed::leases::Leases;
 
 use crate::model::state::{
@@ -92,7 +92,7 @@ impl Store {
         for id in followed_by {
             let at = Some(FIRST.revision.into());
             let registered = leases.register(0, gateway_id(*id), lease_ms(lease), at);
-            let _ = leases.answer(registered, FIRST.revision.into(), true);
+            let _ = leases.answer(registered, FIRST.revision.into(), Reach::Head);
         }
         Self {
             disk: Disk::first(lease),
@@ -282,8 +282,11 @@ impl World {
         } else {
             0
         };
-        let is_head = page.is_head || !rules.s4_head_grants;
-        let granted = state.store.leases.answer(registered, sent, is_head);
+        let reach = match page.is_head || !rules.s4_head_grants {
+            true => Reach::Head,
+            false => Reach::Part,
+        };
+        let granted = state.store.leases.answer(registered, sent, reach);
         page.granted = (granted / LEASE_TICK_MS).try_into().unwrap_or(Tick::MAX);
         self.receive(state, poll, page);
     }

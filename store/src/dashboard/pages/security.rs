@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::{Tab, csrf, error, notice, respond, settings};
-use crate::dashboard::session::Session;
+use crate::dashboard::access::session::Session;
 use crate::password::LENGTH;
 
 /// After a change.

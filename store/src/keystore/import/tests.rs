@@ -4,14 +4,15 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rekey_protocol::{Digest, FeedRequest, GatewayId, LEASE_LEAST_MS};
+use rekey_protocol::{FeedRequest, GatewayId, LEASE_LEAST_MS};
 
 use super::*;
 use crate::engine::Engine;
 use crate::engine::sqlite::{Owner, ReplayPlace, Settings, Sqlite};
 use crate::keystore::Store;
 use crate::metrics::Metrics;
-use crate::operations::users::{AddUser, NewUser};
+use crate::operations::testing::{digest, new_user};
+use crate::operations::users::AddUser;
 use crate::rotation::RotationInterval;
 
 fn opened(folder: &Path) -> (Store, Owner) {
@@ -24,24 +25,6 @@ fn opened(folder: &Path) -> (Store, Owner) {
         metrics: metrics.clone(),
     };
     Store::start(settings, metrics).unwrap()
-}
-
-fn digest(number: u8) -> Digest {
-    Digest::from_bytes([number; 32])
-}
-
-fn user(name: &str) -> UserId {
-    name.to_owned().try_into().unwrap()
-}
-
-fn new_user(name: &str, email: &str, key: u8) -> NewUser {
-    NewUser {
-        id: user(name),
-        email: email.parse().unwrap(),
-        digest: digest(key),
-        hint: "hint".into(),
-        phc: None,
-    }
 }
 
 /// An import of these users and keys, each with an address.
