@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rekey_protocol::ChecksumSecrets;
 use zeroize::Zeroizing;
 
 use crate::dashboard::DashboardArgs;
-use crate::engine::sqlite::ReplayPlace;
+use crate::engine::chosen::Database;
+use crate::engine::serve::ReplayPlace;
 use crate::http::{Token, Tokens};
 use crate::published::Found;
 use crate::rotation::RotationInterval;
@@ -32,9 +34,9 @@ pub struct ServeArgs {
     /// Where the operator's commands call; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
-    /// The SQLite file; created if it does not exist
-    #[arg(long, value_name = "PATH", default_value = "rekey.db")]
-    pub database: PathBuf,
+    /// The SQLite file, as a path or as sqlite:PATH; created if it does not exist
+    #[arg(long, value_name = "PATH", default_value = "rekey.db", value_parser = database())]
+    pub database: Database,
     /// How long a user waits between two rotations, 1s to 1h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = interval)]
     pub rotation_interval: RotationInterval,
@@ -78,6 +80,11 @@ impl ServeArgs {
             },
         }
     }
+}
+
+/// Also for a path that is not UTF-8.
+fn database() -> impl TypedValueParser<Value = Database> {
+    OsStringValueParser::new().try_map(Database::from_flag)
 }
 
 fn interval(text: &str) -> Result<RotationInterval, String> {

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 use crate::config::{Secrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
-use crate::engine::sqlite::{Owner, Settings};
+use crate::engine::serve::{EngineSettings, Ownership};
 use crate::issue::Issuer;
-use crate::keystore::Store;
+use crate::keystore::{Running, Store};
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::published::Secrecy;
@@ -80,15 +80,16 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
     let dashboard = Dashboard::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
-    let settings = Settings {
-        path: args.database.clone(),
+    let settings = EngineSettings {
+        place: args.database.clone(),
         accept_restore: args.accept_restore,
         replays: args.replays(),
         interval: args.rotation_interval,
         metrics: metrics.clone(),
     };
-    let (store, owner) = Store::start(settings, metrics.clone())
-        .with_context(|| args.database.display().to_string())?;
+    let Running { store, ownership } = Store::start(settings)
+        .await
+        .with_context(|| args.database.to_string())?;
     let passwords = Passwords::new(metrics.clone())?;
     let issuer = Issuer::new(secrets.checksum, store.feed().clone());
     let shared = (issuer, passwords);
@@ -115,8 +116,8 @@ async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
     if let Some(path) = &args.ready_file {
         write_ready(path, &urls)?;
     }
-    tracing::info!(?urls, database = %args.database.display(), "ready");
-    until_end(signals, store, owner, stop, async move {
+    tracing::info!(?urls, database = %args.database, "ready");
+    until_end(signals, store, ownership, stop, async move {
         let dashboard = async {
             match dashboard {
                 Some(dashboard) => dashboard.await,
@@ -231,18 +232,16 @@ impl Signals {
 async fn until_end(
     mut signals: Signals,
     store: Store,
-    mut owner: Owner,
+    ownership: Ownership,
     stop: watch::Sender<bool>,
     listeners: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut listeners = pin!(listeners);
-    let lost = owner.lost();
     let name = tokio::select! {
         name = signals.next() => name,
         result = &mut listeners => return result.and_then(|()| bail!("the listeners ended")),
-        // S10: nothing more is answered, and the files are left to the next owner.
-        lost = lost => return Err(lost.into()),
-        () = owner.writer.ended() => bail!("the writing thread failed; the log says where"),
+        // S10: nothing more is answered, and the data is left to the next owner.
+        end = ownership.ended => return Err(end.into()),
     };
     tracing::info!("{name}: finishing what is under way; a second signal ends at once");
     tokio::spawn(async move {
@@ -255,10 +254,7 @@ async fn until_end(
         Err(_) => tracing::warn!("some requests took over {DRAIN:?}; their connections are cut"),
     }
     store.stop().await;
-    let released = tokio::task::spawn_blocking(move || owner.release()).await;
-    if !released.unwrap_or(false) {
-        bail!("the writing thread failed; the log says where");
-    }
+    ownership.release.await?;
     tracing::info!("stopped");
     Ok(())
 }

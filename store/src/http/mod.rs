@@ -234,7 +234,9 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::engine::sqlite::{ReplayPlace, Settings};
+    use crate::engine::chosen::Database;
+    use crate::engine::serve::{EngineSettings, ReplayPlace};
+    use crate::keystore::Running;
     use crate::rotation::RotationInterval;
 
     #[tokio::test]
@@ -245,14 +247,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
-        let settings = Settings {
-            path,
+        let settings = EngineSettings {
+            place: Database::Sqlite(path),
             accept_restore: false,
             replays: ReplayPlace::Off,
             interval: RotationInterval::HOUR,
             metrics: metrics.clone(),
         };
-        let (store, _owner) = Store::start(settings, metrics.clone()).unwrap();
+        let Running { store, ownership } = Store::start(settings).await.unwrap();
         let secrets = ChecksumSecrets::parse("0123456789abcdef").unwrap();
         let issuer = Issuer::new(secrets, store.feed().clone());
         let app = App {
@@ -274,5 +276,6 @@ mod tests {
         assert!(!body.error.message.contains("on purpose"));
         let counted = "endpoint=\"/fault\",status=\"500\"} 1";
         assert!(app.metrics.render().contains(counted));
+        drop(ownership);
     }
 }

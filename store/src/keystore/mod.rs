@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::clock::Moment;
 use crate::engine::ReadError;
 use crate::engine::import::Importing;
-use crate::engine::serve::{NotReady, Serve, Started};
-use crate::engine::sqlite::Sqlite;
+use crate::engine::chosen::ChosenEngine;
+use crate::engine::serve::{EngineSettings, NotReady, Ownership, Serve, Started};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::operations::keys::{Resolve, Resolved, Unknown};
@@ -23,8 +23,8 @@ use crate::rotation::RotationInterval;
 
 use uses::{LastUses, OldKeys};
 
-/// The engine that the server stands on.
-pub type Store = KeyStore<Sqlite>;
+/// The key store of the server.
+pub type Store = KeyStore<ChosenEngine>;
 
 /// A key store that serves. Cheap to clone.
 #[derive(Clone)]
@@ -36,19 +36,25 @@ pub struct KeyStore<E> {
     last_uses: LastUses<E>,
 }
 
+/// A key store that was started.
+pub struct Running<E> {
+    /// The key store.
+    pub store: KeyStore<E>,
+    /// What must outlive it.
+    pub ownership: Ownership,
+}
+
 impl<E: Serve + Importing> KeyStore<E> {
-    /// Starts the engine and what stands on it. To be called within a runtime.
-    pub fn start(
-        settings: E::Settings,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, E::Owner), E::StartError> {
+    /// Starts the engine and what stands on it. An error is for the operator.
+    pub async fn start(settings: EngineSettings<E::Place>) -> anyhow::Result<Running<E>> {
+        let metrics = settings.metrics.clone();
         let listen = |start| Feed::new(start, metrics.clone());
         let Started {
             engine,
-            owner,
+            ownership,
             listener,
             unfinished_imports,
-        } = E::start(settings, listen)?;
+        } = E::start(settings, listen).await?;
         let store = Self {
             old_keys: OldKeys::start(engine.clone(), metrics.clone()),
             last_uses: LastUses::start(engine.clone(), metrics),
@@ -61,7 +67,7 @@ impl<E: Serve + Importing> KeyStore<E> {
                 tokio::spawn(store.clone().finish(import, permit.clone()));
             }
         }
-        Ok((store, owner))
+        Ok(Running { store, ownership })
     }
 }
 

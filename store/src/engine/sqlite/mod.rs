@@ -9,7 +9,7 @@ mod imports;
 mod open;
 mod ownership;
 #[cfg(test)]
-mod probing;
+pub(crate) mod probing;
 mod reader;
 mod records;
 mod replays;
@@ -29,10 +29,10 @@ use rusqlite::Connection;
 
 use crate::clock::Clock;
 use crate::engine::import::{ImportError, Importing};
-use crate::engine::serve::{NotReady, Serve, Started};
+use crate::engine::serve::{EngineSettings, NotReady, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
-use crate::metrics::{DiskUse, Metrics};
+use crate::metrics::DiskUse;
 use crate::operations::{Context, Kind, Operation, Queue, Read};
 use crate::rotation::RotationInterval;
 
@@ -41,14 +41,11 @@ pub use files::backup::{
 };
 pub use files::loss::{Later, Loss};
 pub use files::restore::{Restore, RestoreError, Restored};
+pub use imports::staging::StagingTable;
 pub use open::OpenError;
-pub use ownership::lock::Lost;
-pub use replays::ReplayPlace;
-pub use writer::WriterThread;
 
 use files::{backup, restore};
 use health::Health;
-use imports::staging::StagingTable;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
 use ownership::{anchor, keeper, life, lock};
@@ -65,23 +62,6 @@ const READERS_PER_CORE: usize = 2;
 /// Between two turns of deleting what is of no use any more.
 const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
 
-/// Between two looks at the files of an idle store.
-const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
-
-/// Where the database is, and how it is kept.
-pub struct Settings {
-    /// The file.
-    pub path: PathBuf,
-    /// The operator knows that it is an older backup (S8).
-    pub accept_restore: bool,
-    /// Where what is kept for replays goes.
-    pub replays: ReplayPlace,
-    /// How long a user waits between two rotations.
-    pub interval: RotationInterval,
-    /// Told how the writer does.
-    pub metrics: Arc<Metrics>,
-}
-
 /// An open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Sqlite {
@@ -96,40 +76,6 @@ pub struct Sqlite {
     lock: Arc<Lock>,
     kept: ReplayFile,
     health: Health,
-}
-
-/// What must outlive all clones of a [`Sqlite`]: the writing thread, and the
-/// ownership of the file (S10).
-pub struct Owner {
-    /// The thread that writes.
-    pub writer: WriterThread,
-    lock: Arc<Lock>,
-}
-
-impl Owner {
-    /// Waits until the database may be another process's (S10). Nothing is to be
-    /// answered from then on.
-    pub fn lost(&self) -> impl Future<Output = Lost> + use<> {
-        let lock = self.lock.clone();
-        async move {
-            let mut turns = tokio::time::interval(CHECK_OWNERSHIP_EVERY);
-            loop {
-                tokio::select! {
-                    lost = lock.lost() => return lost,
-                    // Also where nobody asks for anything.
-                    _ = turns.tick() => drop(lock.check()),
-                }
-            }
-        }
-    }
-
-    /// After [`Engine::stop`]: waits for the last commit, then gives up the
-    /// file. Whether all went well. Blocks.
-    pub fn release(self) -> bool {
-        let ended_well = self.writer.join();
-        drop(self.lock);
-        ended_well
-    }
 }
 
 impl Engine for Sqlite {
@@ -182,23 +128,16 @@ impl Sqlite {
             tokio::spawn(clear_up(self.writer.clone()));
         }
     }
-
-    /// What the database takes of the disk now.
-    pub fn disk_use(&self) -> DiskUse {
-        health::disk_use(&self.path)
-    }
 }
 
 impl Serve for Sqlite {
-    type Settings = Settings;
-    type Owner = Owner;
-    type StartError = OpenError;
+    type Place = PathBuf;
 
-    fn start<L: Listener + Clone>(
-        settings: Settings,
-        listen: impl FnOnce(Start) -> L,
-    ) -> Result<Started<Self, L>, OpenError> {
-        let opened = open::open(&settings.path, settings.accept_restore)?;
+    async fn start<L: Listener + Clone>(
+        settings: EngineSettings<PathBuf>,
+        listen: impl FnOnce(Start) -> L + Send,
+    ) -> anyhow::Result<Started<Self, L>> {
+        let opened = open::open(&settings.place, settings.accept_restore)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
@@ -243,13 +182,10 @@ impl Serve for Sqlite {
             health,
         };
         engine.go_on_in_background(settled, are_kept);
-        let owner = Owner {
-            writer: thread,
-            lock: engine.lock.clone(),
-        };
+        let ownership = ownership::of(thread, engine.lock.clone());
         Ok(Started {
             engine,
-            owner,
+            ownership,
             listener,
             unfinished_imports,
         })
@@ -266,6 +202,10 @@ impl Serve for Sqlite {
         let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
         self.readers.read(read).await?;
         self.health.of_changes(&self.writer).await
+    }
+
+    fn disk_use(&self) -> Option<DiskUse> {
+        Some(health::disk_use(&self.path))
     }
 
     fn takes_first_use(&self, digest: &Digest) -> bool {

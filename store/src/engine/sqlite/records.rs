@@ -9,7 +9,7 @@ use rekey_protocol::{Head, Revocation, lease_margin_ms};
 use super::Sqlite;
 use super::lock::Lock;
 use super::writer::Writer;
-use crate::engine::{Engine, ReadError, WriteError};
+use crate::engine::{Engine, RecordsError, WriteError};
 use crate::feed::Records;
 use crate::operations::feed::{ChangesAfter, RecordLease};
 
@@ -48,15 +48,4 @@ pub(super) async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
     if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
         tracing::error!(%error, "the lock file could not be written");
     }
-}
-
-/// Why the feed's records could not be read or written. The store's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordsError {
-    /// Not read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Not written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
 }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::pending::{Change, Pending};
 use self::thread::Thread;
 use crate::clock::{Clock, Moment};
+use crate::engine::serve::EngineEnd;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::Keeper;
 use crate::engine::sqlite::transaction::ReplayFile;
@@ -60,7 +61,7 @@ pub(super) struct Parts {
 }
 
 /// The thread itself.
-pub struct WriterThread {
+pub(super) struct WriterThread {
     thread: JoinHandle<()>,
     /// Ends when the thread does.
     ended: Option<oneshot::Receiver<()>>,
@@ -159,17 +160,20 @@ impl Writer {
 }
 
 impl WriterThread {
-    /// Returns when the thread has ended, which without [`crate::engine::Engine::stop`] is a
-    /// fault of the store.
-    pub async fn ended(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.await;
+    /// Ends when the thread has, which without [`crate::engine::Engine::stop`] is a
+    /// fault of the store. To be taken once.
+    pub(super) fn take_ended(&mut self) -> impl Future<Output = ()> + use<> {
+        let ended = self.ended.take();
+        async move {
+            if let Some(ended) = ended {
+                let _ = ended.await;
+            }
         }
     }
 
-    /// Waits for the thread; whether it ended well.
-    pub fn join(self) -> bool {
-        self.thread.join().is_ok()
+    /// Waits for the thread. Blocks.
+    pub(super) fn join(self) -> Result<(), EngineEnd> {
+        self.thread.join().map_err(|_| EngineEnd::Failed)
     }
 }
 

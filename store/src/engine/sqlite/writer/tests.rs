@@ -121,7 +121,8 @@ async fn a_full_queue_refuses_and_a_stopped_writer_finishes_what_waits() {
         assert_eq!(change.await, Ok(()));
     }
     writer.stop().await;
-    assert!(tokio::task::spawn_blocking(|| thread.join()).await.unwrap());
+    let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+    assert_eq!(joined.unwrap(), Ok(()));
     let late = writer.change(Kind::Admin, insert(-2)).await;
     assert_eq!(late, Err(WriteError::Stopping));
 }
