@@ -1,7 +1,5 @@
 //! The engines that the suite runs on, each with a time that the tests set.
 
-use std::sync::Arc;
-
 use rekey_protocol::Incarnation;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -9,11 +7,11 @@ use tokio::runtime::{Builder, Runtime};
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::memory::Memory;
 use crate::engine::rows::KnownPast;
-use crate::engine::serve::{Serve, Started};
-use crate::engine::sqlite::{Owner, ReplayPlace, Settings, Sqlite};
+use crate::engine::serve::{Ownership, ReplayPlace, Serve, Started};
+use crate::engine::sqlite::Sqlite;
+use crate::engine::sqlite::probing::settings;
 use crate::engine::{Listener, ReadTx};
 use crate::feed::Committed;
-use crate::metrics::Metrics;
 use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
@@ -117,7 +115,7 @@ pub(super) struct OnSqlite {
     engine: Sqlite,
     begun: UnixMillis,
     runtime: Runtime,
-    _owner: Owner,
+    _ownership: Ownership,
     _folder: TempDir,
 }
 
@@ -129,24 +127,19 @@ impl OnSqlite {
             .enable_all()
             .build()
             .unwrap();
-        let settings = Settings {
-            path: folder.path().join("rekey.db"),
-            accept_restore: false,
-            replays: ReplayPlace::Beside {
-                memory: folder.path().to_owned(),
-            },
-            interval: RotationInterval::HOUR,
-            metrics: Arc::new(Metrics::new()),
-        };
-        let started = runtime.block_on(async { Sqlite::start(settings, |_| NoFeed) });
-        let Started { engine, owner, .. } = started.unwrap();
+        let memory = folder.path().to_owned();
+        let settings = settings(folder.path(), ReplayPlace::Beside { memory });
+        let started = runtime.block_on(Sqlite::start(settings, |_| NoFeed));
+        let Started {
+            engine, ownership, ..
+        } = started.unwrap();
         // Not before the first revision, which is of a wall clock.
         let begun = UnixMillis::wall();
         Self {
             engine,
             begun,
             runtime,
-            _owner: owner,
+            _ownership: ownership,
             _folder: folder,
         }
     }

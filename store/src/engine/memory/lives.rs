@@ -48,6 +48,7 @@ impl Memory {
         let begun = begin.apply(&mut MemoryTx::new(&mut self.tables, &mut self.kept))?;
         self.tables.keep();
         self.published = begun.mark.revision;
+        self.imported = self.tables.last_import();
         self.note(|memo| memo.begin(&begun.feed, begun.mark));
         Ok(begun.feed)
     }

@@ -1,14 +1,18 @@
 //! An engine in memory: ordered maps, and nothing that outlives the process. It
-//! serves the simulator, which brings its own time and ids, and shows that what is
-//! decided needs no SQLite.
+//! shows that what is decided needs no SQLite.
 //!
+//! [`Memory`] is the data. The simulator uses it as it is, with its own time and ids.
 //! It answers at once and alone, so there is no queue and no conflict: an operation
 //! is applied to the rows themselves, and what it replaced is put back if it fails.
+//!
+//! [`MemoryEngine`] is an engine around it: with a clock, a listener, and turns.
 
 mod changes;
+mod engine;
 mod lives;
 mod replays;
 mod rules;
+mod staging;
 mod table;
 mod tables;
 mod transaction;
@@ -28,17 +32,21 @@ use crate::operations::replays::NoteFirstUse;
 use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationInterval;
 
+pub use self::engine::MemoryEngine;
 pub use self::lives::Backup;
+pub use self::staging::MemoryStaging;
 
 /// What one committed operation left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed<T> {
+pub struct Applied<T> {
     /// The result.
     pub result: T,
     /// The revision after it.
     pub revision: u64,
     /// The keys that it revoked.
     pub revoked: Vec<Revocation>,
+    /// The revision of an import that counts since.
+    pub imported: Option<u64>,
 }
 
 /// The data of one store, and what lies beside it.
@@ -46,8 +54,10 @@ pub struct Committed<T> {
 pub struct Memory {
     tables: Tables,
     interval: RotationInterval,
-    /// Revocations up to here were handed out in a [`Committed`].
+    /// Revocations up to here were handed out in an [`Applied`].
     published: u64,
+    /// As were imports that count.
+    imported: u64,
     /// What is on record beside the data, which no backup carries.
     beside: Past,
     memo: Memo,
@@ -62,6 +72,7 @@ impl Memory {
             tables: Tables::default(),
             interval,
             published: 0,
+            imported: 0,
             beside: Past::Nothing,
             memo: Memo::found(Past::Nothing),
             kept: Kept::default(),
@@ -73,6 +84,11 @@ impl Memory {
         self.interval
     }
 
+    /// From now on no rotation can be answered again.
+    pub fn keep_no_replays(&mut self) {
+        self.kept.turn_off();
+    }
+
     /// Carries an operation out, at this moment of both clocks.
     ///
     /// # Errors
@@ -81,7 +97,7 @@ impl Memory {
         &mut self,
         operation: &O,
         now: UnixMillis,
-    ) -> Result<Committed<O::Out>, Impossible> {
+    ) -> Result<Applied<O::Out>, Impossible> {
         self.run_at(operation, Moment::both(now))
     }
 
@@ -89,7 +105,7 @@ impl Memory {
         &mut self,
         operation: &O,
         now: Moment,
-    ) -> Result<Committed<O::Out>, Impossible> {
+    ) -> Result<Applied<O::Out>, Impossible> {
         let cx = self.context(now);
         let mut tx = MemoryTx::new(&mut self.tables, &mut self.kept);
         let result = match operation.apply(&mut tx, &cx) {
@@ -108,10 +124,14 @@ impl Memory {
             self.kept.revoked(&change.digest);
         }
         self.published = revision;
-        Ok(Committed {
+        let last_import = self.tables.last_import();
+        let imported = (last_import > self.imported).then_some(last_import);
+        self.imported = last_import;
+        Ok(Applied {
             result,
             revision,
             revoked,
+            imported,
         })
     }
 

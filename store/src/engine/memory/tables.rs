@@ -62,6 +62,12 @@ impl Tables {
         self.imports.get(&import)?.counts
     }
 
+    /// The revision of the last import that counts; 0: there is none.
+    pub(super) fn last_import(&self) -> u64 {
+        let counting = self.imports.iter().filter_map(|(_, import)| import.counts);
+        counting.map(|cut| cut.revision).max().unwrap_or(0)
+    }
+
     /// A key that counts.
     pub(super) fn live_key(&self, digest: &Digest) -> Option<&KeyRow> {
         let key = self.keys.get(digest)?;
