@@ -10,7 +10,7 @@ use rekey_protocol::{
 use crate::clock::UnixMillis;
 use crate::operations::keys::{Resolved, Unknown};
 use crate::operations::rotate::Rotated;
-use crate::rotation::{Refusal, RotationInterval};
+use crate::rotation::{Refusal, RotationLimit};
 
 /// An error answer. The text never holds a key or a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub const fn status(code: ErrorCode) -> u16 {
 pub fn resolve(
     found: Result<(Resolved, u64), Unknown>,
     replayable: bool,
-    interval: RotationInterval,
+    interval: RotationLimit,
 ) -> Result<ResolveResponse, Fault> {
     let (resolved, rotation_allowed_in) = found.map_err(|Unknown(head)| Fault {
         head: Some(head),
@@ -123,7 +123,7 @@ fn created_at(at: UnixMillis) -> Result<CreatedAt, Fault> {
 pub fn rotate(
     rotated: Rotated,
     new_digest: Digest,
-    interval: RotationInterval,
+    interval: RotationLimit,
 ) -> Result<RotateResponse, Fault> {
     match rotated {
         Rotated::Done {

@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use crate::dashboard::DashboardArgs;
 use crate::engine::chosen::Database;
 use crate::engine::serve::ReplayPlace;
-use crate::http::{Token, Tokens};
-use crate::published::Found;
-use crate::rotation::RotationInterval;
+use crate::http::{BearerToken, ListenerTokens};
+use crate::published::PublishedSecrets;
+use crate::rotation::RotationLimit;
 
 /// The gateways' bearer token.
 pub const STORE_TOKEN: &str = "REKEY_STORE_TOKEN";
@@ -39,7 +39,7 @@ pub struct ServeArgs {
     pub database: Database,
     /// How long a user waits between two rotations, 1s to 1h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = interval)]
-    pub rotation_interval: RotationInterval,
+    pub rotation_interval: RotationLimit,
     /// Serve although more was served than this database knows, as its lock
     /// file or gateways say: it is an older backup and meant to be used. Keys rotated or revoked and passwords changed since that backup are valid again
     #[arg(long)]
@@ -87,25 +87,25 @@ fn database() -> impl TypedValueParser<Value = Database> {
     OsStringValueParser::new().try_map(Database::from_flag)
 }
 
-fn interval(text: &str) -> Result<RotationInterval, String> {
+fn interval(text: &str) -> Result<RotationLimit, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    RotationInterval::new(interval).map_err(|error| error.to_string())
+    RotationLimit::new(interval).map_err(|error| error.to_string())
 }
 
 /// The secrets of `serve`.
-pub struct Secrets {
+pub struct ServeSecrets {
     /// What callers have to show.
-    pub tokens: Tokens,
+    pub tokens: ListenerTokens,
     /// For issuing keys.
     pub checksum: ChecksumSecrets,
     /// Which of them everybody knows.
-    pub published: Found,
+    pub published: PublishedSecrets,
 }
 
-impl Secrets {
+impl ServeSecrets {
     /// Reads and checks them.
     pub fn from_env(no_gateway_token: bool) -> anyhow::Result<Self> {
-        let mut published = Found::default();
+        let mut published = PublishedSecrets::default();
         let gateway = match (no_gateway_token, variable(STORE_TOKEN)?) {
             (true, None) => None,
             (true, Some(_)) => bail!(
@@ -116,14 +116,14 @@ impl Secrets {
             ),
             (false, Some(text)) => {
                 published.look(STORE_TOKEN, &text);
-                Some(Token::parse(&text).context(STORE_TOKEN)?)
+                Some(BearerToken::parse(&text).context(STORE_TOKEN)?)
             }
         };
         let admin = variable(ADMIN_TOKEN)?.with_context(|| {
             format!("{ADMIN_TOKEN} is not set: the token of the operator's commands, at least 16 visible ASCII characters (openssl rand -hex 32)")
         })?;
         published.look(ADMIN_TOKEN, &admin);
-        let admin = Token::parse(&admin).context(ADMIN_TOKEN)?;
+        let admin = BearerToken::parse(&admin).context(ADMIN_TOKEN)?;
         if gateway == Some(admin) {
             bail!(
                 "{STORE_TOKEN} and {ADMIN_TOKEN} are the same: a gateway must not be an operator"
@@ -133,7 +133,7 @@ impl Secrets {
         published.look(CHECKSUM_SECRET, &checksum);
         let checksum = ChecksumSecrets::parse(&checksum)?;
         Ok(Self {
-            tokens: Tokens { gateway, admin },
+            tokens: ListenerTokens { gateway, admin },
             checksum,
             published,
         })

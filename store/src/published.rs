@@ -32,9 +32,9 @@ pub enum Secrecy {
 
 /// The settings that hold a published secret, by their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found(Vec<&'static str>);
+pub struct PublishedSecrets(Vec<&'static str>);
 
-impl Found {
+impl PublishedSecrets {
     /// Looks at one setting.
     pub fn look(&mut self, name: &'static str, secret: &str) {
         if is_published(secret) {
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_listener_is_refused_unless_it_is_on_loopback() {
-        let mut found = Found::default();
+        let mut found = PublishedSecrets::default();
         let check =
-            |found: &Found, address: &str| found.check("--listen", address.parse().unwrap());
+            |found: &PublishedSecrets, address: &str| found.check("--listen", address.parse().unwrap());
         assert!(check(&found, "0.0.0.0:8080").is_ok());
         found.look("REKEY_ADMIN_TOKEN", "demo-only-admin-token");
         for loopback in [

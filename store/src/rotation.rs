@@ -12,7 +12,7 @@ const RETRY_AFTER_MAX: u64 = 3600;
 
 /// How long a user waits between two rotations: one second to one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RotationInterval(Duration);
+pub struct RotationLimit(Duration);
 
 /// The interval is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub struct RotationInterval(Duration);
 )]
 pub struct BadInterval;
 
-impl RotationInterval {
+impl RotationLimit {
     /// The documented hour.
     pub const HOUR: Self = Self(Duration::from_secs(RETRY_AFTER_MAX));
 
@@ -144,7 +144,7 @@ pub struct Asked {
 
 /// Decides in the order of S11: the id on record, the old key's state, the
 /// rate limit.
-pub fn decide(asked: &Asked, facts: Facts, now: UnixMillis, interval: RotationInterval) -> Verdict {
+pub fn decide(asked: &Asked, facts: Facts, now: UnixMillis, interval: RotationLimit) -> Verdict {
     if let Some(recorded) = facts.recorded {
         let same =
             recorded.old_digest == asked.old_digest && recorded.new_digest == asked.new_digest;
@@ -181,7 +181,7 @@ mod tests {
     const OLD: Digest = Digest::from_bytes([1; 32]);
     const NEW: Digest = Digest::from_bytes([2; 32]);
     const NOW: UnixMillis = UnixMillis(10_000_000_000);
-    const HOUR: RotationInterval = RotationInterval::HOUR;
+    const HOUR: RotationLimit = RotationLimit::HOUR;
 
     fn asked(attempt: u32) -> Asked {
         Asked {
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn an_interval_is_a_second_to_an_hour() {
-        let new = |millis| RotationInterval::new(Duration::from_millis(millis));
+        let new = |millis| RotationLimit::new(Duration::from_millis(millis));
         assert!(new(1000).is_ok() && new(3_600_000).is_ok());
         assert!(new(999).is_err() && new(3_600_001).is_err());
         assert_eq!(new(1_001).unwrap().told(), 2.into());

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Secrets, ServeArgs};
+use crate::config::{ServeSecrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
 use crate::engine::serve::{EngineSettings, Ownership};
 use crate::issue::Issuer;
@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs the store until SIGTERM or SIGINT.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let secrets = Secrets::from_env(args.no_gateway_token)?;
+    let secrets = ServeSecrets::from_env(args.no_gateway_token)?;
     if !args.demo {
         let listeners = [
             ("--listen", Some(args.listen)),
@@ -72,13 +72,13 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(args: &ServeArgs, secrets: Secrets) -> anyhow::Result<()> {
+async fn serve(args: &ServeArgs, secrets: ServeSecrets) -> anyhow::Result<()> {
     // First of all: from here on a signal is a request, and as the first
     // process of a container we would not even die of one without.
     let signals = Signals::new()?;
     let (gateway, gateway_url) = bind(args.listen, "--listen")?;
     let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
-    let dashboard = Dashboard::bind(&args.dashboard, secrets.published.secrecy())?;
+    let dashboard = DashboardListener::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
     let settings = EngineSettings {
         place: args.database.clone(),
@@ -140,12 +140,12 @@ struct Urls {
 }
 
 /// The dashboard's listener, if one is wanted.
-struct Dashboard {
+struct DashboardListener {
     listener: TcpListener,
     settings: dashboard::Settings,
 }
 
-impl Dashboard {
+impl DashboardListener {
     fn bind(args: &DashboardArgs, secrecy: Secrecy) -> anyhow::Result<Option<Self>> {
         let Some(address) = args.dashboard_listen else {
             return Ok(None);

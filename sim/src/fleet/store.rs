@@ -11,7 +11,7 @@ use rekey_protocol::{
 };
 use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
-use rekey_store::engine::memory::{Backup, Memory};
+use rekey_store::engine::memory::{Backup, MemoryData};
 use rekey_store::feed::core::{Core, Poll, Step};
 
 use super::clock::Clock;
@@ -24,7 +24,7 @@ use super::world::{Event, World};
 /// The store.
 pub struct Store {
     /// The data.
-    pub data: Memory,
+    pub data: MemoryData,
     pub(super) core: Core,
     /// Its machine's.
     pub clock: Clock,
@@ -51,7 +51,7 @@ pub struct Store {
 
 impl Store {
     /// A store in its first life.
-    pub fn new(mut data: Memory, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
+    pub fn new(mut data: MemoryData, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
         let moment = clock.moment(0);
         let start = data.start(id, millis(moment.wall), false)?;
         Ok(Self {

@@ -147,7 +147,7 @@ impl Records for ChosenEngine {
 }
 
 impl Serve for ChosenEngine {
-    type Place = Database;
+    type Location = Database;
 
     async fn start<L: Listener + Clone>(
         settings: EngineSettings<Database>,

@@ -16,18 +16,18 @@ use crate::answers;
 use crate::feed::core::Start;
 use crate::metrics::{DiskUse, Metrics};
 use crate::operations::Context;
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 /// An engine that a server can stand on.
 pub trait Serve: Engine {
     /// Where the data is: a file, or the addresses of other machines.
-    type Place;
+    type Location;
 
-    /// Takes the data as its own (S10), and begins a life in it (S8). `listen` makes
+    /// Takes the data as its own (S10), and begins an incarnation in it (S8). `listen` makes
     /// the listener from what the feed begins with; nothing is committed before. To be
     /// called within a runtime. An error is for the operator, and says what to do.
     fn start<L: Listener + Clone>(
-        settings: EngineSettings<Self::Place>,
+        settings: EngineSettings<Self::Location>,
         listen: impl FnOnce(Start) -> L + Send,
     ) -> impl Future<Output = anyhow::Result<Started<Self, L>>> + Send;
 
@@ -57,7 +57,7 @@ pub struct EngineSettings<P> {
     /// Where what is kept for replays goes.
     pub replays: ReplayPlace,
     /// How long a user waits between two rotations.
-    pub interval: RotationInterval,
+    pub interval: RotationLimit,
     /// Told how the engine does.
     pub metrics: Arc<Metrics>,
 }
@@ -95,7 +95,7 @@ pub struct Started<E, L> {
     pub ownership: Ownership,
     /// What hears of its commits.
     pub listener: L,
-    /// What an earlier life has left.
+    /// What an earlier incarnation has left.
     pub unfinished_imports: Vec<ImportId>,
 }
 

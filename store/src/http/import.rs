@@ -20,7 +20,7 @@ use super::body::{QueryOf, explain};
 use super::error::ApiError;
 use crate::api::{BadRow, IMPORT_PATH, ImportDone, ImportQuery, ImportRefused, ImportRow, NDJSON};
 use crate::engine::import::{ImportError, Staging};
-use crate::keystore::import::{Import, Imported, Wish};
+use crate::keystore::import::{Import, Imported, ImportMode};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;
@@ -66,8 +66,8 @@ pub(super) async fn import(
     });
     let import = staged.await.map_err(|_| ImportError::Failed)??;
     let wish = match query.dry_run {
-        true => Wish::CheckOnly,
-        false => Wish::PutIn,
+        true => ImportMode::DryRun,
+        false => ImportMode::PutIn,
     };
     match app.store.finish_import(import, wish).await? {
         Imported::Done {

@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::password::Passwords;
 
 use auth::Demand;
-pub use auth::Token;
+pub use auth::BearerToken;
 #[cfg(feature = "fuzzing")]
 pub use body::explain;
 pub(crate) use body::{discard, read_body};
@@ -59,11 +59,11 @@ pub struct App {
 
 /// What each listener demands of its callers.
 #[derive(Clone, Copy)]
-pub struct Tokens {
+pub struct ListenerTokens {
     /// `None`: the caller was checked before us, by mTLS or the like.
-    pub gateway: Option<Token>,
+    pub gateway: Option<BearerToken>,
     /// The operator's.
-    pub admin: Token,
+    pub admin: BearerToken,
 }
 
 /// The services of the two listeners.
@@ -107,7 +107,7 @@ pub fn routers(
     store: Store,
     metrics: Arc<Metrics>,
     (issuer, passwords): (Issuer, Passwords),
-    tokens: Tokens,
+    tokens: ListenerTokens,
 ) -> Result<Routers, serde_json::Error> {
     let guarded =
         |token, variable| middleware::from_fn_with_state(Demand { token, variable }, auth::check);
@@ -237,7 +237,7 @@ mod tests {
     use crate::engine::chosen::Database;
     use crate::engine::serve::{EngineSettings, ReplayPlace};
     use crate::keystore::Running;
-    use crate::rotation::RotationInterval;
+    use crate::rotation::RotationLimit;
 
     #[tokio::test]
     async fn a_panicking_handler_is_a_marked_500() {
@@ -251,7 +251,7 @@ mod tests {
             place: Database::Sqlite(path),
             accept_restore: false,
             replays: ReplayPlace::Off,
-            interval: RotationInterval::HOUR,
+            interval: RotationLimit::HOUR,
             metrics: metrics.clone(),
         };
         let Running { store, ownership } = Store::start(settings).await.unwrap();

@@ -63,11 +63,11 @@ pub type Permit = Arc<OwnedSemaphorePermit>;
 
 /// What is to be done with rows that are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum ImportMode {
     /// They are put in.
     PutIn,
     /// Nothing: a dry run.
-    CheckOnly,
+    DryRun,
 }
 
 /// What became of an import.
@@ -105,7 +105,7 @@ impl Pace {
 }
 
 /// Some rows in their order, or why they cannot be read.
-type Page = Result<Vec<ImportedRow>, ImportError>;
+type RowPage = Result<Vec<ImportedRow>, ImportError>;
 
 /// Why the rows of an import are not in.
 enum NotIn {
@@ -145,11 +145,11 @@ impl<E: Serve + Importing> KeyStore<E> {
     pub async fn finish_import(
         &self,
         import: Import<E::Staging>,
-        wish: Wish,
+        wish: ImportMode,
     ) -> Result<Imported<E::Staging>, ImportError> {
         let (import, bad_rows) = check(import).await?;
         match bad_rows {
-            0 if wish == Wish::CheckOnly => Ok(Imported::Done {
+            0 if wish == ImportMode::DryRun => Ok(Imported::Done {
                 rows: 0,
                 revision: None,
             }),
@@ -309,7 +309,7 @@ async fn check<S: Staging>(mut import: Import<S>) -> Result<(Import<S>, u64), Im
 }
 
 /// Some of its rows, read aside; the import comes back with them.
-async fn rows_after<S: Staging>(import: Import<S>, last: Option<UserId>) -> (Import<S>, Page) {
+async fn rows_after<S: Staging>(import: Import<S>, last: Option<UserId>) -> (Import<S>, RowPage) {
     let read = tokio::task::spawn_blocking(move || {
         let page = import.staging.rows_after(last.as_ref(), PAGE);
         (import, page)

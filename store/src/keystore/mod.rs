@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rekey_protocol::{Digest, ResolvedState};
 use tokio::sync::Semaphore;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::ReadError;
 use crate::engine::import::Importing;
 use crate::engine::chosen::ChosenEngine;
@@ -19,7 +19,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::operations::keys::{Resolve, Resolved, Unknown};
 use crate::operations::replays::NoteFirstUse;
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 use uses::{LastUses, OldKeys};
 
@@ -46,7 +46,7 @@ pub struct Running<E> {
 
 impl<E: Serve + Importing> KeyStore<E> {
     /// Starts the engine and what stands on it. An error is for the operator.
-    pub async fn start(settings: EngineSettings<E::Place>) -> anyhow::Result<Running<E>> {
+    pub async fn start(settings: EngineSettings<E::Location>) -> anyhow::Result<Running<E>> {
         let metrics = settings.metrics.clone();
         let listen = |start| Feed::new(start, metrics.clone());
         let Started {
@@ -93,12 +93,12 @@ impl<E: Serve> KeyStore<E> {
     }
 
     /// How long a user waits between two rotations.
-    pub fn interval(&self) -> RotationInterval {
+    pub fn interval(&self) -> RotationLimit {
         self.engine.context().interval
     }
 
     /// The time now, by both clocks.
-    pub fn moment(&self) -> Moment {
+    pub fn moment(&self) -> StoreTime {
         self.engine.context().now
     }
 

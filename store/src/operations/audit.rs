@@ -9,7 +9,7 @@ use super::action::Action;
 use super::{Context, Operation, Read};
 use crate::api::AuditPage;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{By, Event, Standing};
+use crate::engine::rows::{By, Event, UserStatus};
 use crate::engine::{ReadTx, Tx};
 
 /// Rows about refused tries of one account within an hour.
@@ -43,7 +43,7 @@ impl Read for ShowEvents {
         let Self(wanted) = self;
         let user = wanted.user.as_ref();
         if let Some(user) = user
-            && matches!(tx.standing(user)?, None | Some(Standing::Removed))
+            && matches!(tx.user_status(user)?, None | Some(UserStatus::Removed))
         {
             return Ok(None);
         }

@@ -42,7 +42,7 @@ pub struct Timed<O>(pub O);
 
 /// What an operation answered whose turn came then.
 #[derive(Debug, Clone, Copy)]
-pub struct Turn<T> {
+pub struct Measured<T> {
     /// When its turn came, the last time that it was applied.
     pub began: Instant,
     /// What it answered.
@@ -50,14 +50,14 @@ pub struct Turn<T> {
 }
 
 impl<O: Operation> Operation for Timed<O> {
-    type Out = Turn<O::Out>;
+    type Out = Measured<O::Out>;
 
     const KIND: Kind = O::KIND;
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let began = Instant::now();
         let out = self.0.apply(tx, cx)?;
-        Ok(Turn { began, out })
+        Ok(Measured { began, out })
     }
 }
 
@@ -197,7 +197,7 @@ impl Read for StageOf {
     }
 }
 
-/// The imports that an earlier life of the store has left unfinished.
+/// The imports that an earlier incarnation of the store has left unfinished.
 #[derive(Debug, Clone, Copy)]
 pub struct UnfinishedImports;
 

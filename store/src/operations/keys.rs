@@ -6,7 +6,7 @@ use super::{Context, Read};
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
 use crate::engine::ReadTx;
-use crate::engine::rows::ActiveKey;
+use crate::engine::rows::CurrentKey;
 
 /// A known key and where the history stood when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Read for ShowKey {
 pub struct ActiveKeyOf(pub UserId);
 
 impl Read for ActiveKeyOf {
-    type Out = Option<ActiveKey>;
+    type Out = Option<CurrentKey>;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         tx.active_key(&self.0)

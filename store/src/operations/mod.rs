@@ -11,7 +11,7 @@ pub mod feed;
 pub mod imports;
 pub mod keys;
 pub mod last_uses;
-pub mod life;
+pub mod incarnation;
 pub mod old_keys;
 pub mod own_key;
 pub mod passwords;
@@ -22,18 +22,18 @@ pub mod rotate;
 pub mod sessions;
 pub mod users;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::{ReadTx, Tx};
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 /// What surrounds an operation, the same for each word that it speaks.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The time of the store now. Each time that an operation is applied, it is
     /// another one.
-    pub now: Moment,
+    pub now: StoreTime,
     /// How long a user waits between two rotations.
-    pub interval: RotationInterval,
+    pub interval: RotationLimit,
 }
 
 /// A change: all of it, or nothing.
@@ -60,7 +60,7 @@ pub trait Read {
     type Out;
 
     /// Who has to wait if too many look at once.
-    const QUEUE: Queue = Queue::Api;
+    const QUEUE: ReadQueue = ReadQueue::Api;
 
     /// Whether it says one word only, so that it needs no snapshot but that word's.
     const IS_ONE_WORD: bool = false;
@@ -89,7 +89,7 @@ pub enum Kind {
 
 /// Which of the two queues a read waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queue {
+pub enum ReadQueue {
     /// That of the gateways and the operator.
     Api,
     /// That of the dashboard: however many strangers look at it, key checks find a

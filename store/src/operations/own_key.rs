@@ -10,10 +10,10 @@ use super::action::Action;
 use super::{Context, Kind, Operation, keys, revoke, rotate};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{By, Claim, Event, NewKey, Source};
+use crate::engine::rows::{By, UserClaim, Event, NewKey, Source};
 use crate::engine::{Impossible, ReadTx, Tx};
 use crate::rotation::{
-    Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationInterval, Verdict, decide,
+    Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationLimit, Verdict, decide,
 };
 
 pub use self::overview::{Overview, ShowOverview};
@@ -79,7 +79,7 @@ pub enum OwnRefusal {
         /// Whole seconds to wait.
         seconds: u64,
         /// How long a user waits between two rotations.
-        interval: RotationInterval,
+        interval: RotationLimit,
     },
     /// Too early, and the day's keys that need not wait are used up; whole
     /// seconds to wait.
@@ -241,7 +241,7 @@ impl Operation for IssueOwn {
             return Ok(Err(OwnRefusal::TicketUsed));
         }
         let last = tx.last_key_event(&wish.user)?;
-        let past = Past {
+        let past = KeyHistory {
             user: &wish.user,
             has_key: tx.active_key(&wish.user)?.is_some(),
             last: last.as_ref(),
@@ -252,7 +252,7 @@ impl Operation for IssueOwn {
         if last.as_ref().is_none_or(|last| last.revision != self.shown) {
             return Ok(Err(OwnRefusal::OtherKey));
         }
-        let claim = Claim {
+        let claim = UserClaim {
             user: &wish.user,
             email: None,
         };
@@ -309,14 +309,14 @@ impl Wish {
 
 /// What has happened to a user's keys.
 #[derive(Debug, Clone, Copy)]
-struct Past<'a> {
+struct KeyHistory<'a> {
     user: &'a UserId,
     has_key: bool,
     /// What happened last.
     last: Option<&'a AuditEvent>,
 }
 
-impl Past<'_> {
+impl KeyHistory<'_> {
     /// Whether the user may make a key.
     fn allows_issue<T: ReadTx>(
         &self,

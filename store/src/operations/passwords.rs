@@ -4,7 +4,7 @@ use rekey_protocol::{Digest, UserId};
 
 use super::action::Action;
 use super::sessions::{self, NewSession};
-use super::{Context, Operation, Queue, Read, audit};
+use super::{Context, Operation, ReadQueue, Read, audit};
 use crate::engine::rows::{By, PasswordHash};
 use crate::engine::{ReadTx, Tx};
 use crate::password::StoredHash;
@@ -33,7 +33,7 @@ pub struct FindAccount {
 impl Read for FindAccount {
     type Out = Option<Account>;
 
-    const QUEUE: Queue = Queue::Dashboard;
+    const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         let Some(user) = tx.owner_of_email(&self.email)? else {
@@ -61,7 +61,7 @@ pub struct PasswordOf(pub UserId);
 impl Read for PasswordOf {
     type Out = Option<PasswordHash>;
 
-    const QUEUE: Queue = Queue::Dashboard;
+    const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     const IS_ONE_WORD: bool = true;
 

@@ -5,7 +5,7 @@ use rekey_protocol::UserId;
 use super::action::Action;
 use super::{Context, Operation, sessions};
 use crate::engine::Tx;
-use crate::engine::rows::{By, Claim, Event, Standing};
+use crate::engine::rows::{By, UserClaim, Event, UserStatus};
 
 /// Removes a user: the key is revoked, and address, password, sessions and devices
 /// are deleted. To do it again changes nothing.
@@ -41,10 +41,10 @@ impl Operation for RemoveUser {
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let (Self { user, pseudonym }, now) = (self, cx.now);
-        match tx.standing(user)? {
+        match tx.user_status(user)? {
             None => return Ok(Err(RemoveRefusal::UnknownUser)),
-            Some(Standing::Here) => {}
-            Some(Standing::Removed | Standing::Pseudonym) => {
+            Some(UserStatus::Here) => {}
+            Some(UserStatus::Removed | UserStatus::Pseudonym) => {
                 // S7: the call that removed the user may not have waited.
                 let revision = tx.head()?.revision;
                 return Ok(Ok(Removed {
@@ -54,7 +54,7 @@ impl Operation for RemoveUser {
             }
         }
         // Its key would be good again when the import counts.
-        if tx.is_reserved(&Claim { user, email: None })? {
+        if tx.is_reserved(&UserClaim { user, email: None })? {
             return Ok(Err(RemoveRefusal::BeingImported));
         }
         let revision = tx.next_revision(now)?;

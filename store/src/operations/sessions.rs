@@ -5,7 +5,7 @@ use std::time::Duration;
 use rekey_protocol::{Client, Digest, UserId};
 
 use super::action::Action;
-use super::{Context, Operation, Queue, Read, audit};
+use super::{Context, Operation, ReadQueue, Read, audit};
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, KnownSession};
 use crate::engine::{ReadTx, Tx};
@@ -72,7 +72,7 @@ pub struct FindSession {
 impl Read for FindSession {
     type Out = Option<OpenSession>;
 
-    const QUEUE: Queue = Queue::Dashboard;
+    const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     const IS_ONE_WORD: bool = true;
 
@@ -109,7 +109,7 @@ pub struct IsLoggedIn(pub Digest);
 impl Read for IsLoggedIn {
     type Out = bool;
 
-    const QUEUE: Queue = Queue::Dashboard;
+    const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     const IS_ONE_WORD: bool = true;
 

@@ -7,7 +7,7 @@ use super::{Context, Operation, Read, audit};
 use crate::api::UserEntry;
 use crate::clock::UnixMillis;
 use crate::email::Email;
-use crate::engine::rows::{By, Claim, Event, NewKey, Standing};
+use crate::engine::rows::{By, UserClaim, Event, NewKey, UserStatus};
 use crate::engine::{ReadTx, Tx};
 
 /// A user to be, with the first key.
@@ -45,14 +45,14 @@ pub struct AddUser(pub NewUser);
 impl AddUser {
     fn refusal<T: ReadTx>(&self, tx: &T) -> Result<Option<AddRefusal>, T::Error> {
         let Self(new) = self;
-        Ok(match tx.standing(&new.id)? {
-            Some(Standing::Here) => Some(AddRefusal::UserExists),
-            Some(Standing::Removed | Standing::Pseudonym) => Some(AddRefusal::UserRemoved),
+        Ok(match tx.user_status(&new.id)? {
+            Some(UserStatus::Here) => Some(AddRefusal::UserExists),
+            Some(UserStatus::Removed | UserStatus::Pseudonym) => Some(AddRefusal::UserRemoved),
             None if tx.owner_of_email(new.email.as_str())?.is_some() => {
                 Some(AddRefusal::EmailExists)
             }
             None => {
-                let claim = Claim {
+                let claim = UserClaim {
                     user: &new.id,
                     email: Some(&new.email),
                 };
@@ -138,7 +138,7 @@ impl Operation for Issue {
         if tx.active_key(user)?.is_some() {
             return Ok(Err(IssueRefusal::HasKey));
         }
-        if tx.is_reserved(&Claim { user, email: None })? {
+        if tx.is_reserved(&UserClaim { user, email: None })? {
             return Ok(Err(IssueRefusal::BeingImported));
         }
         let revision = tx.next_revision(now)?;

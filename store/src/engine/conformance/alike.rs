@@ -4,9 +4,9 @@
 use std::fmt::Debug;
 
 use super::drawn::Drawing;
-use super::step::Step;
+use super::step::DrawnStep;
 use super::subject::{OnMemory, OnSqlite, Subject};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::feed::ChangesAfter;
 use crate::operations::keys::ShowKey;
@@ -24,10 +24,10 @@ const LOOK_EVERY: u32 = 20;
 const SEED: &str = "REKEY_CONFORMANCE_SEED";
 
 /// The two, and where they stand.
-pub(super) struct Pair {
+pub(super) struct BothEngines {
     pub memory: OnMemory,
     sqlite: OnSqlite,
-    now: Moment,
+    now: StoreTime,
     /// The last row of the audit log that was compared.
     told: i64,
     /// The last revision that was compared.
@@ -38,7 +38,7 @@ pub(super) struct Pair {
     has_failed: bool,
 }
 
-impl Pair {
+impl BothEngines {
     /// Carries an operation out on both.
     pub(super) fn run<O>(&mut self, operation: &O) -> Result<(), String>
     where
@@ -135,8 +135,8 @@ fn same<T: Debug>(what: &str, memory: &T, sqlite: &T) -> Result<(), String> {
 fn run(seed: u64) -> Result<(), String> {
     let sqlite = OnSqlite::new();
     let memory = OnMemory::like(&sqlite.known_past());
-    let begun = Moment::both(sqlite.begun());
-    let mut pair = Pair {
+    let begun = StoreTime::both(sqlite.begun());
+    let mut pair = BothEngines {
         memory,
         sqlite,
         now: begun,
@@ -148,7 +148,7 @@ fn run(seed: u64) -> Result<(), String> {
     let mut drawing = Drawing::new(seed);
     for number in 0..STEPS {
         pair.now = drawing.later(pair.now);
-        let step: Box<dyn Step> = drawing.step(&pair.memory, pair.now);
+        let step: Box<dyn DrawnStep> = drawing.step(&pair.memory, pair.now);
         let done = step.on_both(&mut pair).and_then(|()| pair.compare());
         let done = done.and_then(|()| match number % LOOK_EVERY {
             0 => pair.compare_all(&drawing),

@@ -4,7 +4,7 @@ use rekey_protocol::{Client, Digest};
 
 use super::bench::{HOUR, actions, add, at, digest, log, new_user, resolved, rotate, user};
 use super::{Subject, on_every_engine, operation};
-use crate::engine::rows::Standing;
+use crate::engine::rows::UserStatus;
 use crate::operations::keys::ShowKey;
 use crate::operations::passwords::{FindAccount, SetPassword};
 use crate::operations::removal::RemoveUser;
@@ -113,8 +113,8 @@ fn sessions_end_by_user_and_by_time(subject: &mut impl Subject) {
 }
 
 operation!(
-    StandingOf(&'static str) -> Option<Standing>,
-    |this, tx, _cx| tx.standing(&user(this.0))
+    StandingOf(&'static str) -> Option<UserStatus>,
+    |this, tx, _cx| tx.user_status(&user(this.0))
 );
 
 fn a_removed_user_leaves_a_pseudonym(subject: &mut impl Subject) {
@@ -132,11 +132,11 @@ fn a_removed_user_leaves_a_pseudonym(subject: &mut impl Subject) {
     assert_eq!(removed.pseudonym, Some(user("gone")));
     assert_eq!(
         subject.run(StandingOf("ann"), now),
-        Ok(Some(Standing::Removed))
+        Ok(Some(UserStatus::Removed))
     );
     assert_eq!(
         subject.run(StandingOf("gone"), now),
-        Ok(Some(Standing::Pseudonym))
+        Ok(Some(UserStatus::Pseudonym))
     );
     assert!(!subject.read(IsLoggedIn(digest(50)), now));
     assert_eq!(log(subject, Some("ann")), []);

@@ -9,9 +9,9 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
-use super::step::{KEY, SESSION, Step, digest, one_of, whole};
+use super::step::{KEY, SESSION, DrawnStep, digest, one_of, whole};
 use super::subject::{OnMemory, Subject};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::{ImportId, ImportedRow};
 use crate::operations::feed::RecordLease;
 use crate::operations::imports;
@@ -84,7 +84,7 @@ impl Drawing {
     }
 
     /// Some time later; the wall clock goes its own way.
-    pub(super) fn later(&mut self, now: Moment) -> Moment {
+    pub(super) fn later(&mut self, now: StoreTime) -> StoreTime {
         let passed = match self.rng.u8(0..10) {
             0 | 1 => self.rng.u64(0..4_000_000),
             2 | 3 => self.rng.u64(0..60_000),
@@ -92,7 +92,7 @@ impl Drawing {
         };
         let limit = now.limit.plus(Duration::from_millis(passed + 1));
         let told = UnixMillis(limit.0 + self.rng.i64(-5_000..5_000));
-        Moment { told, limit }
+        StoreTime { told, limit }
     }
 
     fn user(&mut self) -> UserId {
@@ -128,7 +128,7 @@ impl Drawing {
     }
 
     /// What became of the last operation's keys and sessions.
-    fn look_at_fresh(&mut self, memory: &OnMemory, now: Moment) {
+    fn look_at_fresh(&mut self, memory: &OnMemory, now: StoreTime) {
         for fresh in std::mem::take(&mut self.fresh) {
             if memory.read(ShowKey(fresh), now).is_some() {
                 self.known_keys.push(fresh);
@@ -171,7 +171,7 @@ impl Drawing {
     }
 
     /// The next operation.
-    pub(super) fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    pub(super) fn step(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
         self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),
@@ -216,7 +216,7 @@ impl Drawing {
     }
 
     /// Of an active key, as a rule.
-    fn rotate(&mut self, memory: &OnMemory, now: Moment) -> Rotate {
+    fn rotate(&mut self, memory: &OnMemory, now: StoreTime) -> Rotate {
         let active = memory.read(ActiveKeyOf(self.user()), now);
         let old_digest = match (active, self.rng.u8(0..3)) {
             (Some(key), 1..) => key.digest,
@@ -240,7 +240,7 @@ impl Drawing {
         })
     }
 
-    fn own_key(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    fn own_key(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
         let user = self.user();
         let active = memory.read(ActiveKeyOf(user.clone()), now);
         let shown = active.map_or(0, |key| key.revision);
@@ -272,7 +272,7 @@ impl Drawing {
         }
     }
 
-    fn dashboard(&mut self) -> Box<dyn Step> {
+    fn dashboard(&mut self) -> Box<dyn DrawnStep> {
         let new = self.new_session();
         match self.rng.u8(0..12) {
             0..6 => Box::new(LogIn {
@@ -318,7 +318,7 @@ impl Drawing {
         }
     }
 
-    fn uses(&mut self, now: Moment) -> Box<dyn Step> {
+    fn uses(&mut self, now: StoreTime) -> Box<dyn DrawnStep> {
         let keys: Vec<_> = (0..4).map(|_| self.key()).collect();
         if self.rng.bool() {
             let counts = keys.into_iter().map(|key| (key, self.rng.u64(1..9)));
@@ -332,7 +332,7 @@ impl Drawing {
         Box::new(RecordLastUses { uses, now })
     }
 
-    fn step_of_import(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    fn step_of_import(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
         let import = self.import();
         let keys = || {
             let (after, limit) = (None, 99);

@@ -3,7 +3,7 @@
 
 use super::bench::{actions, add, at, digest, new_user, resolved, rotate, user};
 use super::{Subject, on_every_engine, operation};
-use crate::engine::rows::{Claim, ImportId, ImportedRow, Loaded, Stage, Standing};
+use crate::engine::rows::{UserClaim, ImportId, ImportedRow, Loaded, Stage, UserStatus};
 use crate::operations::imports::{
     BeginImport, CountImport, EndImport, ForgetImport, StageOf, UnfinishedImports,
 };
@@ -57,7 +57,7 @@ fn load(subject: &mut impl Subject) -> ImportId {
 
 #[derive(Debug, PartialEq)]
 struct Seen {
-    standing: Option<Standing>,
+    user_status: Option<UserStatus>,
     has_active_key: bool,
     owns_address: bool,
     is_known_key: bool,
@@ -68,11 +68,11 @@ operation!(Look(&'static str, u8) -> Seen, |this, tx, _cx| {
     let id = user(this.0);
     let email = format!("{}@example.com", this.0);
     Ok(Seen {
-        standing: tx.standing(&id)?,
+        user_status: tx.user_status(&id)?,
         has_active_key: tx.active_key(&id)?.is_some(),
         owns_address: tx.owner_of_email(&email)?.is_some(),
         is_known_key: tx.key_exists(&digest(this.1))?,
-        is_reserved: tx.is_reserved(&Claim {
+        is_reserved: tx.is_reserved(&UserClaim {
             user: &id,
             email: None,
         })?,
@@ -84,7 +84,7 @@ fn rows_that_do_not_count_are_only_in_the_way(subject: &mut impl Subject) {
     let now = at(subject, 1);
     let seen = subject.run(Look("ann", 1), now).unwrap();
     let expected = Seen {
-        standing: None,
+        user_status: None,
         has_active_key: false,
         owns_address: false,
         is_known_key: true,
@@ -118,7 +118,7 @@ fn a_cut_over_makes_all_rows_count_at_once(subject: &mut impl Subject) {
     for (name, key) in [("ann", 1), ("bob", 2)] {
         let seen = subject.run(Look(name, key), now).unwrap();
         let expected = Seen {
-            standing: Some(Standing::Here),
+            user_status: Some(UserStatus::Here),
             has_active_key: true,
             owns_address: true,
             is_known_key: true,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bench::{HOUR, actions, add, at, digest, log, rotate, user};
 use super::{Subject, on_every_engine, operation};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::{By, Event, LastUse};
 use crate::operations::action::Action;
 use crate::operations::audit::{Selection, ShowEvents};
@@ -81,7 +81,7 @@ fn the_last_change_of_a_key_is_none_of_its_uses(subject: &mut impl Subject) {
 }
 
 operation!(Refuse(i64) -> (), |this, tx, cx| {
-    let now = Moment {
+    let now = StoreTime {
         limit: UnixMillis(cx.now.limit.0 + this.0),
         ..cx.now
     };
@@ -152,7 +152,7 @@ fn last_uses_go_forwards_and_end_with_the_key(subject: &mut impl Subject) {
     // The past, because nobody is told of a use in the future.
     let begun = hour_of(at(subject, 0).told);
     let hours_ago = |hours: i64| UnixMillis(begun.0 - hours * HOUR);
-    let made = Moment::both(hours_ago(20));
+    let made = StoreTime::both(hours_ago(20));
     subject
         .run(super::bench::new_user("ann", 1), made)
         .unwrap()
@@ -170,7 +170,7 @@ fn last_uses_go_forwards_and_end_with_the_key(subject: &mut impl Subject) {
     assert_eq!(hear(8, 8), (1, used(8)));
     // What is on record is of a clock that was ahead.
     assert_eq!(hear(9, 9), (1, used(9)));
-    let ended = Moment::both(UnixMillis(hours_ago(7).0 + 1));
+    let ended = StoreTime::both(UnixMillis(hours_ago(7).0 + 1));
     subject.run(Revoke::Key(digest(1)), ended).unwrap().unwrap();
     let uses = BTreeMap::from([(digest(1), hours_ago(3))]);
     let now = hours_ago(3);

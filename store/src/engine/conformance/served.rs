@@ -18,7 +18,7 @@ use crate::feed::Committed;
 use crate::metrics::Metrics;
 use crate::operations::keys::ShowKey;
 use crate::operations::{Context, Operation};
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 /// What every engine of the server is.
 pub(super) trait Served: Serve + Importing {}
@@ -146,7 +146,7 @@ pub(super) async fn is_there(engine: &impl Engine, key: u8) -> bool {
     engine.read(ShowKey(digest(key))).await.unwrap().is_some()
 }
 
-async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Place) -> Running<E> {
+async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Location) -> Running<E> {
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings {
         place: place(folder.path()),
@@ -154,7 +154,7 @@ async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Place) -> Running<E> {
         replays: ReplayPlace::Beside {
             memory: folder.path().to_owned(),
         },
-        interval: RotationInterval::HOUR,
+        interval: RotationLimit::HOUR,
         metrics: Arc::new(Metrics::new()),
     };
     let started = E::start(settings, |_| Heard::default()).await.unwrap();

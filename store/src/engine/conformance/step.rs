@@ -6,24 +6,24 @@ use std::sync::Arc;
 use fastrand::Rng;
 use rekey_protocol::Digest;
 
-use super::alike::Pair;
+use super::alike::BothEngines;
 use crate::operations::Operation;
 use crate::operations::imports::Part;
 
 /// An operation of whatever type.
-pub(super) trait Step {
+pub(super) trait DrawnStep {
     /// Carries it out on both engines.
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String>;
+    fn on_both(&self, pair: &mut BothEngines) -> Result<(), String>;
     /// What it is.
     fn name(&self) -> String;
 }
 
-impl<O> Step for O
+impl<O> DrawnStep for O
 where
     O: Operation + Clone + Debug + Send + 'static,
     O::Out: Debug + Send + 'static,
 {
-    fn on_both(&self, pair: &mut Pair) -> Result<(), String> {
+    fn on_both(&self, pair: &mut BothEngines) -> Result<(), String> {
         pair.run(self)
     }
 

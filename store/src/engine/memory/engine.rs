@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rekey_protocol::{Digest, Head, Incarnation, Revocation};
 use tokio::sync::Semaphore;
 
-use super::{Applied, Memory, MemoryStaging};
+use super::{Applied, MemoryData, MemoryStaging};
 use crate::clock::Clock;
 use crate::engine::import::{ImportError, Importing};
 use crate::engine::serve::{EngineSettings, NotReady, Ownership, ReplayPlace, Serve, Started};
@@ -22,10 +22,10 @@ use crate::operations::{Context, Operation, Read};
 
 /// An engine that keeps its data in memory. Cheap to clone.
 #[derive(Clone)]
-pub struct MemoryEngine(Arc<Shared>);
+pub struct MemoryEngine(Arc<Inner>);
 
-struct Shared {
-    data: Mutex<Memory>,
+struct Inner {
+    data: Mutex<MemoryData>,
     /// One operation at a time, in the order in which they came. It is closed when
     /// the engine is stopped.
     turns: Semaphore,
@@ -35,7 +35,7 @@ struct Shared {
 
 impl MemoryEngine {
     /// The data, between two operations.
-    pub(super) fn data(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn data(&self) -> MutexGuard<'_, MemoryData> {
         self.0.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,7 +131,7 @@ impl Records for MemoryEngine {
 
 impl Serve for MemoryEngine {
     /// Nowhere else than in this process.
-    type Place = ();
+    type Location = ();
 
     async fn start<L: Listener + Clone>(
         settings: EngineSettings<()>,
@@ -139,14 +139,14 @@ impl Serve for MemoryEngine {
     ) -> anyhow::Result<Started<Self, L>> {
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
-        let mut data = Memory::new(settings.interval);
+        let mut data = MemoryData::new(settings.interval);
         if matches!(settings.replays, ReplayPlace::Off) {
             data.keep_no_replays();
         }
         let clock = Clock::resume(None);
         let begins = data.start(Incarnation(id), clock.now().told, settings.accept_restore)?;
         let listener = listen(begins);
-        let engine = Self(Arc::new(Shared {
+        let engine = Self(Arc::new(Inner {
             data: Mutex::new(data),
             turns: Semaphore::new(1),
             clock,

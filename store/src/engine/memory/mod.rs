@@ -1,7 +1,7 @@
 //! An engine in memory: ordered maps, and nothing that outlives the process. It
 //! shows that what is decided needs no SQLite.
 //!
-//! [`Memory`] is the data. The simulator uses it as it is, with its own time and ids.
+//! [`MemoryData`] is the data. The simulator uses it as it is, with its own time and ids.
 //! It answers at once and alone, so there is no queue and no conflict: an operation
 //! is applied to the rows themselves, and what it replaced is put back if it fails.
 //!
@@ -9,7 +9,7 @@
 
 mod changes;
 mod engine;
-mod lives;
+mod incarnations;
 mod replays;
 mod rules;
 mod staging;
@@ -19,21 +19,21 @@ mod transaction;
 
 use rekey_protocol::{Digest, Revocation};
 
-use self::replays::Kept;
+use self::replays::KeptReplays;
 use self::table::Undo;
 use self::tables::Tables;
 use self::transaction::MemoryTx;
 use super::record::{Mark, Memo, Past};
 use super::{Impossible, ReadTx};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::operations::keys::{Resolve, Resolved, Unknown};
 use crate::operations::replays::NoteFirstUse;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 pub use self::engine::MemoryEngine;
-pub use self::lives::Backup;
+pub use self::incarnations::Backup;
 pub use self::staging::MemoryStaging;
 
 /// What one committed operation left.
@@ -51,9 +51,9 @@ pub struct Applied<T> {
 
 /// The data of one store, and what lies beside it.
 #[derive(Debug)]
-pub struct Memory {
+pub struct MemoryData {
     tables: Tables,
-    interval: RotationInterval,
+    interval: RotationLimit,
     /// Revocations up to here were handed out in an [`Applied`].
     published: u64,
     /// As were imports that count.
@@ -62,12 +62,12 @@ pub struct Memory {
     beside: Past,
     memo: Memo,
     /// Beside the data as well.
-    kept: Kept,
+    kept: KeptReplays,
 }
 
-impl Memory {
+impl MemoryData {
     /// An empty one.
-    pub fn new(interval: RotationInterval) -> Self {
+    pub fn new(interval: RotationLimit) -> Self {
         Self {
             tables: Tables::default(),
             interval,
@@ -75,12 +75,12 @@ impl Memory {
             imported: 0,
             beside: Past::Nothing,
             memo: Memo::found(Past::Nothing),
-            kept: Kept::default(),
+            kept: KeptReplays::default(),
         }
     }
 
     /// How long a user waits between two rotations.
-    pub fn interval(&self) -> RotationInterval {
+    pub fn interval(&self) -> RotationLimit {
         self.interval
     }
 
@@ -98,13 +98,13 @@ impl Memory {
         operation: &O,
         now: UnixMillis,
     ) -> Result<Applied<O::Out>, Impossible> {
-        self.run_at(operation, Moment::both(now))
+        self.run_at(operation, StoreTime::both(now))
     }
 
     pub(crate) fn run_at<O: Operation>(
         &mut self,
         operation: &O,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<Applied<O::Out>, Impossible> {
         let cx = self.context(now);
         let mut tx = MemoryTx::new(&mut self.tables, &mut self.kept);
@@ -140,14 +140,14 @@ impl Memory {
     /// # Errors
     /// What is asked for cannot be.
     pub fn read<R: Read>(&self, read: &R, now: UnixMillis) -> Result<R::Out, Impossible> {
-        self.read_at(read, Moment::both(now))
+        self.read_at(read, StoreTime::both(now))
     }
 
-    pub(crate) fn read_at<R: Read>(&self, read: &R, now: Moment) -> Result<R::Out, Impossible> {
+    pub(crate) fn read_at<R: Read>(&self, read: &R, now: StoreTime) -> Result<R::Out, Impossible> {
         read.read(&MemoryTx::reading(&self.tables), &self.context(now))
     }
 
-    fn context(&self, now: Moment) -> Context {
+    fn context(&self, now: StoreTime) -> Context {
         Context {
             now,
             interval: self.interval,
@@ -157,7 +157,7 @@ impl Memory {
     /// Who is behind this digest, and the seconds until the user may rotate.
     ///
     /// # Errors
-    /// No life has begun.
+    /// No incarnation has begun.
     pub fn resolve(
         &self,
         digest: &Digest,

@@ -10,8 +10,8 @@ use crate::engine::rows::ReplayRecord;
 
 /// The records.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    records: BTreeMap<RotationId, Record>,
+pub(super) struct KeptReplays {
+    records: BTreeMap<RotationId, KeptReplay>,
     by_new_key: BTreeMap<Digest, RotationId>,
     /// New keys whose first use is still to come.
     awaited: BTreeSet<Digest>,
@@ -20,7 +20,7 @@ pub(super) struct Kept {
 }
 
 #[derive(Debug)]
-struct Record {
+struct KeptReplay {
     new_digest: Digest,
     replay: Replay,
     used: Option<UnixMillis>,
@@ -28,7 +28,7 @@ struct Record {
     handed_out: u32,
 }
 
-impl Kept {
+impl KeptReplays {
     /// From now on nothing is kept.
     pub(super) fn turn_off(&mut self) {
         self.is_off = true;
@@ -53,7 +53,7 @@ impl Kept {
         self.revoked(new_digest);
         self.awaited.insert(*new_digest);
         self.by_new_key.insert(*new_digest, id);
-        let record = Record {
+        let record = KeptReplay {
             new_digest: *new_digest,
             replay: replay.clone(),
             used: None,

@@ -9,7 +9,7 @@ use super::MemoryEngine;
 use super::tables::{Address, Tables};
 use crate::api::BadRow;
 use crate::engine::import::{ImportError, RowFault, Staging};
-use crate::engine::rows::{ImportedRow, Standing};
+use crate::engine::rows::{ImportedRow, UserStatus};
 
 /// Rows on their way into the data.
 pub struct MemoryStaging {
@@ -130,7 +130,7 @@ fn check_against(tables: &Tables, row: &ImportedRow, mut found: impl FnMut(RowFa
         found(RowFault::KnownKey(key.state()));
     }
     let known = tables.users.get(&row.user);
-    if known.is_some_and(|user| user.standing != Standing::Here) {
+    if known.is_some_and(|user| user.user_status != UserStatus::Here) {
         found(RowFault::RemovedUser);
     }
     let active = tables.active.get(&row.user);

@@ -33,11 +33,11 @@ use crate::engine::serve::{EngineSettings, NotReady, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
 use crate::metrics::DiskUse;
-use crate::operations::{Context, Kind, Operation, Queue, Read};
-use crate::rotation::RotationInterval;
+use crate::operations::{Context, Kind, Operation, ReadQueue, Read};
+use crate::rotation::RotationLimit;
 
 pub use files::backup::{
-    BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
+    BackupError, Contents, MadeBackup, BackupTarget, backup,
 };
 pub use files::loss::{Later, Loss};
 pub use files::restore::{Restore, RestoreError, Restored};
@@ -48,7 +48,7 @@ use files::{backup, restore};
 use health::Health;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
-use ownership::{anchor, keeper, life, lock};
+use ownership::{anchor, keeper, incarnation, lock};
 use reader::Readers;
 use replays::Replays;
 #[cfg(test)]
@@ -71,7 +71,7 @@ pub struct Sqlite {
     /// connection.
     aside: Readers,
     clock: Arc<Clock>,
-    interval: RotationInterval,
+    interval: RotationLimit,
     path: PathBuf,
     lock: Arc<Lock>,
     kept: ReplayFile,
@@ -98,8 +98,8 @@ impl Engine for Sqlite {
         R::Out: Send + 'static,
     {
         let readers = match R::QUEUE {
-            Queue::Api => &self.readers,
-            Queue::Dashboard => &self.aside,
+            ReadQueue::Api => &self.readers,
+            ReadQueue::Dashboard => &self.aside,
         };
         let cx = self.context();
         let work = move |connection: &mut Connection| {
@@ -131,7 +131,7 @@ impl Sqlite {
 }
 
 impl Serve for Sqlite {
-    type Place = PathBuf;
+    type Location = PathBuf;
 
     async fn start<L: Listener + Clone>(
         settings: EngineSettings<PathBuf>,
@@ -143,16 +143,16 @@ impl Serve for Sqlite {
         let aside = Readers::open(&opened.path, 1)?;
         let clock = Arc::new(Clock::resume(opened.time));
         settings.metrics.set_revision(opened.mark.revision);
-        // S9: until then it is only supposed what former lives have granted.
+        // S9: until then it is only supposed what former incarnations have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
             .then(|| records::lease_over(opened.feed.held_lease_ms));
-        let life = opened.feed.history.head().incarnation;
+        let incarnation = opened.feed.history.head().incarnation;
         let listener = listen(opened.feed);
         let lock = Arc::new(opened.lock);
         let keeper = Box::new(Owned {
             listener: Arc::new(listener.clone()),
             lock: lock.clone(),
-            life,
+            incarnation,
         });
         let unfinished_imports = imports::unfinished(&opened.writer)?;
         let replays = Replays::open(&opened.path, &settings.replays)?;

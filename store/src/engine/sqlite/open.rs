@@ -9,13 +9,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::anchor::{self, Fold, FoldError};
 use super::files::beside;
-use super::life::{begin_incarnation, is_restored, random_incarnation};
+use super::incarnation::{begin_incarnation, is_restored, random_incarnation};
 use super::lock::Lock;
 use super::schema;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::record::{Mark, Past};
 use crate::feed::core::Start;
-use crate::operations::life::Begin;
+use crate::operations::incarnation::Begin;
 
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.
@@ -131,7 +131,7 @@ pub(super) struct Opened {
     /// Where it is.
     pub path: PathBuf,
     /// The last moment that was acted upon; none in a new database.
-    pub time: Option<Moment>,
+    pub time: Option<StoreTime>,
     /// How far the history is.
     pub mark: Mark,
 }
@@ -168,7 +168,7 @@ pub(super) fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenErro
     };
     anchor::expect_none(&writer, &lock).map_err(failed)?;
     schema::migrate(&mut writer)?;
-    // S8: the log is empty before this life writes into it.
+    // S8: the log is empty before this incarnation writes into it.
     anchor::fold(&writer, &lock, Fold::Empty).map_err(failed)?;
     let begin = Begin {
         id: random_incarnation()?,

@@ -11,7 +11,7 @@ use crate::engine::rows::NewKey;
 use crate::engine::serve::{EngineSettings, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::operations::Kind;
-use crate::rotation::RotationInterval;
+use crate::rotation::RotationLimit;
 
 /// For a database in this folder.
 pub(crate) fn settings(folder: &Path, replays: ReplayPlace) -> EngineSettings<PathBuf> {
@@ -19,7 +19,7 @@ pub(crate) fn settings(folder: &Path, replays: ReplayPlace) -> EngineSettings<Pa
         place: folder.join("rekey.db"),
         accept_restore: false,
         replays,
-        interval: RotationInterval::HOUR,
+        interval: RotationLimit::HOUR,
         metrics: Arc::new(Metrics::new()),
     }
 }

@@ -9,20 +9,20 @@ use super::{OpenError, people};
 const APPLICATION_ID: i32 = 0x5245_4b59;
 
 /// A step is never changed once released; a change of the schema is a new one.
-const STEPS: &[Step] = &[
-    Step::Sql(V1),
-    Step::Sql(V2),
-    Step::Sql(V3),
-    Step::Sql(V4),
-    Step::Sql(V5),
-    Step::Sql(V6),
-    Step::Sql(V7),
-    Step::Sql(V8),
-    Step::SqlThen(V9, people::fill),
+const STEPS: &[Migration] = &[
+    Migration::Sql(V1),
+    Migration::Sql(V2),
+    Migration::Sql(V3),
+    Migration::Sql(V4),
+    Migration::Sql(V5),
+    Migration::Sql(V6),
+    Migration::Sql(V7),
+    Migration::Sql(V8),
+    Migration::SqlThen(V9, people::fill),
 ];
 
 /// What leads from one schema to the next.
-enum Step {
+enum Migration {
     /// Statements.
     Sql(&'static str),
     /// Statements, and then what only a program can do with the rows, in the same
@@ -336,14 +336,14 @@ pub(super) fn migrate_to(connection: &mut Connection, steps: usize) {
     take(connection, &STEPS[..steps]).unwrap();
 }
 
-fn take(connection: &mut Connection, steps: &[Step]) -> Result<(), OpenError> {
+fn take(connection: &mut Connection, steps: &[Migration]) -> Result<(), OpenError> {
     let done: usize =
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
     for (index, step) in steps.iter().enumerate().skip(done) {
         let transaction = connection.transaction()?;
         match step {
-            Step::Sql(sql) => transaction.execute_batch(sql)?,
-            Step::SqlThen(sql, then) => {
+            Migration::Sql(sql) => transaction.execute_batch(sql)?,
+            Migration::SqlThen(sql, then) => {
                 transaction.execute_batch(sql)?;
                 then(&transaction)?;
             }

@@ -88,7 +88,7 @@ async fn s2_an_import_counts_by_one_revision_that_the_feed_tells() {
     let folder = tempfile::tempdir().unwrap();
     let Running { store, ownership } = opened(folder.path()).await;
     let before = told(&store).await.0;
-    let done = store.finish_import(import(&store, &[("ann", 1), ("bob", 2)]), Wish::PutIn);
+    let done = store.finish_import(import(&store, &[("ann", 1), ("bob", 2)]), ImportMode::PutIn);
     let Imported::Done { rows: 2, revision } = done.await.unwrap() else {
         panic!("not done");
     };
@@ -113,7 +113,7 @@ async fn an_import_whose_client_has_gone_leaves_nothing_behind() {
     let held = tokio::spawn(async move { writer.alone(move || wait.recv().is_err()).await });
     let importing = store.clone();
     let client =
-        tokio::spawn(async move { importing.finish_import(import, Wish::PutIn).await.is_ok() });
+        tokio::spawn(async move { importing.finish_import(import, ImportMode::PutIn).await.is_ok() });
     store.engine().writer().await_waiting(1).await;
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());

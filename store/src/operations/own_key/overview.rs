@@ -2,11 +2,11 @@
 
 use rekey_protocol::UserId;
 
-use super::{OwnRefusal, Past};
+use super::{OwnRefusal, KeyHistory};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::engine::ReadTx;
-use crate::engine::rows::{ActiveKey, LastUse};
-use crate::operations::{Context, Queue, Read};
+use crate::engine::rows::{CurrentKey, LastUse};
+use crate::operations::{Context, ReadQueue, Read};
 
 /// Old keys in an overview: there is one, as a rule.
 const OLD_KEYS: u32 = 3;
@@ -24,7 +24,7 @@ pub struct ShowOverview {
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// The active key.
-    pub key: Option<ActiveKey>,
+    pub key: Option<CurrentKey>,
     /// When that key was last used.
     pub last_use: Option<LastUse>,
     /// How that key was made.
@@ -49,13 +49,13 @@ pub struct Overview {
 impl Read for ShowOverview {
     type Out = Overview;
 
-    const QUEUE: Queue = Queue::Dashboard;
+    const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Overview, T::Error> {
         let Self { user, limit } = self;
         let key = tx.active_key(user)?;
         let last = tx.last_key_event(user)?;
-        let past = Past {
+        let past = KeyHistory {
             user,
             has_key: key.is_some(),
             last: last.as_ref(),

@@ -7,7 +7,7 @@ use rekey_protocol::Incarnation;
 
 use super::*;
 use crate::engine::memory::Memory;
-use crate::engine::rows::ActiveKey;
+use crate::engine::rows::CurrentKey;
 use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
 use crate::operations::revoke::Revoke;
 use crate::operations::rotate::{Rotate, Rotated};
@@ -25,7 +25,7 @@ struct Store {
 
 impl Store {
     fn new() -> Self {
-        let mut data = Memory::new(RotationInterval::HOUR);
+        let mut data = Memory::new(RotationLimit::HOUR);
         data.start(Incarnation([1; 16]), START, false).unwrap();
         let new = NewUser {
             id: user(),
@@ -58,7 +58,7 @@ impl Store {
         }
     }
 
-    fn key(&self) -> Option<ActiveKey> {
+    fn key(&self) -> Option<CurrentKey> {
         self.data.read(&ActiveKeyOf(user()), self.now).unwrap()
     }
 
@@ -126,7 +126,7 @@ fn user() -> UserId {
 fn too_early(seconds: u64) -> OwnRefusal {
     OwnRefusal::RateLimited {
         seconds,
-        interval: RotationInterval::HOUR,
+        interval: RotationLimit::HOUR,
     }
 }
 

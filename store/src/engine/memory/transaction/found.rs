@@ -7,7 +7,7 @@ use rekey_protocol::{Digest, UserId};
 use super::MemoryTx;
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
-use crate::engine::memory::tables::{Entry, KeyRow, Tables};
+use crate::engine::memory::tables::{AuditRow, KeyRow, Tables};
 use crate::engine::rows::LastUse;
 use crate::operations::last_uses::hour_of;
 
@@ -18,7 +18,7 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         Some((*digest, self.tables.live_key(digest)?))
     }
 
-    pub(super) fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
+    pub(super) fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &AuditRow)> {
         let rows = self.tables.audit.iter().map(|(id, entry)| (*id, entry));
         rows.filter(move |(_, entry)| entry.user == *user)
     }
@@ -28,7 +28,7 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         &self,
         user: &UserId,
         limit: u32,
-        is_wanted: impl Fn(&Entry) -> bool,
+        is_wanted: impl Fn(&AuditRow) -> bool,
     ) -> Vec<AuditEvent> {
         let wanted = self
             .of_user(user)
@@ -42,7 +42,7 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         &self,
         user: &UserId,
         after: UnixMillis,
-        is_one: impl Fn(&Entry) -> bool,
+        is_one: impl Fn(&AuditRow) -> bool,
     ) -> u32 {
         let later = self
             .of_user(user)

@@ -21,11 +21,11 @@ use crate::engine::sqlite::backup::{
 };
 use crate::engine::sqlite::files::loss::{Loss, loss};
 use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
-use crate::engine::sqlite::life::{begin_incarnation, random_incarnation};
+use crate::engine::sqlite::incarnation::{begin_incarnation, random_incarnation};
 use crate::engine::sqlite::lock::Lock;
 use crate::engine::sqlite::open::{OpenError, absolute, connect, unwritable};
 use crate::engine::sqlite::schema;
-use crate::operations::life::{Begin, Begun};
+use crate::operations::incarnation::{Begin, Begun};
 
 /// What SQLite keeps beside a database, the log before what indexes it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];

@@ -35,8 +35,8 @@ pub(crate) struct Owned {
     pub listener: Arc<dyn Listener>,
     /// Says whether the database is still ours.
     pub lock: Arc<Lock>,
-    /// The present life.
-    pub life: Incarnation,
+    /// The present incarnation.
+    pub incarnation: Incarnation,
 }
 
 impl Keeper for Owned {
@@ -50,10 +50,10 @@ impl Keeper for Owned {
 
     fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>> {
         // S10: the lock file may have been removed just now. Another owner begins
-        // a life in the database before it serves, and this read is of the same
+        // an incarnation in the database before it serves, and this read is of the same
         // snapshot as the commit.
-        let life = crate::engine::sqlite::history::head(transaction)?.incarnation;
-        if life != self.life {
+        let incarnation = crate::engine::sqlite::history::head(transaction)?.incarnation;
+        if incarnation != self.incarnation {
             self.lock.lose(self.lock.path());
             return Ok(Err(WriteError::NotOwner));
         }

@@ -1,5 +1,5 @@
 //! The lock file beside the database: who owns the database (S10), and
-//! what is on record of the life that was served last (S8, S9; see
+//! what is on record of the incarnation that was served last (S8, S9; see
 //! [`crate::engine::record`]).
 //!
 //! A backup of the database does not carry this file. So what it says and the
@@ -168,7 +168,7 @@ impl Lock {
         &self.path
     }
 
-    /// A life begins: on disk in the database already, and here when this
+    /// An incarnation begins: on disk in the database already, and here when this
     /// returns.
     pub(crate) fn begin(&self, start: &Start, mark: Mark) -> Result<(), OpenError> {
         let old = " ".repeat(OLD_RECORD_LEN);

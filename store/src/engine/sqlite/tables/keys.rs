@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::columns;
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{ActiveKey, Key, NewKey};
+use crate::engine::rows::{CurrentKey, Key, NewKey};
 
 /// A key that counts.
 pub(crate) fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Key>> {
@@ -56,14 +56,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Key> {
 pub(crate) fn active(
     connection: &Connection,
     user: &UserId,
-) -> rusqlite::Result<Option<ActiveKey>> {
+) -> rusqlite::Result<Option<CurrentKey>> {
     connection
         .prepare_cached(
             "SELECT digest, revision, hint, created_ms FROM live_keys
              WHERE user_id = ?1 AND state = 'active'",
         )?
         .query_row([user.as_str()], |row| {
-            Ok(ActiveKey {
+            Ok(CurrentKey {
                 digest: columns::digest(row, 0)?,
                 revision: row.get(1)?,
                 hint: row.get(2)?,

@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::MadeRotation;
 use crate::rotation::{Recorded, RecordedOutcome, Refusal};
 
@@ -32,7 +32,7 @@ pub(crate) fn that_revoked(
             Ok(MadeRotation {
                 id: RotationId(row.get(0)?),
                 new_digest: columns::digest(row, 1)?,
-                at: Moment {
+                at: StoreTime {
                     told: UnixMillis(row.get(5)?),
                     limit: UnixMillis(row.get(2)?),
                 },
@@ -48,7 +48,7 @@ pub(crate) fn record(
     transaction: &Connection,
     id: RotationId,
     answer: &Recorded,
-    now: Moment,
+    now: StoreTime,
 ) -> rusqlite::Result<()> {
     let (outcome, user, revision) = match &answer.outcome {
         RecordedOutcome::Rotated { user, revision, .. } => ("rotated", Some(user), Some(*revision)),
@@ -129,7 +129,7 @@ fn outcome(row: &Row<'_>) -> rusqlite::Result<RecordedOutcome> {
 /// Deletes at most `limit` answers that nobody can ask for any more; how many.
 pub(crate) fn prune(
     transaction: &Connection,
-    now: Moment,
+    now: StoreTime,
     limit: usize,
 ) -> rusqlite::Result<usize> {
     let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);

@@ -4,7 +4,7 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::KnownSession;
 use crate::engine::sqlite::columns;
 use crate::operations::sessions::SESSION_LONGEST;
@@ -115,7 +115,7 @@ pub(crate) fn delete_everybodys(transaction: &Connection) -> rusqlite::Result<()
 /// Deletes at most `limit` sessions that are over by any limits; how many.
 pub(crate) fn prune(
     transaction: &Connection,
-    now: Moment,
+    now: StoreTime,
     limit: usize,
 ) -> rusqlite::Result<usize> {
     transaction

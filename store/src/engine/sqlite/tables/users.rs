@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{columns, last_uses, passwords};
 use crate::api::{KeyEntry, UserEntry};
-use crate::clock::{Moment, UnixMillis};
-use crate::engine::rows::{LastUse, Standing};
+use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::rows::{LastUse, UserStatus};
 use crate::operations::users::NewUser;
 
 /// Adds a user without a key.
@@ -83,7 +83,7 @@ pub(crate) fn last_rotated(
 /// Begins the user's wait until the next rotation. S12: last = max(last, now).
 pub(crate) fn begin_interval(
     transaction: &Connection,
-    now: Moment,
+    now: StoreTime,
     user: &UserId,
 ) -> rusqlite::Result<()> {
     transaction
@@ -97,10 +97,10 @@ pub(crate) fn begin_interval(
 }
 
 /// What this id stands for; `None`: nobody has had it.
-pub(crate) fn standing(
+pub(crate) fn user_status(
     connection: &Connection,
     user: &UserId,
-) -> rusqlite::Result<Option<Standing>> {
+) -> rusqlite::Result<Option<UserStatus>> {
     connection
         .prepare_cached(
             "SELECT removed FROM users u WHERE user_id = ?1 AND (import IS NULL OR EXISTS (
@@ -108,9 +108,9 @@ pub(crate) fn standing(
         )?
         .query_row([user.as_str()], |row| {
             Ok(match row.get(0)? {
-                0 => Standing::Here,
-                1 => Standing::Removed,
-                _ => Standing::Pseudonym,
+                0 => UserStatus::Here,
+                1 => UserStatus::Removed,
+                _ => UserStatus::Pseudonym,
             })
         })
         .optional()

@@ -8,8 +8,8 @@ use crate::clock::UnixMillis;
 use crate::email::Email;
 use crate::engine::ReadTx;
 use crate::engine::rows::{
-    ActiveKey, Claim, ImportId, Key, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
-    Stage, Standing,
+    CurrentKey, UserClaim, ImportId, Key, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
+    Stage, UserStatus,
 };
 use crate::engine::sqlite::imports;
 use crate::engine::sqlite::tables::{
@@ -46,7 +46,7 @@ impl ReadTx for SqliteTx<'_> {
         keys::exists(self.connection, digest)
     }
 
-    fn active_key(&self, user: &UserId) -> rusqlite::Result<Option<ActiveKey>> {
+    fn active_key(&self, user: &UserId) -> rusqlite::Result<Option<CurrentKey>> {
         keys::active(self.connection, user)
     }
 
@@ -66,8 +66,8 @@ impl ReadTx for SqliteTx<'_> {
         old_keys::last_told(self.connection, user)
     }
 
-    fn standing(&self, user: &UserId) -> rusqlite::Result<Option<Standing>> {
-        users::standing(self.connection, user)
+    fn user_status(&self, user: &UserId) -> rusqlite::Result<Option<UserStatus>> {
+        users::user_status(self.connection, user)
     }
 
     fn last_rotated(&self, user: &UserId) -> rusqlite::Result<Option<UnixMillis>> {
@@ -90,7 +90,7 @@ impl ReadTx for SqliteTx<'_> {
         passwords::of_user(self.connection, user)
     }
 
-    fn is_reserved(&self, claim: &Claim<'_>) -> rusqlite::Result<bool> {
+    fn is_reserved(&self, claim: &UserClaim<'_>) -> rusqlite::Result<bool> {
         imports::reserves(self.connection, claim.user.as_str(), claim.email)
     }
 

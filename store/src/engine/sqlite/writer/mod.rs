@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::pending::{Change, Pending};
 use self::thread::Thread;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, StoreTime};
 use crate::engine::serve::EngineEnd;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::Keeper;
@@ -92,7 +92,7 @@ impl Writer {
     pub(super) async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
         self.change_in(kind, Patience::WhileAwaited, work).await
     }
@@ -106,7 +106,7 @@ impl Writer {
     ) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
         let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
         self.enqueue(Task::Change(Box::new(change)))?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::{Patience, WriteError};
 use crate::metrics::Metrics;
 use crate::operations::Kind;
@@ -62,7 +62,7 @@ pub(super) trait Change: Send {
     /// Whether it is to be made: to be asked right before that, once.
     fn begin(&mut self) -> bool;
     /// Makes it.
-    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()>;
+    fn apply(&mut self, transaction: &Connection, now: StoreTime) -> rusqlite::Result<()>;
     /// Tells the asker what became of the transaction.
     fn answer(self: Box<Self>, fate: Result<(), WriteError>);
 }
@@ -113,7 +113,7 @@ impl<F, T> Pending<F, T> {
 
 impl<F, T> Change for Pending<F, T>
 where
-    F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn kind(&self) -> Kind {
@@ -129,7 +129,7 @@ where
         self.has_begun
     }
 
-    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
+    fn apply(&mut self, transaction: &Connection, now: StoreTime) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(transaction, now)?);
         }

@@ -59,7 +59,7 @@ fn database() -> Connection {
     connection
 }
 
-fn insert(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
+fn insert(x: i64) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<()> + Send {
     move |tx, _| tx.execute("INSERT INTO t VALUES (?1)", [x]).map(drop)
 }
 
@@ -163,7 +163,7 @@ async fn on_a_full_disk_nobody_is_told_what_is_not_there() {
     assert_eq!(there, Ok(made as i64));
 }
 
-fn insert_big(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
+fn insert_big(x: i64) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<()> + Send {
     move |tx, _| {
         tx.execute("INSERT INTO t VALUES (?1)", [x])?;
         tx.execute("INSERT INTO big VALUES (zeroblob(2000))", [])
@@ -171,7 +171,7 @@ fn insert_big(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()
     }
 }
 
-fn count(table: &str) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<i64> + Send {
+fn count(table: &str) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<i64> + Send {
     let query = format!("SELECT count(*) FROM {table}");
     move |tx, _| tx.query_row(&query, [], |row| row.get(0))
 }

@@ -67,7 +67,7 @@ pub(super) struct Thread {
 }
 
 /// A transaction that is on disk.
-struct Done {
+struct Durable {
     committed: Committed,
     /// None where it changed nothing.
     mark: Option<Mark>,
@@ -272,7 +272,7 @@ impl Thread {
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<Done, Failed> {
+    ) -> Result<Durable, Failed> {
         let connection = &self.connection;
         let changes_before = connection.total_changes();
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
@@ -331,7 +331,7 @@ impl Thread {
             revoked,
             imported: (imported > self.imported).then_some(imported),
         };
-        Ok(Done { committed, mark })
+        Ok(Durable { committed, mark })
     }
 }
 

@@ -1,11 +1,11 @@
 //! What becomes of last uses in the database.
 
 use super::*;
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::sqlite::transaction::testing::run;
-use crate::engine::sqlite::{audit, history, keys, life, schema};
+use crate::engine::sqlite::{audit, history, keys, incarnation, schema};
 use crate::operations::last_uses::RecordLastUses;
-use crate::operations::life::Begin;
+use crate::operations::incarnation::Begin;
 use crate::operations::revoke::Revoke;
 use crate::operations::users::{AddUser, NewUser};
 
@@ -27,7 +27,7 @@ fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
     let made = hours_ago(100);
-    life::begin_incarnation(&mut connection, &Begin::first(made)).unwrap();
+    incarnation::begin_incarnation(&mut connection, &Begin::first(made)).unwrap();
     for (name, key) in [("ann", 1), ("bob", 2)] {
         let new = NewUser {
             id: name.to_owned().try_into().unwrap(),
@@ -36,7 +36,7 @@ fn database() -> Connection {
             hint: format!("{key:04}"),
             phc: None,
         };
-        run(&connection, Moment::both(made), &AddUser(new)).unwrap();
+        run(&connection, StoreTime::both(made), &AddUser(new)).unwrap();
     }
     connection
 }
@@ -47,7 +47,7 @@ fn record_all(connection: &Connection, uses: &[(usize, UnixMillis)]) -> u64 {
         uses: batch.collect(),
         now: NOW,
     };
-    run(connection, Moment::both(NOW), &record)
+    run(connection, StoreTime::both(NOW), &record)
 }
 
 fn seen(connection: &Connection, key: usize) -> Option<LastUse> {
@@ -93,7 +93,7 @@ fn a_dead_key_was_last_used_before_its_end() {
     let database = database();
     let user = "ann".to_owned().try_into().unwrap();
     let ended = UnixMillis(hours_ago(5).0 + 60_000);
-    let revoked = run(&database, Moment::both(ended), &Revoke::OfUser(user));
+    let revoked = run(&database, StoreTime::both(ended), &Revoke::OfUser(user));
     assert!(revoked.unwrap().revoked);
     assert_eq!(record_all(&database, &[(1, hours_ago(7))]), 1);
     assert_eq!(seen(&database, 1), Some(LastUse::HourFrom(hours_ago(7))));

@@ -5,12 +5,12 @@ use rekey_protocol::{Client, UserId};
 use rusqlite::Connection;
 
 use super::*;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::{By, Event, NewKey};
 use crate::engine::sqlite::transaction::testing::run;
-use crate::engine::sqlite::{audit, history, keys, life, schema};
+use crate::engine::sqlite::{audit, history, keys, incarnation, schema};
 use crate::operations::audit::Selection;
-use crate::operations::life::Begin;
+use crate::operations::incarnation::Begin;
 use crate::operations::old_keys::RecordOldKeyUses;
 use crate::operations::revoke::Revoke;
 use crate::operations::users::{AddUser, Issue, NewUser};
@@ -30,8 +30,8 @@ fn user(name: &str) -> UserId {
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
-    let now = Moment::both(UnixMillis(0));
-    life::begin_incarnation(&mut connection, &Begin::first(now.told)).unwrap();
+    let now = StoreTime::both(UnixMillis(0));
+    incarnation::begin_incarnation(&mut connection, &Begin::first(now.told)).unwrap();
     for (name, first) in [("ann", 1), ("bob", 11)] {
         let new = NewUser {
             id: user(name),
@@ -81,7 +81,7 @@ fn database() -> Connection {
 fn used(connection: &Connection, at: i64, counts: &[(u8, u64)]) -> u64 {
     let counts = counts.iter().map(|(key, count)| (digest(*key), *count));
     let record = RecordOldKeyUses(counts.collect());
-    run(connection, Moment::both(UnixMillis(at)), &record)
+    run(connection, StoreTime::both(UnixMillis(at)), &record)
 }
 
 /// The uses that the rows of the audit log tell, in their order.

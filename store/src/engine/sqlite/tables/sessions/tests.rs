@@ -12,7 +12,7 @@ use crate::operations::sessions::{
     self, DEVICES_PER_USER, FindSession, LogIn, LogOut, LogOutScope, NewSession, SessionLimits,
 };
 
-const NOW: Moment = Moment::both(UnixMillis(1_800_000_000_000));
+const NOW: StoreTime = StoreTime::both(UnixMillis(1_800_000_000_000));
 const LIMITS: SessionLimits = SessionLimits {
     idle: Duration::from_secs(60),
     max: Duration::from_secs(3600),
@@ -45,18 +45,18 @@ fn session(name: u8) -> NewSession {
     }
 }
 
-fn is_open(database: &Connection, name: u8, now: Moment) -> bool {
+fn is_open(database: &Connection, name: u8, now: StoreTime) -> bool {
     let digest = Digest::from_bytes([name; 32]);
     let limits = LIMITS;
     read(database, now, &FindSession { digest, limits }).is_some()
 }
 
-fn begin(database: &Connection, now: Moment, session: &NewSession) {
+fn begin(database: &Connection, now: StoreTime, session: &NewSession) {
     let mut tx = SqliteTx::reading(database);
     sessions::begin(&mut tx, &context(now), session).unwrap();
 }
 
-fn remember(database: &Connection, now: Moment, device: &Digest) {
+fn remember(database: &Connection, now: StoreTime, device: &Digest) {
     let mut tx = SqliteTx::reading(database);
     sessions::remember(&mut tx, &context(now), &user(), device).unwrap();
 }

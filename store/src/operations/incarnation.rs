@@ -1,4 +1,4 @@
-//! Begins a life of the store, as every start does (S8): with an id and a leap of the
+//! Begins an incarnation of the store, as every start does (S8): with an id and a leap of the
 //! revision. Decides whether the data is older than what was served last, and what
 //! the change feed begins with (S9).
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rekey_protocol::{Head, Incarnation, LEASE_CAP_MS};
 
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Tx;
 use crate::engine::record::{Mark, Past};
-use crate::engine::rows::{KnownPast, LifeEnd, NewLife, Reached};
+use crate::engine::rows::{KnownPast, IncarnationEnd, NewIncarnation, Reached};
 use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
@@ -19,7 +19,7 @@ const LONGEST_LEAP: Duration = Duration::from_secs(366 * 24 * 3600);
 /// is what JSON can say.
 const LATEST_LEAP: UnixMillis = UnixMillis(7_258_118_400_000);
 
-/// What a life begins with.
+/// What an incarnation begins with.
 #[derive(Debug, Clone, Copy)]
 pub struct Begin {
     /// Its id.
@@ -34,7 +34,7 @@ pub struct Begin {
 
 #[cfg(test)]
 impl Begin {
-    /// The first life of a database, for a test.
+    /// The first incarnation of a database, for a test.
     pub fn first(wall: UnixMillis) -> Self {
         Self {
             id: Incarnation([1; 16]),
@@ -45,7 +45,7 @@ impl Begin {
     }
 }
 
-/// A life that has begun.
+/// An incarnation that has begun.
 #[derive(Debug)]
 pub struct Begun {
     /// What the change feed begins with.
@@ -53,7 +53,7 @@ pub struct Begun {
     /// How far the history is.
     pub mark: Mark,
     /// The last moment that was acted upon; none in a new database.
-    pub time: Option<Moment>,
+    pub time: Option<StoreTime>,
 }
 
 impl Begin {
@@ -67,7 +67,7 @@ impl Begin {
     pub fn apply<T: Tx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
         let known = tx.known_past()?;
         let is_restored = is_restored(&known.reached, self.past) && !self.accept_restore;
-        let mark = tx.begin_life(&NewLife {
+        let mark = tx.begin_incarnation(&NewIncarnation {
             id: self.id,
             first: self.first_revision(&known),
             began: self.wall,
@@ -86,10 +86,10 @@ impl Begin {
         })
     }
 
-    /// S8: the first revision of a life. The wall clock is past anything that was used
+    /// S8: the first revision of an incarnation. The wall clock is past anything that was used
     /// before, as long as it is right: one that leaps by more than a year, or past the
     /// year 2200, is not believed. Then it is the next one. Nothing depends on the leap
-    /// but what a lost history has used, and that is known by its lives' ids, too.
+    /// but what a lost history has used, and that is known by its incarnations' ids, too.
     fn first_revision(&self, known: &KnownPast) -> u64 {
         let served_last = match self.past {
             Past::Known(record) => record.mark.map_or(0, |mark| mark.revision),
@@ -114,10 +114,10 @@ impl Begin {
     /// was found beside it.
     fn feed_start(&self, known: &KnownPast, mark: Mark, is_restored: bool) -> Start {
         let (reached, longest_lease_ms) = (&known.reached, known.longest_lease_ms);
-        let before = reached.lives.iter().map(|life| Life {
-            incarnation: life.incarnation,
-            first: life.first,
-            last: Some(life.end.map_or(reached.mark.revision, |end| end.revision)),
+        let before = reached.incarnations.iter().map(|incarnation| Life {
+            incarnation: incarnation.id,
+            first: incarnation.first,
+            last: Some(incarnation.end.map_or(reached.mark.revision, |end| end.revision)),
         });
         let present = Life {
             incarnation: self.id,
@@ -129,7 +129,7 @@ impl Begin {
         let held_lease_ms = match self.past {
             _ if is_restored || self.accept_restore => LEASE_CAP_MS,
             Past::Known(last) => last.longest_lease_ms.max(longest_lease_ms),
-            Past::Nothing if reached.lives.is_empty() => longest_lease_ms,
+            Past::Nothing if reached.incarnations.is_empty() => longest_lease_ms,
             Past::Nothing | Past::Unknown => LEASE_CAP_MS,
         };
         let head = Head {
@@ -140,7 +140,7 @@ impl Begin {
             history: History::new(before.chain([present]).collect(), head),
             longest_lease_ms,
             held_lease_ms,
-            // As long as this life lasts, so that the flag always helps.
+            // As long as this incarnation lasts, so that the flag always helps.
             accepted_before: match self.accept_restore {
                 true => u64::MAX,
                 false => known.accepted_before,
@@ -150,18 +150,18 @@ impl Begin {
     }
 }
 
-/// S8: whether more was served last than the database knows: another life, or more
-/// of it. What the database did in later lives does not count: a backup may have been
+/// S8: whether more was served last than the database knows: another incarnation, or more
+/// of it. What the database did in later incarnations does not count: a backup may have been
 /// tried out somewhere else.
 pub fn is_restored(reached: &Reached, past: Past) -> bool {
     let Past::Known(last) = past else {
         return false;
     };
-    let mut lives = reached.lives.iter();
-    let Some(life) = lives.find(|life| life.incarnation == last.incarnation) else {
+    let mut incarnations = reached.incarnations.iter();
+    let Some(incarnation) = incarnations.find(|incarnation| incarnation.id == last.incarnation) else {
         return true;
     };
-    let LifeEnd { revision, commits } = life.end.unwrap_or(LifeEnd {
+    let IncarnationEnd { revision, commits } = incarnation.end.unwrap_or(IncarnationEnd {
         revision: reached.mark.revision,
         commits: Some(reached.mark.commits),
     });

@@ -1,12 +1,12 @@
-//! The lives of the store as SQLite has them (S8). What a life begins with is
-//! decided in [`crate::operations::life`].
+//! The incarnations of the store as SQLite has them (S8). What an incarnation begins with is
+//! decided in [`crate::operations::incarnation`].
 
 use rekey_protocol::Incarnation;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::engine::record::Past;
 use crate::engine::sqlite::{OpenError, SqliteTx, history};
-use crate::operations::life::{self, Begin, Begun};
+use crate::operations::incarnation::{self, Begin, Begun};
 
 pub(crate) fn random_incarnation() -> Result<Incarnation, OpenError> {
     let mut id = [0_u8; 16];
@@ -16,7 +16,7 @@ pub(crate) fn random_incarnation() -> Result<Incarnation, OpenError> {
     Ok(Incarnation(id))
 }
 
-/// Begins a life, in a transaction of its own (S8).
+/// Begins an incarnation, in a transaction of its own (S8).
 pub(crate) fn begin_incarnation(
     connection: &mut Connection,
     begin: &Begin,
@@ -27,7 +27,7 @@ pub(crate) fn begin_incarnation(
     Ok(begun)
 }
 
-/// As [`life::is_restored`], also of a database whose schema is an older one.
+/// As [`incarnation::is_restored`], also of a database whose schema is an older one.
 pub(crate) fn is_restored(connection: &Connection, past: Past) -> rusqlite::Result<bool> {
     let Past::Known(last) = past else {
         return Ok(false);
@@ -39,5 +39,5 @@ pub(crate) fn is_restored(connection: &Connection, past: Past) -> rusqlite::Resu
         return Ok(last.mark.is_some_and(|mark| mark.commits > 0)
             || !connection.prepare(is_known)?.exists([last.incarnation.0])?);
     }
-    Ok(life::is_restored(&history::reached(connection)?, past))
+    Ok(incarnation::is_restored(&history::reached(connection)?, past))
 }

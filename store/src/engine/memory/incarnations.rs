@@ -1,12 +1,12 @@
 //! Starts, backups and restores of the engine in memory, and what lies beside its
-//! data: the record of the life that was served last, and the anchor (S8, S9).
+//! data: the record of the incarnation that was served last, and the anchor (S8, S9).
 //!
 //! The simulator restores backups of every age in every way. What is decided about
 //! them is decided by the code that the SQLite engine uses.
 
 use rekey_protocol::Incarnation;
 
-use super::Memory;
+use super::MemoryData;
 use super::table::Undo;
 use super::tables::Tables;
 use super::transaction::MemoryTx;
@@ -16,17 +16,17 @@ use crate::engine::record::{Memo, Past, Record};
 use crate::engine::{Impossible, ReadTx};
 use crate::feed::core::Start;
 use crate::operations::feed::RecordLease;
-use crate::operations::life::{Begin, is_restored};
+use crate::operations::incarnation::{Begin, is_restored};
 
 /// A copy of all data at one moment, without what lies beside it.
 #[derive(Debug, Clone)]
 pub struct Backup(Tables);
 
-impl Memory {
-    /// Begins a life, as every start of the store does (S8).
+impl MemoryData {
+    /// Begins an incarnation, as every start of the store does (S8).
     ///
     /// # Errors
-    /// A life began at this revision before.
+    /// An incarnation began at this revision before.
     pub fn start(
         &mut self,
         id: Incarnation,
@@ -53,7 +53,7 @@ impl Memory {
         Ok(begun.feed)
     }
 
-    /// All leases of former lives are over.
+    /// All leases of former incarnations are over.
     pub fn settle(&mut self) {
         self.note(Memo::settle);
     }
@@ -103,7 +103,7 @@ impl Memory {
     pub fn mix(&mut self, backup: &Backup) {
         let newest = std::mem::replace(&mut self.tables, backup.0.clone());
         let in_file = backup.0.counters.get().anchor;
-        self.tables.lives = newest.lives;
+        self.tables.incarnations = newest.incarnations;
         self.tables.counters = newest.counters;
         self.tables.set_anchor(in_file);
     }
