@@ -8,7 +8,7 @@ use rekey_protocol::{
 };
 
 use crate::clock::UnixMillis;
-use crate::operations::keys::{Resolved, Unknown};
+use crate::operations::keys::{ResolvedAt, Unknown};
 use crate::operations::rotate::Rotated;
 use crate::rotation::{Refusal, RotationLimit};
 
@@ -56,26 +56,27 @@ pub const fn status(code: ErrorCode) -> u16 {
     }
 }
 
-/// To a resolve; `found` is the key and the seconds until its user may rotate,
-/// `replayable` whether the rotation that revoked it may be answered again,
-/// `interval` the one of this store.
+/// To a resolve, where `interval` is the one of this store.
 pub fn resolve(
-    found: Result<(Resolved, u64), Unknown>,
-    replayable: bool,
+    found: Result<ResolvedAt, Unknown>,
     interval: RotationLimit,
 ) -> Result<ResolveResponse, Fault> {
-    let (resolved, rotation_allowed_in) = found.map_err(|Unknown(head)| Fault {
+    let ResolvedAt {
+        key,
+        rotation_allowed_in,
+        is_replayable,
+    } = found.map_err(|Unknown(head)| Fault {
         head: Some(head),
         ..UNKNOWN_KEY
     })?;
     Ok(ResolveResponse {
-        state: resolved.state,
-        user: resolved.user,
-        revision: resolved.revision,
-        head: resolved.head,
+        state: key.state,
+        user: key.user,
+        revision: key.revision,
+        head: key.head,
         rotation_allowed_in,
         rotation_interval: interval.told(),
-        replayable,
+        replayable: is_replayable,
     })
 }
 
@@ -103,14 +104,6 @@ pub fn waits_for(rotated: &Rotated) -> Option<u64> {
         Rotated::Done { revision, .. } => Some(*revision),
         Rotated::Replayed(again) => Some(again.revision),
         Rotated::Refused(_) | Rotated::Replayable(_) | Rotated::Conflict => None,
-    }
-}
-
-fn revoked(revision: u64, replayable: bool) -> RotateResponse {
-    RotateResponse::Revoked {
-        revision,
-        replayable,
-        replayed: None,
     }
 }
 
@@ -144,8 +137,16 @@ pub fn rotate(
                 sealed: again.sealed,
             })),
         }),
-        Rotated::Replayable(revision) => Ok(revoked(revision, true)),
-        Rotated::Refused(Refusal::Revoked(revision)) => Ok(revoked(revision, false)),
+        Rotated::Replayable(revision) => Ok(RotateResponse::Revoked {
+            revision,
+            replayable: true,
+            replayed: None,
+        }),
+        Rotated::Refused(Refusal::Revoked(revision)) => Ok(RotateResponse::Revoked {
+            revision,
+            replayable: false,
+            replayed: None,
+        }),
         Rotated::Refused(Refusal::RateLimited(retry_after)) => Ok(RotateResponse::RateLimited {
             retry_after,
             rotation_interval: interval.told(),

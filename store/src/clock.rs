@@ -129,6 +129,12 @@ struct Basis {
     looked: Duration,
 }
 
+/// What the clocks show.
+struct Look {
+    now: StoreTime,
+    jump: Option<Jump>,
+}
+
 /// A jump of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Jump {
@@ -137,7 +143,7 @@ struct Jump {
 }
 
 impl Basis {
-    fn at(&mut self, wall: UnixMillis, since_boot: Duration) -> (StoreTime, Option<Jump>) {
+    fn at(&mut self, wall: UnixMillis, since_boot: Duration) -> Look {
         let since_boot = since_boot.max(self.looked);
         let expected = self.told.plus(since_boot.saturating_sub(self.looked));
         let by = wall.0.saturating_sub(expected.0);
@@ -150,7 +156,8 @@ impl Basis {
                 .plus(since_boot.saturating_sub(self.started)),
         };
         let is_jump = by.unsigned_abs() >= SAID_FROM.as_millis() as u64;
-        (now, is_jump.then_some(Jump { by }))
+        let jump = is_jump.then_some(Jump { by });
+        Look { now, jump }
     }
 
     fn at_start(start: StoreTime, since_boot: Duration) -> Self {
@@ -204,7 +211,7 @@ impl Clock {
     /// The time. The limit's is never less than an earlier call returned.
     pub fn now(&self) -> StoreTime {
         let mut basis = self.basis.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, jump) = basis.at(UnixMillis::wall(), since_boot());
+        let Look { now, jump } = basis.at(UnixMillis::wall(), since_boot());
         if let Some(Jump { by }) = jump {
             tracing::warn!(
                 seconds = by / 1000,
@@ -285,7 +292,7 @@ mod tests {
         let mut basis = basis();
         for looks in 1..=10_000_u32 {
             let passed = Duration::from_micros(300) * looks;
-            let (now, jump) = basis.at(NOW.plus(passed), HOUR + passed);
+            let Look { now, jump } = basis.at(NOW.plus(passed), HOUR + passed);
             assert_eq!((now.limit, jump), (NOW.plus(passed), None));
         }
     }
@@ -295,7 +302,7 @@ mod tests {
         let mut basis = basis();
         let second = Duration::from_secs(1);
         let mut at = |wall: i64, seconds: u32| {
-            let (now, jump) = basis.at(UnixMillis(wall), HOUR + second * seconds);
+            let Look { now, jump } = basis.at(UnixMillis(wall), HOUR + second * seconds);
             (now.told.0, now.limit.0 - NOW.0, jump.map(|jump| jump.by))
         };
         let now = NOW.0;

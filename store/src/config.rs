@@ -15,6 +15,7 @@ use crate::dashboard::DashboardArgs;
 use crate::engine::chosen::Database;
 use crate::engine::serve::ReplayPlace;
 use crate::http::{BearerToken, ListenerTokens};
+use crate::operations::incarnation::OlderData;
 use crate::published::PublishedSecrets;
 use crate::rotation::RotationLimit;
 
@@ -71,6 +72,22 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// What becomes of a database that is older than what was served.
+    pub fn older_data(&self) -> OlderData {
+        match self.accept_restore {
+            true => OlderData::Accepted,
+            false => OlderData::Refused,
+        }
+    }
+
+    /// What gateways have to show.
+    pub fn gateway_token(&self) -> GatewayToken {
+        match self.no_gateway_token {
+            true => GatewayToken::NotWanted,
+            false => GatewayToken::Demanded,
+        }
+    }
+
     /// Where what is kept for replays is.
     pub fn replays(&self) -> ReplayPlace {
         match self.no_replay {
@@ -92,6 +109,15 @@ fn interval(text: &str) -> Result<RotationLimit, String> {
     RotationLimit::new(interval).map_err(|error| error.to_string())
 }
 
+/// Whether gateways have to show a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayToken {
+    /// They have.
+    Demanded,
+    /// Something in front of the listener checks them.
+    NotWanted,
+}
+
 /// The secrets of `serve`.
 pub struct ServeSecrets {
     /// What callers have to show.
@@ -104,17 +130,17 @@ pub struct ServeSecrets {
 
 impl ServeSecrets {
     /// Reads and checks them.
-    pub fn from_env(no_gateway_token: bool) -> anyhow::Result<Self> {
+    pub fn from_env(gateway_token: GatewayToken) -> anyhow::Result<Self> {
         let mut published = PublishedSecrets::default();
-        let gateway = match (no_gateway_token, variable(STORE_TOKEN)?) {
-            (true, None) => None,
-            (true, Some(_)) => bail!(
+        let gateway = match (gateway_token, variable(STORE_TOKEN)?) {
+            (GatewayToken::NotWanted, None) => None,
+            (GatewayToken::NotWanted, Some(_)) => bail!(
                 "{STORE_TOKEN} is set, and --no-gateway-token says that none is wanted: drop one of them"
             ),
-            (false, None) => bail!(
+            (GatewayToken::Demanded, None) => bail!(
                 "{STORE_TOKEN} is not set: the token that gateways show, at least 16 visible ASCII characters (openssl rand -hex 32)"
             ),
-            (false, Some(text)) => {
+            (GatewayToken::Demanded, Some(text)) => {
                 published.look(STORE_TOKEN, &text);
                 Some(BearerToken::parse(&text).context(STORE_TOKEN)?)
             }

@@ -159,7 +159,7 @@ impl Passwords {
         let work = move |memory: &mut Vec<Block>| {
             let (argon, mut salt, mut hash) = (Argon2::default(), [0; SALT_LEN], [0; HASH_LEN]);
             getrandom::fill(&mut salt).map_err(failed)?;
-            fill(&argon, (password.0.as_bytes(), &salt), &mut hash, memory)?;
+            fill(&argon, password.0.as_bytes(), &salt, &mut hash, memory)?;
             phc(&argon, &salt, &hash)
         };
         self.evaluate(whom, work).await
@@ -187,7 +187,7 @@ impl Passwords {
             };
             let argon = argon(&hash).map_err(failed)?;
             let mut output = Zeroizing::new(vec![0; right.len()]);
-            fill(&argon, (text.as_bytes(), salt), &mut output, memory)?;
+            fill(&argon, text.as_bytes(), salt, &mut output, memory)?;
             // Compared in constant time.
             Ok(Output::new(&output).map_err(failed)? == *right)
         };
@@ -225,7 +225,8 @@ impl Passwords {
 /// One evaluation.
 fn fill(
     argon: &Argon2<'_>,
-    (password, salt): (&[u8], &[u8]),
+    password: &[u8],
+    salt: &[u8],
     output: &mut [u8],
     memory: &mut Vec<Block>,
 ) -> Result<(), HashError> {

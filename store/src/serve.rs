@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::config::{ServeSecrets, ServeArgs};
 use crate::dashboard::DashboardArgs;
 use crate::engine::serve::{EngineSettings, Ownership};
+use crate::http::Services;
 use crate::issue::Issuer;
 use crate::keystore::{Running, Store};
 use crate::metrics::Metrics;
@@ -34,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs the store until SIGTERM or SIGINT.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let secrets = ServeSecrets::from_env(args.no_gateway_token)?;
+    let secrets = ServeSecrets::from_env(args.gateway_token())?;
     if !args.demo {
         let listeners = [
             ("--listen", Some(args.listen)),
@@ -76,13 +77,13 @@ async fn serve(args: &ServeArgs, secrets: ServeSecrets) -> anyhow::Result<()> {
     // First of all: from here on a signal is a request, and as the first
     // process of a container we would not even die of one without.
     let signals = Signals::new()?;
-    let (gateway, gateway_url) = bind(args.listen, "--listen")?;
-    let (admin, admin_url) = bind(args.admin_listen, "--admin-listen")?;
+    let gateway = bind(args.listen, "--listen")?;
+    let admin = bind(args.admin_listen, "--admin-listen")?;
     let dashboard = DashboardListener::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
     let settings = EngineSettings {
         place: args.database.clone(),
-        accept_restore: args.accept_restore,
+        older_data: args.older_data(),
         replays: args.replays(),
         interval: args.rotation_interval,
         metrics: metrics.clone(),
@@ -90,29 +91,25 @@ async fn serve(args: &ServeArgs, secrets: ServeSecrets) -> anyhow::Result<()> {
     let Running { store, ownership } = Store::start(settings)
         .await
         .with_context(|| args.database.to_string())?;
-    let passwords = Passwords::new(metrics.clone())?;
-    let issuer = Issuer::new(secrets.checksum, store.feed().clone());
-    let shared = (issuer, passwords);
+    let services = Services {
+        passwords: Passwords::new(metrics.clone())?,
+        issuer: Issuer::new(secrets.checksum, store.feed().clone()),
+        store,
+        metrics,
+    };
     let (stop, stopped) = watch::channel(false);
-    let dashboard_url = dashboard.as_ref().map(|dashboard| dashboard.url());
-    let dashboard = dashboard.map(|dashboard| {
-        let (store, (issuer, passwords)) = (store.clone(), shared.clone());
-        let settings = (dashboard.settings, stopped.clone());
-        let router = dashboard::router(store, metrics.clone(), issuer, passwords, settings);
-        in_background(strangers::serve(
-            dashboard.listener,
-            router,
-            stopped.clone(),
-        ))
-    });
-    let routers = http::routers(store.clone(), metrics, shared, secrets.tokens)?;
-    let gateway = accept(gateway, routers.gateway, stopped.clone());
-    let admin = accept(admin, routers.admin, stopped);
+    let dashboard_url = dashboard.as_ref().map(DashboardListener::url);
+    let dashboard =
+        dashboard.map(|dashboard| in_background(dashboard.serve(&services, stopped.clone())));
+    let store = services.store.clone();
+    let routers = http::routers(services, secrets.tokens)?;
     let urls = Urls {
-        listen: gateway_url,
-        admin: admin_url,
+        listen: gateway.url,
+        admin: admin.url,
         dashboard: dashboard_url,
     };
+    let gateway = accept(gateway.listener, routers.gateway, stopped.clone());
+    let admin = accept(admin.listener, routers.admin, stopped);
     if let Some(path) = &args.ready_file {
         write_ready(path, &urls)?;
     }
@@ -150,7 +147,7 @@ impl DashboardListener {
         let Some(address) = args.dashboard_listen else {
             return Ok(None);
         };
-        let (listener, _) = bind(address, "--dashboard-listen")?;
+        let listener = bind(address, "--dashboard-listen")?.listener;
         let settings = dashboard::Settings::new(args, listener.local_addr()?, secrecy)?;
         Ok(Some(Self { listener, settings }))
     }
@@ -158,13 +155,37 @@ impl DashboardListener {
     fn url(&self) -> String {
         self.settings.origin.as_str().to_owned()
     }
+
+    /// Serves it until told to stop.
+    fn serve(
+        self,
+        services: &Services,
+        stopped: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let Services {
+            store,
+            metrics,
+            issuer,
+            passwords,
+        } = services.clone();
+        let settings = (self.settings, stopped.clone());
+        let router = dashboard::router(store, metrics, issuer, passwords, settings);
+        strangers::serve(self.listener, router, stopped)
+    }
 }
 
-fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
+/// A listener that is not served yet.
+struct Bound {
+    listener: TcpListener,
+    /// With the port that it got.
+    url: String,
+}
+
+fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<Bound> {
     let listener = listen(address)
         .with_context(|| format!("cannot listen on {address}; choose another {flag}"))?;
     let url = format!("http://{}", listener.local_addr()?);
-    Ok((listener, url))
+    Ok(Bound { listener, url })
 }
 
 /// With room for a burst of new connections: each gateway opens as many as it

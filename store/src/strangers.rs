@@ -86,6 +86,13 @@ pub async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Re
     let _ = room.acquire_many(MAX).await;
 }
 
+/// How a connection does.
+struct Course {
+    began: Instant,
+    /// Whether a request is being answered.
+    is_busy: AtomicBool,
+}
+
 /// Serves one connection to its end.
 async fn connection(
     stream: TcpStream,
@@ -96,8 +103,11 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let (began, is_busy) = (Instant::now(), AtomicBool::new(false));
-    let service = service_fn(|request| answer(&router, request, peer, (began, &is_busy)));
+    let course = Course {
+        began: Instant::now(),
+        is_busy: AtomicBool::new(false),
+    };
+    let service = service_fn(|request| answer(&router, request, peer, &course));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -112,7 +122,7 @@ async fn connection(
     }
     connection.as_mut().graceful_shutdown();
     let ended = timeout(LAST_HEAD, connection.as_mut()).await;
-    if ended.is_err() && is_busy.load(Ordering::Relaxed) {
+    if ended.is_err() && course.is_busy.load(Ordering::Relaxed) {
         let _ = timeout(LAST_ANSWER, connection).await;
     }
 }
@@ -122,14 +132,14 @@ async fn answer(
     router: &TowerToHyperService<Router>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    (began, is_busy): (Instant, &AtomicBool),
+    course: &Course,
 ) -> Result<Response<Body>, Infallible> {
-    is_busy.store(true, Ordering::Relaxed);
+    course.is_busy.store(true, Ordering::Relaxed);
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let mut answer = router.call(request).await?;
-    is_busy.store(false, Ordering::Relaxed);
-    if began.elapsed() >= AGE {
+    course.is_busy.store(false, Ordering::Relaxed);
+    if course.began.elapsed() >= AGE {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
     }

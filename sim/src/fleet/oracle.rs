@@ -81,7 +81,7 @@ impl World {
             Ok(found) => found,
             Err(error) => return self.violate(format!("the store's database: {error}")),
         };
-        let mut state = found.ok().map(|(resolved, _)| resolved.state);
+        let mut state = found.ok().map(|found| found.key.state);
         // Until somebody accepts the older history, the lost one is what counts.
         if let Some(lost) = &self.lost {
             state = lost.get(&key).copied().flatten();
@@ -124,7 +124,7 @@ impl World {
             let state = found
                 .ok()
                 .and_then(Result::ok)
-                .map(|(resolved, _)| resolved.state);
+                .map(|found| found.key.state);
             if state != Some(ResolvedState::Active) {
                 self.violate(format!("I4: nothing happened, but {state:?}: {request:?}"));
             }
@@ -174,7 +174,7 @@ impl World {
         for key in keys {
             match self.store.data.resolve(&key, UnixMillis(0)) {
                 Ok(found) => {
-                    states.insert(key, found.ok().map(|(resolved, _)| resolved.state));
+                    states.insert(key, found.ok().map(|found| found.key.state));
                 }
                 Err(error) => self.violate(format!("the store's database: {error}")),
             }

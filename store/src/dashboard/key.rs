@@ -12,7 +12,6 @@ use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
 use crate::engine::{Engine, Patience, WriteError};
-use crate::operations::keys::Resolved;
 use crate::operations::own_key::{
     BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
     ShowOverview, Wish,
@@ -238,8 +237,7 @@ async fn make(
             store.feed().barrier(made.revision).await;
             // Waiting may take half a minute, and somebody may have been faster.
             let found = store.resolve(digest).await.map_err(|_| Problem::Unknown)?;
-            let is_active = |key: Resolved| key.state == ResolvedState::Active;
-            if !found.is_ok_and(|(key, _)| is_active(key)) {
+            if !found.is_ok_and(|found| found.key.state == ResolvedState::Active) {
                 return Err(NotMade::Refused(OwnRefusal::DeadAlready));
             }
             tracing::info!(?digest, "key made in the dashboard");

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rekey_protocol::{Digest, Head, Revocation, UserId};
+use rekey_protocol::{Digest, UserId};
 
 use super::import::{ImportError, Importing, Staging};
 use super::rows::ImportedRow;
@@ -14,7 +14,7 @@ use super::serve::{EngineSettings, NotReady, Serve, Started};
 use super::sqlite::{Sqlite, StagingTable};
 use super::{Engine, Listener, Patience, ReadError, RecordsError, WriteError};
 use crate::api::BadRow;
-use crate::feed::Records;
+use crate::feed::{LaterRevocations, Records};
 use crate::feed::core::Start;
 use crate::metrics::DiskUse;
 use crate::operations::{Context, Operation, Read};
@@ -127,7 +127,7 @@ impl Engine for ChosenEngine {
 impl Records for ChosenEngine {
     type Error = RecordsError;
 
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
+    async fn changes_after(&self, revision: u64) -> Result<LaterRevocations, RecordsError> {
         match self {
             Self::Sqlite(engine) => engine.changes_after(revision).await,
         }

@@ -16,6 +16,7 @@ use crate::answers;
 use crate::feed::core::Start;
 use crate::metrics::{DiskUse, Metrics};
 use crate::operations::Context;
+use crate::operations::incarnation::OlderData;
 use crate::rotation::RotationLimit;
 
 /// An engine that a server can stand on.
@@ -52,8 +53,8 @@ pub trait Serve: Engine {
 pub struct EngineSettings<P> {
     /// Where the data is.
     pub place: P,
-    /// The operator knows that it is an older backup (S8).
-    pub accept_restore: bool,
+    /// If the data is older than what was served last (S8).
+    pub older_data: OlderData,
     /// Where what is kept for replays goes.
     pub replays: ReplayPlace,
     /// How long a user waits between two rotations.
@@ -67,7 +68,7 @@ impl<P> EngineSettings<P> {
     pub fn at<Q>(self, place: Q) -> EngineSettings<Q> {
         EngineSettings {
             place,
-            accept_restore: self.accept_restore,
+            older_data: self.older_data,
             replays: self.replays,
             interval: self.interval,
             metrics: self.metrics,

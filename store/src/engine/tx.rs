@@ -13,7 +13,7 @@ use rekey_protocol::{Digest, Head, Replay, Revocation, RotationId, UserId};
 use super::Impossible;
 use super::record::Mark;
 use super::rows::{
-    CurrentKey, UserClaim, Event, ImportId, ImportedRow, Key, KnownPast, KnownSession, LastUse, Loaded,
+    CurrentKey, UserClaim, Event, ImportId, ImportedRow, Key, KeyAtHead, KnownPast, KnownSession, LastUse, Loaded,
     MadeRotation, NewKey, NewIncarnation, OldKeyUsed, PasswordHash, ReplayRecord, Stage, UserStatus,
 };
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
@@ -46,9 +46,10 @@ pub trait ReadTx {
     fn key(&self, digest: &Digest) -> Result<Option<Key>, Self::Error>;
     /// A key that counts, and where the history stands. Gateways wait for it, so an
     /// engine may have a quicker way than the two words.
-    fn key_and_head(&self, digest: &Digest) -> Result<(Option<Key>, Head), Self::Error> {
+    fn key_and_head(&self, digest: &Digest) -> Result<KeyAtHead, Self::Error> {
         let head = self.head()?;
-        Ok((self.key(digest)?, head))
+        let key = self.key(digest)?;
+        Ok(KeyAtHead { key, head })
     }
     /// Whether there is such a key in whatever state, also of an import that does not
     /// count.

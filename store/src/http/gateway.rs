@@ -114,11 +114,7 @@ pub(super) async fn resolve(
 ) -> Result<Json<ResolveResponse>, ApiError> {
     not_restored(&app)?;
     let found = app.store.resolve(request.digest).await?;
-    let replayable = found
-        .as_ref()
-        .is_ok_and(|(resolved, _)| app.store.is_replayable(resolved));
-    let interval = app.store.interval();
-    Ok(Json(answers::resolve(found, replayable, interval)?))
+    Ok(Json(answers::resolve(found, app.store.interval())?))
 }
 
 /// Replace this key by that one.

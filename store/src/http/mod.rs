@@ -45,6 +45,19 @@ pub use body::explain;
 pub(crate) use body::{discard, read_body};
 use error::ApiError;
 
+/// What all listeners of a store work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The key store.
+    pub store: Store,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Makes keys.
+    pub issuer: Issuer,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+}
+
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -104,9 +117,7 @@ impl Modify for SecuritySchemes {
 
 /// Builds both listeners' services and the document that describes them.
 pub fn routers(
-    store: Store,
-    metrics: Arc<Metrics>,
-    (issuer, passwords): (Issuer, Passwords),
+    services: Services,
     tokens: ListenerTokens,
 ) -> Result<Routers, serde_json::Error> {
     let guarded =
@@ -139,6 +150,12 @@ pub fn routers(
         .routes(routes!(open::healthz))
         .split_for_parts();
     let document = gateway_document.merge_from(admin_document);
+    let Services {
+        store,
+        metrics,
+        issuer,
+        passwords,
+    } = services;
     let app = App {
         store,
         metrics,
@@ -237,6 +254,7 @@ mod tests {
     use crate::engine::chosen::Database;
     use crate::engine::serve::{EngineSettings, ReplayPlace};
     use crate::keystore::Running;
+    use crate::operations::incarnation::OlderData;
     use crate::rotation::RotationLimit;
 
     #[tokio::test]
@@ -249,7 +267,7 @@ mod tests {
         let path = folder.path().join("rekey.db");
         let settings = EngineSettings {
             place: Database::Sqlite(path),
-            accept_restore: false,
+            older_data: OlderData::Refused,
             replays: ReplayPlace::Off,
             interval: RotationLimit::HOUR,
             metrics: metrics.clone(),

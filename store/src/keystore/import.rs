@@ -70,6 +70,14 @@ pub enum ImportMode {
     DryRun,
 }
 
+/// An import whose rows were compared.
+pub struct Checked<S> {
+    /// The import.
+    pub import: Import<S>,
+    /// How many lines are bad.
+    pub bad_rows: u64,
+}
+
 /// What became of an import.
 pub enum Imported<S> {
     /// It is in the database.
@@ -81,8 +89,8 @@ pub enum Imported<S> {
         /// unknown.
         revision: Option<u64>,
     },
-    /// Nothing was imported, for so many lines are bad.
-    Refused(Import<S>, u64),
+    /// Nothing was imported, because some lines are bad.
+    Refused(Checked<S>),
 }
 
 const MIB: u64 = 1 << 20;
@@ -102,6 +110,12 @@ impl Pace {
         let next = next.min(self.0 as f64 * 1.5) as usize;
         self.0 = next.clamp(ROWS_LEAST, ROWS_MOST);
     }
+}
+
+/// What was done with an import, which comes back with it.
+struct WithImport<S, T> {
+    import: Import<S>,
+    result: T,
 }
 
 /// Some rows in their order, or why they cannot be read.
@@ -147,14 +161,14 @@ impl<E: Serve + Importing> KeyStore<E> {
         import: Import<E::Staging>,
         wish: ImportMode,
     ) -> Result<Imported<E::Staging>, ImportError> {
-        let (import, bad_rows) = check(import).await?;
-        match bad_rows {
+        let checked = check(import).await?;
+        match checked.bad_rows {
             0 if wish == ImportMode::DryRun => Ok(Imported::Done {
                 rows: 0,
                 revision: None,
             }),
-            0 => self.put_in(import).await,
-            bad_rows => Ok(Imported::Refused(import, bad_rows)),
+            0 => self.put_in(checked.import).await,
+            _ => Ok(Imported::Refused(checked)),
         }
     }
 
@@ -186,8 +200,9 @@ impl<E: Serve + Importing> KeyStore<E> {
         let begun = self.engine.run_within(patience(), BeginImport).await;
         let (id, mut pace) = (begun?, Pace(ROWS_LEAST));
         let rows = import.staging.rows();
-        let (import, loaded) = self.load(id, import, &mut pace, &patience).await;
-        let fault = match loaded {
+        let loading = self.load(id, import, &mut pace, &patience);
+        let WithImport { import, result } = loading.await;
+        let fault = match result {
             Ok(revision) => {
                 tracing::info!(rows, revision, "imported keys count from now on");
                 self.tell_staged(id, import, pace).await;
@@ -210,8 +225,8 @@ impl<E: Serve + Importing> KeyStore<E> {
                 Err(_) => Err(WriteError::Unknown.into()),
             },
             NotIn::Conflict => match check(import).await? {
-                (_, 0) => Err(ImportError::Changed),
-                (import, bad_rows) => Ok(Imported::Refused(import, bad_rows)),
+                Checked { bad_rows: 0, .. } => Err(ImportError::Changed),
+                checked => Ok(Imported::Refused(checked)),
             },
         }
     }
@@ -223,13 +238,17 @@ impl<E: Serve + Importing> KeyStore<E> {
         mut import: Import<E::Staging>,
         pace: &mut Pace,
         patience: &impl Fn() -> Patience,
-    ) -> (Import<E::Staging>, Result<u64, NotIn>) {
+    ) -> WithImport<E::Staging, Result<u64, NotIn>> {
         let mut last = None;
         loop {
-            let page;
-            (import, page) = match rows_after(import, last).await {
-                (import, Ok(page)) => (import, page),
-                (import, Err(error)) => return (import, Err(error.into())),
+            let read = rows_after(import, last).await;
+            import = read.import;
+            let page = match read.result {
+                Ok(page) => page,
+                Err(error) => {
+                    let result = Err(error.into());
+                    return WithImport { import, result };
+                }
             };
             let Some(row) = page.last() else {
                 break;
@@ -237,18 +256,20 @@ impl<E: Serve + Importing> KeyStore<E> {
             last = Some(row.user.clone());
             // Others may have taken the room meanwhile.
             if let Err(error) = self.has_room(0) {
-                return (import, Err(NotIn::Failed(error)));
+                let result = Err(NotIn::Failed(error));
+                return WithImport { import, result };
             }
             if let Err(fault) = self.load_page(id, page, pace, patience).await {
-                return (import, Err(fault));
+                let result = Err(fault);
+                return WithImport { import, result };
             }
         }
         let counts = self.engine.run_within(patience(), CountImport(id)).await;
-        let counts = counts.map_err(|error| match error {
+        let result = counts.map_err(|error| match error {
             WriteError::Unknown => NotIn::Unknown,
             error => error.into(),
         });
-        (import, counts)
+        WithImport { import, result }
     }
 
     /// Whether so many more rows fit on the disk. Where the system does not say, they
@@ -299,20 +320,22 @@ impl<E: Serve + Importing> KeyStore<E> {
 }
 
 /// Compares all rows; returns how many lines are bad.
-async fn check<S: Staging>(mut import: Import<S>) -> Result<(Import<S>, u64), ImportError> {
+async fn check<S: Staging>(mut import: Import<S>) -> Result<Checked<S>, ImportError> {
     let checked = tokio::task::spawn_blocking(move || {
-        let bad = import.staging.check();
-        (import, bad)
+        let bad_rows = import.staging.check()?;
+        Ok(Checked { import, bad_rows })
     });
-    let (import, bad_rows) = checked.await.map_err(|_| ImportError::Failed)?;
-    Ok((import, bad_rows?))
+    checked.await.map_err(|_| ImportError::Failed)?
 }
 
 /// Some of its rows, read aside; the import comes back with them.
-async fn rows_after<S: Staging>(import: Import<S>, last: Option<UserId>) -> (Import<S>, RowPage) {
+async fn rows_after<S: Staging>(
+    import: Import<S>,
+    last: Option<UserId>,
+) -> WithImport<S, RowPage> {
     let read = tokio::task::spawn_blocking(move || {
-        let page = import.staging.rows_after(last.as_ref(), PAGE);
-        (import, page)
+        let result = import.staging.rows_after(last.as_ref(), PAGE);
+        WithImport { import, result }
     });
     match read.await {
         Ok(read) => read,

@@ -17,7 +17,7 @@ use crate::engine::chosen::ChosenEngine;
 use crate::engine::serve::{EngineSettings, NotReady, Ownership, Serve, Started};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
-use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::keys::{Resolve, Resolved, ResolvedAt, Unknown};
 use crate::operations::replays::NoteFirstUse;
 use crate::rotation::RotationLimit;
 
@@ -102,34 +102,21 @@ impl<E: Serve> KeyStore<E> {
         self.engine.context().now
     }
 
-    /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
-    /// value is the seconds until the user may rotate, 0: at once.
+    /// Who is behind this digest? [`Unknown`]: never issued or imported.
     ///
     /// Gateways ask it for their clients only (G12), so it is a use of the key; the
     /// first one of a new key is noted for its rotation, too.
-    pub async fn resolve(
-        &self,
-        digest: Digest,
-    ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
-        let resolved = self.engine.read(Resolve(digest)).await?;
-        let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
-        if resolved.as_ref().is_ok_and(is_active) {
+    pub async fn resolve(&self, digest: Digest) -> Result<Result<ResolvedAt, Unknown>, ReadError> {
+        let found = self.engine.read(Resolve(digest)).await?;
+        let is_active = |key: &Resolved| key.state == ResolvedState::Active;
+        if found.as_ref().is_ok_and(is_active) {
             self.last_uses.looked_up(digest);
             if self.engine.takes_first_use(&digest) {
                 self.note_use(digest);
             }
         }
         let context = self.engine.context();
-        Ok(resolved.map(|resolved| {
-            let now = context.now.limit;
-            let wait = context.interval.retry_after(resolved.last_rotated, now);
-            (resolved, wait.unwrap_or(0))
-        }))
-    }
-
-    /// Whether a revoked key's rotation may be answered again (X5).
-    pub fn is_replayable(&self, resolved: &Resolved) -> bool {
-        resolved.is_replayable(self.moment().limit)
+        Ok(found.map(|key| key.at(context.now.limit, context.interval)))
     }
 
     /// X4: the client has its new key. Off the way of who asked.

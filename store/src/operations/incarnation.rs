@@ -19,6 +19,15 @@ const LONGEST_LEAP: Duration = Duration::from_secs(366 * 24 * 3600);
 /// is what JSON can say.
 const LATEST_LEAP: UnixMillis = UnixMillis(7_258_118_400_000);
 
+/// What a start does with data that is older than what was served last (S8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OlderData {
+    /// Nothing is answered and nothing changed by it.
+    Refused,
+    /// The operator knows, and it is served.
+    Accepted,
+}
+
 /// What an incarnation begins with.
 #[derive(Debug, Clone, Copy)]
 pub struct Begin {
@@ -28,8 +37,8 @@ pub struct Begin {
     pub wall: UnixMillis,
     /// What was found beside the database.
     pub past: Past,
-    /// The operator knows that the database is an older backup.
-    pub accept_restore: bool,
+    /// If the database is an older backup.
+    pub older_data: OlderData,
 }
 
 #[cfg(test)]
@@ -40,7 +49,7 @@ impl Begin {
             id: Incarnation([1; 16]),
             wall,
             past: Past::Nothing,
-            accept_restore: false,
+            older_data: OlderData::Refused,
         }
     }
 }
@@ -66,7 +75,7 @@ impl Begin {
     /// The transaction's.
     pub fn apply<T: Tx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
         let known = tx.known_past()?;
-        let is_restored = is_restored(&known.reached, self.past) && !self.accept_restore;
+        let is_restored = self.is_restored(&known);
         let mark = tx.begin_incarnation(&NewIncarnation {
             id: self.id,
             first: self.first_revision(&known),
@@ -74,16 +83,25 @@ impl Begin {
             // S8: a database that is behind must not catch up by being looked at.
             is_counted: !is_restored,
         })?;
-        if self.accept_restore {
+        if self.accepts_older() {
             tx.accept_loss_before(mark.revision)?;
             // A user who logged out since the backup stays out.
             tx.log_everybody_out()?;
         }
         Ok(Begun {
-            feed: self.feed_start(&known, mark, is_restored),
+            feed: self.feed_start(&known, mark),
             mark,
             time: known.time,
         })
+    }
+
+    /// Whether the data is older than what was served, and not to be served.
+    fn is_restored(&self, known: &KnownPast) -> bool {
+        is_restored(&known.reached, self.past) && !self.accepts_older()
+    }
+
+    fn accepts_older(&self) -> bool {
+        self.older_data == OlderData::Accepted
     }
 
     /// S8: the first revision of an incarnation. The wall clock is past anything that was used
@@ -97,7 +115,7 @@ impl Begin {
         };
         let before = known.reached.mark.revision.max(served_last);
         // An accepted restore may be of any age.
-        let last = known.time.filter(|_| !self.accept_restore);
+        let last = known.time.filter(|_| !self.accepts_older());
         let leaps = last.is_some_and(|last| self.wall.since(last.told) > LONGEST_LEAP);
         if leaps || self.wall > LATEST_LEAP {
             tracing::warn!(
@@ -112,7 +130,8 @@ impl Begin {
 
     /// What the change feed needs to know of the past: of the database, and of what
     /// was found beside it.
-    fn feed_start(&self, known: &KnownPast, mark: Mark, is_restored: bool) -> Start {
+    fn feed_start(&self, known: &KnownPast, mark: Mark) -> Start {
+        let is_restored = self.is_restored(known);
         let (reached, longest_lease_ms) = (&known.reached, known.longest_lease_ms);
         let before = reached.incarnations.iter().map(|incarnation| Life {
             incarnation: incarnation.id,
@@ -127,7 +146,7 @@ impl Begin {
         // S9: a lease of a history that was lost, or of which nothing is known,
         // may be as long as there are.
         let held_lease_ms = match self.past {
-            _ if is_restored || self.accept_restore => LEASE_CAP_MS,
+            _ if is_restored || self.accepts_older() => LEASE_CAP_MS,
             Past::Known(last) => last.longest_lease_ms.max(longest_lease_ms),
             Past::Nothing if reached.incarnations.is_empty() => longest_lease_ms,
             Past::Nothing | Past::Unknown => LEASE_CAP_MS,
@@ -141,7 +160,7 @@ impl Begin {
             longest_lease_ms,
             held_lease_ms,
             // As long as this incarnation lasts, so that the flag always helps.
-            accepted_before: match self.accept_restore {
+            accepted_before: match self.accepts_older() {
                 true => u64::MAX,
                 false => known.accepted_before,
             },

@@ -6,7 +6,8 @@ use super::{Context, Read};
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
 use crate::engine::ReadTx;
-use crate::engine::rows::CurrentKey;
+use crate::engine::rows::{CurrentKey, KeyAtHead};
+use crate::rotation::RotationLimit;
 
 /// A known key and where the history stood when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +28,26 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Whether the rotation that revoked it may be answered again now (X5).
-    pub fn is_replayable(&self, now: UnixMillis) -> bool {
-        self.replay_until.is_some_and(|until| now < until)
+    /// What follows from it at this time of the limit's clock.
+    pub fn at(self, now: UnixMillis, interval: RotationLimit) -> ResolvedAt {
+        let wait = interval.retry_after(self.last_rotated, now);
+        ResolvedAt {
+            rotation_allowed_in: wait.unwrap_or(0),
+            is_replayable: self.replay_until.is_some_and(|until| now < until),
+            key: self,
+        }
     }
+}
+
+/// A known key, and what its user may do at some moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedAt {
+    /// The key.
+    pub key: Resolved,
+    /// Seconds until the user may rotate; 0: at once.
+    pub rotation_allowed_in: u64,
+    /// Whether the rotation that revoked it may be answered again (X5).
+    pub is_replayable: bool,
 }
 
 /// The key is not known, and this is where the history stood when that was read.
@@ -47,8 +64,8 @@ impl Read for Resolve {
     const IS_ONE_WORD: bool = true;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
-        let (found, head) = tx.key_and_head(&self.0)?;
-        Ok(found.ok_or(Unknown(head)).map(|key| Resolved {
+        let KeyAtHead { key, head } = tx.key_and_head(&self.0)?;
+        Ok(key.ok_or(Unknown(head)).map(|key| Resolved {
             state: key.state,
             user: key.user,
             revision: key.revision,

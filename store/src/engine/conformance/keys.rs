@@ -1,9 +1,10 @@
 //! Keys, their revisions, and what an operation leaves that fails.
 
-use rekey_protocol::{ResolvedState, RotationId};
+use rekey_protocol::{ResolvedState, Revocation, RotationId};
 
 use super::bench::{HOUR, add, at, digest, log, new_user, resolved, rotate, user};
 use super::{Subject, on_every_engine, operation};
+use crate::clock::StoreTime;
 use crate::engine::Impossible;
 use crate::engine::rows::NewKey;
 use crate::operations::feed::{ChangesAfter, RecordLease};
@@ -157,12 +158,13 @@ fn revocations_are_told_in_their_order(subject: &mut impl Subject) {
         add(subject, name, key);
     }
     let now = at(subject, 1);
-    let (_, head) = subject.read(ChangesAfter(0), now);
+    let head = subject.read(ChangesAfter(0), now).head;
     subject.run(rotate(1, 9, 1), now).unwrap();
     for key in [7, 8] {
         subject.run(Revoke::Key(digest(key)), now).unwrap().unwrap();
     }
-    let (changes, after) = subject.read(ChangesAfter(head.revision), now);
+    let later = subject.read(ChangesAfter(head.revision), now);
+    let (changes, after) = (later.revocations, later.head);
     assert_eq!(after.incarnation, head.incarnation);
     assert_eq!(after.revision, head.revision + 3);
     let told: Vec<_> = changes
@@ -183,13 +185,18 @@ fn revocations_are_told_in_their_order(subject: &mut impl Subject) {
             (digest(8), 3, false)
         ]
     );
-    let (rest, _) = subject.read(ChangesAfter(head.revision + 2), now);
-    assert_eq!(rest, changes[2..]);
+    let rest = subject.read(ChangesAfter(head.revision + 2), now);
+    assert_eq!(rest.revocations, changes[2..]);
     // It is replayable as long as the recorded time says, not the reader's.
     let later = at(subject, HOUR);
-    assert!(subject.read(ChangesAfter(head.revision), later).0[0].replayable);
+    assert!(first_after(subject, head.revision, later).replayable);
     subject.run(new_user("dan", 6), later).unwrap().unwrap();
-    assert!(!subject.read(ChangesAfter(head.revision), now).0[0].replayable);
+    assert!(!first_after(subject, head.revision, now).replayable);
+}
+
+fn first_after(subject: &impl Subject, revision: u64, now: StoreTime) -> Revocation {
+    let later = subject.read(ChangesAfter(revision), now);
+    later.revocations[0].clone()
 }
 
 fn a_change_without_a_revision_moves_no_head(subject: &mut impl Subject) {

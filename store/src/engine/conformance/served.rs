@@ -16,6 +16,7 @@ use crate::engine::sqlite::Sqlite;
 use crate::engine::{Engine, Listener, Tx};
 use crate::feed::Committed;
 use crate::metrics::Metrics;
+use crate::operations::incarnation::OlderData;
 use crate::operations::keys::ShowKey;
 use crate::operations::{Context, Operation};
 use crate::rotation::RotationLimit;
@@ -150,7 +151,7 @@ async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Location) -> Running<E
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings {
         place: place(folder.path()),
-        accept_restore: false,
+        older_data: OlderData::Refused,
         replays: ReplayPlace::Beside {
             memory: folder.path().to_owned(),
         },

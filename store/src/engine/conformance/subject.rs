@@ -12,6 +12,7 @@ use crate::engine::sqlite::Sqlite;
 use crate::engine::sqlite::probing::settings;
 use crate::engine::{Listener, ReadTx};
 use crate::feed::Committed;
+use crate::operations::incarnation::OlderData;
 use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationLimit;
 
@@ -69,7 +70,7 @@ impl OnMemory {
 
     fn begin(id: Incarnation, wall: UnixMillis) -> Self {
         let mut engine = MemoryData::new(RotationLimit::HOUR);
-        engine.start(id, wall, false).unwrap();
+        engine.start(id, wall, OlderData::Refused).unwrap();
         Self {
             engine,
             begun: wall,

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rekey_protocol::{Digest, Head, Incarnation, Revocation};
+use rekey_protocol::{Digest, Incarnation};
 use tokio::sync::Semaphore;
 
 use super::{Applied, MemoryData, MemoryStaging};
@@ -15,7 +15,7 @@ use crate::engine::import::{ImportError, Importing};
 use crate::engine::serve::{EngineSettings, NotReady, Ownership, ReplayPlace, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, RecordsError, WriteError};
 use crate::feed::core::Start;
-use crate::feed::{Committed, Records};
+use crate::feed::{Committed, LaterRevocations, Records};
 use crate::metrics::DiskUse;
 use crate::operations::feed::ChangesAfter;
 use crate::operations::{Context, Operation, Read};
@@ -115,7 +115,7 @@ impl Engine for MemoryEngine {
 impl Records for MemoryEngine {
     type Error = RecordsError;
 
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
+    async fn changes_after(&self, revision: u64) -> Result<LaterRevocations, RecordsError> {
         Ok(self.read(ChangesAfter(revision)).await?)
     }
 
@@ -144,7 +144,7 @@ impl Serve for MemoryEngine {
             data.keep_no_replays();
         }
         let clock = Clock::resume(None);
-        let begins = data.start(Incarnation(id), clock.now().told, settings.accept_restore)?;
+        let begins = data.start(Incarnation(id), clock.now().told, settings.older_data)?;
         let listener = listen(begins);
         let engine = Self(Arc::new(Inner {
             data: Mutex::new(data),

@@ -16,7 +16,7 @@ use crate::engine::record::{Memo, Past, Record};
 use crate::engine::{Impossible, ReadTx};
 use crate::feed::core::Start;
 use crate::operations::feed::RecordLease;
-use crate::operations::incarnation::{Begin, is_restored};
+use crate::operations::incarnation::{Begin, OlderData, is_restored};
 
 /// A copy of all data at one moment, without what lies beside it.
 #[derive(Debug, Clone)]
@@ -31,11 +31,11 @@ impl MemoryData {
         &mut self,
         id: Incarnation,
         wall: UnixMillis,
-        accept_restore: bool,
+        older_data: OlderData,
     ) -> Result<Start, Impossible> {
         self.memo = Memo::found(self.beside);
         let reached = MemoryTx::reading(&self.tables).known_past()?.reached;
-        if !accept_restore && is_restored(&reached, self.beside) {
+        if older_data == OlderData::Refused && is_restored(&reached, self.beside) {
             self.memo.look_only();
         }
         self.fold(wall);
@@ -43,7 +43,7 @@ impl MemoryData {
             id,
             wall,
             past: self.beside,
-            accept_restore,
+            older_data,
         };
         let begun = begin.apply(&mut MemoryTx::new(&mut self.tables, &mut self.kept))?;
         self.tables.keep();

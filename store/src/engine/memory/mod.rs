@@ -27,7 +27,7 @@ use super::record::{Mark, Memo, Past};
 use super::{Impossible, ReadTx};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::feed::history::PAGE;
-use crate::operations::keys::{Resolve, Resolved, Unknown};
+use crate::operations::keys::{Resolve, ResolvedAt, Unknown};
 use crate::operations::replays::NoteFirstUse;
 use crate::operations::{Context, Operation, Read};
 use crate::rotation::RotationLimit;
@@ -162,12 +162,9 @@ impl MemoryData {
         &self,
         digest: &Digest,
         now: UnixMillis,
-    ) -> Result<Result<(Resolved, u64), Unknown>, Impossible> {
-        let resolved = self.read(&Resolve(*digest), now)?;
-        Ok(resolved.map(|resolved| {
-            let wait = self.interval.retry_after(resolved.last_rotated, now);
-            (resolved, wait.unwrap_or(0))
-        }))
+    ) -> Result<Result<ResolvedAt, Unknown>, Impossible> {
+        let found = self.read(&Resolve(*digest), now)?;
+        Ok(found.map(|key| key.at(now, self.interval)))
     }
 
     /// A gateway resolves this key for a client.

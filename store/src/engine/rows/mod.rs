@@ -3,7 +3,7 @@
 mod event;
 
 use rekey_protocol::{
-    Digest, Incarnation, ReplayProof, ResolvedState, RotationId, SealedKey, UserId,
+    Digest, Head, Incarnation, ReplayProof, ResolvedState, RotationId, SealedKey, UserId,
 };
 use subtle::ConstantTimeEq;
 
@@ -40,6 +40,15 @@ impl From<Key> for OldKey {
             last_rotated: key.last_rotated,
         }
     }
+}
+
+/// A key that counts, if there is one, and where the history stood at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAtHead {
+    /// The key.
+    pub key: Option<Key>,
+    /// The head.
+    pub head: Head,
 }
 
 /// A user's active key.

@@ -55,7 +55,7 @@ use replays::Replays;
 use tables::{audit, keys, passwords, users};
 use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::{Parts, Writer, fate};
+use writer::{Parts, StartedWriter, Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
@@ -117,19 +117,6 @@ impl Engine for Sqlite {
     }
 }
 
-impl Sqlite {
-    /// What is to be done later, whether or not anybody asks for anything.
-    fn go_on_in_background(&self, settled: Option<Duration>, are_kept: bool) {
-        if let Some(after) = settled {
-            let settle = records::settle(after, self.writer.clone(), self.lock.clone());
-            tokio::spawn(settle);
-        }
-        if are_kept {
-            tokio::spawn(clear_up(self.writer.clone()));
-        }
-    }
-}
-
 impl Serve for Sqlite {
     type Location = PathBuf;
 
@@ -137,7 +124,7 @@ impl Serve for Sqlite {
         settings: EngineSettings<PathBuf>,
         listen: impl FnOnce(Start) -> L + Send,
     ) -> anyhow::Result<Started<Self, L>> {
-        let opened = open::open(&settings.place, settings.accept_restore)?;
+        let opened = open::open(&settings.place, settings.older_data)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
@@ -169,7 +156,7 @@ impl Serve for Sqlite {
             keeper,
         };
         let path = opened.path;
-        let (writer, thread) = start_writer(parts, &path)?;
+        let StartedWriter { writer, thread } = start_writer(parts, &path)?;
         let engine = Self {
             writer,
             readers,
@@ -181,7 +168,13 @@ impl Serve for Sqlite {
             kept,
             health,
         };
-        engine.go_on_in_background(settled, are_kept);
+        if let Some(after) = settled {
+            let (writer, lock) = (engine.writer.clone(), engine.lock.clone());
+            tokio::spawn(records::settle(after, writer, lock));
+        }
+        if are_kept {
+            tokio::spawn(clear_up(engine.writer.clone()));
+        }
         let ownership = ownership::of(thread, engine.lock.clone());
         Ok(Started {
             engine,
@@ -229,7 +222,7 @@ impl Importing for Sqlite {
     }
 }
 
-fn start_writer(parts: Parts, path: &Path) -> Result<(Writer, WriterThread), OpenError> {
+fn start_writer(parts: Parts, path: &Path) -> Result<StartedWriter, OpenError> {
     Writer::start(parts).map_err(|error| OpenError::Unwritable {
         path: path.to_owned(),
         error,

@@ -11,13 +11,14 @@ use crate::engine::rows::NewKey;
 use crate::engine::serve::{EngineSettings, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::operations::Kind;
+use crate::operations::incarnation::OlderData;
 use crate::rotation::RotationLimit;
 
 /// For a database in this folder.
 pub(crate) fn settings(folder: &Path, replays: ReplayPlace) -> EngineSettings<PathBuf> {
     EngineSettings {
         place: folder.join("rekey.db"),
-        accept_restore: false,
+        older_data: OlderData::Refused,
         replays,
         interval: RotationLimit::HOUR,
         metrics: Arc::new(Metrics::new()),

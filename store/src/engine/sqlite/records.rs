@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekey_protocol::{Head, Revocation, lease_margin_ms};
+use rekey_protocol::lease_margin_ms;
 
 use super::Sqlite;
 use super::lock::Lock;
 use super::writer::Writer;
 use crate::engine::{Engine, RecordsError, WriteError};
-use crate::feed::Records;
+use crate::feed::{LaterRevocations, Records};
 use crate::operations::feed::{ChangesAfter, RecordLease};
 
 impl Records for Sqlite {
     type Error = RecordsError;
 
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
+    async fn changes_after(&self, revision: u64) -> Result<LaterRevocations, RecordsError> {
         Ok(self.read(ChangesAfter(revision)).await?)
     }
 

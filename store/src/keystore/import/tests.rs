@@ -95,8 +95,8 @@ async fn s2_an_import_counts_by_one_revision_that_the_feed_tells() {
     assert_eq!(revision, Some(before + 1));
     assert_eq!(told(&store).await, (before + 1, before + 1));
     for key in [1, 2] {
-        let (found, _) = store.resolve(digest(key)).await.unwrap().unwrap();
-        assert_eq!(found.revision, before + 1);
+        let found = store.resolve(digest(key)).await.unwrap().unwrap();
+        assert_eq!(found.key.revision, before + 1);
     }
     assert_eq!(count(&store, "SELECT count(*) FROM audit").await, 2);
     settled(&store).await;
@@ -137,11 +137,11 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         let folder = tempfile::tempdir().unwrap();
         let Running { store, ownership } = opened(folder.path()).await;
         let rows = [("ann", 1), ("bob", 2), ("carl", 3)];
-        let (import, bad) = check(import(&store, &rows)).await.unwrap();
-        assert_eq!(bad, 0);
+        let checked = check(import(&store, &rows)).await.unwrap();
+        assert_eq!(checked.bad_rows, 0);
         store.engine().run(AddUser(rival)).await.unwrap().unwrap();
-        let put_in = store.put_in(import).await.unwrap();
-        let Imported::Refused(import, bad) = put_in else {
+        let put_in = store.put_in(checked.import).await.unwrap();
+        let Imported::Refused(Checked { import, bad_rows }) = put_in else {
             panic!("{reason}: imported");
         };
         let mut named = Vec::new();
@@ -150,7 +150,7 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
             true
         };
         import.bad_rows(take).unwrap();
-        assert!(bad == 1 && named[0].0 == 2, "{named:?}");
+        assert!(bad_rows == 1 && named[0].0 == 2, "{named:?}");
         assert!(named[0].1.contains(reason), "{named:?}");
         drop(import);
         settled(&store).await;

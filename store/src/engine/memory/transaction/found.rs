@@ -11,11 +11,18 @@ use crate::engine::memory::tables::{AuditRow, KeyRow, Tables};
 use crate::engine::rows::LastUse;
 use crate::operations::last_uses::hour_of;
 
+/// An active key that counts.
+pub(super) struct ActiveRow<'a> {
+    pub digest: Digest,
+    pub row: &'a KeyRow,
+}
+
 impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
     /// The user's active key, if it counts.
-    pub(super) fn active(&self, user: &UserId) -> Option<(Digest, &KeyRow)> {
-        let digest = self.tables.active.get(user)?;
-        Some((*digest, self.tables.live_key(digest)?))
+    pub(super) fn active(&self, user: &UserId) -> Option<ActiveRow<'_>> {
+        let digest = *self.tables.active.get(user)?;
+        let row = self.tables.live_key(&digest)?;
+        Some(ActiveRow { digest, row })
     }
 
     pub(super) fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &AuditRow)> {

@@ -97,11 +97,11 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     }
 
     fn active_key(&self, user: &UserId) -> Result<Option<CurrentKey>, Impossible> {
-        Ok(self.active(user).map(|(digest, key)| CurrentKey {
-            digest,
-            revision: self.tables.revision_of(key),
-            hint: key.hint.clone(),
-            created: key.created,
+        Ok(self.active(user).map(|active| CurrentKey {
+            digest: active.digest,
+            revision: self.tables.revision_of(active.row),
+            hint: active.row.hint.clone(),
+            created: active.row.created,
         }))
     }
 
@@ -224,11 +224,11 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
                 .rotated_told
                 .or(user.last_rotated)
                 .map(UnixMillis::rfc3339),
-            key: self.active(id).map(|(_, key)| {
-                let last_use = last_use(key);
+            key: self.active(id).map(|active| {
+                let last_use = last_use(active.row);
                 KeyEntry {
-                    hint: key.hint.clone(),
-                    created_at: key.created.rfc3339(),
+                    hint: active.row.hint.clone(),
+                    created_at: active.row.created.rfc3339(),
                     last_used_at: last_use.rfc3339(),
                     never_used: last_use == LastUse::Never,
                 }

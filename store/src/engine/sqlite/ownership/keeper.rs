@@ -69,20 +69,25 @@ impl Keeper for Owned {
     }
 
     fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError> {
-        anchor::fold(connection, &self.lock, how).map(drop)
+        anchor::fold(connection, &self.lock, how)
     }
 }
 
-/// How far the database is when this transaction is committed (S8).
-pub(crate) fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
-    let count = match is_changed {
-        true => {
-            "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
-             RETURNING revision, commits"
-        }
-        false => "SELECT revision, commits FROM meta",
-    };
-    transaction.prepare_cached(count)?.query_row([], |row| {
+/// Counts a transaction that changes something; returns how far the database is when
+/// it is committed (S8).
+pub(crate) fn count_commit(transaction: &Connection) -> rusqlite::Result<Mark> {
+    let count = "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
+                 RETURNING revision, commits";
+    mark_by(transaction, count)
+}
+
+/// How far the database is.
+pub(crate) fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
+    mark_by(connection, "SELECT revision, commits FROM meta")
+}
+
+fn mark_by(connection: &Connection, statement: &str) -> rusqlite::Result<Mark> {
+    connection.prepare_cached(statement)?.query_row([], |row| {
         let (revision, commits) = (row.get(0)?, row.get(1)?);
         Ok(Mark { commits, revision })
     })

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::columns;
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{CurrentKey, Key, NewKey};
+use crate::engine::rows::{CurrentKey, Key, KeyAtHead, NewKey};
 
 /// A key that counts.
 pub(crate) fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Key>> {
@@ -24,7 +24,7 @@ pub(crate) fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result
 pub(crate) fn find_with_head(
     connection: &Connection,
     digest: &Digest,
-) -> rusqlite::Result<(Option<Key>, Head)> {
+) -> rusqlite::Result<KeyAtHead> {
     connection
         .prepare_cached(
             "SELECT k.state, k.user_id, k.revision, u.last_rotated_ms, k.replay_until_ms,
@@ -38,7 +38,8 @@ pub(crate) fn find_with_head(
                 incarnation: Incarnation(row.get(6)?),
             };
             let is_known = row.get_ref(0)? != ValueRef::Null;
-            Ok((is_known.then(|| read(row)).transpose()?, head))
+            let key = is_known.then(|| read(row)).transpose()?;
+            Ok(KeyAtHead { key, head })
         })
 }
 

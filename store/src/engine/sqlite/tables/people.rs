@@ -118,6 +118,7 @@ pub(crate) fn set_address(
 mod tests {
     use super::*;
     use crate::engine::sqlite::{open, passwords, schema};
+    use crate::operations::incarnation::OlderData;
     use crate::password::Spelling;
 
     /// The steps before there was a normal form.
@@ -205,7 +206,7 @@ mod tests {
         .unwrap();
         drop(old);
         for _ in 0..2 {
-            let opened = open::open(&path, false).unwrap();
+            let opened = open::open(&path, OlderData::Refused).unwrap();
             let database = opened.writer;
             assert_eq!(is(&database, "jörg@example.com"), "two");
             assert_eq!(is(&database, "jörg@EXAMPLE.com\u{200b}"), "one");

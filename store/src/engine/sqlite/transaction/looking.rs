@@ -8,7 +8,7 @@ use crate::clock::UnixMillis;
 use crate::email::Email;
 use crate::engine::ReadTx;
 use crate::engine::rows::{
-    CurrentKey, UserClaim, ImportId, Key, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
+    CurrentKey, UserClaim, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
     Stage, UserStatus,
 };
 use crate::engine::sqlite::imports;
@@ -38,7 +38,7 @@ impl ReadTx for SqliteTx<'_> {
         keys::find(self.connection, digest)
     }
 
-    fn key_and_head(&self, digest: &Digest) -> rusqlite::Result<(Option<Key>, Head)> {
+    fn key_and_head(&self, digest: &Digest) -> rusqlite::Result<KeyAtHead> {
         keys::find_with_head(self.connection, digest)
     }
 

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use self::pending::{Change, Pending};
+use self::pending::{Asked, Change, Pending};
 use self::thread::Thread;
 use crate::clock::{Clock, StoreTime};
 use crate::engine::serve::EngineEnd;
@@ -60,6 +60,14 @@ pub(super) struct Parts {
     pub keeper: Box<dyn Keeper>,
 }
 
+/// A writer that was started.
+pub(super) struct StartedWriter {
+    /// The way to it.
+    pub writer: Writer,
+    /// What is waited for at the end.
+    pub thread: WriterThread,
+}
+
 /// The thread itself.
 pub(super) struct WriterThread {
     thread: JoinHandle<()>,
@@ -69,7 +77,7 @@ pub(super) struct WriterThread {
 
 impl Writer {
     /// Starts the thread on its connection.
-    pub(super) fn start(parts: Parts) -> std::io::Result<(Self, WriterThread)> {
+    pub(super) fn start(parts: Parts) -> std::io::Result<StartedWriter> {
         let (queue, tasks) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel();
         let metrics = parts.metrics.clone();
@@ -81,7 +89,10 @@ impl Writer {
                 state.run();
             })?;
         let ended = Some(ended);
-        Ok((Self { queue, metrics }, WriterThread { thread, ended }))
+        Ok(StartedWriter {
+            writer: Self { queue, metrics },
+            thread: WriterThread { thread, ended },
+        })
     }
 
     /// Makes a change and waits until it is on disk. A refusal by the change
@@ -108,8 +119,13 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
-        self.enqueue(Task::Change(Box::new(change)))?;
+        let metrics = self.metrics.clone();
+        let Asked {
+            pending,
+            asker,
+            mut answer,
+        } = Pending::new(kind, &patience, work, metrics);
+        self.enqueue(Task::Change(Box::new(pending)))?;
         self.metrics.change_waits();
         if let Patience::Until(end) = patience {
             tokio::select! {

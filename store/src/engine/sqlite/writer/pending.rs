@@ -79,14 +79,24 @@ pub(super) struct Pending<F, T> {
     has_begun: bool,
 }
 
+/// A change that was just asked for.
+pub(super) struct Asked<F, T> {
+    /// For the writer.
+    pub pending: Pending<F, T>,
+    /// For who asked.
+    pub asker: Asker,
+    /// Where the asker hears of it.
+    pub answer: oneshot::Receiver<Result<T, WriteError>>,
+}
+
 impl<F, T> Pending<F, T> {
-    /// One that has not begun; its asker, and where the asker hears of it.
+    /// One that has not begun.
     pub(super) fn new(
         kind: Kind,
         patience: &Patience,
         work: F,
         metrics: Arc<Metrics>,
-    ) -> (Self, Asker, oneshot::Receiver<Result<T, WriteError>>) {
+    ) -> Asked<F, T> {
         let (reply, answer) = oneshot::channel();
         let turn = Arc::new(Turn::default());
         let asker = Asker {
@@ -97,7 +107,7 @@ impl<F, T> Pending<F, T> {
             Patience::While(is_wanted) => Some(is_wanted.clone()),
             Patience::WhileAwaited | Patience::Until(_) => None,
         };
-        let change = Self {
+        let pending = Self {
             kind,
             work: Some(work),
             result: None,
@@ -107,7 +117,11 @@ impl<F, T> Pending<F, T> {
             metrics,
             has_begun: false,
         };
-        (change, asker, answer)
+        Asked {
+            pending,
+            asker,
+            answer,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::WriteError;
 use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::{self, Fold};
 use crate::engine::sqlite::health::Health;
-use crate::engine::sqlite::keeper::{Keeper, count_commit};
+use crate::engine::sqlite::keeper::{self, Keeper};
 use crate::engine::sqlite::transaction::ReplayFile;
 use crate::engine::sqlite::{history, imports, rotations, sessions};
 use crate::feed::Committed;
@@ -311,9 +311,14 @@ impl Thread {
         ];
         self.is_behind = deleted.contains(&limit);
         let is_changed = connection.total_changes() != changes_before;
-        let mark = count_commit(connection, is_changed).map_err(undone)?;
-        let revision = mark.revision;
-        let mark = is_changed.then_some(mark);
+        let mark = match is_changed {
+            true => Some(keeper::count_commit(connection).map_err(undone)?),
+            false => None,
+        };
+        let revision = match mark {
+            Some(mark) => mark.revision,
+            None => keeper::mark(connection).map_err(undone)?.revision,
+        };
         let revoked =
             history::revoked_after(connection, self.published, MAX_REVOCATIONS).map_err(undone)?;
         let imported = imports::latest(connection).map_err(undone)?;
