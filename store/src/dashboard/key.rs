@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
 use crate::engine::{Engine, Patience, WriteError};
+use crate::metrics::RotationOutcome;
 use crate::operations::own_key::{
     BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
     ShowOverview, Wish,
@@ -288,13 +289,13 @@ fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
     }
 }
 
-fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> &'static str {
+fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> RotationOutcome {
     match made {
-        Ok(Ok(_)) => "rotated",
-        Ok(Err(OwnRefusal::RateLimited { .. })) => "rate_limited",
-        Ok(Err(OwnRefusal::TicketUsed)) => "conflict",
-        Ok(Err(_)) => "unknown_key",
-        Err(WriteError::Unknown) => "unknown",
-        Err(_) => "unavailable",
+        Ok(Ok(_)) => RotationOutcome::Rotated,
+        Ok(Err(OwnRefusal::RateLimited { .. })) => RotationOutcome::RateLimited,
+        Ok(Err(OwnRefusal::TicketUsed)) => RotationOutcome::Conflict,
+        Ok(Err(_)) => RotationOutcome::UnknownKey,
+        Err(WriteError::Unknown) => RotationOutcome::Unknown,
+        Err(_) => RotationOutcome::Unavailable,
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{BadToken, Digest, ErrorCode};
+use rekey_protocol::{BadToken, Digest, ErrorCode, TokenText};
 use subtle::ConstantTimeEq;
 
 use super::body::discard;
@@ -17,8 +17,8 @@ pub struct BearerToken(Digest);
 impl BearerToken {
     /// Checks the token's form.
     pub fn parse(text: &str) -> Result<Self, BadToken> {
-        BadToken::check(text)?;
-        Ok(Self(Digest::of(text.as_bytes())))
+        let text = TokenText::parse(text)?;
+        Ok(Self(Digest::of(text.as_str().as_bytes())))
     }
 
     /// Digests are compared in constant time, so neither the token's text nor

@@ -17,6 +17,7 @@ use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
+use crate::metrics::RotationOutcome;
 use crate::operations::rotate::{Rotate, Rotated};
 use crate::rotation::Refusal;
 
@@ -165,19 +166,19 @@ pub(super) async fn rotate(
     Ok(Json(answers::rotate(result?, new_digest, interval)?))
 }
 
-fn outcome(result: &Result<Rotated, WriteError>) -> &'static str {
+fn outcome(result: &Result<Rotated, WriteError>) -> RotationOutcome {
     match result {
         Ok(Rotated::Done {
             repeated: false, ..
-        }) => "rotated",
-        Ok(Rotated::Done { repeated: true, .. }) => "repeated",
-        Ok(Rotated::Replayed(_)) => "replayed",
-        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => "revoked",
-        Ok(Rotated::Refused(Refusal::RateLimited(_))) => "rate_limited",
-        Ok(Rotated::Refused(Refusal::UnknownKey)) => "unknown_key",
-        Ok(Rotated::Refused(Refusal::NewKeyExists)) => "new_key_exists",
-        Ok(Rotated::Conflict) => "conflict",
-        Err(WriteError::Unknown) => "unknown",
-        Err(_) => "unavailable",
+        }) => RotationOutcome::Rotated,
+        Ok(Rotated::Done { repeated: true, .. }) => RotationOutcome::Repeated,
+        Ok(Rotated::Replayed(_)) => RotationOutcome::Replayed,
+        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => RotationOutcome::Revoked,
+        Ok(Rotated::Refused(Refusal::RateLimited(_))) => RotationOutcome::RateLimited,
+        Ok(Rotated::Refused(Refusal::UnknownKey)) => RotationOutcome::UnknownKey,
+        Ok(Rotated::Refused(Refusal::NewKeyExists)) => RotationOutcome::NewKeyExists,
+        Ok(Rotated::Conflict) => RotationOutcome::Conflict,
+        Err(WriteError::Unknown) => RotationOutcome::Unknown,
+        Err(_) => RotationOutcome::Unavailable,
     }
 }

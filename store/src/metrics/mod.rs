@@ -1,6 +1,8 @@
 //! The store's own metrics, in Prometheus' text format. No label ever holds
 //! what a client sent.
 
+mod outcome;
+
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+pub use self::outcome::RotationOutcome;
 
 /// The content type of [`Metrics::render`] (OpenMetrics 1.0).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -326,7 +330,8 @@ impl Metrics {
     }
 
     /// A rotation was decided.
-    pub fn rotated(&self, outcome: &'static str) {
+    pub fn rotated(&self, outcome: RotationOutcome) {
+        let outcome = outcome.as_str();
         self.rotations
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
