@@ -194,7 +194,7 @@ pub struct UserAdded<'a> {
 /// A page of `GET /v1/users`, in the order of the ids.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UserPage {
-    /// The users.
+    /// In the order of their ids.
     pub users: Vec<UserEntry>,
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,7 +204,7 @@ pub struct UserPage {
 /// One user of a [`UserPage`].
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UserEntry {
-    /// The user.
+    /// Who was added.
     #[schema(value_type = String)]
     pub user_id: UserId,
     /// Imported users need not have one.

@@ -97,7 +97,7 @@ pub enum For {
     Stranger,
     /// Who is logged in, or was in the same browser.
     Known,
-    /// The operator.
+    /// Whoever sets passwords for others, on the command line.
     Operator,
 }
 

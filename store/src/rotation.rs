@@ -64,9 +64,9 @@ pub struct OldKey {
 /// The answer on record under a rotation id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// The digests that it came with.
+    /// Of the key that it was to replace.
     pub old_digest: Digest,
-    /// The digests that it came with.
+    /// Of the key that it was to make: a repeat with another one is a conflict.
     pub new_digest: Digest,
     /// What was answered.
     pub outcome: RecordedOutcome,

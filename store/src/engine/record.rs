@@ -41,7 +41,7 @@ impl Anchor {
 /// The last incarnation that was served, and what it had promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// The incarnation.
+    /// Names it, so that a start can look for it in the data.
     pub incarnation: Incarnation,
     /// The longest lease that it or an incarnation before it may have granted and that
     /// may still be trusted, in milliseconds.
@@ -138,7 +138,7 @@ impl Record {
 pub struct Numbered {
     /// Grows with each record.
     pub sequence: u64,
-    /// The record.
+    /// What it says.
     pub record: Record,
 }
 

@@ -90,7 +90,7 @@ pub enum ReplayPlace {
 
 /// An engine that was started.
 pub struct Started<E, L> {
-    /// The engine.
+    /// Takes operations from now on.
     pub engine: E,
     /// What must outlive all clones of the engine.
     pub ownership: Ownership,

@@ -31,7 +31,7 @@ use crate::password::For;
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;
 
-/// 404.
+/// The path names nobody (404).
 pub(super) fn unknown_user() -> ApiError {
     ApiError::new(ErrorCode::UnknownUser, "there is no such user")
 }
@@ -133,7 +133,7 @@ pub(super) async fn set_password(
     Ok(Json(PasswordSet { user_id }))
 }
 
-/// 503.
+/// The system gives no randomness (503).
 pub(super) fn no_randomness(error: getrandom::Error) -> ApiError {
     tracing::error!(%error, "no random bytes from the system");
     ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")

@@ -32,7 +32,7 @@ impl ApiError {
         }
     }
 
-    /// 400.
+    /// The client sent what cannot be meant (400).
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }

@@ -72,7 +72,7 @@ pub enum ImportMode {
 
 /// An import whose rows were compared.
 pub struct Checked<S> {
-    /// The import.
+    /// With its rows.
     pub import: Import<S>,
     /// How many lines are bad.
     pub bad_rows: u64,

@@ -31,7 +31,7 @@ pub enum OlderData {
 /// What an incarnation begins with.
 #[derive(Debug, Clone, Copy)]
 pub struct Begin {
-    /// Its id.
+    /// Drawn at random.
     pub id: Incarnation,
     /// What the wall clock says.
     pub wall: UnixMillis,

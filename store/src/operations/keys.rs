@@ -42,7 +42,7 @@ impl Resolved {
 /// A known key, and what its user may do at some moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedAt {
-    /// The key.
+    /// As it was read.
     pub key: Resolved,
     /// Seconds until the user may rotate; 0: at once.
     pub rotation_allowed_in: u64,

@@ -12,7 +12,7 @@ use crate::password::StoredHash;
 /// Whom an e-mail address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The user.
+    /// Whose address it is.
     pub user: UserId,
     /// The hash of the password; `None`: cannot log in.
     pub hash: Option<StoredHash>,

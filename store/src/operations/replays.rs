@@ -33,7 +33,7 @@ pub struct Again {
 /// A request that is refused because its key was revoked.
 #[derive(Debug, Clone, Copy)]
 pub struct TooLate<'a> {
-    /// The request.
+    /// It bears the old key, and perhaps a proof.
     pub request: &'a RotateRequest,
     /// The revision that revoked its key.
     pub revision: u64,

@@ -122,7 +122,7 @@ impl Read for IsLoggedIn {
 /// browser had. `false`: the password was changed since it was shown.
 #[derive(Debug, Clone)]
 pub struct LogIn {
-    /// Its session.
+    /// It begins if the password is still that one.
     pub session: NewSession,
     /// The hash of the password that was shown.
     pub phc: String,

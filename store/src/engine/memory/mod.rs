@@ -39,7 +39,7 @@ pub use self::staging::MemoryStaging;
 /// What one committed operation left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied<T> {
-    /// The result.
+    /// What the operation answers.
     pub result: T,
     /// The revision after it.
     pub revision: u64,

@@ -45,16 +45,16 @@ impl From<Key> for OldKey {
 /// A key that counts, if there is one, and where the history stood at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyAtHead {
-    /// The key.
+    /// None: nobody was ever given it.
     pub key: Option<Key>,
-    /// The head.
+    /// An answer that says "unknown" carries it.
     pub head: Head,
 }
 
 /// A user's active key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentKey {
-    /// Its digest.
+    /// All that is kept of the key itself.
     pub digest: Digest,
     /// Names it in a form: the revision at which it was made.
     pub revision: u64,
@@ -67,7 +67,7 @@ pub struct CurrentKey {
 /// A key that is to be active.
 #[derive(Debug, Clone, Copy)]
 pub struct NewKey<'a> {
-    /// Its digest.
+    /// All that is kept of the key itself.
     pub digest: &'a Digest,
     /// Whose.
     pub user: &'a UserId,
@@ -240,7 +240,7 @@ pub struct KnownPast {
 /// An incarnation to be (S8).
 #[derive(Debug, Clone, Copy)]
 pub struct NewIncarnation {
-    /// Its id.
+    /// Drawn at random: a counter in a restored database would give one out twice.
     pub id: Incarnation,
     /// Its first revision.
     pub first: u64,

@@ -85,7 +85,7 @@ pub enum OpenError {
         log = .log.display(), database = .database.display(), index = .index.display()
     )]
     LeftoverLog {
-        /// The database.
+        /// Whose log it is not.
         database: PathBuf,
         /// Its write-ahead log.
         log: PathBuf,

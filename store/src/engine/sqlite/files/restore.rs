@@ -55,7 +55,7 @@ pub enum RestoreError {
     /// The place of the database cannot be used.
     #[error("{}: {error}", .path.display())]
     Place {
-        /// The database.
+        /// Where the database is to be.
         path: PathBuf,
         /// Why not.
         error: OpenError,
