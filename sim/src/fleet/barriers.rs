@@ -2,7 +2,7 @@
 //! has reached the fleet.
 
 use rekey_protocol::Revocation;
-use rekey_store::answers;
+use rekey_store::rules::answers;
 use rekey_store::feed::core::Barrier;
 
 use super::plan::Sabotage;

@@ -9,7 +9,7 @@ use rekey_protocol::{
     ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH, ResolveRequest,
     RotateRequest, USED_MOST,
 };
-use rekey_store::answers::{self, Fault};
+use rekey_store::rules::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::memory::{Backup, MemoryData};
 use rekey_store::feed::core::{Core, Poll, Step};

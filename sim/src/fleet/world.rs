@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::Incarnation;
 use rekey_store::engine::memory::MemoryData;
-use rekey_store::rotation::RotationLimit;
+use rekey_store::rules::rotation::RotationLimit;
 
 use super::clients::{Request, User};
 use super::clock::Clock;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rekey_protocol::{Digest, ResolvedState};
 use rekey_store::clock::UnixMillis;
-use rekey_store::replay::{self, Kept, Opening};
-use rekey_store::rotation::{
+use rekey_store::rules::replay::{self, Kept, Opening};
+use rekey_store::rules::rotation::{
     Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationLimit, Verdict, decide,
 };
 

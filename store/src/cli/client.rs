@@ -12,7 +12,7 @@ use ureq::{Agent, Body, BodyReader, RequestBuilder, SendBody};
 use zeroize::Zeroizing;
 
 use crate::api::{IMPORT_PATH, NDJSON};
-use crate::config::{ADMIN_TOKEN, variable};
+use crate::server::config::{ADMIN_TOKEN, variable};
 
 const ADMIN_URL: &str = "REKEY_ADMIN_URL";
 const DEFAULT_URL: &str = "http://127.0.0.1:8081";

@@ -13,8 +13,8 @@ use crate::api::{
     REMOVE_PATH, RemoveRequest, SetEmailRequest, SetPasswordRequest, USERS_PATH, UserAdded,
     UserEntry, UserPage, UserRemoved,
 };
-use crate::email::Email;
-use crate::password::Password;
+use crate::accounts::email::Email;
+use crate::accounts::password::Password;
 
 /// More than the longest password and a line's end take: 128 characters of four
 /// bytes each.

@@ -13,11 +13,11 @@ use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
 use crate::engine::{Engine, Patience, WriteError};
 use crate::metrics::RotationOutcome;
-use crate::operations::own_key::{
+use crate::operations::keys::own_key::{
     BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
     ShowOverview, Wish,
 };
-use crate::operations::sessions::IsLoggedIn;
+use crate::operations::users::sessions::IsLoggedIn;
 
 /// Events on the profile.
 const EVENTS: u32 = 20;

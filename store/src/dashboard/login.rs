@@ -17,10 +17,10 @@ use super::throttle::Who;
 use super::{Dashboard, PROFILE};
 use crate::engine::Engine;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::FindAccount;
-use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession};
-use crate::password::{For, HashError, Password, Spelling, StoredHash};
-use crate::typed;
+use crate::operations::users::passwords::FindAccount;
+use crate::operations::users::sessions::{LogIn, LogOut, LogOutScope, NewSession};
+use crate::accounts::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::accounts::typed;
 
 /// The form.
 #[derive(Deserialize)]

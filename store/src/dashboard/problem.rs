@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::pages;
 use crate::engine::{ReadError, WriteError};
-use crate::issue::NoKey;
-use crate::password::HashError;
+use crate::keystore::issue::NoKey;
+use crate::accounts::password::HashError;
 
 /// Why there is no page, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use crate::clock::UnixMillis;
 use crate::engine::Engine;
 use crate::engine::rows::PasswordHash;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::{ChangePassword, PasswordOf};
-use crate::operations::sessions::NewSession;
-use crate::password::{For, Password};
-use crate::typed;
+use crate::operations::users::passwords::{ChangePassword, PasswordOf};
+use crate::operations::users::sessions::NewSession;
+use crate::accounts::password::{For, Password};
+use crate::accounts::typed;
 
 const CHANGED: &str = "changed";
 /// How long a change is news.

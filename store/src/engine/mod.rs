@@ -50,7 +50,7 @@ pub mod tx;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answers::RESTORED;
+use crate::rules::answers::RESTORED;
 use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
 

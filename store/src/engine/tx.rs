@@ -18,10 +18,10 @@ use super::rows::{
 };
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 /// The words that look.
 ///

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
 use self::secrets::{Gateways, Standing, Usable};
-use crate::answers;
+use crate::rules::answers;
 use crate::engine::Listener;
 use crate::metrics::Metrics;
 

@@ -21,12 +21,12 @@ use crate::api::{
 };
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
-use crate::issue;
+use crate::keystore::issue;
 use crate::operations::audit::{Selection, ShowEvents};
-use crate::operations::passwords::{PasswordRefusal, SetPassword};
-use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::passwords::{PasswordRefusal, SetPassword};
+use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
-use crate::password::For;
+use crate::accounts::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;

@@ -12,14 +12,14 @@ use rustix::process::{Resource, getrlimit};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::{App, Arrived};
-use crate::answers;
+use crate::rules::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
 use crate::metrics::RotationOutcome;
-use crate::operations::rotate::{Rotate, Rotated};
-use crate::rotation::Refusal;
+use crate::operations::keys::rotate::{Rotate, Rotated};
+use crate::rules::rotation::Refusal;
 
 /// The most rotations under way, however many files may be open.
 const MOST_ROTATIONS: usize = 65_536;

@@ -33,10 +33,10 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::issue::Issuer;
+use crate::keystore::issue::Issuer;
 use crate::keystore::Store;
 use crate::metrics::Metrics;
-use crate::password::Passwords;
+use crate::accounts::password::Passwords;
 
 use auth::Demand;
 pub use auth::BearerToken;
@@ -255,7 +255,7 @@ mod tests {
     use crate::engine::serve::{EngineSettings, ReplayPlace};
     use crate::keystore::Running;
     use crate::operations::incarnation::OlderData;
-    use crate::rotation::RotationLimit;
+    use crate::rules::rotation::RotationLimit;
 
     #[tokio::test]
     async fn a_panicking_handler_is_a_marked_500() {

@@ -3,6 +3,7 @@
 //! to the [`KeyStore::engine`] themselves.
 
 pub mod import;
+pub mod issue;
 pub mod uses;
 
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use crate::engine::serve::{EngineSettings, NotReady, Ownership, Serve, Started};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::operations::keys::{Resolve, Resolved, ResolvedAt, Unknown};
-use crate::operations::replays::NoteFirstUse;
-use crate::rotation::RotationLimit;
+use crate::operations::keys::replays::NoteFirstUse;
+use crate::rules::rotation::RotationLimit;
 
 use uses::{LastUses, OldKeys};
 

@@ -3,28 +3,19 @@
 //! decides where and how often they are applied.
 //!
 //! What a rotation and a replay decide is still one level below, without a
-//! transaction: [`crate::rotation`] and [`crate::replay`].
+//! transaction: [`crate::rules::rotation`] and [`crate::rules::replay`].
 
-pub(crate) mod action;
 pub mod audit;
 pub mod feed;
 pub mod imports;
-pub mod keys;
-pub mod last_uses;
 pub mod incarnation;
-pub mod old_keys;
-pub mod own_key;
-pub mod passwords;
-pub mod removal;
-pub mod replays;
-pub mod revoke;
-pub mod rotate;
-pub mod sessions;
+pub mod keys;
 pub mod users;
+pub mod uses;
 
 use crate::clock::StoreTime;
 use crate::engine::{ReadTx, Tx};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 /// What surrounds an operation, the same for each word that it speaks.
 #[derive(Debug, Clone, Copy)]

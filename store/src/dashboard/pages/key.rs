@@ -15,7 +15,7 @@ use crate::api::OldKeyUse;
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
 use crate::engine::rows::{ActiveKey, LastUse};
-use crate::operations::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
+use crate::operations::keys::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
 
 const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \

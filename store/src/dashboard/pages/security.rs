@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{Tab, csrf, error, notice, respond, settings};
 use crate::dashboard::session::Session;
-use crate::password::LENGTH;
+use crate::accounts::password::LENGTH;
 
 /// After a change.
 pub(crate) const CHANGED: &str = "Your password was changed. All other log-ins have ended.";

@@ -9,23 +9,14 @@
 //! more part of [`on_every_server`]. Durability is tested on the real process
 //! (`store/tests`).
 //!
-//! [`alike`] does more: it gives two engines the same operations, thousands of them,
+//! [`drawn`] does more: it gives two engines the same operations, thousands of them,
 //! and compares everything that can be seen.
 
-mod alike;
 mod bench;
-mod dashboard;
 mod drawn;
-mod imports;
-mod keys;
-mod listening;
-mod log;
-mod patience;
-mod replays;
 mod served;
-mod staging;
-mod step;
 mod subject;
+mod words;
 
 use subject::{Subject, on_memory, on_sqlite};
 

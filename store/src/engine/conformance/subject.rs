@@ -14,7 +14,7 @@ use crate::engine::{Listener, ReadTx};
 use crate::feed::Committed;
 use crate::operations::incarnation::OlderData;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 /// An engine of which an incarnation has begun.
 pub(super) trait Subject {

@@ -10,10 +10,10 @@ use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::record::Mark;
 use crate::engine::rows::{ImportId, IncarnationEnd, NewIncarnation, OldKeyUsed};
-use crate::operations::action::Action;
-use crate::operations::last_uses::hour_of;
-use crate::password::{Spelling, StoredHash};
-use crate::rotation::{Recorded, RecordedOutcome, Refusal};
+use crate::operations::audit::action::Action;
+use crate::operations::uses::last_uses::hour_of;
+use crate::accounts::password::{Spelling, StoredHash};
+use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 
 impl Tables {
     pub(super) fn revoke_key(

@@ -28,9 +28,9 @@ use super::{Impossible, ReadTx};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::feed::history::PAGE;
 use crate::operations::keys::{Resolve, ResolvedAt, Unknown};
-use crate::operations::replays::NoteFirstUse;
+use crate::operations::keys::replays::NoteFirstUse;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 pub use self::engine::MemoryEngine;
 pub use self::incarnations::Backup;

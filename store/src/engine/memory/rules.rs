@@ -5,11 +5,11 @@ use rekey_protocol::{Digest, UserId};
 
 use super::tables::{Address, AuditRow, KeyRow, Tables, User};
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::Impossible;
 use crate::engine::rows::{ImportId, ImportedRow, Source, UserStatus};
-use crate::operations::action::Action;
-use crate::rotation::RecordedOutcome;
+use crate::operations::audit::action::Action;
+use crate::rules::rotation::RecordedOutcome;
 
 impl Address {
     pub(super) fn of(email: &Email) -> Self {

@@ -6,8 +6,8 @@ use super::table::{Single, Table, Undo};
 use crate::api::AuditEvent;
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::{IncarnationEnd, PasswordHash, Source, UserStatus};
-use crate::operations::action::Action;
-use crate::rotation::Recorded;
+use crate::operations::audit::action::Action;
+use crate::rules::rotation::Recorded;
 
 /// Everything that a backup holds.
 #[derive(Debug, Clone, Default)]

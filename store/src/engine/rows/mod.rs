@@ -9,9 +9,9 @@ use subtle::ConstantTimeEq;
 
 use super::record::Mark;
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
-use crate::password::StoredHash;
-use crate::rotation::OldKey;
+use crate::accounts::email::Email;
+use crate::accounts::password::StoredHash;
+use crate::rules::rotation::OldKey;
 
 pub use event::{By, Event, Source};
 

@@ -34,7 +34,7 @@ use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
 use crate::metrics::DiskUse;
 use crate::operations::{Context, Kind, Operation, ReadQueue, Read};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 pub use files::backup::{
     BackupError, Contents, MadeBackup, BackupTarget, backup,

@@ -12,7 +12,7 @@ use crate::engine::serve::{EngineSettings, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::operations::Kind;
 use crate::operations::incarnation::OlderData;
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 /// For a database in this folder.
 pub(crate) fn settings(folder: &Path, replays: ReplayPlace) -> EngineSettings<PathBuf> {

@@ -4,7 +4,7 @@ use super::{Connection, Sqlite, SqliteTx};
 use crate::clock::StoreTime;
 use crate::engine::{Patience, ReadError, WriteError};
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 impl Sqlite {
     pub(crate) async fn run_at<O>(&self, operation: O, now: StoreTime) -> Result<O::Out, WriteError>

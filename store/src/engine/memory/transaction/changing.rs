@@ -6,7 +6,7 @@ use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::MemoryTx;
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::memory::changes::{all_but_newest, normal_hash};
 use crate::engine::memory::replays::KeptReplays;
 use crate::engine::memory::tables::{
@@ -19,7 +19,7 @@ use crate::engine::rows::{
 };
 use crate::engine::{Impossible, ReadTx, Tx};
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 type Changed = Result<(), Impossible>;
 

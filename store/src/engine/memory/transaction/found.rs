@@ -9,7 +9,7 @@ use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
 use crate::engine::memory::tables::{AuditRow, KeyRow, Tables};
 use crate::engine::rows::LastUse;
-use crate::operations::last_uses::hour_of;
+use crate::operations::uses::last_uses::hour_of;
 
 /// An active key that counts.
 pub(super) struct ActiveRow<'a> {

@@ -10,7 +10,7 @@ use super::MemoryTx;
 use super::found::last_use;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::memory::tables::{AuditRow, Tables};
 use crate::engine::record::Mark;
 use crate::engine::rows::{
@@ -18,10 +18,10 @@ use crate::engine::rows::{
     PasswordHash, Reached, Source, Stage, UserStatus,
 };
 use crate::engine::{Impossible, ReadTx};
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 use crate::operations::audit::Selection;
-use crate::rotation::Recorded;
-use crate::typed;
+use crate::rules::rotation::Recorded;
+use crate::accounts::typed;
 
 impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     type Error = Impossible;

@@ -12,7 +12,7 @@ use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::UnixMillis;
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
 use crate::engine::sqlite::columns;
 

@@ -11,9 +11,9 @@ use crate::operations::audit::Selection;
 use crate::operations::imports::CountImport;
 use crate::operations::keys::{LastChangeOf, Resolve};
 use crate::operations::incarnation::Begin;
-use crate::operations::own_key::RevokeOwn;
-use crate::operations::passwords::{FindAccount, PasswordRefusal, SetPassword};
-use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::keys::own_key::RevokeOwn;
+use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
+use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, NewUser};
 
 const NOW: StoreTime = StoreTime::both(UnixMillis(1_000_000_000));

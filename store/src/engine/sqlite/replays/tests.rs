@@ -10,7 +10,7 @@ use crate::engine::sqlite::Sqlite;
 use crate::engine::sqlite::probing::settings;
 use crate::keystore::{KeyStore, Running};
 use crate::operations::Kind;
-use crate::operations::rotate::Rotate;
+use crate::operations::keys::rotate::Rotate;
 use crate::operations::users::{AddUser, NewUser};
 
 const OLD: Digest = Digest::from_bytes([1; 32]);

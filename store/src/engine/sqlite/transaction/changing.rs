@@ -6,7 +6,7 @@ use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::SqliteTx;
 use crate::clock::{StoreTime, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::Tx;
 use crate::engine::record::Mark;
 use crate::engine::rows::{
@@ -18,7 +18,7 @@ use crate::engine::sqlite::tables::{
     sessions, users,
 };
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl Tx for SqliteTx<'_> {
     fn next_revision(&mut self, now: StoreTime) -> rusqlite::Result<u64> {

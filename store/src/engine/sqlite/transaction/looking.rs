@@ -5,7 +5,7 @@ use rekey_protocol::{Digest, Head, Revocation, RotationId, UserId};
 use super::SqliteTx;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
-use crate::email::Email;
+use crate::accounts::email::Email;
 use crate::engine::ReadTx;
 use crate::engine::rows::{
     CurrentKey, UserClaim, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
@@ -17,7 +17,7 @@ use crate::engine::sqlite::tables::{
     users,
 };
 use crate::operations::audit::Selection;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl ReadTx for SqliteTx<'_> {
     type Error = rusqlite::Error;

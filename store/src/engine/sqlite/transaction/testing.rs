@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::SqliteTx;
 use crate::clock::StoreTime;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationLimit;
+use crate::rules::rotation::RotationLimit;
 
 /// What surrounds an operation at this moment.
 pub(crate) fn context(now: StoreTime) -> Context {
