@@ -2,12 +2,12 @@
 //! answers, or waits for a barrier.
 
 use rekey_protocol::{Digest, RotateRequest};
-use rekey_store::rules::answers;
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::Impossible;
 use rekey_store::operations::feed::ChangesAfter;
 use rekey_store::operations::keys::Unknown;
 use rekey_store::operations::keys::rotate::{Rotate, Rotated};
+use rekey_store::rules::answers;
 
 use super::network::Return;
 use super::plan::Sabotage;

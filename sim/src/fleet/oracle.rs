@@ -121,10 +121,7 @@ impl World {
         if is_new && code == "key_store_unavailable" && alone {
             let time = UnixMillis(0);
             let found = self.store.data.resolve(&request.key.digest, time);
-            let state = found
-                .ok()
-                .and_then(Result::ok)
-                .map(|found| found.key.state);
+            let state = found.ok().and_then(Result::ok).map(|found| found.key.state);
             if state != Some(ResolvedState::Active) {
                 self.violate(format!("I4: nothing happened, but {state:?}: {request:?}"));
             }

@@ -9,10 +9,11 @@ use rekey_protocol::{
     ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH, ResolveRequest,
     RotateRequest, USED_MOST,
 };
-use rekey_store::rules::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::memory::{Backup, MemoryData};
 use rekey_store::feed::core::{Core, Poll, Step};
+use rekey_store::operations::incarnation::OlderData;
+use rekey_store::rules::answers::{self, Fault};
 
 use super::clock::Clock;
 use super::network::Return;
@@ -53,7 +54,7 @@ impl Store {
     /// A store in its first life.
     pub fn new(mut data: MemoryData, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
         let moment = clock.moment(0);
-        let start = data.start(id, millis(moment.wall), false)?;
+        let start = data.start(id, millis(moment.wall), OlderData::Refused)?;
         Ok(Self {
             data,
             core: Core::new(moment.monotonic, start),

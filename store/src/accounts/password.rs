@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::metrics::Metrics;
 use crate::accounts::typed;
+use crate::metrics::Metrics;
 
 /// The fewest and the most characters of a new password. (NIST SP 800-63B asks
 /// for a length, and advises against rules of composition.)

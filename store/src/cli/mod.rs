@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::server::config::ServeArgs;
 use crate::server;
+use crate::server::config::ServeArgs;
 
 const SERVE_HELP: &str = "\
 Environment:

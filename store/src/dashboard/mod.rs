@@ -36,10 +36,10 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::keystore::issue::Issuer;
-use crate::keystore::Store;
-use crate::metrics::Metrics;
 use crate::accounts::password::Passwords;
+use crate::keystore::Store;
+use crate::keystore::issue::Issuer;
+use crate::metrics::Metrics;
 
 use delivery::Deliveries;
 use problem::Problem;

@@ -14,8 +14,8 @@ use super::serve::{EngineSettings, NotReady, Serve, Started};
 use super::sqlite::{Sqlite, StagingTable};
 use super::{Engine, Listener, Patience, ReadError, RecordsError, WriteError};
 use crate::api::BadRow;
-use crate::feed::{LaterRevocations, Records};
 use crate::feed::core::Start;
+use crate::feed::{LaterRevocations, Records};
 use crate::metrics::DiskUse;
 use crate::operations::{Context, Operation, Read};
 
@@ -298,7 +298,11 @@ mod tests {
             assert!(told.contains(scheme), "{text}: {told}");
             assert!(told.contains("sqlite:PATH"), "{text}: {told}");
         }
-        for (text, part) in [("sqlite:", "missing"), ("", "missing"), ("sqlite://a/b", "path")] {
+        for (text, part) in [
+            ("sqlite:", "missing"),
+            ("", "missing"),
+            ("sqlite://a/b", "path"),
+        ] {
             let told = parsed(text).unwrap_err();
             assert!(told.contains(part), "{text}: {told}");
         }

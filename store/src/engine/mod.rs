@@ -50,9 +50,9 @@ pub mod tx;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::rules::answers::RESTORED;
 use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
+use crate::rules::answers::RESTORED;
 
 pub use serve::Serve;
 pub use tx::{ReadTx, Tx};

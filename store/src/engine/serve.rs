@@ -12,11 +12,11 @@ use rekey_protocol::Digest;
 
 use super::rows::ImportId;
 use super::{Engine, Listener, ReadError, WriteError};
-use crate::rules::answers;
 use crate::feed::core::Start;
 use crate::metrics::{DiskUse, Metrics};
 use crate::operations::Context;
 use crate::operations::incarnation::OlderData;
+use crate::rules::answers;
 use crate::rules::rotation::RotationLimit;
 
 /// An engine that a server can stand on.

@@ -13,12 +13,13 @@ use rekey_protocol::{Digest, Head, Replay, Revocation, RotationId, UserId};
 use super::Impossible;
 use super::record::Mark;
 use super::rows::{
-    CurrentKey, UserClaim, Event, ImportId, ImportedRow, Key, KeyAtHead, KnownPast, KnownSession, LastUse, Loaded,
-    MadeRotation, NewKey, NewIncarnation, OldKeyUsed, PasswordHash, ReplayRecord, Stage, UserStatus,
+    CurrentKey, Event, ImportId, ImportedRow, Key, KeyAtHead, KnownPast, KnownSession, LastUse,
+    Loaded, MadeRotation, NewIncarnation, NewKey, OldKeyUsed, PasswordHash, ReplayRecord, Stage,
+    UserClaim, UserStatus,
 };
+use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{StoreTime, UnixMillis};
-use crate::accounts::email::Email;
 use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
 use crate::rules::rotation::Recorded;

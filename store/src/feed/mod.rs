@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
 use self::secrets::{Gateways, Standing, Usable};
-use crate::rules::answers;
 use crate::engine::Listener;
 use crate::metrics::Metrics;
+use crate::rules::answers;
 
 /// Waited for instead of a time that the clock cannot show.
 const FAR: Duration = Duration::from_secs(3600);

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::App;
 use super::body::{JsonBody, QueryOf};
 use super::error::ApiError;
+use crate::accounts::password::For;
 use crate::api::{
     AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, ISSUE_PATH, IssueRequest, KeyIssued,
     PAGE_MAX, PASSWORD_PATH, PasswordSet, REVOKE_PATH, RevokeRequest, RevokeResponse,
@@ -23,10 +24,9 @@ use crate::clock::UnixMillis;
 use crate::engine::Engine;
 use crate::keystore::issue;
 use crate::operations::audit::{Selection, ShowEvents};
-use crate::operations::users::passwords::{PasswordRefusal, SetPassword};
 use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::passwords::{PasswordRefusal, SetPassword};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
-use crate::accounts::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;

@@ -12,13 +12,13 @@ use rustix::process::{Resource, getrlimit};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::{App, Arrived};
-use crate::rules::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
 use crate::metrics::RotationOutcome;
 use crate::operations::keys::rotate::{Rotate, Rotated};
+use crate::rules::answers;
 use crate::rules::rotation::Refusal;
 
 /// The most rotations under way, however many files may be open.
@@ -173,7 +173,9 @@ fn outcome(result: &Result<Rotated, WriteError>) -> RotationOutcome {
         }) => RotationOutcome::Rotated,
         Ok(Rotated::Done { repeated: true, .. }) => RotationOutcome::Repeated,
         Ok(Rotated::Replayed(_)) => RotationOutcome::Replayed,
-        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => RotationOutcome::Revoked,
+        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => {
+            RotationOutcome::Revoked
+        }
         Ok(Rotated::Refused(Refusal::RateLimited(_))) => RotationOutcome::RateLimited,
         Ok(Rotated::Refused(Refusal::UnknownKey)) => RotationOutcome::UnknownKey,
         Ok(Rotated::Refused(Refusal::NewKeyExists)) => RotationOutcome::NewKeyExists,

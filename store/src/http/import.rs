@@ -20,7 +20,7 @@ use super::body::{QueryOf, explain};
 use super::error::ApiError;
 use crate::api::{BadRow, IMPORT_PATH, ImportDone, ImportQuery, ImportRefused, ImportRow, NDJSON};
 use crate::engine::import::{ImportError, Staging};
-use crate::keystore::import::{Checked, Import, ImportMode, Imported};
+use crate::keystore::import::{CheckedImport, Import, ImportMode, Imported};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;
@@ -82,7 +82,7 @@ pub(super) async fn import(
             tracing::info!(imported, "import done");
             Ok(Json(ImportDone { imported }).into_response())
         }
-        Imported::Refused(Checked { import, bad_rows }) => {
+        Imported::Refused(CheckedImport { import, bad_rows }) => {
             let rows = import.rows();
             tracing::info!(rows, bad_rows, "import refused");
             let (chunks, answer) = mpsc::channel(2);

@@ -33,13 +33,13 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::keystore::issue::Issuer;
-use crate::keystore::Store;
-use crate::metrics::Metrics;
 use crate::accounts::password::Passwords;
+use crate::keystore::Store;
+use crate::keystore::issue::Issuer;
+use crate::metrics::Metrics;
 
-use auth::Demand;
 pub use auth::BearerToken;
+use auth::Demand;
 #[cfg(feature = "fuzzing")]
 pub use body::explain;
 pub(crate) use body::{discard, read_body};
@@ -116,10 +116,7 @@ impl Modify for SecuritySchemes {
 }
 
 /// Builds both listeners' services and the document that describes them.
-pub fn routers(
-    services: Services,
-    tokens: ListenerTokens,
-) -> Result<Routers, serde_json::Error> {
+pub fn routers(services: Services, tokens: ListenerTokens) -> Result<Routers, serde_json::Error> {
     let guarded =
         |token, variable| middleware::from_fn_with_state(Demand { token, variable }, auth::check);
     let (gateway, gateway_document) = OpenApiRouter::with_openapi(Document::openapi())

@@ -8,6 +8,7 @@ use rekey_protocol::ErrorBody;
 
 use super::App;
 use super::error::ApiError;
+use crate::engine::Serve;
 use crate::metrics;
 
 /// Whether the process runs. It says nothing about the database, so that nothing kills

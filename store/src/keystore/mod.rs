@@ -13,13 +13,12 @@ use tokio::sync::Semaphore;
 
 use crate::clock::StoreTime;
 use crate::engine::ReadError;
-use crate::engine::import::Importing;
 use crate::engine::chosen::ChosenEngine;
+use crate::engine::import::Importing;
 use crate::engine::serve::{EngineSettings, NotReady, Ownership, Serve, Started};
 use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::operations::keys::{Resolve, Resolved, ResolvedAt, Unknown};
 use crate::operations::keys::replays::NoteFirstUse;
+use crate::operations::keys::{Resolve, Resolved, ResolvedAt, Unknown};
 use crate::rules::rotation::RotationLimit;
 
 use uses::{LastUses, OldKeys};

@@ -9,7 +9,7 @@ use rekey_protocol::{Head, Incarnation, LEASE_CAP_MS};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Tx;
 use crate::engine::record::{Mark, Past};
-use crate::engine::rows::{KnownPast, IncarnationEnd, NewIncarnation, Reached};
+use crate::engine::rows::{IncarnationEnd, KnownPast, NewIncarnation, Reached};
 use crate::feed::core::Start;
 use crate::feed::history::{History, Life};
 
@@ -136,7 +136,11 @@ impl Begin {
         let before = reached.incarnations.iter().map(|incarnation| Life {
             incarnation: incarnation.id,
             first: incarnation.first,
-            last: Some(incarnation.end.map_or(reached.mark.revision, |end| end.revision)),
+            last: Some(
+                incarnation
+                    .end
+                    .map_or(reached.mark.revision, |end| end.revision),
+            ),
         });
         let present = Life {
             incarnation: self.id,
@@ -177,7 +181,8 @@ pub fn is_restored(reached: &Reached, past: Past) -> bool {
         return false;
     };
     let mut incarnations = reached.incarnations.iter();
-    let Some(incarnation) = incarnations.find(|incarnation| incarnation.id == last.incarnation) else {
+    let Some(incarnation) = incarnations.find(|incarnation| incarnation.id == last.incarnation)
+    else {
         return true;
     };
     let IncarnationEnd { revision, commits } = incarnation.end.unwrap_or(IncarnationEnd {

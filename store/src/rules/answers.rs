@@ -8,8 +8,8 @@ use rekey_protocol::{
 };
 
 use crate::clock::UnixMillis;
-use crate::operations::keys::{ResolvedAt, Unknown};
 use crate::operations::keys::rotate::Rotated;
+use crate::operations::keys::{ResolvedAt, Unknown};
 use crate::rules::rotation::{Refusal, RotationLimit};
 
 /// An error answer. The text never holds a key or a token.

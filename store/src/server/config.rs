@@ -16,8 +16,8 @@ use crate::engine::chosen::Database;
 use crate::engine::serve::ReplayPlace;
 use crate::http::{BearerToken, ListenerTokens};
 use crate::operations::incarnation::OlderData;
-use crate::server::published::PublishedSecrets;
 use crate::rules::rotation::RotationLimit;
+use crate::server::published::PublishedSecrets;
 
 /// The gateways' bearer token.
 pub const STORE_TOKEN: &str = "REKEY_STORE_TOKEN";

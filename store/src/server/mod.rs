@@ -23,14 +23,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use self::config::{ServeArgs, ServeSecrets};
+use self::published::Secrecy;
+use crate::accounts::password::Passwords;
 use crate::dashboard::DashboardArgs;
 use crate::engine::serve::{EngineSettings, Ownership};
 use crate::http::Services;
 use crate::keystore::issue::Issuer;
 use crate::keystore::{Running, Store};
 use crate::metrics::Metrics;
-use crate::accounts::password::Passwords;
-use self::published::Secrecy;
 use crate::{crash, dashboard, http};
 
 /// Connections that the kernel holds until they are accepted.

@@ -112,8 +112,9 @@ mod tests {
     #[test]
     fn a_listener_is_refused_unless_it_is_on_loopback() {
         let mut found = PublishedSecrets::default();
-        let check =
-            |found: &PublishedSecrets, address: &str| found.check("--listen", address.parse().unwrap());
+        let check = |found: &PublishedSecrets, address: &str| {
+            found.check("--listen", address.parse().unwrap())
+        };
         assert!(check(&found, "0.0.0.0:8080").is_ok());
         found.look("REKEY_ADMIN_TOKEN", "demo-only-admin-token");
         for loopback in [

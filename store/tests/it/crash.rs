@@ -10,7 +10,7 @@ use rekey_store::crash::POINTS;
 use serde_json::{Value, json};
 
 use crate::process::{Home, STORE_TOKEN, Store, User, again, fresh_digest, rotation, stdout};
-use crate::rules::replay::{OURS, repeatable};
+use crate::replay::{OURS, repeatable};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rekey-store-crash-points");
 const ACTIVE: &str = "SELECT count(*) FROM keys WHERE state = 'active'";

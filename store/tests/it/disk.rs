@@ -14,7 +14,7 @@ use crate::lifecycle::refusal;
 use crate::process::{
     ADMIN_TOKEN, Home, Store, await_some, cli, fresh_digest, output, rotation, stderr,
 };
-use crate::rules::replay::{OURS, repeatable};
+use crate::replay::{OURS, repeatable};
 
 const FULL: &str = "disk is full";
 

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::process::{Home, files};
-use crate::rules::replay::{Lost, OURS, SEALED};
+use crate::replay::{Lost, OURS, SEALED};
 
 #[test]
 fn x6_it_outlives_a_restart_and_not_the_memory() {

@@ -9,8 +9,8 @@ use super::Subject;
 use crate::api::AuditEvent;
 use crate::clock::{StoreTime, UnixMillis};
 use crate::operations::audit::{Selection, ShowEvents};
-use crate::operations::keys::{Resolve, Resolved};
 use crate::operations::keys::rotate::Rotate;
+use crate::operations::keys::{Resolve, Resolved};
 use crate::operations::users::{AddUser, NewUser};
 
 /// An hour, in milliseconds.

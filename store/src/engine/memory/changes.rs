@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use rekey_protocol::{Digest, RotationId, UserId};
 
 use super::tables::{Answer, Cut, IncarnationRow, OldKeyUses, Tables};
+use crate::accounts::password::{Spelling, StoredHash};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::record::Mark;
 use crate::engine::rows::{ImportId, IncarnationEnd, NewIncarnation, OldKeyUsed};
 use crate::operations::audit::action::Action;
 use crate::operations::uses::last_uses::hour_of;
-use crate::accounts::password::{Spelling, StoredHash};
 use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 
 impl Tables {
@@ -99,7 +99,10 @@ impl Tables {
         }))
     }
 
-    pub(super) fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Impossible> {
+    pub(super) fn begin_incarnation(
+        &mut self,
+        incarnation: &NewIncarnation,
+    ) -> Result<Mark, Impossible> {
         let counters = self.counters.get();
         let end = Some(IncarnationEnd {
             revision: counters.revision,

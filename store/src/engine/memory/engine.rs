@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rekey_protocol::{Digest, Incarnation};
 use tokio::sync::Semaphore;
 
-use super::{Applied, MemoryData, MemoryStaging};
+use super::{MemoryCommit, MemoryData, MemoryStaging};
 use crate::clock::Clock;
 use crate::engine::import::{ImportError, Importing};
 use crate::engine::serve::{EngineSettings, NotReady, Ownership, ReplayPlace, Serve, Started};
@@ -47,7 +47,7 @@ impl MemoryEngine {
         }
         let now = self.0.clock.now();
         let applied = self.data().run_at(operation, now);
-        let Applied {
+        let MemoryCommit {
             result,
             revision,
             revoked,

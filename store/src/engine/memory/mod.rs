@@ -27,8 +27,8 @@ use super::record::{Mark, Memo, Past};
 use super::{Impossible, ReadTx};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::feed::history::PAGE;
-use crate::operations::keys::{Resolve, ResolvedAt, Unknown};
 use crate::operations::keys::replays::NoteFirstUse;
+use crate::operations::keys::{Resolve, ResolvedAt, Unknown};
 use crate::operations::{Context, Operation, Read};
 use crate::rules::rotation::RotationLimit;
 
@@ -38,7 +38,7 @@ pub use self::staging::MemoryStaging;
 
 /// What one committed operation left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied<T> {
+pub struct MemoryCommit<T> {
     /// What the operation answers.
     pub result: T,
     /// The revision after it.
@@ -54,7 +54,7 @@ pub struct Applied<T> {
 pub struct MemoryData {
     tables: Tables,
     interval: RotationLimit,
-    /// Revocations up to here were handed out in an [`Applied`].
+    /// Revocations up to here were handed out in a [`MemoryCommit`].
     published: u64,
     /// As were imports that count.
     imported: u64,
@@ -97,7 +97,7 @@ impl MemoryData {
         &mut self,
         operation: &O,
         now: UnixMillis,
-    ) -> Result<Applied<O::Out>, Impossible> {
+    ) -> Result<MemoryCommit<O::Out>, Impossible> {
         self.run_at(operation, StoreTime::both(now))
     }
 
@@ -105,7 +105,7 @@ impl MemoryData {
         &mut self,
         operation: &O,
         now: StoreTime,
-    ) -> Result<Applied<O::Out>, Impossible> {
+    ) -> Result<MemoryCommit<O::Out>, Impossible> {
         let cx = self.context(now);
         let mut tx = MemoryTx::new(&mut self.tables, &mut self.kept);
         let result = match operation.apply(&mut tx, &cx) {
@@ -127,7 +127,7 @@ impl MemoryData {
         let last_import = self.tables.last_import();
         let imported = (last_import > self.imported).then_some(last_import);
         self.imported = last_import;
-        Ok(Applied {
+        Ok(MemoryCommit {
             result,
             revision,
             revoked,

@@ -4,8 +4,8 @@
 use rekey_protocol::{Digest, UserId};
 
 use super::tables::{Address, AuditRow, KeyRow, Tables, User};
-use crate::clock::{StoreTime, UnixMillis};
 use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::rows::{ImportId, ImportedRow, Source, UserStatus};
 use crate::operations::audit::action::Action;

@@ -145,7 +145,9 @@ fn check_against(tables: &Tables, row: &ImportedRow, mut found: impl FnMut(RowFa
     let is_typed_alike = |own: &Address| own.typed.eq_ignore_ascii_case(typed);
     let is_anothers = tables.users.iter().any(|(id, user)| {
         let email = user.email.as_ref();
-        *id != row.user && tables.is_live(user) && email.is_some_and(|email| email.normal == *normal)
+        *id != row.user
+            && tables.is_live(user)
+            && email.is_some_and(|email| email.normal == *normal)
     });
     if is_anothers && !address.is_some_and(is_typed_alike) {
         found(RowFault::TakenEmail);

@@ -8,9 +8,9 @@ use rekey_protocol::{
 use subtle::ConstantTimeEq;
 
 use super::record::Mark;
-use crate::clock::{StoreTime, UnixMillis};
 use crate::accounts::email::Email;
 use crate::accounts::password::StoredHash;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::rules::rotation::OldKey;
 
 pub use event::{By, Event, Source};

@@ -33,12 +33,10 @@ use crate::engine::serve::{EngineSettings, NotReady, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
 use crate::metrics::DiskUse;
-use crate::operations::{Context, Kind, Operation, ReadQueue, Read};
+use crate::operations::{Context, Kind, Operation, Read, ReadQueue};
 use crate::rules::rotation::RotationLimit;
 
-pub use files::backup::{
-    BackupError, Contents, MadeBackup, BackupTarget, backup,
-};
+pub use files::backup::{BackupError, BackupTarget, Contents, MadeBackup, backup};
 pub use files::loss::{Later, Loss};
 pub use files::restore::{Restore, RestoreError, Restored};
 pub use imports::staging::StagingTable;
@@ -48,7 +46,7 @@ use files::{backup, restore};
 use health::Health;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
-use ownership::{anchor, keeper, incarnation, lock};
+use ownership::{anchor, incarnation, keeper, lock};
 use reader::Readers;
 use replays::Replays;
 #[cfg(test)]

@@ -336,7 +336,7 @@ mod tests {
         );
         // A link to a file that is not there yet.
         std::os::unix::fs::symlink(&path, &alias).unwrap();
-        let first = open(&alias, false).unwrap();
+        let first = open(&alias, OlderData::Refused).unwrap();
         assert!(refusal(&path).contains("in use"), "{}", refusal(&path));
         drop(first);
         let twin = folder.path().join("twin.db");

@@ -71,7 +71,7 @@ pub enum ImportMode {
 }
 
 /// An import whose rows were compared.
-pub struct Checked<S> {
+pub struct CheckedImport<S> {
     /// With its rows.
     pub import: Import<S>,
     /// How many lines are bad.
@@ -90,7 +90,7 @@ pub enum Imported<S> {
         revision: Option<u64>,
     },
     /// Nothing was imported, because some lines are bad.
-    Refused(Checked<S>),
+    Refused(CheckedImport<S>),
 }
 
 const MIB: u64 = 1 << 20;
@@ -225,7 +225,7 @@ impl<E: Serve + Importing> KeyStore<E> {
                 Err(_) => Err(WriteError::Unknown.into()),
             },
             NotIn::Conflict => match check(import).await? {
-                Checked { bad_rows: 0, .. } => Err(ImportError::Changed),
+                CheckedImport { bad_rows: 0, .. } => Err(ImportError::Changed),
                 checked => Ok(Imported::Refused(checked)),
             },
         }
@@ -320,19 +320,16 @@ impl<E: Serve + Importing> KeyStore<E> {
 }
 
 /// Compares all rows; returns how many lines are bad.
-async fn check<S: Staging>(mut import: Import<S>) -> Result<Checked<S>, ImportError> {
+async fn check<S: Staging>(mut import: Import<S>) -> Result<CheckedImport<S>, ImportError> {
     let checked = tokio::task::spawn_blocking(move || {
         let bad_rows = import.staging.check()?;
-        Ok(Checked { import, bad_rows })
+        Ok(CheckedImport { import, bad_rows })
     });
     checked.await.map_err(|_| ImportError::Failed)?
 }
 
 /// Some of its rows, read aside; the import comes back with them.
-async fn rows_after<S: Staging>(
-    import: Import<S>,
-    last: Option<UserId>,
-) -> WithImport<S, RowPage> {
+async fn rows_after<S: Staging>(import: Import<S>, last: Option<UserId>) -> WithImport<S, RowPage> {
     let read = tokio::task::spawn_blocking(move || {
         let result = import.staging.rows_after(last.as_ref(), PAGE);
         WithImport { import, result }

@@ -112,8 +112,12 @@ async fn an_import_whose_client_has_gone_leaves_nothing_behind() {
     let writer = store.engine().writer().clone();
     let held = tokio::spawn(async move { writer.alone(move || wait.recv().is_err()).await });
     let importing = store.clone();
-    let client =
-        tokio::spawn(async move { importing.finish_import(import, ImportMode::PutIn).await.is_ok() });
+    let client = tokio::spawn(async move {
+        importing
+            .finish_import(import, ImportMode::PutIn)
+            .await
+            .is_ok()
+    });
     store.engine().writer().await_waiting(1).await;
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());
@@ -141,7 +145,7 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         assert_eq!(checked.bad_rows, 0);
         store.engine().run(AddUser(rival)).await.unwrap().unwrap();
         let put_in = store.put_in(checked.import).await.unwrap();
-        let Imported::Refused(Checked { import, bad_rows }) = put_in else {
+        let Imported::Refused(CheckedImport { import, bad_rows }) = put_in else {
             panic!("{reason}: imported");
         };
         let mut named = Vec::new();

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rekey_protocol::{Client, UserId};
 
 use self::action::Action;
-use crate::operations::{Context, Operation, Read};
 use crate::api::AuditPage;
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, Event, UserStatus};
 use crate::engine::{ReadTx, Tx};
+use crate::operations::{Context, Operation, Read};
 
 /// Rows about refused tries of one account within an hour.
 const REFUSED_PER_HOUR: u32 = 10;

@@ -3,12 +3,12 @@
 
 use rekey_protocol::{Digest, RotateRequest, RotationId, SealedKey};
 
-use crate::operations::audit::action::Action;
 use super::rotate::Rotated;
-use crate::operations::{Context, Operation};
 use crate::clock::UnixMillis;
 use crate::engine::Tx;
 use crate::engine::rows::{By, Event};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation};
 use crate::rules::replay::{self, Kept, Opening};
 use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 

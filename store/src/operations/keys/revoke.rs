@@ -2,11 +2,11 @@
 
 use rekey_protocol::{Digest, ResolvedState, UserId};
 
-use crate::operations::audit::action::Action;
-use crate::operations::{Context, Operation};
 use crate::api::RevokeResponse;
 use crate::engine::rows::{By, Event, Source};
 use crate::engine::{ReadTx, Tx};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation};
 
 /// Revokes a key, by the operator's wish. Doing it again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

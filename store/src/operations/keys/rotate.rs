@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rekey_protocol::{REPLAY_WINDOW_MS, RotateRequest, UserId};
 
-use crate::operations::audit::action::Action;
 use super::replays::{Again, TooLate};
-use crate::operations::{Context, Kind, Operation};
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::Tx;
 use crate::engine::rows::{By, Event, NewKey};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Kind, Operation};
 use crate::rules::rotation::{Asked, Facts, Recorded, RecordedOutcome, Refusal, Verdict, decide};
 
 /// What became of a request.

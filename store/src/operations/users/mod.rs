@@ -6,13 +6,13 @@ pub mod sessions;
 
 use rekey_protocol::{Digest, UserId};
 
-use crate::operations::audit::action::Action;
 use super::{Context, Operation, Read, audit};
+use crate::accounts::email::Email;
 use crate::api::UserEntry;
 use crate::clock::UnixMillis;
-use crate::accounts::email::Email;
-use crate::engine::rows::{By, UserClaim, Event, NewKey, UserStatus};
+use crate::engine::rows::{By, Event, NewKey, UserClaim, UserStatus};
 use crate::engine::{ReadTx, Tx};
+use crate::operations::audit::action::Action;
 
 /// A user to be, with the first key.
 #[derive(Debug, Clone)]

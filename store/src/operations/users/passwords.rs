@@ -2,12 +2,12 @@
 
 use rekey_protocol::{Digest, UserId};
 
-use crate::operations::audit::action::Action;
 use super::sessions::{self, NewSession};
-use crate::operations::{Context, Operation, Read, ReadQueue, audit};
+use crate::accounts::password::StoredHash;
 use crate::engine::rows::{By, PasswordHash};
 use crate::engine::{ReadTx, Tx};
-use crate::accounts::password::StoredHash;
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation, Read, ReadQueue, audit};
 
 /// Whom an e-mail address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

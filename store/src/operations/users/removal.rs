@@ -2,11 +2,11 @@
 
 use rekey_protocol::UserId;
 
-use crate::operations::audit::action::Action;
 use super::sessions;
-use crate::operations::{Context, Operation};
 use crate::engine::Tx;
-use crate::engine::rows::{By, UserClaim, Event, UserStatus};
+use crate::engine::rows::{By, Event, UserClaim, UserStatus};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation};
 
 /// Removes a user: the key is revoked, and address, password, sessions and devices
 /// are deleted. To do it again changes nothing.

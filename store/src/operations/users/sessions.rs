@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rekey_protocol::{Client, Digest, UserId};
 
-use crate::operations::audit::action::Action;
-use crate::operations::{Context, Operation, Read, ReadQueue, audit};
 use crate::clock::UnixMillis;
 use crate::engine::rows::{By, KnownSession};
 use crate::engine::{ReadTx, Tx};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation, Read, ReadQueue, audit};
 
 /// The longest that a session may be set to last.
 pub const SESSION_LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);

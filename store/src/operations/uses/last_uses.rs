@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::Digest;
 
-use crate::operations::{Context, Operation};
 use crate::clock::UnixMillis;
 use crate::engine::Tx;
+use crate::operations::{Context, Operation};
 
 /// How exact it is, in milliseconds.
 pub const HOUR_MS: i64 = 3600 * 1000;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rekey_protocol::Digest;
 
-use crate::operations::audit::action::Action;
-use crate::operations::{Context, Operation};
 use crate::engine::Tx;
 use crate::engine::rows::{By, Event, OldKeyUsed, Source};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Operation};
 
 /// Between two rows of a user in the audit log that are not about the first use
 /// of a key.

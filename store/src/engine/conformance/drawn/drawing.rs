@@ -9,9 +9,9 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
-use super::step::{KEY, SESSION, DrawnStep, digest, one_of, whole};
-use crate::engine::conformance::subject::{OnMemory, Subject};
+use super::step::{DrawnStep, KEY, SESSION, digest, one_of, whole};
 use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::conformance::subject::{OnMemory, Subject};
 use crate::engine::rows::{ImportId, ImportedRow};
 use crate::operations::feed::RecordLease;
 use crate::operations::imports;
@@ -19,19 +19,19 @@ use crate::operations::imports::{
     BeginImport, CountImport, EndImport, ForgetImport, LoadRows, RemoveImportedKeys,
     RemoveImportedUsers, TellImported,
 };
-use crate::operations::keys::{ActiveKeyOf, LastChangeOf, ShowKey};
-use crate::operations::uses::last_uses::{RecordLastUses, hour_of};
-use crate::operations::uses::old_keys::RecordOldKeyUses;
 use crate::operations::keys::own_key::{BySession, IssueOwn, RevokeOwn, RotateOwn, Wish};
-use crate::operations::users::passwords::{ChangePassword, SetPassword};
-use crate::operations::users::removal::RemoveUser;
 use crate::operations::keys::replays::NoteFirstUse;
 use crate::operations::keys::revoke::Revoke;
 use crate::operations::keys::rotate::Rotate;
+use crate::operations::keys::{ActiveKeyOf, LastChangeOf, ShowKey};
+use crate::operations::users::passwords::{ChangePassword, SetPassword};
+use crate::operations::users::removal::RemoveUser;
 use crate::operations::users::sessions::{
     IsLoggedIn, LogIn, LogOut, LogOutScope, NewSession, TouchSession,
 };
 use crate::operations::users::{AddUser, Issue, NewUser};
+use crate::operations::uses::last_uses::{RecordLastUses, hour_of};
+use crate::operations::uses::old_keys::RecordOldKeyUses;
 
 /// Users whose ids are drawn.
 const USERS: u16 = 6;

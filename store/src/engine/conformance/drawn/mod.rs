@@ -14,9 +14,9 @@ use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::feed::ChangesAfter;
 use crate::operations::keys::ShowKey;
 use crate::operations::keys::own_key::ShowOverview;
+use crate::operations::users::ListUsers;
 use crate::operations::users::passwords::FindAccount;
 use crate::operations::users::sessions::IsLoggedIn;
-use crate::operations::users::ListUsers;
 use crate::operations::{Operation, Read};
 
 /// Operations in one run.

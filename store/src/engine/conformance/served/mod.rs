@@ -13,7 +13,6 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{bench, on_every_server};
-use bench::{digest, new_user};
 use crate::engine::import::Importing;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::serve::{EngineSettings, Ownership, ReplayPlace, Serve};
@@ -25,6 +24,7 @@ use crate::operations::incarnation::OlderData;
 use crate::operations::keys::ShowKey;
 use crate::operations::{Context, Operation};
 use crate::rules::rotation::RotationLimit;
+use bench::{digest, new_user};
 
 /// What every engine of the server is.
 pub(super) trait Served: Serve + Importing {}
@@ -32,16 +32,16 @@ pub(super) trait Served: Serve + Importing {}
 impl<E: Serve + Importing> Served for E {}
 
 /// An engine that serves.
-pub(super) struct Running<E> {
+pub(super) struct ServedEngine<E> {
     pub engine: E,
-    pub heard: Heard,
+    pub overheard: Overheard,
     _ownership: Ownership,
     _folder: TempDir,
 }
 
 /// The listener of a test.
 #[derive(Clone, Default)]
-pub(super) struct Heard(Arc<Remembered>);
+pub(super) struct Overheard(Arc<Remembered>);
 
 #[derive(Default)]
 struct Remembered {
@@ -56,18 +56,18 @@ struct Stall {
     go: std::sync::mpsc::Receiver<()>,
 }
 
-impl Heard {
+impl Overheard {
     /// What it was told so far.
     pub(super) fn commits(&self) -> Vec<Committed> {
         lock(&self.0.commits).clone()
     }
 
     /// The next call says that it came, and then returns no sooner than told.
-    pub(super) fn stall(&self) -> Held {
+    pub(super) fn stall(&self) -> Gate {
         let (called, begun) = mpsc::unbounded_channel();
         let (release, go) = std::sync::mpsc::channel();
         *lock(&self.0.stall) = Some(Stall { called, go });
-        Held { begun, release }
+        Gate { begun, release }
     }
 
     /// From now on more was served than the data knows (S8).
@@ -76,7 +76,7 @@ impl Heard {
     }
 }
 
-impl Listener for Heard {
+impl Listener for Overheard {
     fn committed(&self, committed: Committed) {
         let stall = lock(&self.0.stall).take();
         if let Some(stall) = stall {
@@ -96,12 +96,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Something that has begun and waits for the test.
-pub(super) struct Held {
+pub(super) struct Gate {
     begun: mpsc::UnboundedReceiver<()>,
     release: std::sync::mpsc::Sender<()>,
 }
 
-impl Held {
+impl Gate {
     /// Until it has begun.
     pub(super) async fn begun(&mut self) {
         self.begun.recv().await.unwrap();
@@ -114,15 +114,15 @@ impl Held {
 }
 
 /// Adds a user, but waits for the test before it does. All others wait behind it.
-pub(super) struct Slow {
+pub(super) struct SlowAdd {
     name: &'static str,
     key: u8,
     begun: mpsc::UnboundedSender<()>,
     go: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
-impl Slow {
-    pub(super) fn add(name: &'static str, key: u8) -> (Self, Held) {
+impl SlowAdd {
+    pub(super) fn add(name: &'static str, key: u8) -> (Self, Gate) {
         let (begins, begun) = mpsc::unbounded_channel();
         let (release, go) = std::sync::mpsc::channel();
         let slow = Self {
@@ -131,11 +131,11 @@ impl Slow {
             begun: begins,
             go: Mutex::new(go),
         };
-        (slow, Held { begun, release })
+        (slow, Gate { begun, release })
     }
 }
 
-impl Operation for Slow {
+impl Operation for SlowAdd {
     type Out = ();
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<(), T::Error> {
@@ -152,7 +152,7 @@ pub(super) async fn is_there(engine: &impl Engine, key: u8) -> bool {
     engine.read(ShowKey(digest(key))).await.unwrap().is_some()
 }
 
-async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Location) -> Running<E> {
+async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Location) -> ServedEngine<E> {
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings {
         place: place(folder.path()),
@@ -163,21 +163,21 @@ async fn start<E: Served>(place: impl FnOnce(&Path) -> E::Location) -> Running<E
         interval: RotationLimit::HOUR,
         metrics: Arc::new(Metrics::new()),
     };
-    let started = E::start(settings, |_| Heard::default()).await.unwrap();
-    Running {
+    let started = E::start(settings, |_| Overheard::default()).await.unwrap();
+    ServedEngine {
         engine: started.engine,
-        heard: started.listener,
+        overheard: started.listener,
         _ownership: started.ownership,
         _folder: folder,
     }
 }
 
 /// The SQLite engine.
-pub(super) async fn on_sqlite() -> Running<Sqlite> {
+pub(super) async fn on_sqlite() -> ServedEngine<Sqlite> {
     start(|folder| folder.join("rekey.db")).await
 }
 
 /// The engine in memory.
-pub(super) async fn on_memory() -> Running<MemoryEngine> {
+pub(super) async fn on_memory() -> ServedEngine<MemoryEngine> {
     start(|_| ()).await
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::bench::new_user;
-use super::{Held, Running, Served, Slow, is_there, on_every_server};
-use crate::engine::{Engine, Patience, WriteError};
+use super::{Gate, Served, ServedEngine, SlowAdd, is_there, on_every_server};
+use crate::engine::{Patience, WriteError};
 
 on_every_server![
     what_nobody_waits_for_is_not_begun,
@@ -20,15 +20,15 @@ on_every_server![
 ];
 
 /// Keeps the engine busy with adding a user whose key is 1.
-async fn busy<E: Served>(running: &Running<E>) -> Held {
-    let (slow, mut held) = Slow::add("slow", 1);
+async fn busy<E: Served>(running: &ServedEngine<E>) -> Gate {
+    let (slow, mut held) = SlowAdd::add("slow", 1);
     let engine = running.engine.clone();
     tokio::spawn(async move { engine.run(slow).await });
     held.begun().await;
     held
 }
 
-async fn what_nobody_waits_for_is_not_begun<E: Served>(running: &Running<E>) {
+async fn what_nobody_waits_for_is_not_begun<E: Served>(running: &ServedEngine<E>) {
     let engine = &running.engine;
     let held = busy(running).await;
     let mut stays = Box::pin(engine.run(new_user("ann", 2)));
@@ -45,7 +45,9 @@ async fn what_nobody_waits_for_is_not_begun<E: Served>(running: &Running<E>) {
     assert!(!is_there(engine, 3).await, "nobody waited for it");
 }
 
-async fn what_has_no_more_time_says_so_at_once_and_is_never_made<E: Served>(running: &Running<E>) {
+async fn what_has_no_more_time_says_so_at_once_and_is_never_made<E: Served>(
+    running: &ServedEngine<E>,
+) {
     let engine = &running.engine;
     let held = busy(running).await;
     let until = |patience| Patience::Until(Instant::now() + patience);
@@ -62,7 +64,7 @@ async fn what_has_no_more_time_says_so_at_once_and_is_never_made<E: Served>(runn
     assert!(!is_there(engine, 3).await, "it had no more time");
 }
 
-async fn what_is_not_wanted_when_its_turn_comes_is_not_begun<E: Served>(running: &Running<E>) {
+async fn what_is_not_wanted_when_its_turn_comes_is_not_begun<E: Served>(running: &ServedEngine<E>) {
     let engine = &running.engine;
     let held = busy(running).await;
     let wanted = Arc::new(AtomicBool::new(true));
@@ -80,8 +82,8 @@ async fn what_is_not_wanted_when_its_turn_comes_is_not_begun<E: Served>(running:
     assert!(!is_there(engine, 2).await, "it was not wanted any more");
 }
 
-async fn what_has_begun_goes_on_to_its_end<E: Served>(running: &Running<E>) {
-    let (slow, mut held) = Slow::add("ann", 2);
+async fn what_has_begun_goes_on_to_its_end<E: Served>(running: &ServedEngine<E>) {
+    let (slow, mut held) = SlowAdd::add("ann", 2);
     let engine = running.engine.clone();
     let asker = tokio::spawn(async move { engine.run(slow).await });
     held.begun().await;
@@ -93,7 +95,7 @@ async fn what_has_begun_goes_on_to_its_end<E: Served>(running: &Running<E>) {
     assert!(is_there(engine, 2).await, "it had begun");
 }
 
-async fn a_stop_ends_what_waits_and_refuses_what_comes<E: Served>(running: &Running<E>) {
+async fn a_stop_ends_what_waits_and_refuses_what_comes<E: Served>(running: &ServedEngine<E>) {
     let engine = &running.engine;
     let held = busy(running).await;
     let mut waits = Box::pin(engine.run(new_user("ann", 2)));
@@ -105,8 +107,8 @@ async fn a_stop_ends_what_waits_and_refuses_what_comes<E: Served>(running: &Runn
     assert_eq!(late, Err(WriteError::Stopping));
 }
 
-async fn s8_nothing_is_changed_in_data_that_is_not_served<E: Served>(running: &Running<E>) {
-    running.heard.find_restored();
+async fn s8_nothing_is_changed_in_data_that_is_not_served<E: Served>(running: &ServedEngine<E>) {
+    running.overheard.find_restored();
     let refused = running.engine.run(new_user("ann", 2)).await;
     assert_eq!(refused, Err(WriteError::NotServed));
     assert!(!is_there(&running.engine, 2).await);

@@ -4,12 +4,11 @@
 use rekey_protocol::ResolvedState;
 
 use super::bench::{digest, new_user, user};
-use super::{Running, Served, on_every_server};
-use crate::engine::Engine;
-use crate::engine::import::{Importing, RowFault, Staging};
+use super::{Served, ServedEngine, on_every_server};
+use crate::engine::import::{RowFault, Staging};
 use crate::engine::rows::ImportedRow;
-use crate::operations::users::removal::RemoveUser;
 use crate::operations::keys::revoke::Revoke;
+use crate::operations::users::removal::RemoveUser;
 
 on_every_server![
     every_bad_row_is_named_with_one_reason,
@@ -42,7 +41,7 @@ fn without_email(name: &str, key: u8) -> ImportedRow {
 }
 
 /// A staging with these rows, in lines from 1 on.
-fn staged<E: Served>(running: &Running<E>, rows: &[ImportedRow]) -> E::Staging {
+fn staged<E: Served>(running: &ServedEngine<E>, rows: &[ImportedRow]) -> E::Staging {
     let mut staging = running.engine.stage().unwrap();
     for (line, row) in (1..).zip(rows) {
         staging.add(line, row).unwrap();
@@ -68,7 +67,7 @@ fn bad_rows(staging: &impl Staging, most: usize) -> Vec<Bad> {
 }
 
 /// "ann" and "bob" have the keys 1 and 2, "cid" had 3, and "dan" with 4 is removed.
-async fn people<E: Served>(running: &Running<E>) {
+async fn people<E: Served>(running: &ServedEngine<E>) {
     let engine = &running.engine;
     for (name, key) in [("ann", 1), ("bob", 2), ("cid", 3), ("dan", 4)] {
         engine.run(new_user(name, key)).await.unwrap().unwrap();
@@ -82,7 +81,7 @@ async fn people<E: Served>(running: &Running<E>) {
     engine.run(removal).await.unwrap().unwrap();
 }
 
-async fn every_bad_row_is_named_with_one_reason<E: Served>(running: &Running<E>) {
+async fn every_bad_row_is_named_with_one_reason<E: Served>(running: &ServedEngine<E>) {
     people(running).await;
     let rows = [
         row("eve", 11),
@@ -126,7 +125,7 @@ async fn every_bad_row_is_named_with_one_reason<E: Served>(running: &Running<E>)
     assert_eq!(bad_rows(&staging, 100), expected);
 }
 
-async fn a_row_may_say_again_what_is_there<E: Served>(running: &Running<E>) {
+async fn a_row_may_say_again_what_is_there<E: Served>(running: &ServedEngine<E>) {
     people(running).await;
     // A user without a key gets one, with the own address in another case or none.
     let rows = [with_email("cid", 21, "CID@example.com"), row("new", 22)];
@@ -136,7 +135,7 @@ async fn a_row_may_say_again_what_is_there<E: Served>(running: &Running<E>) {
     assert_eq!(staging.check().unwrap(), 0, "{:?}", bad_rows(&staging, 9));
 }
 
-async fn good_rows_come_in_the_order_of_their_users_by_pages<E: Served>(running: &Running<E>) {
+async fn good_rows_come_in_the_order_of_their_users_by_pages<E: Served>(running: &ServedEngine<E>) {
     let rows = [row("c", 3), row("a", 1), row("d", 4), row("b", 2)];
     let mut staging = staged(running, &rows);
     assert_eq!(staging.check().unwrap(), 0);
@@ -155,7 +154,9 @@ async fn good_rows_come_in_the_order_of_their_users_by_pages<E: Served>(running:
     assert_eq!(first.email_normal.as_deref(), Some("a@example.com"));
 }
 
-async fn rows_are_compared_with_the_data_as_it_is_at_each_check<E: Served>(running: &Running<E>) {
+async fn rows_are_compared_with_the_data_as_it_is_at_each_check<E: Served>(
+    running: &ServedEngine<E>,
+) {
     let mut staging = staged(running, &[row("ann", 1), row("bob", 2)]);
     assert_eq!(staging.check().unwrap(), 0);
     let rival = new_user("ann", 9);

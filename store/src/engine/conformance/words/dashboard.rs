@@ -4,13 +4,13 @@ use rekey_protocol::{Client, Digest};
 
 use super::bench::{HOUR, actions, add, at, digest, log, new_user, resolved, rotate, user};
 use super::{Subject, on_every_engine, operation};
+use crate::accounts::password::Spelling;
 use crate::engine::rows::UserStatus;
 use crate::operations::keys::ShowKey;
+use crate::operations::users::AddRefusal;
 use crate::operations::users::passwords::{FindAccount, SetPassword};
 use crate::operations::users::removal::RemoveUser;
 use crate::operations::users::sessions::{IsLoggedIn, LogIn, NewSession};
-use crate::operations::users::AddRefusal;
-use crate::accounts::password::Spelling;
 
 on_every_engine![
     a_log_in_shows_the_password_on_record,

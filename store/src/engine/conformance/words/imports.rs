@@ -3,7 +3,7 @@
 
 use super::bench::{actions, add, at, digest, new_user, resolved, rotate, user};
 use super::{Subject, on_every_engine, operation};
-use crate::engine::rows::{UserClaim, ImportId, ImportedRow, Loaded, Stage, UserStatus};
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage, UserClaim, UserStatus};
 use crate::operations::imports::{
     BeginImport, CountImport, EndImport, ForgetImport, StageOf, UnfinishedImports,
 };

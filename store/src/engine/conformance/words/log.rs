@@ -9,9 +9,9 @@ use crate::engine::rows::{By, Event, LastUse};
 use crate::operations::audit::action::Action;
 use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::keys::LastChangeOf;
+use crate::operations::keys::revoke::Revoke;
 use crate::operations::uses::last_uses::{RecordLastUses, hour_of};
 use crate::operations::uses::old_keys::RecordOldKeyUses;
-use crate::operations::keys::revoke::Revoke;
 
 on_every_engine![
     the_log_is_read_from_any_row_on,

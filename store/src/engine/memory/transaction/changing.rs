@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::MemoryTx;
-use crate::clock::{StoreTime, UnixMillis};
 use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::memory::changes::{all_but_newest, normal_hash};
 use crate::engine::memory::replays::KeptReplays;
 use crate::engine::memory::tables::{
-    Address, Device, AuditRow, ImportState, KeyRow, SessionRow, Tables, User,
+    Address, AuditRow, Device, ImportState, KeyRow, SessionRow, Tables, User,
 };
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    Event, ImportId, ImportedRow, Loaded, NewKey, NewIncarnation, OldKeyUsed, PasswordHash, ReplayRecord,
-    UserStatus,
+    Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, PasswordHash,
+    ReplayRecord, UserStatus,
 };
 use crate::engine::{Impossible, ReadTx, Tx};
 use crate::operations::users::NewUser;

@@ -25,7 +25,10 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         Some(ActiveRow { digest, row })
     }
 
-    pub(super) fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &AuditRow)> {
+    pub(super) fn of_user(
+        &self,
+        user: &UserId,
+    ) -> impl DoubleEndedIterator<Item = (i64, &AuditRow)> {
         let rows = self.tables.audit.iter().map(|(id, entry)| (*id, entry));
         rows.filter(move |(_, entry)| entry.user == *user)
     }

@@ -8,20 +8,20 @@ use rekey_protocol::{Digest, Head, ResolvedState, Revocation, RotationId, UserId
 
 use super::MemoryTx;
 use super::found::last_use;
+use crate::accounts::email::Email;
+use crate::accounts::typed;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{StoreTime, UnixMillis};
-use crate::accounts::email::Email;
 use crate::engine::memory::tables::{AuditRow, Tables};
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    CurrentKey, UserClaim, ImportId, Key, KnownIncarnation, KnownPast, KnownSession, LastUse, MadeRotation,
-    PasswordHash, Reached, Source, Stage, UserStatus,
+    CurrentKey, ImportId, Key, KnownIncarnation, KnownPast, KnownSession, LastUse, MadeRotation,
+    PasswordHash, Reached, Source, Stage, UserClaim, UserStatus,
 };
 use crate::engine::{Impossible, ReadTx};
-use crate::operations::audit::action::Action;
 use crate::operations::audit::Selection;
+use crate::operations::audit::action::Action;
 use crate::rules::rotation::Recorded;
-use crate::accounts::typed;
 
 impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     type Error = Impossible;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::UnixMillis;
 use crate::accounts::email::Email;
+use crate::clock::UnixMillis;
 use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
 use crate::engine::sqlite::columns;
 

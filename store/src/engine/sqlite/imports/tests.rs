@@ -6,14 +6,14 @@ use rekey_protocol::{Client, UserId};
 use super::*;
 use crate::clock::StoreTime;
 use crate::engine::sqlite::transaction::testing::{read, run};
-use crate::engine::sqlite::{audit, history, keys, incarnation, schema, users};
+use crate::engine::sqlite::{audit, history, incarnation, keys, schema, users};
 use crate::operations::audit::Selection;
 use crate::operations::imports::CountImport;
-use crate::operations::keys::{LastChangeOf, Resolve};
 use crate::operations::incarnation::Begin;
 use crate::operations::keys::own_key::RevokeOwn;
-use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
 use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
+use crate::operations::keys::{LastChangeOf, Resolve};
+use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, NewUser};
 
 const NOW: StoreTime = StoreTime::both(UnixMillis(1_000_000_000));

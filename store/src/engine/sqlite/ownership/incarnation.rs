@@ -39,5 +39,8 @@ pub(crate) fn is_restored(connection: &Connection, past: Past) -> rusqlite::Resu
         return Ok(last.mark.is_some_and(|mark| mark.commits > 0)
             || !connection.prepare(is_known)?.exists([last.incarnation.0])?);
     }
-    Ok(incarnation::is_restored(&history::reached(connection)?, past))
+    Ok(incarnation::is_restored(
+        &history::reached(connection)?,
+        past,
+    ))
 }

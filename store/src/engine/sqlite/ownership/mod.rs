@@ -2,8 +2,8 @@
 //! file with its record, the anchor of the log, the incarnations of the store.
 
 pub(super) mod anchor;
-pub(super) mod keeper;
 pub(super) mod incarnation;
+pub(super) mod keeper;
 pub(super) mod lock;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::columns;
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::record::Mark;
-use crate::engine::rows::{KnownIncarnation, KnownPast, IncarnationEnd, NewIncarnation, Reached};
+use crate::engine::rows::{IncarnationEnd, KnownIncarnation, KnownPast, NewIncarnation, Reached};
 
 /// At most `limit` revocations after a revision, oldest first.
 pub(crate) fn revoked_after(
@@ -107,7 +107,10 @@ pub(crate) fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast>
 }
 
 /// Ends the incarnation before, and begins this one.
-pub(crate) fn begin_incarnation(transaction: &Connection, incarnation: &NewIncarnation) -> rusqlite::Result<Mark> {
+pub(crate) fn begin_incarnation(
+    transaction: &Connection,
+    incarnation: &NewIncarnation,
+) -> rusqlite::Result<Mark> {
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta),
                                  last_commits = (SELECT commits FROM meta)

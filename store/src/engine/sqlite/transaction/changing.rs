@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::SqliteTx;
-use crate::clock::{StoreTime, UnixMillis};
 use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Tx;
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    Event, ImportId, ImportedRow, Loaded, NewKey, NewIncarnation, OldKeyUsed, ReplayRecord,
+    Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, ReplayRecord,
 };
 use crate::engine::sqlite::imports;
 use crate::engine::sqlite::tables::{

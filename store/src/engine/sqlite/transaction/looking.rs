@@ -3,13 +3,13 @@
 use rekey_protocol::{Digest, Head, Revocation, RotationId, UserId};
 
 use super::SqliteTx;
+use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
-use crate::accounts::email::Email;
 use crate::engine::ReadTx;
 use crate::engine::rows::{
-    CurrentKey, UserClaim, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
-    Stage, UserStatus,
+    CurrentKey, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation,
+    PasswordHash, Stage, UserClaim, UserStatus,
 };
 use crate::engine::sqlite::imports;
 use crate::engine::sqlite::tables::{

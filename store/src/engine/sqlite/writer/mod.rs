@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use self::pending::{Asked, Change, Pending};
+use self::pending::{Change, NewChange};
 use self::thread::Thread;
 use crate::clock::{Clock, StoreTime};
 use crate::engine::serve::EngineEnd;
@@ -120,11 +120,11 @@ impl Writer {
         F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
         let metrics = self.metrics.clone();
-        let Asked {
+        let NewChange {
             pending,
             asker,
             mut answer,
-        } = Pending::new(kind, &patience, work, metrics);
+        } = NewChange::new(kind, &patience, work, metrics);
         self.enqueue(Task::Change(Box::new(pending)))?;
         self.metrics.change_waits();
         if let Patience::Until(end) = patience {

@@ -80,7 +80,7 @@ pub(super) struct Pending<F, T> {
 }
 
 /// A change that was just asked for.
-pub(super) struct Asked<F, T> {
+pub(super) struct NewChange<F, T> {
     /// For the writer.
     pub pending: Pending<F, T>,
     /// For who asked.
@@ -89,14 +89,9 @@ pub(super) struct Asked<F, T> {
     pub answer: oneshot::Receiver<Result<T, WriteError>>,
 }
 
-impl<F, T> Pending<F, T> {
+impl<F, T> NewChange<F, T> {
     /// One that has not begun.
-    pub(super) fn new(
-        kind: Kind,
-        patience: &Patience,
-        work: F,
-        metrics: Arc<Metrics>,
-    ) -> Asked<F, T> {
+    pub(super) fn new(kind: Kind, patience: &Patience, work: F, metrics: Arc<Metrics>) -> Self {
         let (reply, answer) = oneshot::channel();
         let turn = Arc::new(Turn::default());
         let asker = Asker {
@@ -107,7 +102,7 @@ impl<F, T> Pending<F, T> {
             Patience::While(is_wanted) => Some(is_wanted.clone()),
             Patience::WhileAwaited | Patience::Until(_) => None,
         };
-        let pending = Self {
+        let pending = Pending {
             kind,
             work: Some(work),
             result: None,
@@ -117,7 +112,7 @@ impl<F, T> Pending<F, T> {
             metrics,
             has_begun: false,
         };
-        Asked {
+        Self {
             pending,
             asker,
             answer,

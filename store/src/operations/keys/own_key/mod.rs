@@ -6,13 +6,13 @@ mod overview;
 
 use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, UserId};
 
-use crate::operations::audit::action::Action;
 use super::{revoke, rotate};
-use crate::operations::{Context, Kind, Operation, keys};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{By, UserClaim, Event, NewKey, Source};
+use crate::engine::rows::{By, Event, NewKey, Source, UserClaim};
 use crate::engine::{Impossible, ReadTx, Tx};
+use crate::operations::audit::action::Action;
+use crate::operations::{Context, Kind, Operation, keys};
 use crate::rules::rotation::{
     Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationLimit, Verdict, decide,
 };

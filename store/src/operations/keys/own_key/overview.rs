@@ -2,11 +2,11 @@
 
 use rekey_protocol::UserId;
 
-use super::{OwnRefusal, KeyHistory};
+use super::{KeyHistory, OwnRefusal};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::engine::ReadTx;
 use crate::engine::rows::{CurrentKey, LastUse};
-use crate::operations::{Context, ReadQueue, Read};
+use crate::operations::{Context, Read, ReadQueue};
 
 /// Old keys in an overview: there is one, as a rule.
 const OLD_KEYS: u32 = 3;

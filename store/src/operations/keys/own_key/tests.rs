@@ -6,11 +6,12 @@ use std::time::Duration;
 use rekey_protocol::Incarnation;
 
 use super::*;
-use crate::engine::memory::Memory;
+use crate::engine::memory::MemoryData;
 use crate::engine::rows::CurrentKey;
-use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
+use crate::operations::incarnation::OlderData;
 use crate::operations::keys::revoke::Revoke;
 use crate::operations::keys::rotate::{Rotate, Rotated};
+use crate::operations::keys::{ActiveKeyOf, LastChangeOf};
 use crate::operations::users::{AddUser, Issue, NewUser};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -18,15 +19,16 @@ const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A database with one user, and a clock.
 struct Store {
-    data: Memory,
+    data: MemoryData,
     now: UnixMillis,
     drawn: u8,
 }
 
 impl Store {
     fn new() -> Self {
-        let mut data = Memory::new(RotationLimit::HOUR);
-        data.start(Incarnation([1; 16]), START, false).unwrap();
+        let mut data = MemoryData::new(RotationLimit::HOUR);
+        data.start(Incarnation([1; 16]), START, OlderData::Refused)
+            .unwrap();
         let new = NewUser {
             id: user(),
             email: "u@example.com".parse().unwrap(),

@@ -82,7 +82,7 @@ impl Left {
     "{} was removed, replaced or written over while this store ran: another rekey-store may own the \
      database now. This one stops; start one again, and leave the database's files to it", .file.display()
 )]
-pub struct Lost {
+pub(crate) struct Lost {
     /// Which file.
     pub file: PathBuf,
 }

@@ -127,7 +127,11 @@ fn s9_what_is_granted_is_on_record_and_what_was_supposed_is_settled() {
     };
     let lock = home.serve();
     lock.grant(3_000).unwrap();
-    assert_eq!(on_record(), 30_000, "former incarnations may have granted it");
+    assert_eq!(
+        on_record(),
+        30_000,
+        "former incarnations may have granted it"
+    );
     lock.settle().unwrap();
     assert_eq!(on_record(), 3_000);
     lock.grant(5_000).unwrap();

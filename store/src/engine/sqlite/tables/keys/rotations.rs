@@ -6,9 +6,9 @@ use rekey_protocol::{Digest, ResolvedState, RotationId, UserId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::engine::sqlite::columns;
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::MadeRotation;
+use crate::engine::sqlite::columns;
 use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 
 /// How long an answer is kept under its rotation id. A gateway stops trying

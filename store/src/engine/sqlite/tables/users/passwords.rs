@@ -3,9 +3,9 @@
 use rekey_protocol::UserId;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::accounts::password::{Spelling, StoredHash};
 use crate::clock::UnixMillis;
 use crate::engine::rows::PasswordHash;
-use crate::accounts::password::{Spelling, StoredHash};
 
 /// The hash of a user's password.
 pub(crate) fn of_user(

@@ -6,8 +6,8 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::accounts::email::Email;
-use crate::engine::sqlite::columns;
 use crate::accounts::typed;
+use crate::engine::sqlite::columns;
 
 /// Users that one line of the log names.
 const NAMED: usize = 100;
@@ -117,9 +117,9 @@ pub(crate) fn set_address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::password::Spelling;
     use crate::engine::sqlite::{open, passwords, schema};
     use crate::operations::incarnation::OlderData;
-    use crate::accounts::password::Spelling;
 
     /// The steps before there was a normal form.
     const BEFORE: usize = 8;

@@ -3,11 +3,11 @@
 use super::*;
 use crate::clock::StoreTime;
 use crate::engine::sqlite::transaction::testing::run;
-use crate::engine::sqlite::{audit, history, keys, incarnation, schema};
-use crate::operations::uses::last_uses::RecordLastUses;
+use crate::engine::sqlite::{audit, history, incarnation, keys, schema};
 use crate::operations::incarnation::Begin;
 use crate::operations::keys::revoke::Revoke;
 use crate::operations::users::{AddUser, NewUser};
+use crate::operations::uses::last_uses::RecordLastUses;
 
 const HOUR: i64 = HOUR_MS;
 /// Some moment in an hour of 2015.

@@ -3,10 +3,10 @@
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::engine::sqlite::columns;
 use crate::api::OldKeyUse;
 use crate::clock::UnixMillis;
 use crate::engine::rows::OldKeyUsed;
+use crate::engine::sqlite::columns;
 
 /// Adds uses to a revoked key; `None`: there is no such key.
 pub(crate) fn add(

@@ -8,12 +8,12 @@ use super::*;
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::{By, Event, NewKey};
 use crate::engine::sqlite::transaction::testing::run;
-use crate::engine::sqlite::{audit, history, keys, incarnation, schema};
+use crate::engine::sqlite::{audit, history, incarnation, keys, schema};
 use crate::operations::audit::Selection;
 use crate::operations::incarnation::Begin;
-use crate::operations::uses::old_keys::RecordOldKeyUses;
 use crate::operations::keys::revoke::Revoke;
 use crate::operations::users::{AddUser, Issue, NewUser};
+use crate::operations::uses::old_keys::RecordOldKeyUses;
 
 const DAY: i64 = 24 * 3600 * 1000;
 
