@@ -196,7 +196,7 @@ fn revocations_are_told_in_their_order(subject: &mut impl Subject) {
 
 fn first_after(subject: &impl Subject, revision: u64, now: StoreTime) -> Revocation {
     let later = subject.read(ChangesAfter(revision), now);
-    later.revocations[0].clone()
+    later.revocations[0]
 }
 
 fn a_change_without_a_revision_moves_no_head(subject: &mut impl Subject) {
