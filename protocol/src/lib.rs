@@ -21,7 +21,7 @@ pub use api::{
     REPLAY_WINDOW_MS, RESOLVE_PATH, ROTATE_PATH, ROTATE_PATIENCE_MOST_MS, RefusedUse, Replay,
     ReplayProof, Replayed, ResolveRequest, ResolveResponse, ResolvedState, Revocation,
     RotateRequest, RotateResponse, RotationId, SEAL_SALT_LEN, SEAL_TAG_LEN, SEALED_KEY_LEN,
-    SECRETS_MOST, STORE_TOKEN_MIN_LEN, SealedKey, SecretPrint, SecretsAdvice, USED_MOST,
+    SECRETS_MOST, STORE_TOKEN_MIN_LEN, SealedKey, SecretPrint, SecretsAdvice, TokenText, USED_MOST,
 };
 pub use created_at::{CreatedAt, InvalidCreatedAt};
 pub use digest::Digest;

@@ -20,8 +20,8 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::ServeArgs;
-use crate::serve;
+use crate::server;
+use crate::server::config::ServeArgs;
 
 const SERVE_HELP: &str = "\
 Environment:
@@ -102,7 +102,7 @@ enum Command {
 /// says which), 2 for a command line that does not parse.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => server::run(&args),
         Command::Users(command) => users::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Import(args) => import::run(&args),

@@ -18,7 +18,7 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use rekey_protocol::{Digest, UserId};
 
-use crate::typed;
+use crate::accounts::typed;
 
 /// Tries of one account.
 const ACCOUNT: Allowance = Allowance {

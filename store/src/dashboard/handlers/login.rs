@@ -17,12 +17,12 @@ use crate::dashboard::access::throttle::Who;
 use crate::dashboard::pages::{login as pages, retry_after};
 use crate::dashboard::problem::Problem;
 use crate::dashboard::{Dashboard, PROFILE};
+use crate::accounts::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::accounts::typed;
 use crate::engine::Engine;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::FindAccount;
-use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession};
-use crate::password::{For, HashError, Password, Spelling, StoredHash};
-use crate::typed;
+use crate::operations::users::passwords::FindAccount;
+use crate::operations::users::sessions::{LogIn, LogOut, LogOutScope, NewSession};
 
 /// The form.
 #[derive(Deserialize)]

@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::accounts::password::{For, Password};
+use crate::accounts::typed;
 use crate::clock::UnixMillis;
 use crate::dashboard::Dashboard;
 use crate::dashboard::access::session::{CookieTokens, Session, Signed};
@@ -17,10 +19,8 @@ use crate::dashboard::problem::Problem;
 use crate::engine::Engine;
 use crate::engine::rows::PasswordHash;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::{ChangePassword, PasswordOf};
-use crate::operations::sessions::NewSession;
-use crate::password::{For, Password};
-use crate::typed;
+use crate::operations::users::passwords::{ChangePassword, PasswordOf};
+use crate::operations::users::sessions::NewSession;
 
 const CHANGED: &str = "changed";
 /// How long a change is news.

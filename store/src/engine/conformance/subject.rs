@@ -1,46 +1,45 @@
 //! The engines that the suite runs on, each with a time that the tests set.
 
-use std::sync::Arc;
-
 use rekey_protocol::Incarnation;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::clock::{Moment, UnixMillis};
-use crate::engine::memory::Memory;
+use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::memory::MemoryData;
 use crate::engine::rows::KnownPast;
-use crate::engine::serve::{Serve, Started};
-use crate::engine::sqlite::{Owner, ReplayPlace, Settings, Sqlite};
+use crate::engine::serve::{Ownership, ReplayPlace, Serve, Started};
+use crate::engine::sqlite::Sqlite;
+use crate::engine::sqlite::probing::settings;
 use crate::engine::{Listener, ReadTx};
 use crate::feed::Committed;
-use crate::metrics::Metrics;
+use crate::operations::incarnation::OlderData;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationInterval;
+use crate::rules::rotation::RotationLimit;
 
-/// An engine of which a life has begun.
+/// An engine of which an incarnation has begun.
 pub(super) trait Subject {
     /// When it has: a time not before any in its data.
     fn begun(&self) -> UnixMillis;
     /// Carries an operation out, at this moment.
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
         O::Out: Send + 'static;
     /// Looks, at this moment.
-    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static;
 
     /// What the data knows of the past.
     fn known_past(&self) -> KnownPast {
-        self.read(Past, Moment::both(self.begun()))
+        self.read(ReadPast, StoreTime::both(self.begun()))
     }
 }
 
-struct Past;
+struct ReadPast;
 
-impl Read for Past {
+impl Read for ReadPast {
     type Out = KnownPast;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<KnownPast, T::Error> {
@@ -50,7 +49,7 @@ impl Read for Past {
 
 /// The engine in memory.
 pub(super) struct OnMemory {
-    engine: Memory,
+    engine: MemoryData,
     begun: UnixMillis,
 }
 
@@ -59,19 +58,19 @@ impl OnMemory {
         Self::begin(Incarnation([7; 16]), UnixMillis(1_750_000_000_000))
     }
 
-    /// One whose only life has this id and first revision.
+    /// One whose only incarnation has this id and first revision.
     pub(super) fn like(past: &KnownPast) -> Self {
-        let [life] = past.reached.lives[..] else {
-            panic!("not in its first life: {past:?}");
+        let [incarnation] = past.reached.incarnations[..] else {
+            panic!("not in its first incarnation: {past:?}");
         };
         // The first revision is the wall clock's.
-        let wall = i64::try_from(life.first / 1000).unwrap();
-        Self::begin(life.incarnation, UnixMillis(wall))
+        let wall = i64::try_from(incarnation.first / 1000).unwrap();
+        Self::begin(incarnation.id, UnixMillis(wall))
     }
 
     fn begin(id: Incarnation, wall: UnixMillis) -> Self {
-        let mut engine = Memory::new(RotationInterval::HOUR);
-        engine.start(id, wall, false).unwrap();
+        let mut engine = MemoryData::new(RotationLimit::HOUR);
+        engine.start(id, wall, OlderData::Refused).unwrap();
         Self {
             engine,
             begun: wall,
@@ -84,13 +83,13 @@ impl Subject for OnMemory {
         self.begun
     }
 
-    fn run<O: Operation>(&mut self, operation: O, now: Moment) -> Result<O::Out, String> {
+    fn run<O: Operation>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String> {
         let done = self.engine.run_at(&operation, now);
         done.map(|done| done.result)
             .map_err(|error| error.to_string())
     }
 
-    fn read<R: Read>(&self, read: R, now: Moment) -> R::Out {
+    fn read<R: Read>(&self, read: R, now: StoreTime) -> R::Out {
         self.engine.read_at(&read, now).unwrap()
     }
 }
@@ -117,7 +116,7 @@ pub(super) struct OnSqlite {
     engine: Sqlite,
     begun: UnixMillis,
     runtime: Runtime,
-    _owner: Owner,
+    _ownership: Ownership,
     _folder: TempDir,
 }
 
@@ -129,24 +128,19 @@ impl OnSqlite {
             .enable_all()
             .build()
             .unwrap();
-        let settings = Settings {
-            path: folder.path().join("rekey.db"),
-            accept_restore: false,
-            replays: ReplayPlace::Beside {
-                memory: folder.path().to_owned(),
-            },
-            interval: RotationInterval::HOUR,
-            metrics: Arc::new(Metrics::new()),
-        };
-        let started = runtime.block_on(async { Sqlite::start(settings, |_| NoFeed) });
-        let Started { engine, owner, .. } = started.unwrap();
+        let memory = folder.path().to_owned();
+        let settings = settings(folder.path(), ReplayPlace::Beside { memory });
+        let started = runtime.block_on(Sqlite::start(settings, |_| NoFeed));
+        let Started {
+            engine, ownership, ..
+        } = started.unwrap();
         // Not before the first revision, which is of a wall clock.
         let begun = UnixMillis::wall();
         Self {
             engine,
             begun,
             runtime,
-            _owner: owner,
+            _ownership: ownership,
             _folder: folder,
         }
     }
@@ -157,7 +151,7 @@ impl Subject for OnSqlite {
         self.begun
     }
 
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
         O::Out: Send + 'static,
@@ -166,7 +160,7 @@ impl Subject for OnSqlite {
         done.map_err(|error| error.to_string())
     }
 
-    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static,

@@ -1,6 +1,6 @@
 //! What the audit log is told.
 
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 use rekey_protocol::{Client, Digest, RotationId, UserId, may_hold_a_key};
 
 /// The longest text of the network that is kept, in characters.

@@ -4,27 +4,27 @@
 use rekey_protocol::{Client, UserId};
 
 use super::*;
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::sqlite::transaction::testing::{read, run};
-use crate::engine::sqlite::{audit, history, keys, life, schema, users};
+use crate::engine::sqlite::{audit, history, incarnation, keys, schema, users};
 use crate::operations::audit::Selection;
 use crate::operations::imports::CountImport;
+use crate::operations::incarnation::Begin;
+use crate::operations::keys::own_key::RevokeOwn;
+use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
 use crate::operations::keys::{LastChangeOf, Resolve};
-use crate::operations::life::Begin;
-use crate::operations::own_key::RevokeOwn;
-use crate::operations::passwords::{FindAccount, PasswordRefusal, SetPassword};
-use crate::operations::revoke::{Revoke, RevokeRefusal};
 use crate::operations::testing::{digest, new_user, user};
+use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal};
 
-const NOW: Moment = Moment::both(UnixMillis(1_000_000_000));
+const NOW: StoreTime = StoreTime::both(UnixMillis(1_000_000_000));
 
 /// A database in which "old" has had key 9, revoked, and an import is under way
 /// that brings "ann" key 1 and "old" key 2.
 fn staged() -> (Connection, ImportId) {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
-    life::begin_incarnation(&mut connection, &Begin::first(NOW.told)).unwrap();
+    incarnation::begin_incarnation(&mut connection, &Begin::first(NOW.told)).unwrap();
     let old = new_user("old", "old@example.com", 9);
     run(&connection, NOW, &AddUser(old)).unwrap();
     run(&connection, NOW, &Revoke::OfUser(user("old"))).unwrap();
