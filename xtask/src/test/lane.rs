@@ -9,7 +9,7 @@ use super::{
     targets::Targets,
 };
 use crate::{
-    build::{self, BuildArgs},
+    build,
     compose::{self, BaseChoice, ComposeArgs},
     lint,
 };
@@ -100,18 +100,14 @@ fn unit(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
 }
 
 fn end_to_end(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
-    took.building(|| {
-        build::run(&BuildArgs {
-            crash_points: true,
-            ..BuildArgs::default()
-        })
-    })?;
     let targets = Targets::read()?;
-    let mut cargo = cargo_test(&targets.of_e2e_lane());
+    let tests = targets.of_e2e_lane();
+    let programs = took.building(|| build::run_for_tests(&tests))?;
+    let mut cargo = cargo_test(&tests);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         cargo.env("RUST_TEST_THREADS", threads().to_string());
     }
-    took.tests(cargo.env(PREBUILT_VARIABLE, "1"), harness)
+    took.tests(cargo.env(PREBUILT_VARIABLE, programs), harness)
 }
 
 fn simulated(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
