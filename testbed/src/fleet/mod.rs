@@ -66,7 +66,7 @@ impl Default for FleetOptions {
             envoy_config: None,
             plugin: json!({}),
             edit: None,
-            store_binary: StoreBinary::Release,
+            store_binary: StoreBinary::Plain,
             store_env: Vec::new(),
             store_args: Vec::new(),
             upstream: HttpVersions::default(),

@@ -42,8 +42,8 @@ pub struct StoreOptions {
 /// Which program is the key store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreBinary {
-    /// The one that users get.
-    Release,
+    /// The one that does what users' does.
+    Plain,
     /// The one that kills itself, as by SIGKILL, at `REKEY_STORE_CRASH_AT`
     /// (`point` or `point:n`: at its n-th passing); never if None.
     CrashPoints(Option<String>),
@@ -239,7 +239,7 @@ impl Store {
 
 fn spawn(options: &StoreOptions, places: &Places, ports: &Ports) -> anyhow::Result<Process> {
     let mut command = match &options.binary {
-        StoreBinary::Release => Command::new(Artifacts::obtain()?.built.store),
+        StoreBinary::Plain => Command::new(Artifacts::obtain()?.built.store),
         StoreBinary::CrashPoints(at) => {
             let mut command = Command::new(Artifacts::store_with_crash_points()?);
             command.envs(at.as_ref().map(|at| ("REKEY_STORE_CRASH_AT", at)));

@@ -8,11 +8,11 @@ use std::{
 
 use crate::{envoy, shell, workspace};
 
-/// Set, this says that `cargo xtask build` has just run, and the tests need
-/// not run it again. `cargo xtask test` sets it.
+/// Set, this names the folder of programs that are built already, and the tests
+/// need not run `cargo xtask build`. `cargo xtask test` sets it.
 pub const PREBUILT_VARIABLE: &str = "REKEY_PREBUILT";
 
-/// What `cargo xtask build` makes.
+/// What is built: by `cargo xtask build`, or by `cargo xtask test` for its tests.
 #[derive(Debug, Clone)]
 pub struct Built {
     /// The filter, as an Envoy loads it.
@@ -32,12 +32,15 @@ impl Built {
     /// # Errors
     /// Cargo does not tell where its target folder is.
     pub fn expected() -> anyhow::Result<Self> {
-        let release = workspace::target_dir()?.join("release");
+        let programs = match prebuilt() {
+            Some(folder) => folder,
+            None => workspace::target_dir()?.join("release"),
+        };
         Ok(Self {
             filter: workspace::output_dir()?.join("rekey.wasm"),
-            store: release.join("rekey-store"),
-            demo: release.join("rekey-demo"),
-            store_with_crash_points: release.join("rekey-store-crash-points"),
+            store: programs.join("rekey-store"),
+            demo: programs.join("rekey-demo"),
+            store_with_crash_points: programs.join("rekey-store-crash-points"),
         })
     }
 }
@@ -88,8 +91,13 @@ impl Artifacts {
 
 /// By a command of its own: how things are built is the automation's business.
 fn build(options: &[&str]) -> anyhow::Result<()> {
-    if env::var_os(PREBUILT_VARIABLE).is_some_and(|value| !value.is_empty()) {
+    if prebuilt().is_some() {
         return Ok(());
     }
     shell::run(workspace::cargo().args(["xtask", "build"]).args(options))
+}
+
+fn prebuilt() -> Option<PathBuf> {
+    let folder = env::var_os(PREBUILT_VARIABLE)?;
+    (!folder.is_empty()).then(|| folder.into())
 }

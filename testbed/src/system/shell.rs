@@ -5,7 +5,9 @@
 //! subcommand (`up --json`).
 
 use std::{
-    env, io,
+    env,
+    fs::File,
+    io,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -24,6 +26,13 @@ pub fn say(what: impl std::fmt::Display) {
 /// Runs a program to its end; an error if it does not succeed.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = start(command)?.wait()?;
+    succeeded(command, status)
+}
+
+/// As [`run`], but what the program says goes into a file.
+pub fn run_into(file: &File, command: &mut Command) -> anyhow::Result<()> {
+    command.stderr(file.try_clone()?);
+    let status = start_into(file.try_clone()?, command)?.wait()?;
     succeeded(command, status)
 }
 
@@ -107,8 +116,12 @@ fn apt_get() -> Command {
 }
 
 fn start(command: &mut Command) -> anyhow::Result<Child> {
+    start_into(io::stderr(), command)
+}
+
+fn start_into(stdout: impl Into<Stdio>, command: &mut Command) -> anyhow::Result<Child> {
     eprintln!("  $ {}", line(command));
-    command.stdin(Stdio::null()).stdout(io::stderr());
+    command.stdin(Stdio::null()).stdout(stdout);
     // SAFETY: prctl is a system call: async-signal-safe, and touches nothing of
     // this process. It has a build that runs for minutes end with us.
     unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) };

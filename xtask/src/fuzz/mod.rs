@@ -111,6 +111,11 @@ fn build(targets: &[String]) -> anyhow::Result<()> {
         workspace::root().join("fuzz/rustc"),
     );
     cargo.args(["build", "--package", PACKAGE, "--features", "libfuzzer"]);
+    // More than tests get: millions of inputs pay for it.
+    for package in ["rekey-engine", "rekey-fuzz", "rekey-store"] {
+        let level = format!("profile.dev.package.{package}.opt-level=2");
+        cargo.args(["--config", &level]);
+    }
     cargo.args(targets.iter().flat_map(|name| ["--bin", name.as_str()]));
     shell::run(&mut cargo)
 }

@@ -39,7 +39,7 @@ impl Case {
     fn new(gateways: usize, lease_ms: u32, users: usize) -> anyhow::Result<Self> {
         let run_dir = RunDir::temporary()?;
         let options = StoreOptions {
-            binary: StoreBinary::Release,
+            binary: StoreBinary::Plain,
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),

@@ -220,7 +220,7 @@ fn another_store_does_not_lend_its_trust() {
     let mut other_store = None;
     let mut changing = Changing::start(users, |gateway| {
         let options = rekey_testbed::StoreOptions {
-            binary: rekey_testbed::StoreBinary::Release,
+            binary: rekey_testbed::StoreBinary::Plain,
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),
