@@ -9,6 +9,8 @@ use rekey_protocol::{Client, UserId};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::accounts::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::accounts::typed;
 use crate::dashboard::access::client::ClientAddress;
 use crate::dashboard::access::session::{
     CookieToken, CookieTokens, Jar, Session, Signed, Unsigned, no_session,
@@ -17,8 +19,6 @@ use crate::dashboard::access::throttle::Who;
 use crate::dashboard::pages::{login as pages, retry_after};
 use crate::dashboard::problem::Problem;
 use crate::dashboard::{Dashboard, PROFILE};
-use crate::accounts::password::{For, HashError, Password, Spelling, StoredHash};
-use crate::accounts::typed;
 use crate::engine::Engine;
 use crate::operations::audit::{NoteRefused, Tried};
 use crate::operations::users::passwords::FindAccount;
