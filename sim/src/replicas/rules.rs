@@ -1,0 +1,43 @@
+//! The rules about several stores before one etcd (R1 to R8) as switches. Both models
+//! have them: that of fences and lines, and that of attempts.
+
+use crate::switches::rules;
+
+rules! {
+    r1_own_line: "A beat is written only where its own line stands.",
+    r1_newer: "A late copy of an older beat fails.",
+    r2_from_sending: "The fence counts from the sending of a beat.",
+    r2_own_watch: "And only of one that has come back on the store's own watch.",
+    r2_marker: "Nothing but the own watch says how far a store has seen.",
+    r2_when_leaving: "Each answer looks at the fence when it leaves.",
+    r2_margin: "The fence keeps a margin for the drift of the gateway's clock.",
+    r2_past_fence: "Past its fence a store does not beat; it joins anew.",
+    r2_ended: "A store that gives its line up counts no beat of it any more.",
+    r3_waits: "A line is deleted only when it has stood still for the whole time.",
+    r3_from_arrival: "That time begins when the first reading has arrived.",
+    r3_margin: "It has a margin for the drift of clocks.",
+    r3_compare: "The deletion compares the revision that was read.",
+    r3_deleted: "Only a deleted line counts as dead.",
+    r3_stop: "A planned stop waits out what it has granted.",
+    r4_in_transaction: "The lines to wait for are read in the rotation's transaction.",
+    r4_repeat: "A repeat reads them in a transaction as well.",
+    r4_line_first: "A store grants nothing before its line stands.",
+    r5_header: "A reading below what the store has had confirmed is thrown away.",
+    r5_active: "Active is said by what the own watch has shown, not by a read.",
+    r5_compare: "A rotation compares what it has read of the user.",
+    r6_id: "It compares that its id is absent.",
+    r6_burned: "Who finds the id absent and does not carry it out burns it.",
+    r6_unknown: "No answer means unknown.",
+    r6_tick: "A rotation compares the tick.",
+    r6_tick_at_birth: "That is the tick at the birth of its id.",
+    r6_kept: "An id is kept for longer than its tick.",
+    r6_aged: "Who finds an id absent that may have been pruned says unknown.",
+    r7_last_revision: "A watch is opened again where it ended.",
+    r8_history: "Every transaction compares the history.",
+    r8_cursor: "A cursor counts only in its history.",
+    r8_later: "A cursor of a later history stops the store.",
+    r8_behind: "A cursor beyond the own watch waits for the watch.",
+    r8_wait: "A new history begins with a line for the lost one.",
+    r8_everybody: "It is in etcd, so all stores wait for it.",
+    r8_longest: "It stands for the longest time of a line, not of a lease.",
+}
