@@ -125,11 +125,15 @@ impl World {
         }
     }
 
-    /// How long a line has to stand still before it may be deleted (R3, R8).
+    /// How long a line has to stand still before it may be deleted (R3, R8). Without a part
+    /// of R3 the observer has a shorter TTL of its own.
     pub(super) fn patience(&self, slot: usize) -> u8 {
-        match slot == LOST && !self.rules.r8_longest {
-            true => self.lease,
-            false => self.ttl,
+        if slot == LOST && !self.rules.r8_longest {
+            return self.lease;
+        }
+        match self.rules.r3_own_ttl {
+            true => self.ttl,
+            false => self.ttl - 1,
         }
     }
 }

@@ -50,6 +50,10 @@
 //! | races | two requests with one key, repeated at other stores | 3,126 | 16 |
 //! | old-ids | attempts that come when their ids are pruned | 1,709 | 15 |
 //!
+//! The larger ones hold as well: big-clocks (375,458 states), big-moving (1,576,269),
+//! big-joining (1,785,492), big-beats (6,906,010), big-restored (33,883,045) and
+//! big-old-races (118,814).
+//!
 //! # Mutants
 //!
 //! Each rule is taken out once (`tests/replicas.rs`, `replicas --mutants`, which prints
@@ -66,6 +70,7 @@
 //! | r2_past_fence | silent-watch | a rotation has a bound | 51 |
 //! | r2_ended | joining-again | I2 | 13 |
 //! | r3_waits | beats | I2 | 8 |
+//! | r3_own_ttl | beats | I2 | 9 |
 //! | r3_from_arrival | beats | I2 | 14 |
 //! | r3_margin | clocks | I2 | 13 |
 //! | r3_compare | beats | I2 | 14 |
@@ -106,6 +111,7 @@
 //!   all rotations;
 //! - `r2_ended`: a store past its fence deletes its line, and a beat that was late comes
 //!   back and opens the fence again;
+//! - `r3_own_ttl`: stores are started with different TTLs, as while a setting is changed;
 //! - `r6_tick_at_birth`: an attempt lies between gateway and store, is read when its
 //!   burned id is pruned, and takes the tick of that moment;
 //! - `r6_aged`: an id that was used and pruned looks like one that never was;

@@ -52,6 +52,7 @@ pub const NEEDED: &[Mutant] = &[
     needs(&["r2_past_fence"], "silent-watch", BOUND, 51),
     needs(&["r2_ended"], "joining-again", "I2", 13),
     needs(&["r3_waits"], "beats", "I2", 8),
+    needs(&["r3_own_ttl"], "beats", "I2", 9),
     needs(&["r3_from_arrival"], "beats", "I2", 14),
     needs(&["r3_margin"], "clocks", "I2", 13),
     needs(&["r3_compare"], "beats", "I2", 14),

@@ -14,6 +14,7 @@ rules! {
     r2_past_fence: "Past its fence a store does not beat; it joins anew.",
     r2_ended: "A store that gives its line up counts no beat of it any more.",
     r3_waits: "A line is deleted only when it has stood still for the whole time.",
+    r3_own_ttl: "That is the TTL that the line says, not the observer's.",
     r3_from_arrival: "That time begins when the first reading has arrived.",
     r3_margin: "It has a margin for the drift of clocks.",
     r3_compare: "The deletion compares the revision that was read.",
@@ -39,5 +40,5 @@ rules! {
     r8_behind: "A cursor beyond the own watch waits for the watch.",
     r8_wait: "A new history begins with a line for the lost one.",
     r8_everybody: "It is in etcd, so all stores wait for it.",
-    r8_longest: "It stands for the longest time of a line, not of a lease.",
+    r8_longest: "Its TTL is the longest of any line, not that of a lease.",
 }

@@ -61,9 +61,8 @@ impl World {
         };
         let moving = World {
             name: "big-moving",
-            gateways: 2,
             left: Left {
-                polls: [2, 1],
+                polls: [3, 0],
                 beats: [1, 1, 0],
                 ..BASE.left
             },
@@ -73,10 +72,12 @@ impl World {
             name: "big-joining",
             running: &[0, 1],
             follows: &[0, 2],
-            observes: &[1],
+            stale: false,
             left: Left {
-                polls: [2, 0],
+                polls: [1, 0],
                 beats: [1, 0, 1],
+                lost: 0,
+                repeats: 0,
                 ..small("joining").left
             },
             ..small("joining")
