@@ -1,4 +1,7 @@
-//! The command `model`: explores worlds and mutants, and prints what it found.
+//! The commands `model` and `rotations`: they explore worlds and mutants, and print what
+//! they found.
+
+pub(crate) mod replicas;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,14 +50,40 @@ pub(crate) fn explore_model(options: &Model) -> anyhow::Result<ExitCode> {
     })
 }
 
+impl Model {
+    fn limit(&self) -> Option<Duration> {
+        self.limit.map(Duration::from_secs)
+    }
+
+    fn without(&self) -> Vec<&str> {
+        self.without.iter().map(String::as_str).collect()
+    }
+}
+
 fn run(options: &Model, world: &World) -> Report<Action> {
-    let limit = options.limit.map(Duration::from_secs);
-    explore(world, options.threads, limit)
+    explore(world, options.threads, options.limit())
+}
+
+/// Prints what was found in a world; whether it holds and all was reached.
+fn show<A: std::fmt::Debug>(name: &str, report: &Report<A>) -> bool {
+    println!(
+        "{:<24} {:>10} states, depth {:>3}, {:>6.1} s: {}",
+        name,
+        report.states,
+        report.depth,
+        report.took.as_secs_f64(),
+        report.verdict()
+    );
+    if let Some((_, path)) = &report.broken {
+        for action in path {
+            println!("    {action:?}");
+        }
+    }
+    report.broken.is_none() && report.missing.is_empty()
 }
 
 fn worlds(options: &Model) -> anyhow::Result<bool> {
-    let without: Vec<_> = options.without.iter().map(String::as_str).collect();
-    let rules = Rules::without(&without).context("there is no such rule")?;
+    let rules = Rules::without(&options.without()).context("there is no such rule")?;
     let worlds = match options.world.as_deref() {
         None => World::small(),
         Some("big") => World::big(),
@@ -68,20 +97,7 @@ fn worlds(options: &Model) -> anyhow::Result<bool> {
     for world in worlds {
         let world = world.with(rules);
         let report = run(options, &world);
-        println!(
-            "{:<24} {:>10} states, depth {:>3}, {:>6.1} s: {}",
-            world.name,
-            report.states,
-            report.depth,
-            report.took.as_secs_f64(),
-            report.verdict()
-        );
-        if let Some((_, path)) = &report.broken {
-            for action in path {
-                println!("    {action:?}");
-            }
-        }
-        all_hold &= report.broken.is_none() && report.missing.is_empty();
+        all_hold &= show(world.name, &report);
     }
     Ok(all_hold)
 }

@@ -37,6 +37,8 @@ enum What {
     },
     /// Explores the checked model: all small worlds, unless told otherwise.
     Model(explore::Model),
+    /// Explores the models of several stores before one etcd.
+    Replicas(explore::Model),
     /// Explores the model of rotation ids, attempts and replays.
     Rotations,
 }
@@ -56,6 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
             ..
         } => many(from..from + seeds, sabotage),
         What::Model(model) => explore::explore_model(&model),
+        What::Replicas(model) => explore::replicas::explore_replicas(&model),
         What::Rotations => explore::explore_rotations(),
     }
 }
