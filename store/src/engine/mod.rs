@@ -53,7 +53,7 @@ use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
 
 pub use serve::Serve;
-pub use tx::{ReadTx, Tx};
+pub use tx::{OwnerReadTx, OwnerTx, ReadTx, Tx};
 
 /// The data says what an operation takes to be impossible. The operation is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

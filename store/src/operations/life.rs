@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekey_protocol::{Head, Incarnation, LEASE_CAP_MS};
 
 use crate::clock::{Moment, UnixMillis};
-use crate::engine::Tx;
+use crate::engine::OwnerTx;
 use crate::engine::record::{Mark, Past};
 use crate::engine::rows::{KnownPast, LifeEnd, NewLife, Reached};
 use crate::feed::core::Start;
@@ -64,7 +64,7 @@ impl Begin {
     ///
     /// # Errors
     /// The transaction's.
-    pub fn apply<T: Tx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
+    pub fn apply<T: OwnerTx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
         let known = tx.known_past()?;
         let is_restored = is_restored(&known.reached, self.past) && !self.accept_restore;
         let mark = tx.begin_life(&NewLife {

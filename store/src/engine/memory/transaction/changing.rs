@@ -17,7 +17,7 @@ use crate::engine::rows::{
     Event, ImportId, ImportedRow, Loaded, NewKey, NewLife, OldKeyUsed, PasswordHash, ReplayRecord,
     Standing,
 };
-use crate::engine::{Impossible, ReadTx, Tx};
+use crate::engine::{Impossible, OwnerTx, ReadTx, Tx};
 use crate::operations::users::NewUser;
 use crate::rotation::Recorded;
 
@@ -31,16 +31,6 @@ impl Tx for MemoryTx<'_, &mut Tables> {
             counters.wall = now.told;
         });
         Ok(self.tables.counters.get().revision)
-    }
-
-    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
-        self.tables.begin_life(life)
-    }
-
-    fn accept_loss_before(&mut self, revision: u64) -> Done {
-        let counters = &mut self.tables.counters;
-        counters.change(|counters| counters.accepted_before = revision);
-        Ok(())
     }
 
     fn insert_key(&mut self, key: &NewKey<'_>) -> Done {
@@ -368,6 +358,18 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         if !self.tables.counts(Some(import.0)) {
             self.tables.imports.remove(&import.0);
         }
+        Ok(())
+    }
+}
+
+impl OwnerTx for MemoryTx<'_, &mut Tables> {
+    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
+        self.tables.begin_life(life)
+    }
+
+    fn accept_loss_before(&mut self, revision: u64) -> Done {
+        let counters = &mut self.tables.counters;
+        counters.change(|counters| counters.accepted_before = revision);
         Ok(())
     }
 

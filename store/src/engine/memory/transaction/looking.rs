@@ -7,7 +7,6 @@ use std::ops::Deref;
 use rekey_protocol::{Digest, Head, ResolvedState, Revocation, RotationId, UserId};
 
 use super::MemoryTx;
-use super::found::last_use;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
@@ -17,7 +16,7 @@ use crate::engine::rows::{
     ActiveKey, Claim, ImportId, Key, KnownLife, KnownPast, KnownSession, LastUse, MadeRotation,
     PasswordHash, Reached, Source, Stage, Standing,
 };
-use crate::engine::{Impossible, ReadTx};
+use crate::engine::{Impossible, OwnerReadTx, ReadTx};
 use crate::operations::action::Action;
 use crate::operations::audit::Selection;
 use crate::rotation::Recorded;
@@ -35,30 +34,6 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         Ok(Head {
             revision: self.tables.counters.get().revision,
             incarnation: life.incarnation,
-        })
-    }
-
-    fn known_past(&self) -> Result<KnownPast, Impossible> {
-        let counters = self.tables.counters.get();
-        let lives = self.tables.lives.iter().map(|(first, life)| KnownLife {
-            incarnation: life.incarnation,
-            first: *first,
-            end: life.end,
-        });
-        Ok(KnownPast {
-            reached: Reached {
-                lives: lives.collect(),
-                mark: Mark {
-                    commits: counters.commits,
-                    revision: counters.revision,
-                },
-            },
-            time: (counters.time.0 > 0).then_some(Moment {
-                told: counters.wall,
-                limit: counters.time,
-            }),
-            longest_lease_ms: counters.longest_lease_ms,
-            accepted_before: counters.accepted_before,
         })
     }
 
@@ -122,7 +97,8 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     }
 
     fn last_use(&self, digest: &Digest) -> Result<Option<LastUse>, Impossible> {
-        Ok(self.tables.keys.get(digest).map(last_use))
+        let key = self.tables.keys.get(digest);
+        Ok(key.map(|key| LastUse::on_record(key.last_used, key.created)))
     }
 
     fn old_key_uses(&self, user: &UserId, limit: u32) -> Result<Vec<OldKeyUse>, Impossible> {
@@ -224,7 +200,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
                 .or(user.last_rotated)
                 .map(UnixMillis::rfc3339),
             key: self.active(id).map(|(_, key)| {
-                let last_use = last_use(key);
+                let last_use = LastUse::on_record(key.last_used, key.created);
                 KeyEntry {
                     hint: key.hint.clone(),
                     created_at: key.created.rfc3339(),
@@ -367,5 +343,31 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         let users = self.tables.users.range((after, Unbounded));
         let its = users.filter(|(_, user)| user.import == Some(import.0));
         Ok(its.take(limit).map(|(id, _)| id.clone()).collect())
+    }
+}
+
+impl<T: Deref<Target = Tables>> OwnerReadTx for MemoryTx<'_, T> {
+    fn known_past(&self) -> Result<KnownPast, Impossible> {
+        let counters = self.tables.counters.get();
+        let lives = self.tables.lives.iter().map(|(first, life)| KnownLife {
+            incarnation: life.incarnation,
+            first: *first,
+            end: life.end,
+        });
+        Ok(KnownPast {
+            reached: Reached {
+                lives: lives.collect(),
+                mark: Mark {
+                    commits: counters.commits,
+                    revision: counters.revision,
+                },
+            },
+            time: (counters.time.0 > 0).then_some(Moment {
+                told: counters.wall,
+                limit: counters.time,
+            }),
+            longest_lease_ms: counters.longest_lease_ms,
+            accepted_before: counters.accepted_before,
+        })
     }
 }
