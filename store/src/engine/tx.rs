@@ -23,6 +23,21 @@ use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
 use crate::rotation::Recorded;
 
+/// Stands for the revision that the transaction under way will have, where an engine
+/// learns of it only by the commit.
+///
+/// It is the largest number that JSON can say exactly, and later than every real
+/// revision. It is never kept. Results get the real one when it is known
+/// ([`crate::operations::Operation::settle`]).
+pub(crate) const PENDING: u64 = (1 << 53) - 1;
+
+/// Puts the revision of the commit where it was not known yet.
+pub(crate) fn settle(revision: &mut u64, committed: u64) {
+    if *revision == PENDING {
+        *revision = committed;
+    }
+}
+
 /// The words that look.
 ///
 /// They take `&self`: an engine that notes what was looked at does so in a cell.

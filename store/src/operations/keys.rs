@@ -6,6 +6,7 @@ use super::{Context, Read};
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
 use crate::engine::ReadTx;
+use crate::engine::look::Look;
 use crate::engine::rows::ActiveKey;
 
 /// A known key and where the history stood when it was read.
@@ -45,6 +46,10 @@ impl Read for Resolve {
     type Out = Result<Resolved, Unknown>;
 
     const IS_ONE_WORD: bool = true;
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Head, Look::Key(self.0)]
+    }
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         let (found, head) = tx.key_and_head(&self.0)?;

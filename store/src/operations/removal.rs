@@ -5,7 +5,9 @@ use rekey_protocol::UserId;
 use super::action::Action;
 use super::{Context, Operation, sessions};
 use crate::engine::Tx;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Claim, Event, Standing};
+use crate::engine::tx::settle;
 
 /// Removes a user: the key is revoked, and address, password, sessions and devices
 /// are deleted. To do it again changes nothing.
@@ -38,6 +40,18 @@ pub struct Removed {
 
 impl Operation for RemoveUser {
     type Out = Result<Removed, RemoveRefusal>;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        if let Ok(removed) = out {
+            settle(&mut removed.revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        let both = [&self.user, &self.pseudonym];
+        let users = both.map(|user| Look::User(user.clone()));
+        [Look::Head, Look::Log].into_iter().chain(users).collect()
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let (Self { user, pseudonym }, now) = (self, cx.now);

@@ -7,6 +7,7 @@ use rekey_protocol::{Client, Digest, UserId};
 use super::action::Action;
 use super::{Context, Operation, Queue, Read, audit};
 use crate::clock::UnixMillis;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, KnownSession};
 use crate::engine::{ReadTx, Tx};
 
@@ -75,6 +76,10 @@ impl Read for FindSession {
     const QUEUE: Queue = Queue::Dashboard;
 
     const IS_ONE_WORD: bool = true;
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Session(self.digest)]
+    }
 
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Self::Out, T::Error> {
         let now = cx.now.limit;

@@ -9,6 +9,7 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
+use super::alike::Peer;
 use super::step::{KEY, SESSION, Step, digest, one_of, whole};
 use super::subject::{OnMemory, Subject};
 use crate::clock::{Moment, UnixMillis};
@@ -171,7 +172,7 @@ impl Drawing {
     }
 
     /// The next operation.
-    pub(super) fn step(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    pub(super) fn step<P: Peer>(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step<P>> {
         self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),
@@ -240,7 +241,7 @@ impl Drawing {
         })
     }
 
-    fn own_key(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    fn own_key<P: Peer>(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step<P>> {
         let user = self.user();
         let active = memory.read(ActiveKeyOf(user.clone()), now);
         let shown = active.map_or(0, |key| key.revision);
@@ -272,7 +273,7 @@ impl Drawing {
         }
     }
 
-    fn dashboard(&mut self) -> Box<dyn Step> {
+    fn dashboard<P: Peer>(&mut self) -> Box<dyn Step<P>> {
         let new = self.new_session();
         match self.rng.u8(0..12) {
             0..6 => Box::new(LogIn {
@@ -318,7 +319,7 @@ impl Drawing {
         }
     }
 
-    fn uses(&mut self, now: Moment) -> Box<dyn Step> {
+    fn uses<P: Peer>(&mut self, now: Moment) -> Box<dyn Step<P>> {
         let keys: Vec<_> = (0..4).map(|_| self.key()).collect();
         if self.rng.bool() {
             let counts = keys.into_iter().map(|key| (key, self.rng.u64(1..9)));
@@ -332,7 +333,7 @@ impl Drawing {
         Box::new(RecordLastUses { uses, now })
     }
 
-    fn step_of_import(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step> {
+    fn step_of_import<P: Peer>(&mut self, memory: &OnMemory, now: Moment) -> Box<dyn Step<P>> {
         let import = self.import();
         let keys = || {
             let (after, limit) = (None, 99);

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use super::record::Mark;
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
+use crate::operations::last_uses::hour_of;
 use crate::password::StoredHash;
 use crate::rotation::OldKey;
 
@@ -82,6 +83,16 @@ pub enum LastUse {
 }
 
 impl LastUse {
+    /// Of what is on record, where uses were noted from the first key on.
+    pub fn on_record(hour: Option<UnixMillis>, made: UnixMillis) -> Self {
+        match hour {
+            // The clock may have been ahead when it was written.
+            Some(hour) => Self::HourFrom(hour.min(hour_of(UnixMillis::wall()))),
+            None if made.0 > 0 => Self::Never,
+            None => Self::NotKnown,
+        }
+    }
+
     /// The beginning of the hour, as RFC 3339 in UTC.
     pub fn rfc3339(self) -> Option<String> {
         match self {
