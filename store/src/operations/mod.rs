@@ -55,7 +55,8 @@ pub trait Operation {
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error>;
 
     /// Puts the revision of the commit into the result, where it was not known yet
-    /// when the operation was applied. Whoever has a revision in its result does so.
+    /// when the operation was applied. An operation overrides this if its result can
+    /// hold the revision of its own change.
     fn settle(_out: &mut Self::Out, _revision: u64) {}
 
     /// What it will surely look at, as far as that is known before: an engine behind a

@@ -16,7 +16,9 @@ mod imports;
 mod keys;
 mod log;
 mod owners;
+mod pages;
 mod replays;
+mod rounds;
 mod step;
 mod subject;
 

@@ -221,7 +221,7 @@ const KEYSPACE: Incarnation = Incarnation([7; 16]);
 
 /// The engine on an ordered space of keys and values, without its network.
 pub(super) struct OnKeyspace {
-    engine: Keyspace,
+    pub(super) engine: Keyspace,
     begun: UnixMillis,
 }
 

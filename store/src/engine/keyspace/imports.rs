@@ -258,7 +258,8 @@ impl<S: Change> KeyspaceTx<'_, S> {
                 is_replaced: false,
                 replay_until: None,
                 import: Some(import.0),
-                revision: None,
+                // Its import's, until it is changed.
+                revision: Revision::kept(0),
             },
         };
         let is_in = self.put_fresh_key(key)?;
