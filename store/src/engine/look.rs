@@ -19,6 +19,8 @@ pub enum Look {
     Rotation(RotationId),
     /// A user, and which key is the active one.
     User(UserId),
+    /// A user's password.
+    Password(UserId),
     /// Whose an address is, as it was typed.
     Address(String),
     /// A session.

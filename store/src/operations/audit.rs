@@ -9,6 +9,7 @@ use super::action::Action;
 use super::{Context, Operation, Read};
 use crate::api::AuditPage;
 use crate::clock::UnixMillis;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, Standing};
 use crate::engine::{ReadTx, Tx};
 
@@ -108,6 +109,10 @@ impl Tried {
 
 impl Operation for NoteRefused {
     type Out = ();
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Head, Look::Log, Look::User(self.user.clone())]
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<(), T::Error> {
         let told = tx.count_refused(&self.user, cx.now.limit.minus(HOUR))?;

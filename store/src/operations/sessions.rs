@@ -50,6 +50,19 @@ pub struct NewSession {
     pub client: Client,
 }
 
+impl NewSession {
+    /// What is looked at to begin it with a password.
+    pub(super) fn looks_at(&self) -> Vec<Look> {
+        vec![
+            Look::Head,
+            Look::Log,
+            Look::User(self.user.clone()),
+            Look::Password(self.user.clone()),
+            Look::Session(self.digest),
+        ]
+    }
+}
+
 /// A session that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {
@@ -144,6 +157,12 @@ pub struct LogIn {
 
 impl Operation for LogIn {
     type Out = bool;
+
+    fn looks_at(&self) -> Vec<Look> {
+        let mut looks = self.session.looks_at();
+        looks.extend(self.former.iter().copied().map(Look::Session));
+        looks
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<bool, T::Error> {
         let user = &self.session.user;

@@ -27,20 +27,26 @@ fn subject() -> OnKeyspace {
 }
 
 #[track_caller]
-fn reads_in<R: Read>(rounds: u32, subject: &OnKeyspace, read: R) {
+fn reads_in<R: Read>(most: u32, subject: &OnKeyspace, read: R) {
     let now = at(subject, HOUR);
-    assert_eq!(subject.engine.read(&read, now).rounds, rounds);
+    let rounds = subject.engine.read(&read, now).rounds;
+    assert!((1..=most).contains(&rounds), "{rounds} rounds, not {most}");
 }
 
 #[track_caller]
-fn runs_in<O>(rounds: u32, subject: &mut OnKeyspace, millis: i64, operation: O)
+fn runs_in<O>(most: u32, subject: &mut OnKeyspace, millis: i64, operation: O)
 where
     O: Operation,
     O::Out: Debug,
 {
     let now = at(subject, millis);
     let ran = subject.engine.run(&operation, now).unwrap();
-    assert_eq!(ran.rounds, rounds, "{:?}", ran.out);
+    let rounds = ran.rounds;
+    assert!(
+        (1..=most).contains(&rounds),
+        "{rounds} rounds, not {most}: {:?}",
+        ran.out
+    );
 }
 
 fn wish(number: u8) -> Wish {
@@ -118,7 +124,7 @@ fn a_user_of_the_dashboard_waits_for_a_few_rounds() {
     let email = "ANN@example.com".to_owned();
     let devices = vec![digest(60)];
     reads_in(4, &subject, FindAccount { email, devices });
-    runs_in(6, &mut subject, 2, log_in);
+    runs_in(3, &mut subject, 2, log_in);
     let limits = SessionLimits {
         idle: std::time::Duration::from_secs(9_000),
         max: std::time::Duration::from_secs(9_000),
@@ -165,5 +171,5 @@ fn a_user_of_the_dashboard_waits_for_a_few_rounds() {
         tried: Tried::LogIn,
         client: Client::default(),
     };
-    runs_in(4, &mut subject, HOUR + 2, refused);
+    runs_in(2, &mut subject, HOUR + 2, refused);
 }

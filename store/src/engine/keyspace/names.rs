@@ -354,6 +354,7 @@ pub(crate) fn of_look(look: &Look) -> Vec<Vec<u8>> {
         }
         Look::Rotation(id) => vec![rotation(*id)],
         Look::User(id) => vec![user(id), active_key(id)],
+        Look::Password(user) => vec![password(user)],
         Look::Address(typed) => of_address(typed),
         Look::Session(digest) => vec![session(digest)],
     }

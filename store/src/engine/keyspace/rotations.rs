@@ -32,11 +32,17 @@ impl<S: Space> KeyspaceTx<'_, S> {
         };
         let outcome = match refusal {
             Some(refusal) => RecordedOutcome::Burned(refusal),
-            None => RecordedOutcome::Rotated {
-                at: row.told,
-                user: self.user_called(row.alias.ok_or(NAMELESS)?)?,
-                revision: Revision::or_own(row.revision, changed),
-            },
+            None => {
+                let alias = row.alias.ok_or(NAMELESS)?;
+                // Who repeats a rotation is told of the user's old key next.
+                let names = [names::user_called(alias), names::interval(alias)];
+                self.look_ahead(&names)?;
+                RecordedOutcome::Rotated {
+                    at: row.told,
+                    user: self.user_called(alias)?,
+                    revision: Revision::or_own(row.revision, changed),
+                }
+            }
         };
         Ok(Some(Recorded {
             old_digest: row.old_digest,

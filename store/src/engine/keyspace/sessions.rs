@@ -162,11 +162,13 @@ impl<S: Change> KeyspaceTx<'_, S> {
         user: &UserId,
         at: UnixMillis,
     ) -> Result<(), S::Error> {
-        let name = names::browser_of(user, digest);
-        self.look_ahead(&[names::user(user), name.clone()])?;
-        if self.any_user(user)?.is_none() || self.is_there(&name)? {
+        // All of them: who comes has looked at them already, or will.
+        let known = self.browsers_of(user)?;
+        let is_known = known.iter().any(|browser| browser.digest == *digest);
+        if is_known || self.any_user(user)?.is_none() {
             return Err(Impossible("a browser of nobody, or one that was there").into());
         }
+        let name = names::browser_of(user, digest);
         self.put(name, &KeptBrowser { seen: at })
     }
 
