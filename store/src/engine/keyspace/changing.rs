@@ -167,8 +167,7 @@ impl<S: Change> Tx for KeyspaceTx<'_, S> {
     }
 
     fn forget_devices(&mut self, user: &UserId) -> Result<(), S::Error> {
-        self.forget_devices(user);
-        Ok(())
+        self.forget_devices(user)
     }
 
     fn forget_devices_after(&mut self, user: &UserId, after: UnixMillis) -> Result<(), S::Error> {

@@ -27,8 +27,10 @@
 //! # What one transaction writes
 //!
 //! An event takes two writes, the row and its place in the user's index. A rotation
-//! takes twelve at most. Words that take many rows stop at [`MOST_WRITES`] and say
-//! how far they are.
+//! takes ten, and four more where an import owes the log a row. Words that say how many
+//! rows they have done stop at [`MOST_WRITES`]. The uses of keys come in maps of a size
+//! that the caller chooses: a last use takes one write and two looks, the uses of an
+//! old key three of each.
 //!
 //! # Revisions
 //!

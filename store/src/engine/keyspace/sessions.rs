@@ -176,8 +176,13 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.space.delete(&names::browser_of(user, digest));
     }
 
-    pub(super) fn forget_devices(&mut self, user: &UserId) {
-        self.space.delete_under(&names::browsers_of(user));
+    /// One by one: etcd takes no transaction that clears a prefix and puts something
+    /// under it, as a change of a password does.
+    pub(super) fn forget_devices(&mut self, user: &UserId) -> Result<(), S::Error> {
+        for Aged { digest, .. } in self.browsers_of(user)? {
+            self.forget_device(&digest, user);
+        }
+        Ok(())
     }
 
     pub(super) fn forget_devices_after(

@@ -65,6 +65,9 @@ impl Shelf {
         let count = writes.keys.len() + writes.cleared.len();
         assert!(count <= MOST_WRITES, "{count} writes in one transaction");
         let before = self.pairs.len();
+        // As etcd refuses it.
+        let twice = writes.keys.keys().find(|key| writes.has_cleared(key));
+        assert!(twice.is_none(), "{twice:?} is written and cleared");
         self.pairs.retain(|key, _| !writes.has_cleared(key));
         let mut is_changed = self.pairs.len() != before;
         let next = self.revision + 1;
