@@ -3,7 +3,7 @@
 //!
 //! What is written here knows of the space what [`space`] says, and nothing of
 //! networks. Which names there are is in [`names`], what they hold in [`rows`]. Each
-//! word is in the file of its subject.
+//! word is in the file of its subject, in [`words`].
 //!
 //! # What a look costs
 //!
@@ -40,25 +40,12 @@
 //! has written show it as pending. That decides nothing: no operation compares a
 //! revision of what it has just written.
 
-mod addresses;
-mod audit;
-mod changing;
-mod history;
-mod imports;
-mod index;
-mod keys;
-mod log;
-mod looking;
 pub(crate) mod names;
-mod people;
-mod replays;
-mod rotations;
 pub(crate) mod rows;
-mod sessions;
 pub(crate) mod space;
 #[cfg(test)]
 pub(super) mod testing;
-mod uses;
+mod words;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +86,7 @@ pub(crate) struct KeyspaceTx<'a, S> {
 
 /// What is known of a user.
 #[derive(Debug, Clone, Copy)]
-struct Person {
+pub(crate) struct Person {
     alias: Alias,
     /// By the limit's clock.
     last_rotated: Option<UnixMillis>,
@@ -107,7 +94,7 @@ struct Person {
 
 /// A row, and the revisions that made and last wrote it.
 #[derive(Debug, Clone)]
-struct Held<R> {
+pub(crate) struct Held<R> {
     row: R,
     made: u64,
     changed: u64,

@@ -1,18 +1,22 @@
 //! Keys: which there are, whose they are, and which is a user's active one.
 
+mod replays;
+mod rotations;
+mod uses;
+
 use rekey_protocol::{Digest, ResolvedState, UserId};
 
-use super::names::{self, Alias};
-use super::rows::{ActiveDigest, Gone, KeptKey, Revision};
-use super::space::{Change, PENDING, Space};
-use super::{Held, KeyspaceTx, Person};
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names::{self, Alias};
+use crate::engine::keyspace::rows::{ActiveDigest, Gone, KeptKey, Revision};
+use crate::engine::keyspace::space::{Change, PENDING, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx, Person};
 use crate::engine::rows::{ActiveKey, Key, NewKey};
 
 /// A key that counts.
-pub(super) struct LiveKey {
+pub(crate) struct LiveKey {
     pub row: KeptKey,
     /// The revision that last changed it: an imported one has its import's until it
     /// is changed.
@@ -20,7 +24,7 @@ pub(super) struct LiveKey {
 }
 
 impl KeptKey {
-    pub(super) fn state(&self) -> ResolvedState {
+    pub(crate) fn state(&self) -> ResolvedState {
         match self.revoked {
             Some(_) => ResolvedState::Revoked,
             None => ResolvedState::Active,
@@ -30,7 +34,7 @@ impl KeptKey {
 
 impl<S: Space> KeyspaceTx<'_, S> {
     /// A key, whether or not it counts.
-    pub(super) fn any_key(&self, digest: &Digest) -> Result<Option<Held<KeptKey>>, S::Error> {
+    pub(crate) fn any_key(&self, digest: &Digest) -> Result<Option<Held<KeptKey>>, S::Error> {
         let found: Option<Held<KeptKey>> = self.get(&names::key(digest))?;
         if let Some(KeptKey {
             user: Some(user),
@@ -48,7 +52,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(found)
     }
 
-    pub(super) fn live_key(&self, digest: &Digest) -> Result<Option<LiveKey>, S::Error> {
+    pub(crate) fn live_key(&self, digest: &Digest) -> Result<Option<LiveKey>, S::Error> {
         let Some(held) = self.any_key(digest)? else {
             return Ok(None);
         };
@@ -66,7 +70,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }))
     }
 
-    pub(super) fn key(&self, digest: &Digest) -> Result<Option<Key>, S::Error> {
+    pub(crate) fn key(&self, digest: &Digest) -> Result<Option<Key>, S::Error> {
         let Some(LiveKey { row, revision }) = self.live_key(digest)? else {
             return Ok(None);
         };
@@ -88,24 +92,24 @@ impl<S: Space> KeyspaceTx<'_, S> {
     }
 
     /// Whose a key is.
-    pub(super) fn user_of(&self, key: &KeptKey) -> Result<UserId, S::Error> {
+    pub(crate) fn user_of(&self, key: &KeptKey) -> Result<UserId, S::Error> {
         match &key.user {
             Some(user) => Ok(user.clone()),
             None => self.user_called(key.alias),
         }
     }
 
-    pub(super) fn key_exists(&self, digest: &Digest) -> Result<bool, S::Error> {
+    pub(crate) fn key_exists(&self, digest: &Digest) -> Result<bool, S::Error> {
         self.is_there(&names::key(digest))
     }
 
     /// The digest of the active key of a user, which may not count.
-    pub(super) fn active_digest(&self, user: &UserId) -> Result<Option<Digest>, S::Error> {
+    pub(crate) fn active_digest(&self, user: &UserId) -> Result<Option<Digest>, S::Error> {
         let found: Option<Held<ActiveDigest>> = self.get(&names::active_key(user))?;
         Ok(found.map(|held| held.row.digest))
     }
 
-    pub(super) fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, S::Error> {
+    pub(crate) fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, S::Error> {
         let Some(digest) = self.active_digest(user)? else {
             return Ok(None);
         };
@@ -118,7 +122,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }))
     }
 
-    pub(super) fn key_shown(&self, digest: &Digest) -> Result<Option<KeyShown>, S::Error> {
+    pub(crate) fn key_shown(&self, digest: &Digest) -> Result<Option<KeyShown>, S::Error> {
         let Some(Held { row, .. }) = self.any_key(digest)? else {
             return Ok(None);
         };
@@ -138,14 +142,14 @@ impl<S: Space> KeyspaceTx<'_, S> {
 }
 
 /// A key that is put in, active.
-pub(super) struct FreshKey<'a> {
+pub(crate) struct FreshKey<'a> {
     pub digest: &'a Digest,
     pub user: &'a UserId,
     pub row: KeptKey,
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn insert_key(&mut self, key: &NewKey<'_>) -> Result<(), S::Error> {
+    pub(crate) fn insert_key(&mut self, key: &NewKey<'_>) -> Result<(), S::Error> {
         let known = self.person(key.user)?;
         let Person {
             alias,
@@ -174,7 +178,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
     }
 
     /// Adds an active key; `false`: it is known, or the user has one (I3).
-    pub(super) fn put_fresh_key(&mut self, key: FreshKey<'_>) -> Result<bool, S::Error> {
+    pub(crate) fn put_fresh_key(&mut self, key: FreshKey<'_>) -> Result<bool, S::Error> {
         let FreshKey { digest, user, row } = key;
         let active = names::active_key(user);
         if self.key_exists(digest)? || self.is_there(&active)? {
@@ -185,7 +189,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(true)
     }
 
-    pub(super) fn revoke_key(
+    pub(crate) fn revoke_key(
         &mut self,
         digest: &Digest,
         at: UnixMillis,
@@ -216,7 +220,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(())
     }
 
-    pub(super) fn set_replayable(
+    pub(crate) fn set_replayable(
         &mut self,
         digest: &Digest,
         until: UnixMillis,
@@ -231,7 +235,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
     }
 
     /// Changes a key's row, if there is one. For others the key is as old as it was.
-    pub(super) fn rewrite_key(
+    pub(crate) fn rewrite_key(
         &mut self,
         digest: &Digest,
         change: impl FnOnce(&mut KeptKey),
@@ -250,7 +254,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
     }
 
     /// Takes out a key that nobody was told of, which is this user's.
-    pub(super) fn remove_key(&mut self, digest: &Digest, user: &UserId) {
+    pub(crate) fn remove_key(&mut self, digest: &Digest, user: &UserId) {
         self.space.delete(&names::key(digest));
         self.space.delete(&names::active_key(user));
         self.space.delete(&names::last_use(digest));
@@ -259,8 +263,9 @@ impl<S: Change> KeyspaceTx<'_, S> {
 
 impl<S: Space> KeyspaceTx<'_, S> {
     /// The user whom rows call this.
-    pub(super) fn user_called(&self, alias: Alias) -> Result<UserId, S::Error> {
-        let found: Option<Held<super::rows::HolderOf>> = self.get(&names::user_called(alias))?;
+    pub(crate) fn user_called(&self, alias: Alias) -> Result<UserId, S::Error> {
+        let found: Option<Held<crate::engine::keyspace::rows::HolderOf>> =
+            self.get(&names::user_called(alias))?;
         let known = found.map(|held| held.row.user);
         Ok(known.ok_or(Impossible("an alias of nobody"))?)
     }

@@ -2,15 +2,15 @@
 
 use rekey_protocol::{Head, Revocation};
 
-use super::names;
-use super::rows::{Gone, HistoryId, Tick, read};
-use super::space::{Change, Order, PENDING, Range, Space};
-use super::{Held, KeyspaceTx};
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{Gone, HistoryId, Tick, read};
+use crate::engine::keyspace::space::{Change, Order, PENDING, Range, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx};
 
 impl<S: Space> KeyspaceTx<'_, S> {
-    pub(super) fn head(&self) -> Result<Head, S::Error> {
+    pub(crate) fn head(&self) -> Result<Head, S::Error> {
         let found: Option<Held<HistoryId>> = self.get(&names::history())?;
         let held = found.ok_or(Impossible("no history has begun"))?;
         Ok(Head {
@@ -24,7 +24,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
 
     /// Whether a key is replayable is reckoned by the last tick: that is the time on
     /// record.
-    pub(super) fn revoked_after(
+    pub(crate) fn revoked_after(
         &self,
         revision: u64,
         limit: usize,
@@ -54,7 +54,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
 impl<S: Change> KeyspaceTx<'_, S> {
     /// The space counts by itself, and the engine's ticks note the time: a row that
     /// every change writes would let no two of them be made at a time.
-    pub(super) fn next_revision(&mut self) -> u64 {
+    pub(crate) fn next_revision(&mut self) -> u64 {
         self.is_counted = true;
         PENDING
     }

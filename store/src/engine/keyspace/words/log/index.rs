@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rekey_protocol::UserId;
 
-use super::KeyspaceTx;
-use super::names::{self, Alias, LogName};
-use super::rows::{KeptEvent, Mention, read};
-use super::space::{Order, Pair, Range, Space, after_prefix};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::KeyspaceTx;
+use crate::engine::keyspace::names::{self, Alias, LogName};
+use crate::engine::keyspace::rows::{KeptEvent, Mention, read};
+use crate::engine::keyspace::space::{Order, Pair, Range, Space, after_prefix};
 use crate::operations::action::Action;
 
 /// Rows of the first page, and the most of one page.
@@ -22,18 +22,18 @@ const MOST_ON_PAGE: u32 = 4096;
 /// the commits.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
 
-pub(super) const NAMELESS: Impossible =
+pub(crate) const NAMELESS: Impossible =
     Impossible("a row of the audit log has a name that is none");
 
 /// A row of the log, by its place in an index.
-pub(super) struct Mentioned {
+pub(crate) struct Mentioned {
     pub id: i64,
     pub name: LogName,
     row: Mention,
 }
 
 impl Mentioned {
-    pub(super) fn read(pair: &Pair) -> Result<Self, Impossible> {
+    pub(crate) fn read(pair: &Pair) -> Result<Self, Impossible> {
         let name = LogName::parse(&pair.key).ok_or(NAMELESS)?;
         Ok(Self {
             id: name.id(pair.found.made),
@@ -131,16 +131,16 @@ impl<S: Space> KeyspaceTx<'_, S> {
         self.events_of(user, &chosen)
     }
 
-    pub(super) fn last_key_event(&self, user: &UserId) -> Result<Option<AuditEvent>, S::Error> {
+    pub(crate) fn last_key_event(&self, user: &UserId) -> Result<Option<AuditEvent>, S::Error> {
         Ok(self.newest(user, 1, |row| row.is_of_key)?.pop())
     }
 
-    pub(super) fn last_rotation(&self, user: &UserId) -> Result<Option<AuditEvent>, S::Error> {
+    pub(crate) fn last_rotation(&self, user: &UserId) -> Result<Option<AuditEvent>, S::Error> {
         let is_rotation = |row: &Mention| row.has_old && row.action == Action::Rotated.name();
         Ok(self.newest(user, 1, is_rotation)?.pop())
     }
 
-    pub(super) fn last_events(
+    pub(crate) fn last_events(
         &self,
         user: &UserId,
         limit: u32,
@@ -148,7 +148,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         self.newest(user, limit, |row| !row.is_refused())
     }
 
-    pub(super) fn last_refused(
+    pub(crate) fn last_refused(
         &self,
         user: &UserId,
         limit: u32,
@@ -170,7 +170,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         self.events_of(user, &chosen)
     }
 
-    pub(super) fn count_issued_by_user(
+    pub(crate) fn count_issued_by_user(
         &self,
         user: &UserId,
         after: UnixMillis,
@@ -180,7 +180,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         })
     }
 
-    pub(super) fn count_refused(&self, user: &UserId, after: UnixMillis) -> Result<u32, S::Error> {
+    pub(crate) fn count_refused(&self, user: &UserId, after: UnixMillis) -> Result<u32, S::Error> {
         self.count(user, after, Mention::is_refused)
     }
 
@@ -205,7 +205,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
     }
 
     /// These rows of a user, as they are shown.
-    pub(super) fn events_of(
+    pub(crate) fn events_of(
         &self,
         user: &UserId,
         chosen: &[Mentioned],

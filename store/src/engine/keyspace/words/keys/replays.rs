@@ -3,11 +3,11 @@
 
 use rekey_protocol::{Digest, Replay, ReplayProof, RotationId, SealedKey};
 
-use super::names;
-use super::rows::{KeptReplay, Outcome};
-use super::space::Change;
-use super::{Held, KeyspaceTx};
 use crate::clock::UnixMillis;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{KeptReplay, Outcome};
+use crate::engine::keyspace::space::Change;
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::ReplayRecord;
 
 /// A record, and where it is.
@@ -17,7 +17,7 @@ struct Found {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn keep_replay(
+    pub(crate) fn keep_replay(
         &mut self,
         new_digest: &Digest,
         replay: &Replay,
@@ -48,7 +48,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(found.map(|Held { row, .. }| Found { new_digest, row }))
     }
 
-    pub(super) fn replay_record(
+    pub(crate) fn replay_record(
         &self,
         rotation: RotationId,
     ) -> Result<Option<ReplayRecord>, S::Error> {
@@ -69,11 +69,11 @@ impl<S: Change> KeyspaceTx<'_, S> {
         })
     }
 
-    pub(super) fn count_failed_opening(&mut self, rotation: RotationId) -> Result<(), S::Error> {
+    pub(crate) fn count_failed_opening(&mut self, rotation: RotationId) -> Result<(), S::Error> {
         self.note(rotation, |row| row.failures += 1)
     }
 
-    pub(super) fn count_handed_out(&mut self, rotation: RotationId) -> Result<(), S::Error> {
+    pub(crate) fn count_handed_out(&mut self, rotation: RotationId) -> Result<(), S::Error> {
         self.note(rotation, |row| row.handed_out += 1)
     }
 
@@ -93,14 +93,14 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::replay(&new_digest), &row)
     }
 
-    pub(super) fn destroy_replay(&mut self, rotation: RotationId) -> Result<(), S::Error> {
+    pub(crate) fn destroy_replay(&mut self, rotation: RotationId) -> Result<(), S::Error> {
         if let Some(found) = self.kept(rotation)? {
             self.space.delete(&names::replay(&found.new_digest));
         }
         Ok(())
     }
 
-    pub(super) fn note_first_use(
+    pub(crate) fn note_first_use(
         &mut self,
         new_digest: &Digest,
         now: UnixMillis,

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{Digest, UserId};
 
-use super::names;
-use super::rows::{KeptKey, KeptUses, LastHour};
-use super::space::{Change, Range, Space};
-use super::{Held, KeyspaceTx};
 use crate::api::OldKeyUse;
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{KeptKey, KeptUses, LastHour};
+use crate::engine::keyspace::space::{Change, Range, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::{LastUse, OldKeyUsed};
 use crate::operations::last_uses::hour_of;
 
@@ -22,7 +22,7 @@ struct OldKey {
 }
 
 impl<S: Space> KeyspaceTx<'_, S> {
-    pub(super) fn last_use(&self, digest: &Digest) -> Result<Option<LastUse>, S::Error> {
+    pub(crate) fn last_use(&self, digest: &Digest) -> Result<Option<LastUse>, S::Error> {
         self.look_ahead(&[names::key(digest), names::last_use(digest)])?;
         let Some(Held { row, .. }) = self.any_key(digest)? else {
             return Ok(None);
@@ -41,17 +41,17 @@ impl<S: Space> KeyspaceTx<'_, S> {
             return Ok(Vec::new());
         };
         let pairs = self.space.range(&Range::under(&names::old_keys(alias)))?;
-        let old_key = |pair: &super::space::Pair| {
+        let old_key = |pair: &crate::engine::keyspace::space::Pair| {
             let digest = names::old_key_digest(&pair.key);
             Ok(OldKey {
                 digest: digest.ok_or(Impossible("a name of no old key"))?,
-                row: super::rows::read(&pair.found)?,
+                row: crate::engine::keyspace::rows::read(&pair.found)?,
             })
         };
         pairs.iter().map(old_key).collect()
     }
 
-    pub(super) fn old_key_uses(
+    pub(crate) fn old_key_uses(
         &self,
         user: &UserId,
         limit: u32,
@@ -77,7 +77,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(shown)
     }
 
-    pub(super) fn last_told_of_old_keys(
+    pub(crate) fn last_told_of_old_keys(
         &self,
         user: &UserId,
     ) -> Result<Option<UnixMillis>, S::Error> {
@@ -87,7 +87,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn record_last_uses(
+    pub(crate) fn record_last_uses(
         &mut self,
         uses: &BTreeMap<Digest, UnixMillis>,
         present_hour: UnixMillis,
@@ -110,7 +110,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(written)
     }
 
-    pub(super) fn add_old_key_uses(
+    pub(crate) fn add_old_key_uses(
         &mut self,
         digest: &Digest,
         uses: u64,
@@ -143,7 +143,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(key.filter(|key| key.revoked.is_some()))
     }
 
-    pub(super) fn note_old_key_told(
+    pub(crate) fn note_old_key_told(
         &mut self,
         digest: &Digest,
         at: UnixMillis,

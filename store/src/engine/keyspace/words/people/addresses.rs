@@ -6,23 +6,23 @@
 
 use rekey_protocol::UserId;
 
-use super::names;
-use super::rows::{HolderOf, KeptUser, Spelled};
-use super::space::{Change, Space};
-use super::{Held, KeyspaceTx};
 use crate::email::Email;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{HolderOf, KeptUser, Spelled};
+use crate::engine::keyspace::space::{Change, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::typed;
 
 /// A user who has an address.
-pub(super) struct Holder {
+pub(crate) struct Holder {
     id: UserId,
     user: KeptUser,
     typed: String,
 }
 
 impl Spelled {
-    pub(super) fn of(email: &Email) -> Self {
+    pub(crate) fn of(email: &Email) -> Self {
         Self::new(email.as_str(), &email.normal())
     }
 
@@ -38,7 +38,7 @@ impl Spelled {
 
 impl<S: Space> KeyspaceTx<'_, S> {
     /// Those who have this address, also by an import that does not count.
-    pub(super) fn holders(&self, typed: &str) -> Result<Vec<Holder>, S::Error> {
+    pub(crate) fn holders(&self, typed: &str) -> Result<Vec<Holder>, S::Error> {
         let normal = typed::address(typed);
         self.holders_of(typed, &normal)
     }
@@ -74,7 +74,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(holders)
     }
 
-    pub(super) fn owner_of_email(&self, typed: &str) -> Result<Option<UserId>, S::Error> {
+    pub(crate) fn owner_of_email(&self, typed: &str) -> Result<Option<UserId>, S::Error> {
         let mut owners = Vec::new();
         for holder in self.holders(typed)? {
             if self.is_live(&holder.user)? {
@@ -89,13 +89,13 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(owner.map(|holder| holder.id))
     }
 
-    pub(super) fn is_anothers_email(&self, email: &Email, user: &UserId) -> Result<bool, S::Error> {
+    pub(crate) fn is_anothers_email(&self, email: &Email, user: &UserId) -> Result<bool, S::Error> {
         let holders = self.holders(email.as_str())?;
         Ok(holders.iter().any(|holder| holder.id != *user))
     }
 
     /// Whether somebody has it who does not count, or not yet.
-    pub(super) fn is_email_held(&self, email: &Email) -> Result<bool, S::Error> {
+    pub(crate) fn is_email_held(&self, email: &Email) -> Result<bool, S::Error> {
         for holder in self.holders(email.as_str())? {
             if !self.is_live(&holder.user)? {
                 return Ok(true);
@@ -104,14 +104,14 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(false)
     }
 
-    pub(super) fn is_email_taken(&self, email: &Spelled) -> Result<bool, S::Error> {
+    pub(crate) fn is_email_taken(&self, email: &Spelled) -> Result<bool, S::Error> {
         let holders = self.holders_of(&email.typed, &email.normal())?;
         Ok(!holders.is_empty())
     }
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn set_email(&mut self, user: &UserId, email: &Email) -> Result<(), S::Error> {
+    pub(crate) fn set_email(&mut self, user: &UserId, email: &Email) -> Result<(), S::Error> {
         if self.is_anothers_email(email, user)? {
             return Err(Impossible("an address is another user's").into());
         }
@@ -127,7 +127,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::user(user), &row)
     }
 
-    pub(super) fn put_address(&mut self, user: &UserId, email: &Spelled) -> Result<(), S::Error> {
+    pub(crate) fn put_address(&mut self, user: &UserId, email: &Spelled) -> Result<(), S::Error> {
         for name in email.names() {
             let user = user.clone();
             self.put(name, &HolderOf { user })?;
@@ -135,7 +135,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(())
     }
 
-    pub(super) fn remove_address(&mut self, email: &Spelled) {
+    pub(crate) fn remove_address(&mut self, email: &Spelled) {
         for name in email.names() {
             self.space.delete(&name);
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
-use super::KeyspaceTx;
-use super::space::Change;
 use crate::clock::{Moment, UnixMillis};
 use crate::email::Email;
 use crate::engine::Tx;
+use crate::engine::keyspace::KeyspaceTx;
+use crate::engine::keyspace::space::Change;
 use crate::engine::rows::{Event, ImportId, ImportedRow, Loaded, NewKey, OldKeyUsed, ReplayRecord};
 use crate::operations::users::NewUser;
 use crate::rotation::Recorded;

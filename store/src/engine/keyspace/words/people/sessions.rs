@@ -3,12 +3,12 @@
 
 use rekey_protocol::{Digest, UserId};
 
-use super::names;
-use super::rows::{KeptBrowser, KeptSession, SessionAge, read};
-use super::space::{Change, Range, Space};
-use super::{Held, KeyspaceTx};
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{KeptBrowser, KeptSession, SessionAge, read};
+use crate::engine::keyspace::space::{Change, Range, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::KnownSession;
 
 const NAMELESS: Impossible = Impossible("a session or a browser has a name that is none");
@@ -25,11 +25,11 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(found.map(|held| held.row))
     }
 
-    pub(super) fn session_exists(&self, digest: &Digest) -> Result<bool, S::Error> {
+    pub(crate) fn session_exists(&self, digest: &Digest) -> Result<bool, S::Error> {
         self.is_there(&names::session(digest))
     }
 
-    pub(super) fn session(&self, digest: &Digest) -> Result<Option<KnownSession>, S::Error> {
+    pub(crate) fn session(&self, digest: &Digest) -> Result<Option<KnownSession>, S::Error> {
         let Some(session) = self.any_session(digest)? else {
             return Ok(None);
         };
@@ -43,7 +43,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }))
     }
 
-    pub(super) fn is_known_device(&self, digest: &Digest, user: &UserId) -> Result<bool, S::Error> {
+    pub(crate) fn is_known_device(&self, digest: &Digest, user: &UserId) -> Result<bool, S::Error> {
         self.is_there(&names::browser_of(user, digest))
     }
 
@@ -75,7 +75,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn insert_session(
+    pub(crate) fn insert_session(
         &mut self,
         digest: &Digest,
         user: &UserId,
@@ -95,7 +95,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::session_of(user, digest), &age)
     }
 
-    pub(super) fn touch_session(
+    pub(crate) fn touch_session(
         &mut self,
         digest: &Digest,
         at: UnixMillis,
@@ -110,7 +110,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::session(digest), &touched)
     }
 
-    pub(super) fn end_session(&mut self, digest: &Digest) -> Result<bool, S::Error> {
+    pub(crate) fn end_session(&mut self, digest: &Digest) -> Result<bool, S::Error> {
         let session = self.any_session(digest)?;
         if let Some(session) = &session {
             self.remove_session(digest, &session.user);
@@ -123,14 +123,14 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.space.delete(&names::session_of(user, digest));
     }
 
-    pub(super) fn end_sessions(&mut self, user: &UserId) -> Result<(), S::Error> {
+    pub(crate) fn end_sessions(&mut self, user: &UserId) -> Result<(), S::Error> {
         for Aged { digest, .. } in self.sessions_of(user)? {
             self.remove_session(&digest, user);
         }
         Ok(())
     }
 
-    pub(super) fn end_sessions_after(
+    pub(crate) fn end_sessions_after(
         &mut self,
         user: &UserId,
         after: UnixMillis,
@@ -143,7 +143,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(())
     }
 
-    pub(super) fn keep_newest_sessions(
+    pub(crate) fn keep_newest_sessions(
         &mut self,
         user: &UserId,
         most: u32,
@@ -156,7 +156,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
 
     /// A browser that is another user's, too, is no error: it is known by random bits
     /// that nobody draws twice.
-    pub(super) fn insert_device(
+    pub(crate) fn insert_device(
         &mut self,
         digest: &Digest,
         user: &UserId,
@@ -172,20 +172,20 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(name, &KeptBrowser { seen: at })
     }
 
-    pub(super) fn forget_device(&mut self, digest: &Digest, user: &UserId) {
+    pub(crate) fn forget_device(&mut self, digest: &Digest, user: &UserId) {
         self.space.delete(&names::browser_of(user, digest));
     }
 
     /// One by one: etcd takes no transaction that clears a prefix and puts something
     /// under it, as a change of a password does.
-    pub(super) fn forget_devices(&mut self, user: &UserId) -> Result<(), S::Error> {
+    pub(crate) fn forget_devices(&mut self, user: &UserId) -> Result<(), S::Error> {
         for Aged { digest, .. } in self.browsers_of(user)? {
             self.forget_device(&digest, user);
         }
         Ok(())
     }
 
-    pub(super) fn forget_devices_after(
+    pub(crate) fn forget_devices_after(
         &mut self,
         user: &UserId,
         after: UnixMillis,
@@ -198,14 +198,14 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(())
     }
 
-    pub(super) fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Result<(), S::Error> {
+    pub(crate) fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Result<(), S::Error> {
         for digest in all_but_newest(self.browsers_of(user)?, most) {
             self.forget_device(&digest, user);
         }
         Ok(())
     }
 
-    pub(super) fn log_everybody_out(&mut self) {
+    pub(crate) fn log_everybody_out(&mut self) {
         self.space.delete_under(&names::all_sessions());
         self.space.delete_under(&names::all_sessions_of_users());
         self.space.delete_under(&names::all_browsers());

@@ -5,19 +5,22 @@
 //! committed before the next tick. So segments are in the order of the commits, and
 //! in a segment rows are in the order of the revisions that made them.
 
+mod audit;
+mod index;
+
 use rekey_protocol::Digest;
 
-use super::names::{self, LogName, MOST_EVENTS};
-use super::rows::{KeptEvent, KeptImport, Mention, Revision, Tick};
-use super::space::Change;
-use super::{Held, KeyspaceTx};
 use crate::clock::Moment;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names::{self, LogName, MOST_EVENTS};
+use crate::engine::keyspace::rows::{KeptEvent, KeptImport, Mention, Revision, Tick};
+use crate::engine::keyspace::space::Change;
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::{By, Event, ImportId, Source};
 use crate::operations::action::Action;
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), S::Error> {
+    pub(crate) fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), S::Error> {
         if let Some(old) = event.old_digest {
             // An import's own rows are told some time after it counts.
             self.tell_imported_key(old)?;
@@ -69,7 +72,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
 
     /// Tells of the import of this key, unless that has been told or no import that
     /// counts brought the key.
-    pub(super) fn tell_imported_key(&mut self, digest: &Digest) -> Result<(), S::Error> {
+    pub(crate) fn tell_imported_key(&mut self, digest: &Digest) -> Result<(), S::Error> {
         let Some(Held { row: key, .. }) = self.any_key(digest)? else {
             return Ok(());
         };

@@ -2,12 +2,12 @@
 
 use rekey_protocol::{Digest, Head, Revocation, RotationId, UserId};
 
-use super::KeyspaceTx;
-use super::space::Space;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
 use crate::email::Email;
 use crate::engine::ReadTx;
+use crate::engine::keyspace::KeyspaceTx;
+use crate::engine::keyspace::space::Space;
 use crate::engine::rows::{
     ActiveKey, Claim, ImportId, Key, KnownSession, LastUse, MadeRotation, PasswordHash, Stage,
     Standing,

@@ -3,12 +3,12 @@
 
 use rekey_protocol::UserId;
 
-use super::KeyspaceTx;
 use super::index::{Mentioned, NAMELESS};
-use super::names::{self, LogName};
-use super::rows::{KeptEvent, Revision, read};
-use super::space::{Found, Order, Pair, Range, Space};
 use crate::api::AuditEvent;
+use crate::engine::keyspace::KeyspaceTx;
+use crate::engine::keyspace::names::{self, LogName};
+use crate::engine::keyspace::rows::{KeptEvent, Revision, read};
+use crate::engine::keyspace::space::{Found, Order, Pair, Range, Space};
 use crate::operations::audit::Selection;
 
 /// Rows of a page: more than one transaction can have, because a page is of whole
@@ -18,7 +18,7 @@ const EVENTS_ON_PAGE: u32 = 512;
 const NEAR: u64 = 1 << 12;
 
 impl<S: Space> KeyspaceTx<'_, S> {
-    pub(super) fn events(&self, wanted: &Selection) -> Result<Vec<AuditEvent>, S::Error> {
+    pub(crate) fn events(&self, wanted: &Selection) -> Result<Vec<AuditEvent>, S::Error> {
         let mut events = match &wanted.user {
             Some(user) => self.events_of_user(user, wanted)?,
             None => self.events_of_all(wanted)?,
@@ -194,7 +194,7 @@ struct Row<'a> {
 }
 
 impl KeptEvent {
-    pub(super) fn shown(self, id: i64, changed: u64, user: UserId) -> AuditEvent {
+    pub(crate) fn shown(self, id: i64, changed: u64, user: UserId) -> AuditEvent {
         AuditEvent {
             id,
             at: self.told.rfc3339(),

@@ -2,23 +2,23 @@
 
 use rekey_protocol::{Digest, ResolvedState, RotationId};
 
-use super::names;
-use super::rows::{Gone, KeptAnswer, Outcome, Revision};
-use super::space::{Change, PENDING, Space};
-use super::{Held, KeyspaceTx};
 use crate::clock::Moment;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names;
+use crate::engine::keyspace::rows::{Gone, KeptAnswer, Outcome, Revision};
+use crate::engine::keyspace::space::{Change, PENDING, Space};
+use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::MadeRotation;
 use crate::rotation::{Recorded, RecordedOutcome, Refusal};
 
 const NAMELESS: Impossible = Impossible("a rotation on record has no user or no revision");
 
 impl<S: Space> KeyspaceTx<'_, S> {
-    pub(super) fn answer(&self, id: RotationId) -> Result<Option<Held<KeptAnswer>>, S::Error> {
+    pub(crate) fn answer(&self, id: RotationId) -> Result<Option<Held<KeptAnswer>>, S::Error> {
         self.get(&names::rotation(id))
     }
 
-    pub(super) fn recorded(&self, id: RotationId) -> Result<Option<Recorded>, S::Error> {
+    pub(crate) fn recorded(&self, id: RotationId) -> Result<Option<Recorded>, S::Error> {
         let Some(Held { row, changed, .. }) = self.answer(id)? else {
             return Ok(None);
         };
@@ -51,7 +51,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }))
     }
 
-    pub(super) fn rotation_that_revoked(
+    pub(crate) fn rotation_that_revoked(
         &self,
         old: &Digest,
         revision: u64,
@@ -86,7 +86,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn record_answer(
+    pub(crate) fn record_answer(
         &mut self,
         id: RotationId,
         answer: &Recorded,

@@ -1,31 +1,36 @@
 //! Users: adding, listing and removing them, their passwords and their intervals.
 
+mod addresses;
+mod sessions;
+
 use rekey_protocol::UserId;
 
-use super::names::{self, Alias};
-use super::rows::{HolderOf, KeptPassword, KeptUser, LastRotation, Spelled, Stands};
-use super::space::{Change, Order, PENDING, Range, Space, after_prefix};
-use super::{Held, KeyspaceTx, Person};
 use crate::api::{KeyEntry, UserEntry};
 use crate::clock::{Moment, UnixMillis};
 use crate::engine::Impossible;
+use crate::engine::keyspace::names::{self, Alias};
+use crate::engine::keyspace::rows::{
+    HolderOf, KeptPassword, KeptUser, LastRotation, Spelled, Stands,
+};
+use crate::engine::keyspace::space::{Change, Order, PENDING, Range, Space, after_prefix};
+use crate::engine::keyspace::{Held, KeyspaceTx, Person};
 use crate::engine::rows::{ImportId, LastUse, PasswordHash, Standing};
 use crate::operations::users::NewUser;
 use crate::password::StoredHash;
 
 impl<S: Space> KeyspaceTx<'_, S> {
     /// A user, whether or not one that counts.
-    pub(super) fn any_user(&self, user: &UserId) -> Result<Option<Held<KeptUser>>, S::Error> {
+    pub(crate) fn any_user(&self, user: &UserId) -> Result<Option<Held<KeptUser>>, S::Error> {
         self.get(&names::user(user))
     }
 
     /// Whether it is a user who counts.
-    pub(super) fn is_live(&self, user: &KeptUser) -> Result<bool, S::Error> {
+    pub(crate) fn is_live(&self, user: &KeptUser) -> Result<bool, S::Error> {
         Ok(user.stands.is_here() && self.counts(user.import)?)
     }
 
     /// What rows call this user; none: there is no such user.
-    pub(super) fn alias_of(&self, user: &UserId) -> Result<Option<Alias>, S::Error> {
+    pub(crate) fn alias_of(&self, user: &UserId) -> Result<Option<Alias>, S::Error> {
         let known = self.people.borrow().get(user).copied();
         match known {
             Some(person) => Ok(Some(person.alias)),
@@ -34,7 +39,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
     }
 
     /// The same with when the user last rotated.
-    pub(super) fn person(&self, user: &UserId) -> Result<Option<Person>, S::Error> {
+    pub(crate) fn person(&self, user: &UserId) -> Result<Option<Person>, S::Error> {
         let known = self.people.borrow().get(user).copied();
         if known.is_some() {
             return Ok(known);
@@ -59,12 +64,12 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(Some(person))
     }
 
-    pub(super) fn last_rotation_of(&self, alias: Alias) -> Result<Option<LastRotation>, S::Error> {
+    pub(crate) fn last_rotation_of(&self, alias: Alias) -> Result<Option<LastRotation>, S::Error> {
         let found: Option<Held<LastRotation>> = self.get(&names::interval(alias))?;
         Ok(found.map(|held| held.row))
     }
 
-    pub(super) fn standing(&self, user: &UserId) -> Result<Option<Standing>, S::Error> {
+    pub(crate) fn standing(&self, user: &UserId) -> Result<Option<Standing>, S::Error> {
         let Some(Held { row, .. }) = self.any_user(user)? else {
             return Ok(None);
         };
@@ -72,7 +77,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(counts.then(|| row.stands.into()))
     }
 
-    pub(super) fn last_rotated(&self, user: &UserId) -> Result<Option<UnixMillis>, S::Error> {
+    pub(crate) fn last_rotated(&self, user: &UserId) -> Result<Option<UnixMillis>, S::Error> {
         match self.person(user)? {
             Some(person) => Ok(person.last_rotated),
             None if self.any_user(user)?.is_some() => Ok(None),
@@ -80,14 +85,14 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }
     }
 
-    pub(super) fn has_email(&self, user: &UserId) -> Result<bool, S::Error> {
+    pub(crate) fn has_email(&self, user: &UserId) -> Result<bool, S::Error> {
         match self.any_user(user)? {
             Some(Held { row, .. }) => Ok(row.email.is_some() && self.is_live(&row)?),
             None => Ok(false),
         }
     }
 
-    pub(super) fn password(&self, user: &UserId) -> Result<Option<PasswordHash>, S::Error> {
+    pub(crate) fn password(&self, user: &UserId) -> Result<Option<PasswordHash>, S::Error> {
         let found: Option<Held<KeptPassword>> = self.get(&names::password(user))?;
         Ok(found.map(|Held { row, .. }| PasswordHash {
             changed: row.changed,
@@ -98,7 +103,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }))
     }
 
-    pub(super) fn users_after(&self, after: &str, limit: u32) -> Result<Vec<UserEntry>, S::Error> {
+    pub(crate) fn users_after(&self, after: &str, limit: u32) -> Result<Vec<UserEntry>, S::Error> {
         let mut from = names::users_after(after);
         let mut entries = Vec::new();
         while (entries.len() as u64) < u64::from(limit) {
@@ -113,7 +118,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
             let mut page = Vec::new();
             for pair in &pairs {
                 let id = names::user_id(&pair.key).ok_or(Impossible("a name of no user"))?;
-                let row: KeptUser = super::rows::read(&pair.found)?;
+                let row: KeptUser = crate::engine::keyspace::rows::read(&pair.found)?;
                 if self.is_live(&row)? {
                     page.push(Listed { id, row });
                 }
@@ -180,7 +185,7 @@ struct Listed {
 }
 
 /// A user who is put in.
-pub(super) struct FreshUser<'a> {
+pub(crate) struct FreshUser<'a> {
     pub id: &'a UserId,
     pub alias: Alias,
     pub email: Option<Spelled>,
@@ -189,7 +194,7 @@ pub(super) struct FreshUser<'a> {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn insert_user(
+    pub(crate) fn insert_user(
         &mut self,
         new: &NewUser,
         created: UnixMillis,
@@ -211,7 +216,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
     }
 
     /// Adds a user; `false`: the id, the alias or the address is another one's.
-    pub(super) fn put_fresh_user(&mut self, fresh: FreshUser<'_>) -> Result<bool, S::Error> {
+    pub(crate) fn put_fresh_user(&mut self, fresh: FreshUser<'_>) -> Result<bool, S::Error> {
         let called = names::user_called(fresh.alias);
         if self.any_user(fresh.id)?.is_some() || self.is_there(&called)? {
             return Ok(false);
@@ -235,7 +240,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(true)
     }
 
-    pub(super) fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), S::Error> {
+    pub(crate) fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), S::Error> {
         let Some(person) = self.person(user)? else {
             return Ok(());
         };
@@ -257,7 +262,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(())
     }
 
-    pub(super) fn set_password(
+    pub(crate) fn set_password(
         &mut self,
         user: &UserId,
         phc: &str,
@@ -274,7 +279,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::password(user), &row)
     }
 
-    pub(super) fn renew_password(&mut self, user: &UserId, phc: &str) -> Result<(), S::Error> {
+    pub(crate) fn renew_password(&mut self, user: &UserId, phc: &str) -> Result<(), S::Error> {
         let name = names::password(user);
         let Some(Held::<KeptPassword> { mut row, .. }) = self.get(&name)? else {
             return Ok(());
@@ -284,7 +289,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(name, &row)
     }
 
-    pub(super) fn make_pseudonymous(
+    pub(crate) fn make_pseudonymous(
         &mut self,
         user: &UserId,
         pseudonym: &UserId,
@@ -298,7 +303,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         if let Some(digest) = self.active_digest(user)? {
             self.tell_imported_key(&digest)?;
             self.space.delete(&names::active_key(user));
-            let active = super::rows::ActiveDigest { digest };
+            let active = crate::engine::keyspace::rows::ActiveDigest { digest };
             self.put(names::active_key(pseudonym), &active)?;
             self.rewrite_key(&digest, |key| key.user = Some(pseudonym.clone()))?;
         }

@@ -6,14 +6,14 @@
 
 use rekey_protocol::{Digest, UserId};
 
-use super::keys::FreshKey;
-use super::names::{self, Alias};
-use super::people::FreshUser;
-use super::rows::{Brought, KeptImport, KeptKey, KeptUser, Revision, Spelled};
-use super::space::{Change, Order, Range, Space, after_prefix};
-use super::{Held, KeyspaceTx, MOST_WRITES};
 use crate::clock::UnixMillis;
 use crate::engine::Impossible;
+use crate::engine::keyspace::names::{self, Alias};
+use crate::engine::keyspace::rows::{Brought, KeptImport, KeptKey, KeptUser, Revision, Spelled};
+use crate::engine::keyspace::space::{Change, Order, Range, Space, after_prefix};
+use crate::engine::keyspace::words::keys::FreshKey;
+use crate::engine::keyspace::words::people::FreshUser;
+use crate::engine::keyspace::{Held, KeyspaceTx, MOST_WRITES};
 use crate::engine::rows::{Claim, ImportId, ImportedRow, Loaded, Stage};
 
 /// Rows that one change puts in. One takes eight writes: key, active key, user, alias,
@@ -30,7 +30,7 @@ const KEYS_REMOVED: usize = MOST_WRITES / 4;
 const USERS_REMOVED: usize = MOST_WRITES / 6;
 
 /// The change that made the rows of an import count.
-pub(super) struct Cut {
+pub(crate) struct Cut {
     pub revision: u64,
     pub at: UnixMillis,
 }
@@ -43,7 +43,7 @@ struct Listing {
 }
 
 impl<S: Space> KeyspaceTx<'_, S> {
-    pub(super) fn any_import(
+    pub(crate) fn any_import(
         &self,
         import: ImportId,
     ) -> Result<Option<Held<KeptImport>>, S::Error> {
@@ -51,7 +51,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
     }
 
     /// None: the rows of this import do not count.
-    pub(super) fn cut(&self, import: i64) -> Result<Option<Cut>, S::Error> {
+    pub(crate) fn cut(&self, import: i64) -> Result<Option<Cut>, S::Error> {
         let Some(Held { row, changed, .. }) = self.any_import(ImportId(import))? else {
             return Ok(None);
         };
@@ -60,14 +60,14 @@ impl<S: Space> KeyspaceTx<'_, S> {
     }
 
     /// Whether an import that brought a row counts; a row that none brought does.
-    pub(super) fn counts(&self, import: Option<i64>) -> Result<bool, S::Error> {
+    pub(crate) fn counts(&self, import: Option<i64>) -> Result<bool, S::Error> {
         match import {
             None => Ok(true),
             Some(import) => Ok(self.cut(import)?.is_some()),
         }
     }
 
-    pub(super) fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, S::Error> {
+    pub(crate) fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, S::Error> {
         let user = self.any_user(claim.user)?;
         if let Some(Held { row, .. }) = user
             && !self.is_live(&row)?
@@ -86,7 +86,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }
     }
 
-    pub(super) fn import_stage(&self, import: ImportId) -> Result<Stage, S::Error> {
+    pub(crate) fn import_stage(&self, import: ImportId) -> Result<Stage, S::Error> {
         let found = self.any_import(import)?;
         let unfinished = found.filter(|held| !held.row.is_told);
         Ok(match unfinished {
@@ -98,11 +98,11 @@ impl<S: Space> KeyspaceTx<'_, S> {
         })
     }
 
-    pub(super) fn unfinished_imports(&self) -> Result<Vec<ImportId>, S::Error> {
+    pub(crate) fn unfinished_imports(&self) -> Result<Vec<ImportId>, S::Error> {
         let pairs = self.space.range(&Range::under(&names::all_imports()))?;
         let mut unfinished = Vec::new();
         for pair in &pairs {
-            let row: KeptImport = super::rows::read(&pair.found)?;
+            let row: KeptImport = crate::engine::keyspace::rows::read(&pair.found)?;
             let id = names::import_id(&pair.key).ok_or(Impossible("a name of no import"))?;
             if !row.is_told {
                 unfinished.push(id);
@@ -111,7 +111,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(unfinished)
     }
 
-    pub(super) fn imported_keys(
+    pub(crate) fn imported_keys(
         &self,
         import: ImportId,
         after: Option<&Digest>,
@@ -126,7 +126,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(digests.flatten().collect())
     }
 
-    pub(super) fn imported_users(
+    pub(crate) fn imported_users(
         &self,
         import: ImportId,
         after: Option<&UserId>,
@@ -177,7 +177,7 @@ fn names_of_rows(rows: &[ImportedRow]) -> Vec<Vec<u8>> {
 }
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(super) fn begin_import(&mut self) -> Result<ImportId, S::Error> {
+    pub(crate) fn begin_import(&mut self) -> Result<ImportId, S::Error> {
         let range = Range {
             order: Order::Descending,
             limit: 1,
@@ -199,7 +199,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(import)
     }
 
-    pub(super) fn insert_imported(
+    pub(crate) fn insert_imported(
         &mut self,
         import: ImportId,
         rows: &[ImportedRow],
@@ -283,7 +283,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         }
     }
 
-    pub(super) fn count_import(
+    pub(crate) fn count_import(
         &mut self,
         import: ImportId,
         revision: u64,
@@ -302,7 +302,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::import(import), &counts)
     }
 
-    pub(super) fn tell_imported(&mut self, keys: &[Digest]) -> Result<usize, S::Error> {
+    pub(crate) fn tell_imported(&mut self, keys: &[Digest]) -> Result<usize, S::Error> {
         let keys = keys.get(..TOLD).unwrap_or(keys);
         let names: Vec<_> = keys.iter().map(names::key).collect();
         self.look_ahead(&names)?;
@@ -319,7 +319,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(keys.len())
     }
 
-    pub(super) fn end_import(&mut self, import: ImportId) -> Result<(), S::Error> {
+    pub(crate) fn end_import(&mut self, import: ImportId) -> Result<(), S::Error> {
         let Some(cut) = self.cut(import.0)? else {
             return Ok(());
         };
@@ -331,7 +331,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.put(names::import(import), &told)
     }
 
-    pub(super) fn remove_imported_keys(
+    pub(crate) fn remove_imported_keys(
         &mut self,
         import: ImportId,
         keys: &[Digest],
@@ -353,7 +353,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(keys.len())
     }
 
-    pub(super) fn remove_imported_users(
+    pub(crate) fn remove_imported_users(
         &mut self,
         import: ImportId,
         users: &[UserId],
@@ -383,7 +383,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(users.len())
     }
 
-    pub(super) fn forget_import(&mut self, import: ImportId) -> Result<(), S::Error> {
+    pub(crate) fn forget_import(&mut self, import: ImportId) -> Result<(), S::Error> {
         if !self.counts(Some(import.0))? {
             self.space.delete(&names::import(import));
         }
