@@ -3,7 +3,9 @@
 //! Every refusal names the field and says what it may be, because the log line
 //! that carries it is all that an operator gets to see.
 
-use rekey_protocol::{BadToken, ChecksumSecrets, LEASE_CAP_MS, LEASE_LEAST_MS, SecretsError};
+use rekey_protocol::{
+    BadToken, ChecksumSecrets, LEASE_CAP_MS, LEASE_LEAST_MS, SecretsError, TokenText,
+};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -169,12 +171,10 @@ impl Config {
             written.store.feed_clusters = vec![written.store.cluster.clone()];
         }
         let store_token = store_token.map(str::trim).filter(|token| !token.is_empty());
-        if let Some(token) = store_token {
-            BadToken::check(token)?;
-        }
+        let store_token = store_token.map(TokenText::parse).transpose()?;
         Ok(Self {
             secrets: ChecksumSecrets::parse(checksum_secret.unwrap_or_default())?,
-            store_token: store_token.map(|token| Zeroizing::new(token.to_owned())),
+            store_token: store_token.map(|token| Zeroizing::new(token.as_str().to_owned())),
             store: written.store,
             checksum: written.checksum,
             public_paths: written.public_paths,

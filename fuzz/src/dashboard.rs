@@ -7,8 +7,8 @@ use arbitrary::{Result, Unstructured};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Uri, header};
 use rekey_protocol::Digest;
+use rekey_store::accounts::email::Email;
 use rekey_store::dashboard::fuzzing::{Origin, forms, forwarded, login_page, session_cookies};
-use rekey_store::email::Email;
 
 const OURS: [&str; 3] = [
     "https://keys.example.com",

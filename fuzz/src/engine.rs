@@ -15,7 +15,7 @@ use rekey_protocol::{
     ApiKey, Digest, FEED_PATH, FeedRequest, KEY_PREFIX, RESOLVE_PATH, ResolveRequest,
     ResolveResponse, ResolvedState, RotateRequest, RotateResponse,
 };
-use rekey_store::answers;
+use rekey_store::rules::answers;
 
 use crate::head::{CONFIGS, Head, SECRET, bearer, check_log, check_reply, issued};
 use crate::holds;

@@ -10,7 +10,8 @@ use rekey_protocol::{
 use rekey_store::api::{
     AddUserRequest, ImportRow, IssueRequest, RevokeRequest, SetPasswordRequest,
 };
-use rekey_store::{answers, http};
+use rekey_store::http;
+use rekey_store::rules::answers;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 

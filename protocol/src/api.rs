@@ -31,15 +31,21 @@ pub const STORE_TOKEN_MIN_LEN: usize = 16;
 #[error("a token is at least {STORE_TOKEN_MIN_LEN} visible ASCII characters")]
 pub struct BadToken;
 
-impl BadToken {
-    /// Checks a bearer token from the environment.
-    pub fn check(token: &str) -> Result<(), Self> {
-        let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.len() >= STORE_TOKEN_MIN_LEN && visible {
-            Ok(())
-        } else {
-            Err(Self)
-        }
+/// The text of a bearer token (gateway's or admin's) that a header can carry.
+#[derive(Clone, Copy)]
+pub struct TokenText<'a>(&'a str);
+
+impl<'a> TokenText<'a> {
+    /// Checks a text from the environment.
+    pub fn parse(text: &'a str) -> Result<Self, BadToken> {
+        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_good = text.len() >= STORE_TOKEN_MIN_LEN && is_visible;
+        is_good.then_some(Self(text)).ok_or(BadToken)
+    }
+
+    /// What a header carries after `Bearer `.
+    pub fn as_str(self) -> &'a str {
+        self.0
     }
 }
 
@@ -192,8 +198,8 @@ mod tests {
 
     #[test]
     fn tokens_are_checked() {
-        assert!(BadToken::check("0123456789abcdef").is_ok());
-        assert!(BadToken::check("short").is_err());
-        assert!(BadToken::check("0123456789 abcdef").is_err());
+        assert!(TokenText::parse("0123456789abcdef").is_ok());
+        assert!(TokenText::parse("short").is_err());
+        assert!(TokenText::parse("0123456789 abcdef").is_err());
     }
 }

@@ -21,7 +21,7 @@ pub use api::{
     ROTATE_PATIENCE_MOST_MS, RefusedUse, Replay, ReplayProof, Replayed, ResolveRequest,
     ResolveResponse, ResolvedState, Revocation, RotateRequest, RotateResponse, RotationId,
     SEAL_SALT_LEN, SEAL_TAG_LEN, SEALED_KEY_LEN, SECRETS_MOST, STORE_TOKEN_MIN_LEN, SealedKey,
-    SecretPrint, SecretsAdvice, USED_MOST, lease_margin_ms, poll_hold_ms,
+    SecretPrint, SecretsAdvice, TokenText, USED_MOST, lease_margin_ms, poll_hold_ms,
 };
 pub use created_at::{CreatedAt, InvalidCreatedAt};
 pub use digest::Digest;

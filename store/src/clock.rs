@@ -73,14 +73,14 @@ fn millis(duration: Duration) -> i64 {
 
 /// One moment, by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct StoreTime {
     /// What people and programs are told: the wall clock's.
     pub told: UnixMillis,
     /// What intervals are counted by. Only differences of it mean something.
     pub limit: UnixMillis,
 }
 
-impl Moment {
+impl StoreTime {
     /// Of two clocks that show the same.
     pub const fn both(time: UnixMillis) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Moment {
 /// somebody wait too short once, and nobody too long.
 #[derive(Debug)]
 pub struct Clock {
-    anchor: Mutex<Anchor>,
+    basis: Mutex<Basis>,
     /// Since the boot.
     started: Duration,
     /// How much time before the start is known by the wall clock alone.
@@ -120,16 +120,22 @@ pub struct Clock {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Anchor {
+struct Basis {
     /// At the start. The limit's clock is counted from it and not from the last look:
     /// a part of a millisecond lost at each would make it slow.
-    start: Moment,
+    start: StoreTime,
     /// At the last look.
     told: UnixMillis,
     /// Since the boot, at the start.
     started: Duration,
     /// Since the boot, at the last look.
     looked: Duration,
+}
+
+/// What the clocks show.
+struct Look {
+    now: StoreTime,
+    jump: Option<Jump>,
 }
 
 /// A jump of the wall clock.
@@ -139,13 +145,13 @@ struct Jump {
     by: i64,
 }
 
-impl Anchor {
-    fn at(&mut self, wall: UnixMillis, since_boot: Duration) -> (Moment, Option<Jump>) {
+impl Basis {
+    fn at(&mut self, wall: UnixMillis, since_boot: Duration) -> Look {
         let since_boot = since_boot.max(self.looked);
         let expected = self.told.plus(since_boot.saturating_sub(self.looked));
         let by = wall.0.saturating_sub(expected.0);
         (self.told, self.looked) = (wall, since_boot);
-        let now = Moment {
+        let now = StoreTime {
             told: wall,
             limit: self
                 .start
@@ -153,10 +159,11 @@ impl Anchor {
                 .plus(since_boot.saturating_sub(self.started)),
         };
         let is_jump = by.unsigned_abs() >= SAID_FROM.as_millis() as u64;
-        (now, is_jump.then_some(Jump { by }))
+        let jump = is_jump.then_some(Jump { by });
+        Look { now, jump }
     }
 
-    fn at_start(start: Moment, since_boot: Duration) -> Self {
+    fn at_start(start: StoreTime, since_boot: Duration) -> Self {
         Self {
             start,
             told: start.told,
@@ -167,26 +174,26 @@ impl Anchor {
 }
 
 /// The limit's clock at a start, by the moment on record and the wall clock now.
-fn resumed(on_record: Option<Moment>, wall: UnixMillis) -> Moment {
+fn resumed(on_record: Option<StoreTime>, wall: UnixMillis) -> StoreTime {
     let limit = match on_record {
         Some(last) => last
             .limit
             .plus(wall.since(last.told).min(BELIEVED_AT_START)),
         None => wall,
     };
-    Moment { told: wall, limit }
+    StoreTime { told: wall, limit }
 }
 
 impl Clock {
     /// The clocks at a start; `on_record` is the last moment that was acted upon.
-    pub fn resume(on_record: Option<Moment>) -> Self {
+    pub fn resume(on_record: Option<StoreTime>) -> Self {
         let (wall, since_boot) = (UnixMillis::wall(), since_boot());
         let start = resumed(on_record, wall);
         if let Some(record) = on_record {
             warn_of_start(record, wall);
         }
         Self {
-            anchor: Mutex::new(Anchor::at_start(start, since_boot)),
+            basis: Mutex::new(Basis::at_start(start, since_boot)),
             started: since_boot,
             believed: on_record.map_or(Duration::ZERO, |record| start.limit.since(record.limit)),
         }
@@ -195,19 +202,19 @@ impl Clock {
     /// The time by which what is over may be deleted. At first it leaves out what only
     /// the wall clock says: over a start whose clock is wrong, gateways may go on asking
     /// what became of a rotation.
-    pub fn sure(&self) -> Moment {
+    pub fn sure(&self) -> StoreTime {
         let now = self.now();
         if since_boot().saturating_sub(self.started) >= UNSURE_FOR {
             return now;
         }
         let limit = UnixMillis(now.limit.0.saturating_sub(millis(self.believed)));
-        Moment { limit, ..now }
+        StoreTime { limit, ..now }
     }
 
     /// The time. The limit's is never less than an earlier call returned.
-    pub fn now(&self) -> Moment {
-        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, jump) = anchor.at(UnixMillis::wall(), since_boot());
+    pub fn now(&self) -> StoreTime {
+        let mut basis = self.basis.lock().unwrap_or_else(PoisonError::into_inner);
+        let Look { now, jump } = basis.at(UnixMillis::wall(), since_boot());
         if let Some(Jump { by }) = jump {
             tracing::warn!(
                 seconds = by / 1000,
@@ -219,7 +226,7 @@ impl Clock {
     }
 }
 
-fn warn_of_start(record: Moment, wall: UnixMillis) {
+fn warn_of_start(record: StoreTime, wall: UnixMillis) {
     let (told, recorded) = (wall.rfc3339(), record.told.rfc3339());
     if wall.plus(SAID_FROM) < record.told {
         tracing::warn!(
@@ -279,26 +286,26 @@ mod tests {
     const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-    fn anchor() -> Anchor {
-        Anchor::at_start(Moment::both(NOW), HOUR)
+    fn basis() -> Basis {
+        Basis::at_start(StoreTime::both(NOW), HOUR)
     }
 
     #[test]
     fn s12_looking_at_the_clock_does_not_make_it_slow() {
-        let mut anchor = anchor();
+        let mut basis = basis();
         for looks in 1..=10_000_u32 {
             let passed = Duration::from_micros(300) * looks;
-            let (now, jump) = anchor.at(NOW.plus(passed), HOUR + passed);
+            let Look { now, jump } = basis.at(NOW.plus(passed), HOUR + passed);
             assert_eq!((now.limit, jump), (NOW.plus(passed), None));
         }
     }
 
     #[test]
     fn s12_the_limit_goes_by_the_time_that_passes_and_what_is_told_by_the_wall() {
-        let mut anchor = anchor();
+        let mut basis = basis();
         let second = Duration::from_secs(1);
         let mut at = |wall: i64, seconds: u32| {
-            let (now, jump) = anchor.at(UnixMillis(wall), HOUR + second * seconds);
+            let Look { now, jump } = basis.at(UnixMillis(wall), HOUR + second * seconds);
             (now.told.0, now.limit.0 - NOW.0, jump.map(|jump| jump.by))
         };
         let now = NOW.0;
@@ -320,7 +327,7 @@ mod tests {
 
     #[test]
     fn s12_a_start_believes_the_wall_clock_within_bounds() {
-        let record = Moment {
+        let record = StoreTime {
             told: NOW,
             limit: NOW.plus(HOUR * 1000),
         };
@@ -329,9 +336,9 @@ mod tests {
         assert_eq!(passed(UnixMillis(NOW.0 + 10 * YEAR_MS)), BELIEVED_AT_START);
         assert_eq!(passed(LATEST), BELIEVED_AT_START);
         assert_eq!(passed(UnixMillis(NOW.0 - YEAR_MS)), Duration::ZERO);
-        assert_eq!(resumed(None, NOW), Moment::both(NOW));
+        assert_eq!(resumed(None, NOW), StoreTime::both(NOW));
         // Of a database that a version without two clocks has left in the future.
-        let future = Moment::both(UnixMillis(NOW.0 + 10 * YEAR_MS));
+        let future = StoreTime::both(UnixMillis(NOW.0 + 10 * YEAR_MS));
         let now = resumed(Some(future), NOW);
         assert_eq!((now.told, now.limit), (NOW, future.limit));
         assert_eq!(now.ahead_seconds(), 10 * YEAR_MS / 1000);
@@ -340,7 +347,7 @@ mod tests {
     #[test]
     fn s11_nothing_is_deleted_by_what_only_the_wall_clock_says() {
         let week = HOUR * 24 * 7;
-        let record = Moment::both(UnixMillis(UnixMillis::wall().0 - millis(week)));
+        let record = StoreTime::both(UnixMillis(UnixMillis::wall().0 - millis(week)));
         let clock = Clock::resume(Some(record));
         assert!(clock.now().limit.since(record.limit) >= week);
         assert!(clock.sure().limit.since(record.limit) < HOUR);

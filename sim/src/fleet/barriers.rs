@@ -2,8 +2,8 @@
 //! has reached the fleet.
 
 use rekey_protocol::Revocation;
-use rekey_store::answers;
 use rekey_store::feed::core::Barrier;
+use rekey_store::rules::answers;
 
 use super::plan::Sabotage;
 use super::tasks::{Say, Task, Waiter};

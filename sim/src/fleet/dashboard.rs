@@ -5,7 +5,7 @@ use rekey_protocol::{Client, Digest, RotationId, UserId};
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::Impossible;
 use rekey_store::operations::keys::ActiveKeyOf;
-use rekey_store::operations::own_key::{OwnRefusal, RotateOwn, Wish};
+use rekey_store::operations::keys::own_key::{OwnRefusal, RotateOwn, Wish};
 
 use super::clients::{Attempt, Ending, Key};
 use super::store::millis;

@@ -2,12 +2,12 @@
 //! answers, or waits for a barrier.
 
 use rekey_protocol::{Digest, RotateRequest};
-use rekey_store::answers;
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::Impossible;
 use rekey_store::operations::feed::ChangesAfter;
 use rekey_store::operations::keys::Unknown;
-use rekey_store::operations::rotate::{Rotate, Rotated};
+use rekey_store::operations::keys::rotate::{Rotate, Rotated};
+use rekey_store::rules::answers;
 
 use super::network::Return;
 use super::plan::Sabotage;
@@ -39,9 +39,9 @@ impl World {
             }
             Task::Settle => self.store.data.settle(),
             Task::Read(number, after) => {
-                let (changes, head) = self.store.data.read(&ChangesAfter(after), time)?;
+                let later = self.store.data.read(&ChangesAfter(after), time)?;
                 if let Some((poll, _)) = self.store.polls.get_mut(&number) {
-                    poll.read(changes, head);
+                    poll.read(later.revocations, later.head);
                 }
                 self.step(number);
             }
@@ -89,16 +89,13 @@ impl World {
         let mut found = self.store.data.resolve(&digest, time)?;
         if self.plan.sabotage == Some(Sabotage::RefuseValid)
             && self.rng.f64() < 0.02
-            && let Ok((resolved, _)) = &found
+            && let Ok(known) = &found
         {
-            found = Err(Unknown(resolved.head));
+            found = Err(Unknown(known.key.head));
         }
         // X4: only a client's request makes a gateway ask.
         self.store.data.used(&digest, time)?;
-        let resolved = found.as_ref().ok().map(|(resolved, _)| resolved);
-        let replayable = resolved.is_some_and(|key| key.is_replayable(time));
-        let interval = self.store.data.interval();
-        match answers::resolve(found, replayable, interval) {
+        match answers::resolve(found, self.store.data.interval()) {
             Ok(answer) => {
                 let body = serde_json::to_vec(&answer).unwrap_or_default();
                 self.answer(back, 200, body);

@@ -2,6 +2,7 @@
 
 use rekey_protocol::{Incarnation, lease_margin_ms};
 use rekey_store::feed::core::Core;
+use rekey_store::operations::incarnation::OlderData;
 
 use super::plan::Sabotage;
 use super::store::millis;
@@ -37,8 +38,12 @@ impl World {
         let mut id = [0; 16];
         self.rng.fill(&mut id);
         let moment = self.store.clock.moment(self.now);
+        let older_data = match accept_restore {
+            true => OlderData::Accepted,
+            false => OlderData::Refused,
+        };
         let data = &mut self.store.data;
-        match data.start(Incarnation(id), millis(moment.wall), accept_restore) {
+        match data.start(Incarnation(id), millis(moment.wall), older_data) {
             Ok(mut start) => {
                 if self.plan.sabotage == Some(Sabotage::IgnoreMark) {
                     start.restored = false;

@@ -4,9 +4,9 @@
 use rekey_protocol::{Client, Digest, Revocation};
 use rekey_store::clock::UnixMillis;
 use rekey_store::engine::Impossible;
+use rekey_store::operations::keys::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
+use rekey_store::operations::keys::revoke::Revoke;
 use rekey_store::operations::keys::{ActiveKeyOf, LastChangeOf};
-use rekey_store::operations::own_key::{IssueOwn, OwnRefusal, RevokeOwn};
-use rekey_store::operations::revoke::Revoke;
 use rekey_store::operations::users::Issue;
 
 use super::dashboard::Form;

@@ -81,7 +81,7 @@ impl World {
             Ok(found) => found,
             Err(error) => return self.violate(format!("the store's database: {error}")),
         };
-        let mut state = found.ok().map(|(resolved, _)| resolved.state);
+        let mut state = found.ok().map(|found| found.key.state);
         // Until somebody accepts the older history, the lost one is what counts.
         if let Some(lost) = &self.lost {
             state = lost.get(&key).copied().flatten();
@@ -121,10 +121,7 @@ impl World {
         if is_new && code == "key_store_unavailable" && alone {
             let time = UnixMillis(0);
             let found = self.store.data.resolve(&request.key.digest, time);
-            let state = found
-                .ok()
-                .and_then(Result::ok)
-                .map(|(resolved, _)| resolved.state);
+            let state = found.ok().and_then(Result::ok).map(|found| found.key.state);
             if state != Some(ResolvedState::Active) {
                 self.violate(format!("I4: nothing happened, but {state:?}: {request:?}"));
             }
@@ -174,7 +171,7 @@ impl World {
         for key in keys {
             match self.store.data.resolve(&key, UnixMillis(0)) {
                 Ok(found) => {
-                    states.insert(key, found.ok().map(|(resolved, _)| resolved.state));
+                    states.insert(key, found.ok().map(|found| found.key.state));
                 }
                 Err(error) => self.violate(format!("the store's database: {error}")),
             }

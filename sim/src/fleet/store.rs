@@ -9,10 +9,11 @@ use rekey_protocol::{
     ErrorBody, ErrorDetail, FEED_PATH, FeedRequest, Incarnation, RESOLVE_PATH, ResolveRequest,
     RotateRequest, USED_MOST,
 };
-use rekey_store::answers::{self, Fault};
 use rekey_store::clock::UnixMillis;
-use rekey_store::engine::memory::{Backup, Memory};
+use rekey_store::engine::memory::{Backup, MemoryData};
 use rekey_store::feed::core::{Core, Poll, Step};
+use rekey_store::operations::incarnation::OlderData;
+use rekey_store::rules::answers::{self, Fault};
 
 use super::clock::Clock;
 use super::network::Return;
@@ -24,7 +25,7 @@ use super::world::{Event, World};
 /// The store.
 pub struct Store {
     /// The data.
-    pub data: Memory,
+    pub data: MemoryData,
     pub(super) core: Core,
     /// Its machine's.
     pub clock: Clock,
@@ -51,9 +52,9 @@ pub struct Store {
 
 impl Store {
     /// A store in its first life.
-    pub fn new(mut data: Memory, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
+    pub fn new(mut data: MemoryData, clock: Clock, id: Incarnation) -> anyhow::Result<Self> {
         let moment = clock.moment(0);
-        let start = data.start(id, millis(moment.wall), false)?;
+        let start = data.start(id, millis(moment.wall), OlderData::Refused)?;
         Ok(Self {
             data,
             core: Core::new(moment.monotonic, start),

@@ -73,7 +73,7 @@ impl World {
     pub fn is_active(&mut self, key: &Digest) -> bool {
         match self.store.data.resolve(key, UnixMillis(0)) {
             Ok(found) => {
-                let mut state = found.ok().map(|(resolved, _)| resolved.state);
+                let mut state = found.ok().map(|found| found.key.state);
                 // Until somebody accepts an older history, the lost one is what counts.
                 if let Some(lost) = &self.lost {
                     state = lost.get(key).copied().flatten();

@@ -4,7 +4,7 @@
 use rekey_protocol::{Digest, Revocation, RotateRequest};
 use rekey_store::engine::rows::ImportId;
 use rekey_store::feed::core::Poll;
-use rekey_store::operations::rotate::Rotated;
+use rekey_store::operations::keys::rotate::Rotated;
 
 use super::network::Return;
 

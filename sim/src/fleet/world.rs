@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rekey_protocol::Incarnation;
-use rekey_store::engine::memory::Memory;
-use rekey_store::rotation::RotationInterval;
+use rekey_store::engine::memory::MemoryData;
+use rekey_store::rules::rotation::RotationLimit;
 
 use super::clients::{Request, User};
 use super::clock::Clock;
@@ -146,11 +146,11 @@ impl World {
     pub fn new(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> anyhow::Result<Self> {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::new(&mut rng, sabotage);
-        let interval = RotationInterval::new(std::time::Duration::from_secs(1))?;
+        let interval = RotationLimit::new(std::time::Duration::from_secs(1))?;
         let clock = Clock::new(&mut rng, 0);
         let mut id = [0; 16];
         rng.fill(&mut id);
-        let store = Store::new(Memory::new(interval), clock, Incarnation(id))?;
+        let store = Store::new(MemoryData::new(interval), clock, Incarnation(id))?;
         let slowness = match sabotage {
             Some(Sabotage::SlowClock) => 300,
             _ => 0,

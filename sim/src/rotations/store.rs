@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rekey_protocol::{Digest, ResolvedState};
 use rekey_store::clock::UnixMillis;
-use rekey_store::replay::{self, Kept, Opening};
-use rekey_store::rotation::{
-    Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationInterval, Verdict, decide,
+use rekey_store::rules::replay::{self, Kept, Opening};
+use rekey_store::rules::rotation::{
+    Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationLimit, Verdict, decide,
 };
 
 use super::state::{
@@ -18,7 +18,7 @@ use super::world::{Who, World};
 /// Failed openings that destroy a record.
 pub const MOST_FAILURES: u8 = replay::MOST_FAILURES as u8;
 
-const HOUR: RotationInterval = RotationInterval::HOUR;
+const HOUR: RotationLimit = RotationLimit::HOUR;
 /// Any moment that is late enough.
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 

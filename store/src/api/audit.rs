@@ -24,7 +24,7 @@ pub struct AuditQuery {
 /// A page of `GET /v1/audit`, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AuditPage {
-    /// The events.
+    /// At most as many as were asked for, in the order of their ids.
     pub events: Vec<AuditEvent>,
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

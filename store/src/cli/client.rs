@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use rekey_protocol::{BadToken, ErrorBody, ErrorCode, MARKER_HEADER};
+use rekey_protocol::{ErrorBody, ErrorCode, MARKER_HEADER, TokenText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
@@ -12,7 +12,7 @@ use ureq::{Agent, Body, BodyReader, RequestBuilder, SendBody};
 use zeroize::Zeroizing;
 
 use crate::api::{IMPORT_PATH, NDJSON};
-use crate::config::{ADMIN_TOKEN, variable};
+use crate::server::config::{ADMIN_TOKEN, variable};
 
 const ADMIN_URL: &str = "REKEY_ADMIN_URL";
 const DEFAULT_URL: &str = "http://127.0.0.1:8081";
@@ -51,7 +51,7 @@ impl Client {
         let token = variable(ADMIN_TOKEN)?.with_context(|| {
             format!("{ADMIN_TOKEN} is not set: it is the one of `rekey-store serve`")
         })?;
-        BadToken::check(&token).context(ADMIN_TOKEN)?;
+        TokenText::parse(&token).context(ADMIN_TOKEN)?;
         let agent = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(5)))
             .http_status_as_error(false)

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::ServeArgs;
-use crate::serve;
+use crate::server;
+use crate::server::config::ServeArgs;
 
 const SERVE_HELP: &str = "\
 Environment:
@@ -101,7 +101,7 @@ enum Command {
 /// says which), 2 for a command line that does not parse.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => server::run(&args),
         Command::Users(command) => users::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Import(args) => import::run(&args),

@@ -8,13 +8,13 @@ use rekey_protocol::UserId;
 
 use super::client::{Client, InDoubt};
 use super::{CLIENT_HELP, Reader, print, print_key, print_page};
+use crate::accounts::email::Email;
+use crate::accounts::password::Password;
 use crate::api::{
     AddUserRequest, EMAIL_PATH, EmailSet, KeyEntry, PAGE_MAX, PASSWORD_PATH, PasswordSet,
     REMOVE_PATH, RemoveRequest, SetEmailRequest, SetPasswordRequest, USERS_PATH, UserAdded,
     UserEntry, UserPage, UserRemoved,
 };
-use crate::email::Email;
-use crate::password::Password;
 
 /// More than the longest password and a line's end take: 128 characters of four
 /// bytes each.

@@ -12,12 +12,12 @@ use super::problem::Problem;
 use super::session::{Session, Signed};
 use super::{Dashboard, PROFILE, delivery::Given};
 use crate::engine::{Engine, Patience, WriteError};
-use crate::operations::keys::Resolved;
-use crate::operations::own_key::{
+use crate::metrics::RotationOutcome;
+use crate::operations::keys::own_key::{
     BySession, IssueOwn, Made, Overview, OwnRefusal, RevokeOwn, RevokedOwn, RotateOwn,
     ShowOverview, Wish,
 };
-use crate::operations::sessions::IsLoggedIn;
+use crate::operations::users::sessions::IsLoggedIn;
 
 /// Events on the profile.
 const EVENTS: u32 = 20;
@@ -238,8 +238,7 @@ async fn make(
             store.feed().barrier(made.revision).await;
             // Waiting may take half a minute, and somebody may have been faster.
             let found = store.resolve(digest).await.map_err(|_| Problem::Unknown)?;
-            let is_active = |key: Resolved| key.state == ResolvedState::Active;
-            if !found.is_ok_and(|(key, _)| is_active(key)) {
+            if !found.is_ok_and(|found| found.key.state == ResolvedState::Active) {
                 return Err(NotMade::Refused(OwnRefusal::DeadAlready));
             }
             tracing::info!(?digest, "key made in the dashboard");
@@ -290,13 +289,13 @@ fn not_made(session: &Session, refusal: OwnRefusal) -> Response {
     }
 }
 
-fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> &'static str {
+fn outcome(made: &Result<Result<Made, OwnRefusal>, WriteError>) -> RotationOutcome {
     match made {
-        Ok(Ok(_)) => "rotated",
-        Ok(Err(OwnRefusal::RateLimited { .. })) => "rate_limited",
-        Ok(Err(OwnRefusal::TicketUsed)) => "conflict",
-        Ok(Err(_)) => "unknown_key",
-        Err(WriteError::Unknown) => "unknown",
-        Err(_) => "unavailable",
+        Ok(Ok(_)) => RotationOutcome::Rotated,
+        Ok(Err(OwnRefusal::RateLimited { .. })) => RotationOutcome::RateLimited,
+        Ok(Err(OwnRefusal::TicketUsed)) => RotationOutcome::Conflict,
+        Ok(Err(_)) => RotationOutcome::UnknownKey,
+        Err(WriteError::Unknown) => RotationOutcome::Unknown,
+        Err(_) => RotationOutcome::Unavailable,
     }
 }

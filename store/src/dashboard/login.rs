@@ -15,12 +15,12 @@ use super::problem::Problem;
 use super::session::{Jar, Session, Signed, Token, Tokens, Unsigned, no_session};
 use super::throttle::Who;
 use super::{Dashboard, PROFILE};
+use crate::accounts::password::{For, HashError, Password, Spelling, StoredHash};
+use crate::accounts::typed;
 use crate::engine::Engine;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::FindAccount;
-use crate::operations::sessions::{LogIn, LogOut, LogOutScope, NewSession};
-use crate::password::{For, HashError, Password, Spelling, StoredHash};
-use crate::typed;
+use crate::operations::users::passwords::FindAccount;
+use crate::operations::users::sessions::{LogIn, LogOut, LogOutScope, NewSession};
 
 /// The form.
 #[derive(Deserialize)]

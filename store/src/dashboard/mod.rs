@@ -36,10 +36,10 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::issue::Issuer;
+use crate::accounts::password::Passwords;
 use crate::keystore::Store;
+use crate::keystore::issue::Issuer;
 use crate::metrics::Metrics;
-use crate::password::Passwords;
 
 use delivery::Deliveries;
 use problem::Problem;
@@ -54,7 +54,7 @@ const SECURITY: &str = "/settings/security";
 /// Passwords").
 const CHANGE_PASSWORD: &str = "/.well-known/change-password";
 /// How long a change may still take when the store is stopped: less than
-/// [`crate::strangers`] gives an answer.
+/// [`crate::server::strangers`] gives an answer.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What the handlers share. Cheap to clone.

@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::pages;
+use crate::accounts::password::HashError;
 use crate::engine::{ReadError, WriteError};
-use crate::issue::NoKey;
-use crate::password::HashError;
+use crate::keystore::issue::NoKey;
 
 /// Why there is no page, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,14 +13,14 @@ use super::pages::{retry_after, security as pages};
 use super::problem::Problem;
 use super::session::{Session, Signed, Tokens};
 use super::throttle::Who;
+use crate::accounts::password::{For, Password};
+use crate::accounts::typed;
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
 use crate::engine::rows::PasswordHash;
 use crate::operations::audit::{NoteRefused, Tried};
-use crate::operations::passwords::{ChangePassword, PasswordOf};
-use crate::operations::sessions::NewSession;
-use crate::password::{For, Password};
-use crate::typed;
+use crate::operations::users::passwords::{ChangePassword, PasswordOf};
+use crate::operations::users::sessions::NewSession;
 
 const CHANGED: &str = "changed";
 /// How long a change is news.

@@ -18,8 +18,8 @@ use super::problem::Problem;
 use super::{Dashboard, pages};
 use crate::engine::Engine;
 use crate::http::{discard, read_body};
-use crate::operations::sessions::{FindSession, NewSession, TouchSession};
-use crate::published::Secrecy;
+use crate::operations::users::sessions::{FindSession, NewSession, TouchSession};
+use crate::server::published::Secrecy;
 
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::origin::Origin;
-use crate::operations::sessions::{SESSION_LONGEST, SessionLimits};
-use crate::published::Secrecy;
+use crate::operations::users::sessions::{SESSION_LONGEST, SessionLimits};
+use crate::server::published::Secrecy;
 
 /// Flags of `serve` about the dashboard.
 #[derive(Debug, Clone, Args)]

@@ -18,7 +18,7 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use rekey_protocol::{Digest, UserId};
 
-use crate::typed;
+use crate::accounts::typed;
 
 /// Tries of one account: so many at once, then one in so many seconds.
 const ACCOUNT: (NonZeroU32, Duration) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(60));

@@ -1,6 +1,6 @@
 //! What an import asks of an engine before its rows go in.
 
-use rekey_protocol::UserId;
+use rekey_protocol::{ResolvedState, UserId};
 
 use super::rows::ImportedRow;
 use super::{Engine, ReadError, WriteError};
@@ -39,6 +39,52 @@ pub trait Staging: Send + 'static {
     /// Every bad row, in the order of the lines, one reason each; ends early
     /// where `take` says `false`.
     fn bad_rows(&self, take: impl FnMut(BadRow) -> bool) -> Result<(), ImportError>;
+}
+
+/// Why a row cannot be put in beside the other rows and what counts in the data. Every
+/// engine says it in these words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RowFault {
+    /// An earlier row has it.
+    #[error("the same key as in line {first}")]
+    SameKey {
+        /// That row's line.
+        first: u64,
+    },
+    /// An earlier row has it (I3).
+    #[error("the same user as in line {first}, and a user has one active key")]
+    SameUser {
+        /// That row's line.
+        first: u64,
+    },
+    /// An earlier row has it.
+    #[error("the same e-mail address as in line {first}")]
+    SameEmail {
+        /// That row's line.
+        first: u64,
+    },
+    /// Active or revoked.
+    #[error("the store knows this key already ({})", state_name(*.0))]
+    KnownKey(ResolvedState),
+    /// The id may not stand for somebody else.
+    #[error("a user with this id was removed; ids are not used again")]
+    RemovedUser,
+    /// Another one than the row's (I3).
+    #[error("the user has an active key already")]
+    HasKey,
+    /// However it is spelled.
+    #[error("another user has this e-mail address")]
+    TakenEmail,
+    /// An import changes no user.
+    #[error("the user exists, with another e-mail address or none; leave the column empty")]
+    OtherEmail,
+}
+
+fn state_name(state: ResolvedState) -> &'static str {
+    match state {
+        ResolvedState::Active => "active",
+        ResolvedState::Revoked => "revoked",
+    }
 }
 
 /// What an import leaves of the disk, in MiB: rotations go on, and an import that is

@@ -7,7 +7,7 @@
 //! - A transaction answers the words: [`ReadTx`] those that look, [`Tx`] those that
 //!   change. Both are in [`tx`], and what they speak of is in [`rows`].
 //! - An [`Engine`] runs operations, keeps their results, and says what became of
-//!   them. [`sqlite`] is one.
+//!   them. [`sqlite`] is one; [`chosen`] is the one that the operator chose.
 //!
 //! # Why the words are not asynchronous
 //!
@@ -34,6 +34,8 @@
 //! makes itself is [`Impossible`].
 
 pub(crate) mod anchor;
+#[cfg(feature = "server")]
+pub mod chosen;
 #[cfg(test)]
 mod conformance;
 pub mod import;
@@ -55,9 +57,9 @@ pub mod tx;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answers::RESTORED;
 use crate::feed::{Committed, Records};
 use crate::operations::{Operation, Read};
+use crate::rules::answers::RESTORED;
 
 pub use serve::Serve;
 pub use tx::{OwnerReadTx, OwnerTx, ReadTx, Tx};
@@ -166,6 +168,17 @@ pub enum WriteError {
     /// The commit failed: on disk it may be there or not.
     #[error("the commit failed; whether it is on disk is not known; the store's log says why")]
     Unknown,
+}
+
+/// Why the feed's records could not be read or written. The store's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// Not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// Why a read has no result. The store's fault.

@@ -1,4 +1,4 @@
-//! What is on record beside the database, in its lock file: which life was served
+//! What is on record beside the database, in its lock file: which incarnation was served
 //! last (S9), how far the database was then (S8), and which file the
 //! write-ahead log continues. Sans-IO: the server and the simulator share it.
 
@@ -38,12 +38,12 @@ impl Anchor {
     }
 }
 
-/// The last life that was served, and what it had promised.
+/// The last incarnation that was served, and what it had promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// The life.
+    /// Names it, so that a start can look for it in the data.
     pub incarnation: Incarnation,
-    /// The longest lease that it or a life before it may have granted and that
+    /// The longest lease that it or an incarnation before it may have granted and that
     /// may still be trusted, in milliseconds.
     pub longest_lease_ms: u32,
     /// How far the database was; none where an older version wrote the record.
@@ -121,15 +121,15 @@ impl Record {
     pub fn parse_old(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let mut words = text.split_ascii_whitespace();
-        let (life, lease) = (words.next()?, words.next()?);
+        let (id, lease) = (words.next()?, words.next()?);
         let record = Self {
-            incarnation: incarnation(life)?,
+            incarnation: incarnation(id)?,
             longest_lease_ms: lease.parse().ok()?,
             mark: None,
             anchor: None,
             looked_at: None,
         };
-        (sealed(&format!("{life} {lease}")) == text).then_some(record)
+        (sealed(&format!("{id} {lease}")) == text).then_some(record)
     }
 }
 
@@ -138,7 +138,7 @@ impl Record {
 pub struct Numbered {
     /// Grows with each record.
     pub sequence: u64,
-    /// The record.
+    /// What it says.
     pub record: Record,
 }
 
@@ -160,22 +160,22 @@ fn sealed(content: &str) -> String {
     format!("{content} {check}\n")
 }
 
-/// What the record has to say, before and during one life. Each change returns
+/// What the record has to say, before and during one incarnation. Each change returns
 /// what is to be written, if anything is.
 #[derive(Debug, Clone, Copy)]
 pub struct Memo {
     record: Option<Record>,
     anchor: Option<Anchor>,
-    /// Not in a life that serves nothing: what was served last stays on record.
+    /// Not in an incarnation that serves nothing: what was served last stays on record.
     is_served: bool,
-    /// In such a life.
+    /// In such an incarnation.
     only_looks: bool,
-    /// The longest lease of this life and of those that the database knows.
+    /// The longest lease of this incarnation and of those that the database knows.
     granted_ms: u32,
 }
 
 impl Memo {
-    /// Before a life begins.
+    /// Before an incarnation begins.
     pub fn found(past: Past) -> Self {
         let record = match past {
             Past::Known(record) => Some(record),
@@ -190,7 +190,7 @@ impl Memo {
         }
     }
 
-    /// A life begins, in the database already, which is so far.
+    /// An incarnation begins, in the database already, which is so far.
     pub fn begin(&mut self, start: &Start, mark: Mark) -> Option<Record> {
         if start.restored {
             return None;
@@ -245,7 +245,7 @@ impl Memo {
         Some(*record)
     }
 
-    /// All leases of former lives are over: what was only supposed of them is
+    /// All leases of former incarnations are over: what was only supposed of them is
     /// forgotten.
     pub fn settle(&mut self) -> Option<Record> {
         let granted_ms = self.granted_ms;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn s8_a_life_that_serves_nothing_leaves_what_was_served_on_record() {
+    fn s8_an_incarnation_that_serves_nothing_leaves_what_was_served_on_record() {
         let mut memo = Memo::found(Past::Known(RECORD));
         memo.look_only();
         assert_eq!(memo.committed(Mark::default()), None);

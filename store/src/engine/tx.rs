@@ -13,15 +13,16 @@ use rekey_protocol::{Digest, Head, Replay, Revocation, RotationId, UserId};
 use super::Impossible;
 use super::record::Mark;
 use super::rows::{
-    ActiveKey, Claim, Event, ImportId, ImportedRow, Key, KnownPast, KnownSession, LastUse, Loaded,
-    MadeRotation, NewKey, NewLife, OldKeyUsed, PasswordHash, ReplayRecord, Stage, Standing,
+    CurrentKey, Event, ImportId, ImportedRow, Key, KeyAtHead, KnownPast, KnownSession, LastUse,
+    Loaded, MadeRotation, NewIncarnation, NewKey, OldKeyUsed, PasswordHash, ReplayRecord, Stage,
+    UserClaim, UserStatus,
 };
+use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 /// Stands for the revision that the transaction under way will have, where an engine
 /// learns of it only by the commit.
@@ -59,15 +60,16 @@ pub trait ReadTx {
     fn key(&self, digest: &Digest) -> Result<Option<Key>, Self::Error>;
     /// A key that counts, and where the history stands. Gateways wait for it, so an
     /// engine may have a quicker way than the two words.
-    fn key_and_head(&self, digest: &Digest) -> Result<(Option<Key>, Head), Self::Error> {
+    fn key_and_head(&self, digest: &Digest) -> Result<KeyAtHead, Self::Error> {
         let head = self.head()?;
-        Ok((self.key(digest)?, head))
+        let key = self.key(digest)?;
+        Ok(KeyAtHead { key, head })
     }
     /// Whether there is such a key in whatever state, also of an import that does not
     /// count.
     fn key_exists(&self, digest: &Digest) -> Result<bool, Self::Error>;
     /// The user's active key.
-    fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, Self::Error>;
+    fn active_key(&self, user: &UserId) -> Result<Option<CurrentKey>, Self::Error>;
     /// What the operator is shown of a key, which may be of an import that does not
     /// count.
     fn key_shown(&self, digest: &Digest) -> Result<Option<KeyShown>, Self::Error>;
@@ -83,10 +85,10 @@ pub trait ReadTx {
     // Users.
 
     /// What this id stands for; `None`: nobody has had it that counts.
-    fn standing(&self, user: &UserId) -> Result<Option<Standing>, Self::Error>;
+    fn user_status(&self, user: &UserId) -> Result<Option<UserStatus>, Self::Error>;
     /// Whether there is such a user.
     fn user_exists(&self, user: &UserId) -> Result<bool, Self::Error> {
-        Ok(self.standing(user)? == Some(Standing::Here))
+        Ok(self.user_status(user)? == Some(UserStatus::Here))
     }
     /// When this user last rotated, by the limit's clock.
     ///
@@ -104,7 +106,7 @@ pub trait ReadTx {
     /// The hash of the user's password.
     fn password(&self, user: &UserId) -> Result<Option<PasswordHash>, Self::Error>;
     /// Whether an import that does not count holds what is claimed.
-    fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, Self::Error>;
+    fn is_reserved(&self, claim: &UserClaim<'_>) -> Result<bool, Self::Error>;
     /// At most `limit` users after the id `after`, in the order of the ids.
     fn users_after(&self, after: &str, limit: u32) -> Result<Vec<UserEntry>, Self::Error>;
 
@@ -182,7 +184,7 @@ pub trait Tx: ReadTx {
 
     /// Counts one change: every change has a revision of its own. Notes the time that
     /// it acted upon, which is never forgotten (S12).
-    fn next_revision(&mut self, now: Moment) -> Result<u64, Self::Error>;
+    fn next_revision(&mut self, now: StoreTime) -> Result<u64, Self::Error>;
 
     // Keys.
 
@@ -225,7 +227,7 @@ pub trait Tx: ReadTx {
     /// Adds a user without a key; with a password, if there is one.
     fn insert_user(&mut self, new: &NewUser, created: UnixMillis) -> Result<(), Self::Error>;
     /// Begins the user's wait until the next rotation. S12: last = max(last, now).
-    fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), Self::Error>;
+    fn begin_interval(&mut self, user: &UserId, now: StoreTime) -> Result<(), Self::Error>;
 
     /// Gives a user an address, in place of the present one if there is one.
     fn set_email(&mut self, user: &UserId, email: &Email) -> Result<(), Self::Error>;
@@ -237,10 +239,10 @@ pub trait Tx: ReadTx {
     /// form.
     fn renew_password(&mut self, user: &UserId, phc: &str) -> Result<(), Self::Error>;
     /// Takes a user's name out of all that stays. There is a new user who is a
-    /// [`Standing::Pseudonym`] and has the times of the old one. The keys, their
+    /// [`UserStatus::Pseudonym`] and has the times of the old one. The keys, their
     /// rotations and uses, and the whole audit log are the pseudonym's from now on;
     /// rows that an import owes for the active key come before that. The old id stays
-    /// as [`Standing::Removed`], without an address, a password, or any time.
+    /// as [`UserStatus::Removed`], without an address, a password, or any time.
     ///
     /// Sessions and browsers have words of their own.
     fn make_pseudonymous(&mut self, user: &UserId, pseudonym: &UserId) -> Result<(), Self::Error>;
@@ -252,7 +254,7 @@ pub trait Tx: ReadTx {
         &mut self,
         id: RotationId,
         answer: &Recorded,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<(), Self::Error>;
 
     // What is kept for replays. An engine that keeps nothing answers that there is
@@ -282,7 +284,7 @@ pub trait Tx: ReadTx {
     // The audit log.
 
     /// Adds a row (I3). Rows that an import owes for the old key come before it.
-    fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), Self::Error>;
+    fn append_event(&mut self, event: &Event<'_>, now: StoreTime) -> Result<(), Self::Error>;
 
     // Sessions, and the browsers in which users have logged in. All moments are of
     // the limit's clock.
@@ -371,15 +373,15 @@ pub trait Tx: ReadTx {
 
 /// The words that look, of an engine whose data one process owns at a time (S10).
 pub trait OwnerReadTx: ReadTx {
-    /// What the data knows of the past, for a life that is about to begin.
+    /// What the data knows of the past, for an incarnation that is about to begin.
     fn known_past(&self) -> Result<KnownPast, Self::Error>;
 }
 
 /// The words that change, of such an engine.
 pub trait OwnerTx: Tx + OwnerReadTx {
-    /// Begins a life: the one before it ends with what the data has reached, and this
+    /// Begins an incarnation: the one before it ends with what the data has reached, and this
     /// one goes on from its own first revision (S8). Returns how far that is.
-    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Self::Error>;
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Self::Error>;
     /// From now on cursors before this revision may be of a history whose loss the
     /// operator has accepted (S8).
     fn accept_loss_before(&mut self, revision: u64) -> Result<(), Self::Error>;

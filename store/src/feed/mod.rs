@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
 use self::secrets::{Gateways, Standing, Usable};
-use crate::answers;
 use crate::engine::Listener;
 use crate::metrics::Metrics;
+use crate::rules::answers;
 
 /// Waited for instead of a time that the clock cannot show.
 const FAR: Duration = Duration::from_secs(3600);
@@ -63,6 +63,15 @@ pub struct Committed {
     pub imported: Option<u64>,
 }
 
+/// What was revoked after a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaterRevocations {
+    /// One more than a page at most, in their order.
+    pub revocations: Vec<Revocation>,
+    /// Where the history stood, in the same snapshot.
+    pub head: Head,
+}
+
 /// Where the changes of long ago and the leases of an earlier life are kept.
 pub trait Records: Sync {
     /// Why it failed.
@@ -72,7 +81,7 @@ pub trait Records: Sync {
     fn changes_after(
         &self,
         revision: u64,
-    ) -> impl Future<Output = Result<(Vec<Revocation>, Head), Self::Error>> + Send;
+    ) -> impl Future<Output = Result<LaterRevocations, Self::Error>> + Send;
     /// Whether this process still owns the database (S10).
     fn is_owned(&self) -> bool;
     /// Puts a longer lease on record, durably.
@@ -213,8 +222,8 @@ impl Feed {
                 }
                 Step::ReadAfter(revision) => {
                     let read = records.changes_after(revision).await;
-                    let (changes, head) = read.map_err(PollError::Records)?;
-                    poll.read(changes, head);
+                    let later = read.map_err(PollError::Records)?;
+                    poll.read(later.revocations, later.head);
                 }
                 // S10: a lease is granted only by who owns the database after the poll
                 // arrived. So the next owner begins later, and waits it out (S9).

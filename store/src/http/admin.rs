@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::App;
 use super::body::{JsonBody, QueryOf};
 use super::error::ApiError;
+use crate::accounts::password::For;
 use crate::api::{
     AUDIT_PATH, AddUserRequest, AuditPage, AuditQuery, ISSUE_PATH, IssueRequest, KeyIssued,
     PAGE_MAX, PASSWORD_PATH, PasswordSet, REVOKE_PATH, RevokeRequest, RevokeResponse,
@@ -21,17 +22,16 @@ use crate::api::{
 };
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
-use crate::issue;
+use crate::keystore::issue;
 use crate::operations::audit::{Selection, ShowEvents};
-use crate::operations::passwords::{PasswordRefusal, SetPassword};
-use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::passwords::{PasswordRefusal, SetPassword};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, ListUsers, NewUser};
-use crate::password::For;
 
 /// Longer than any answer with a key: so its text is never moved in memory.
 const KEY_SHOWN_MAX: usize = 1024;
 
-/// 404.
+/// The path names nobody (404).
 pub(super) fn unknown_user() -> ApiError {
     ApiError::new(ErrorCode::UnknownUser, "there is no such user")
 }
@@ -133,7 +133,7 @@ pub(super) async fn set_password(
     Ok(Json(PasswordSet { user_id }))
 }
 
-/// 503.
+/// The system gives no randomness (503).
 pub(super) fn no_randomness(error: getrandom::Error) -> ApiError {
     tracing::error!(%error, "no random bytes from the system");
     ApiError::new(ErrorCode::Unavailable, "the system gives no random bytes")

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rekey_protocol::{BadToken, Digest, ErrorCode};
+use rekey_protocol::{BadToken, Digest, ErrorCode, TokenText};
 use subtle::ConstantTimeEq;
 
 use super::body::discard;
@@ -12,13 +12,13 @@ use super::error::ApiError;
 
 /// A token, as its digest: the plain text is not kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Token(Digest);
+pub struct BearerToken(Digest);
 
-impl Token {
+impl BearerToken {
     /// Checks the token's form.
     pub fn parse(text: &str) -> Result<Self, BadToken> {
-        BadToken::check(text)?;
-        Ok(Self(Digest::of(text.as_bytes())))
+        let text = TokenText::parse(text)?;
+        Ok(Self(Digest::of(text.as_str().as_bytes())))
     }
 
     /// Digests are compared in constant time, so neither the token's text nor
@@ -33,7 +33,7 @@ impl Token {
 #[derive(Clone, Copy)]
 pub(super) struct Demand {
     /// `None`: mTLS or the like in front has checked the caller.
-    pub token: Option<Token>,
+    pub token: Option<BearerToken>,
     /// The variable that the caller's operator has to set.
     pub variable: &'static str,
 }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_right() {
-        let token = Token::parse("0123456789abcdef").unwrap();
+        let token = BearerToken::parse("0123456789abcdef").unwrap();
         assert!(token.is(b"0123456789abcdef"));
         assert!(!token.is(b"0123456789abcdeg"));
         assert!(!token.is(b"0123456789abcde"));

@@ -7,12 +7,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rekey_protocol::{ErrorBody, ErrorCode, ErrorDetail, Head};
 
-use crate::answers::{self, Fault};
+use crate::accounts::password::HashError;
 use crate::engine::import::ImportError;
 use crate::engine::serve::NotReady;
 use crate::engine::{ReadError, WriteError};
-use crate::issue::NoKey;
-use crate::password::HashError;
+use crate::keystore::issue::NoKey;
+use crate::rules::answers::{self, Fault};
 
 /// An error as it is answered. The message never holds a key or a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl ApiError {
         }
     }
 
-    /// 400.
+    /// The client sent what cannot be meant (400).
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }

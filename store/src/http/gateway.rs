@@ -12,13 +12,14 @@ use rustix::process::{Resource, getrlimit};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::{App, Arrived};
-use crate::answers;
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::{Engine, Patience, WriteError};
 use crate::feed::PollError;
-use crate::operations::rotate::{Rotate, Rotated};
-use crate::rotation::Refusal;
+use crate::metrics::RotationOutcome;
+use crate::operations::keys::rotate::{Rotate, Rotated};
+use crate::rules::answers;
+use crate::rules::rotation::Refusal;
 
 /// The most rotations under way, however many files may be open.
 const MOST_ROTATIONS: usize = 65_536;
@@ -114,11 +115,7 @@ pub(super) async fn resolve(
 ) -> Result<Json<ResolveResponse>, ApiError> {
     not_restored(&app)?;
     let found = app.store.resolve(request.digest).await?;
-    let replayable = found
-        .as_ref()
-        .is_ok_and(|(resolved, _)| app.store.is_replayable(resolved));
-    let interval = app.store.interval();
-    Ok(Json(answers::resolve(found, replayable, interval)?))
+    Ok(Json(answers::resolve(found, app.store.interval())?))
 }
 
 /// Replace this key by that one.
@@ -169,19 +166,21 @@ pub(super) async fn rotate(
     Ok(Json(answers::rotate(result?, new_digest, interval)?))
 }
 
-fn outcome(result: &Result<Rotated, WriteError>) -> &'static str {
+fn outcome(result: &Result<Rotated, WriteError>) -> RotationOutcome {
     match result {
         Ok(Rotated::Done {
             repeated: false, ..
-        }) => "rotated",
-        Ok(Rotated::Done { repeated: true, .. }) => "repeated",
-        Ok(Rotated::Replayed(_)) => "replayed",
-        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => "revoked",
-        Ok(Rotated::Refused(Refusal::RateLimited(_))) => "rate_limited",
-        Ok(Rotated::Refused(Refusal::UnknownKey)) => "unknown_key",
-        Ok(Rotated::Refused(Refusal::NewKeyExists)) => "new_key_exists",
-        Ok(Rotated::Conflict) => "conflict",
-        Err(WriteError::Unknown) => "unknown",
-        Err(_) => "unavailable",
+        }) => RotationOutcome::Rotated,
+        Ok(Rotated::Done { repeated: true, .. }) => RotationOutcome::Repeated,
+        Ok(Rotated::Replayed(_)) => RotationOutcome::Replayed,
+        Ok(Rotated::Refused(Refusal::Revoked(_)) | Rotated::Replayable(_)) => {
+            RotationOutcome::Revoked
+        }
+        Ok(Rotated::Refused(Refusal::RateLimited(_))) => RotationOutcome::RateLimited,
+        Ok(Rotated::Refused(Refusal::UnknownKey)) => RotationOutcome::UnknownKey,
+        Ok(Rotated::Refused(Refusal::NewKeyExists)) => RotationOutcome::NewKeyExists,
+        Ok(Rotated::Conflict) => RotationOutcome::Conflict,
+        Err(WriteError::Unknown) => RotationOutcome::Unknown,
+        Err(_) => RotationOutcome::Unavailable,
     }
 }

@@ -20,7 +20,7 @@ use super::body::{QueryOf, explain};
 use super::error::ApiError;
 use crate::api::{BadRow, IMPORT_PATH, ImportDone, ImportQuery, ImportRefused, ImportRow, NDJSON};
 use crate::engine::import::{ImportError, Staging};
-use crate::keystore::import::{Import, Imported, Wish};
+use crate::keystore::import::{CheckedImport, Import, ImportMode, Imported};
 
 /// The longest line of the body, in bytes.
 const LINE_MAX: u64 = 16 * 1024;
@@ -66,8 +66,8 @@ pub(super) async fn import(
     });
     let import = staged.await.map_err(|_| ImportError::Failed)??;
     let wish = match query.dry_run {
-        true => Wish::CheckOnly,
-        false => Wish::PutIn,
+        true => ImportMode::DryRun,
+        false => ImportMode::PutIn,
     };
     match app.store.finish_import(import, wish).await? {
         Imported::Done {
@@ -82,7 +82,7 @@ pub(super) async fn import(
             tracing::info!(imported, "import done");
             Ok(Json(ImportDone { imported }).into_response())
         }
-        Imported::Refused(import, bad_rows) => {
+        Imported::Refused(CheckedImport { import, bad_rows }) => {
             let rows = import.rows();
             tracing::info!(rows, bad_rows, "import refused");
             let (chunks, answer) = mpsc::channel(2);

@@ -16,7 +16,7 @@ use crate::api::{
 };
 use crate::engine::{Engine, WriteError};
 use crate::operations::keys::ShowKey;
-use crate::operations::revoke::RevokeRefusal;
+use crate::operations::keys::revoke::RevokeRefusal;
 
 /// Changes of one request that wait for the writer at a time: enough for group
 /// commits, too few to be in anybody's way.

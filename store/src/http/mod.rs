@@ -33,17 +33,30 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::issue::Issuer;
+use crate::accounts::password::Passwords;
 use crate::keystore::Store;
+use crate::keystore::issue::Issuer;
 use crate::metrics::Metrics;
-use crate::password::Passwords;
 
+pub use auth::BearerToken;
 use auth::Demand;
-pub use auth::Token;
 #[cfg(feature = "fuzzing")]
 pub use body::explain;
 pub(crate) use body::{discard, read_body};
 use error::ApiError;
+
+/// What all listeners of a store work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The key store.
+    pub store: Store,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Makes keys.
+    pub issuer: Issuer,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+}
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -59,11 +72,11 @@ pub struct App {
 
 /// What each listener demands of its callers.
 #[derive(Clone, Copy)]
-pub struct Tokens {
+pub struct ListenerTokens {
     /// `None`: the caller was checked before us, by mTLS or the like.
-    pub gateway: Option<Token>,
+    pub gateway: Option<BearerToken>,
     /// The operator's.
-    pub admin: Token,
+    pub admin: BearerToken,
 }
 
 /// The services of the two listeners.
@@ -103,12 +116,7 @@ impl Modify for SecuritySchemes {
 }
 
 /// Builds both listeners' services and the document that describes them.
-pub fn routers(
-    store: Store,
-    metrics: Arc<Metrics>,
-    (issuer, passwords): (Issuer, Passwords),
-    tokens: Tokens,
-) -> Result<Routers, serde_json::Error> {
+pub fn routers(services: Services, tokens: ListenerTokens) -> Result<Routers, serde_json::Error> {
     let guarded =
         |token, variable| middleware::from_fn_with_state(Demand { token, variable }, auth::check);
     let (gateway, gateway_document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -139,6 +147,12 @@ pub fn routers(
         .routes(routes!(open::healthz))
         .split_for_parts();
     let document = gateway_document.merge_from(admin_document);
+    let Services {
+        store,
+        metrics,
+        issuer,
+        passwords,
+    } = services;
     let app = App {
         store,
         metrics,
@@ -234,8 +248,11 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::engine::sqlite::{ReplayPlace, Settings};
-    use crate::rotation::RotationInterval;
+    use crate::engine::chosen::Database;
+    use crate::engine::serve::{EngineSettings, ReplayPlace};
+    use crate::keystore::Running;
+    use crate::operations::incarnation::OlderData;
+    use crate::rules::rotation::RotationLimit;
 
     #[tokio::test]
     async fn a_panicking_handler_is_a_marked_500() {
@@ -245,14 +262,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
-        let settings = Settings {
-            path,
-            accept_restore: false,
+        let settings = EngineSettings {
+            place: Database::Sqlite(path),
+            older_data: OlderData::Refused,
             replays: ReplayPlace::Off,
-            interval: RotationInterval::HOUR,
+            interval: RotationLimit::HOUR,
             metrics: metrics.clone(),
         };
-        let (store, _owner) = Store::start(settings, metrics.clone()).unwrap();
+        let Running { store, ownership } = Store::start(settings).await.unwrap();
         let secrets = ChecksumSecrets::parse("0123456789abcdef").unwrap();
         let issuer = Issuer::new(secrets, store.feed().clone());
         let app = App {
@@ -274,5 +291,6 @@ mod tests {
         assert!(!body.error.message.contains("on purpose"));
         let counted = "endpoint=\"/fault\",status=\"500\"} 1";
         assert!(app.metrics.render().contains(counted));
+        drop(ownership);
     }
 }

@@ -8,6 +8,7 @@ use rekey_protocol::ErrorBody;
 
 use super::App;
 use super::error::ApiError;
+use crate::engine::Serve;
 use crate::metrics;
 
 /// Whether the process runs. It says nothing about the database, so that nothing kills
@@ -61,7 +62,9 @@ pub(super) async fn healthz(state: State<App>) -> Result<&'static str, ApiError>
     )
 )]
 pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    app.metrics.set_disk(app.store.engine().disk_use());
+    if let Some(used) = app.store.engine().disk_use() {
+        app.metrics.set_disk(used);
+    }
     let ahead = app.store.moment().ahead_seconds();
     app.metrics.set_clock_ahead(ahead);
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];

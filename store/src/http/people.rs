@@ -10,8 +10,8 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use crate::api::{EMAIL_PATH, EmailSet, REMOVE_PATH, RemoveRequest, SetEmailRequest, UserRemoved};
 use crate::engine::Engine;
-use crate::issue;
-use crate::operations::removal::{RemoveRefusal, RemoveUser};
+use crate::keystore::issue;
+use crate::operations::users::removal::{RemoveRefusal, RemoveUser};
 use crate::operations::users::{EmailRefusal, SetEmail};
 
 /// Give a user an address to log in with, in place of the present one if there is one.

@@ -3,6 +3,7 @@
 //! to the [`KeyStore::engine`] themselves.
 
 pub mod import;
+pub mod issue;
 pub mod uses;
 
 use std::sync::Arc;
@@ -10,21 +11,20 @@ use std::sync::Arc;
 use rekey_protocol::{Digest, ResolvedState};
 use tokio::sync::Semaphore;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::ReadError;
+use crate::engine::chosen::ChosenEngine;
 use crate::engine::import::Importing;
-use crate::engine::serve::{NotReady, Serve, Started};
-use crate::engine::sqlite::Sqlite;
+use crate::engine::serve::{EngineSettings, NotReady, Ownership, Serve, Started};
 use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::operations::keys::{Resolve, Resolved, Unknown};
-use crate::operations::replays::NoteFirstUse;
-use crate::rotation::RotationInterval;
+use crate::operations::keys::replays::NoteFirstUse;
+use crate::operations::keys::{Resolve, Resolved, ResolvedAt, Unknown};
+use crate::rules::rotation::RotationLimit;
 
 use uses::{LastUses, OldKeys};
 
-/// The engine that the server stands on.
-pub type Store = KeyStore<Sqlite>;
+/// The key store of the server.
+pub type Store = KeyStore<ChosenEngine>;
 
 /// A key store that serves. Cheap to clone.
 #[derive(Clone)]
@@ -36,19 +36,25 @@ pub struct KeyStore<E> {
     last_uses: LastUses<E>,
 }
 
+/// A key store that was started.
+pub struct Running<E> {
+    /// The key store.
+    pub store: KeyStore<E>,
+    /// What must outlive it.
+    pub ownership: Ownership,
+}
+
 impl<E: Serve + Importing> KeyStore<E> {
-    /// Starts the engine and what stands on it. To be called within a runtime.
-    pub fn start(
-        settings: E::Settings,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, E::Owner), E::StartError> {
+    /// Starts the engine and what stands on it. An error is for the operator.
+    pub async fn start(settings: EngineSettings<E::Location>) -> anyhow::Result<Running<E>> {
+        let metrics = settings.metrics.clone();
         let listen = |start| Feed::new(start, metrics.clone());
         let Started {
             engine,
-            owner,
+            ownership,
             listener,
             unfinished_imports,
-        } = E::start(settings, listen)?;
+        } = E::start(settings, listen).await?;
         let store = Self {
             old_keys: OldKeys::start(engine.clone(), metrics.clone()),
             last_uses: LastUses::start(engine.clone(), metrics),
@@ -61,7 +67,7 @@ impl<E: Serve + Importing> KeyStore<E> {
                 tokio::spawn(store.clone().finish(import, permit.clone()));
             }
         }
-        Ok((store, owner))
+        Ok(Running { store, ownership })
     }
 }
 
@@ -87,43 +93,30 @@ impl<E: Serve> KeyStore<E> {
     }
 
     /// How long a user waits between two rotations.
-    pub fn interval(&self) -> RotationInterval {
+    pub fn interval(&self) -> RotationLimit {
         self.engine.context().interval
     }
 
     /// The time now, by both clocks.
-    pub fn moment(&self) -> Moment {
+    pub fn moment(&self) -> StoreTime {
         self.engine.context().now
     }
 
-    /// Who is behind this digest? [`Unknown`]: never issued or imported. The second
-    /// value is the seconds until the user may rotate, 0: at once.
+    /// Who is behind this digest? [`Unknown`]: never issued or imported.
     ///
     /// Gateways ask it for their clients only (G12), so it is a use of the key; the
     /// first one of a new key is noted for its rotation, too.
-    pub async fn resolve(
-        &self,
-        digest: Digest,
-    ) -> Result<Result<(Resolved, u64), Unknown>, ReadError> {
-        let resolved = self.engine.read(Resolve(digest)).await?;
-        let is_active = |resolved: &Resolved| resolved.state == ResolvedState::Active;
-        if resolved.as_ref().is_ok_and(is_active) {
+    pub async fn resolve(&self, digest: Digest) -> Result<Result<ResolvedAt, Unknown>, ReadError> {
+        let found = self.engine.read(Resolve(digest)).await?;
+        let is_active = |key: &Resolved| key.state == ResolvedState::Active;
+        if found.as_ref().is_ok_and(is_active) {
             self.last_uses.looked_up(digest);
             if self.engine.takes_first_use(&digest) {
                 self.note_use(digest);
             }
         }
         let context = self.engine.context();
-        Ok(resolved.map(|resolved| {
-            let now = context.now.limit;
-            let wait = context.interval.retry_after(resolved.last_rotated, now);
-            (resolved, wait.unwrap_or(0))
-        }))
-    }
-
-    /// Whether a revoked key's rotation may be answered again (X5).
-    pub fn is_replayable(&self, resolved: &Resolved) -> bool {
-        resolved.is_replayable(self.moment().limit)
+        Ok(found.map(|key| key.at(context.now.limit, context.interval)))
     }
 
     /// X4: the client has its new key. Off the way of who asked.

@@ -1,9 +1,8 @@
 //! What the change feed asks for (S3 to S9).
 
-use rekey_protocol::{Head, Revocation};
-
 use super::{Context, Read};
 use crate::engine::{OwnerTx, ReadTx};
+use crate::feed::LaterRevocations;
 use crate::feed::history::PAGE;
 
 /// One more than a page of the revocations after a revision, in their order, and the
@@ -12,11 +11,12 @@ use crate::feed::history::PAGE;
 pub struct ChangesAfter(pub u64);
 
 impl Read for ChangesAfter {
-    type Out = (Vec<Revocation>, Head);
+    type Out = LaterRevocations;
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         let head = tx.head()?;
-        Ok((tx.revoked_after(self.0, PAGE + 1)?, head))
+        let revocations = tx.revoked_after(self.0, PAGE + 1)?;
+        Ok(LaterRevocations { revocations, head })
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Timed<O>(pub O);
 
 /// What an operation answered whose turn came then.
 #[derive(Debug, Clone, Copy)]
-pub struct Turn<T> {
+pub struct Measured<T> {
     /// When its turn came, the last time that it was applied.
     pub began: Instant,
     /// What it answered.
@@ -52,7 +52,7 @@ pub struct Turn<T> {
 }
 
 impl<O: Operation> Operation for Timed<O> {
-    type Out = Turn<O::Out>;
+    type Out = Measured<O::Out>;
 
     const KIND: Kind = O::KIND;
 
@@ -67,7 +67,7 @@ impl<O: Operation> Operation for Timed<O> {
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let began = Instant::now();
         let out = self.0.apply(tx, cx)?;
-        Ok(Turn { began, out })
+        Ok(Measured { began, out })
     }
 }
 
@@ -87,9 +87,9 @@ impl Operation for BeginImport {
 /// may be left in: the whole import is given up then.
 #[derive(Debug, Clone)]
 pub struct LoadRows {
-    /// Of this import.
+    /// One that does not count yet.
     pub import: ImportId,
-    /// The rows.
+    /// As many as one change should take.
     pub rows: Part<ImportedRow>,
 }
 
@@ -151,9 +151,9 @@ impl Operation for EndImport {
 /// Takes out keys of an import that does not count; how many, from the first on.
 #[derive(Debug, Clone)]
 pub struct RemoveImportedKeys {
-    /// The import.
+    /// One that was given up.
     pub import: ImportId,
-    /// Its keys.
+    /// As many as one change should take.
     pub keys: Part<Digest>,
 }
 
@@ -171,9 +171,9 @@ impl Operation for RemoveImportedKeys {
 /// how many, from the first on.
 #[derive(Debug, Clone)]
 pub struct RemoveImportedUsers {
-    /// The import.
+    /// One that was given up.
     pub import: ImportId,
-    /// Its users.
+    /// As many as one change should take.
     pub users: Part<UserId>,
 }
 
@@ -211,7 +211,7 @@ impl Read for StageOf {
     }
 }
 
-/// The imports that an earlier life of the store has left unfinished.
+/// The imports that an earlier incarnation of the store has left unfinished.
 #[derive(Debug, Clone, Copy)]
 pub struct UnfinishedImports;
 
@@ -226,7 +226,7 @@ impl Read for UnfinishedImports {
 /// At most `limit` keys of an import after this one, in their order.
 #[derive(Debug, Clone, Copy)]
 pub struct KeysOfImport {
-    /// The import.
+    /// Which one.
     pub import: ImportId,
     /// None: from the first.
     pub after: Option<Digest>,
@@ -245,7 +245,7 @@ impl Read for KeysOfImport {
 /// At most `limit` users of an import after this one, in their order.
 #[derive(Debug, Clone)]
 pub struct UsersOfImport {
-    /// The import.
+    /// Which one.
     pub import: ImportId,
     /// None: from the first.
     pub after: Option<UserId>,

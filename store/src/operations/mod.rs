@@ -3,38 +3,29 @@
 //! decides where and how often they are applied.
 //!
 //! What a rotation and a replay decide is still one level below, without a
-//! transaction: [`crate::rotation`] and [`crate::replay`].
+//! transaction: [`crate::rules::rotation`] and [`crate::rules::replay`].
 
-pub(crate) mod action;
 pub mod audit;
 pub mod feed;
 pub mod imports;
+pub mod incarnation;
 pub mod keys;
-pub mod last_uses;
-pub mod life;
-pub mod old_keys;
-pub mod own_key;
-pub mod passwords;
-pub mod removal;
-pub mod replays;
-pub mod revoke;
-pub mod rotate;
-pub mod sessions;
 pub mod users;
+pub mod uses;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::look::Look;
 use crate::engine::{ReadTx, Tx};
-use crate::rotation::RotationInterval;
+use crate::rules::rotation::RotationLimit;
 
 /// What surrounds an operation, the same for each word that it speaks.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The time of the store now. Each time that an operation is applied, it is
     /// another one.
-    pub now: Moment,
+    pub now: StoreTime,
     /// How long a user waits between two rotations.
-    pub interval: RotationInterval,
+    pub interval: RotationLimit,
 }
 
 /// A change: all of it, or nothing.
@@ -72,7 +63,7 @@ pub trait Read {
     type Out;
 
     /// Who has to wait if too many look at once.
-    const QUEUE: Queue = Queue::Api;
+    const QUEUE: ReadQueue = ReadQueue::Api;
 
     /// Whether it says one word only, so that it needs no snapshot but that word's.
     const IS_ONE_WORD: bool = false;
@@ -106,7 +97,7 @@ pub enum Kind {
 
 /// Which of the two queues a read waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queue {
+pub enum ReadQueue {
     /// That of the gateways and the operator.
     Api,
     /// That of the dashboard: however many strangers look at it, key checks find a

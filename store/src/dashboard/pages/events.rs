@@ -5,7 +5,7 @@ use rekey_protocol::KEY_PREFIX;
 
 use super::time;
 use crate::api::AuditEvent;
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 
 pub(super) fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
     let title_id = format!("{id}-title");

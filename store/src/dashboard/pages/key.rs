@@ -14,8 +14,8 @@ use super::{settings, time};
 use crate::api::OldKeyUse;
 use crate::dashboard::key::Ticket;
 use crate::dashboard::session::Session;
-use crate::engine::rows::{ActiveKey, LastUse};
-use crate::operations::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
+use crate::engine::rows::{CurrentKey, LastUse};
+use crate::operations::keys::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
 
 const MADE: &str = "Your new API key works from now on.";
 const TICKET_USED: &str = "This form was used already. The new key was for the answer to its first \
@@ -50,7 +50,7 @@ pub(crate) fn profile(
     )
 }
 
-fn active(key: &ActiveKey, overview: &Overview) -> Markup {
+fn active(key: &CurrentKey, overview: &Overview) -> Markup {
     html! {
         dl {
             dt { "Key" }
@@ -156,7 +156,7 @@ fn used_up(seconds: u64) -> Markup {
 }
 
 /// Before a regeneration: what will break.
-pub(crate) fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Ticket) -> Response {
+pub(crate) fn confirm_regenerate(session: &Session, key: &CurrentKey, ticket: Ticket) -> Response {
     let content = html! {
         div.card.settling {
             p {
@@ -190,7 +190,7 @@ pub(crate) fn confirm_regenerate(session: &Session, key: &ActiveKey, ticket: Tic
 }
 
 /// Before an emergency's revocation.
-pub(crate) fn confirm_revoke(session: &Session, key: &ActiveKey) -> Response {
+pub(crate) fn confirm_revoke(session: &Session, key: &CurrentKey) -> Response {
     let content = html! {
         div.card.settling {
             p {

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::assets;
 use super::session::Session;
 use crate::clock::UnixMillis;
-use crate::published::Secrecy;
+use crate::server::published::Secrecy;
 
 const HTML: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/html; charset=utf-8");
 /// Where a key goes into a page. No escaped text can be it.

@@ -5,8 +5,8 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::{Tab, csrf, error, notice, respond, settings};
+use crate::accounts::password::LENGTH;
 use crate::dashboard::session::Session;
-use crate::password::LENGTH;
 
 /// After a change.
 pub(crate) const CHANGED: &str = "Your password was changed. All other log-ins have ended.";

@@ -7,18 +7,18 @@ use rekey_protocol::{
 
 use super::Subject;
 use crate::api::AuditEvent;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::operations::audit::{Selection, ShowEvents};
+use crate::operations::keys::rotate::Rotate;
 use crate::operations::keys::{Resolve, Resolved};
-use crate::operations::rotate::Rotate;
 use crate::operations::users::{AddUser, NewUser};
 
 /// An hour, in milliseconds.
 pub(super) const HOUR: i64 = 3_600_000;
 
 /// So many milliseconds after the beginning of a test, by both clocks.
-pub(super) fn at(subject: &impl Subject, millis: i64) -> Moment {
-    Moment::both(UnixMillis(subject.begun().0 + millis))
+pub(super) fn at(subject: &impl Subject, millis: i64) -> StoreTime {
+    StoreTime::both(UnixMillis(subject.begun().0 + millis))
 }
 
 pub(super) fn digest(number: u8) -> Digest {

@@ -1,26 +1,23 @@
-//! What the words and operations of every engine must do, whatever it keeps its data
-//! in: operations in, results out. What [`super::Engine`] says of patience, of the
-//! feed and of durability is tested on the real process (`store/tests`).
+//! What every engine must do, whatever it keeps its data in.
 //!
-//! Each test of the suite runs on each engine; a new engine is one more
-//! [`Subject`] and one more line in [`on_every_engine`].
+//! The words and operations: operations in, results out, at times that the tests set.
+//! Each of these tests runs on each engine; a new engine is one more [`Subject`] and
+//! one more part of [`on_every_engine`].
 //!
-//! [`alike`] does more: it gives two engines the same operations, thousands of them,
+//! What [`super::Engine`] and [`super::import`] say of patience, of the listener and of
+//! imports runs on the engines as the server starts them ([`served`]); a new one is one
+//! more part of [`on_every_server`]. Durability is tested on the real process
+//! (`store/tests`).
+//!
+//! [`drawn`] does more: it gives two engines the same operations, thousands of them,
 //! and compares everything that can be seen.
 
-mod alike;
 mod bench;
-mod dashboard;
 mod drawn;
-mod imports;
-mod keys;
-mod log;
-mod owners;
-mod pages;
-mod replays;
 mod rounds;
-mod step;
+mod served;
 mod subject;
+mod words;
 
 use subject::{Owner, Subject, on_keyspace, on_memory, on_sqlite};
 
@@ -55,6 +52,24 @@ macro_rules! on_every_owner {
     };
 }
 
+/// Runs each test on each engine as the server starts it.
+macro_rules! on_every_server {
+    ($($test:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(&crate::engine::conformance::served::on_memory().await).await;
+            })*
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(&crate::engine::conformance::served::on_sqlite().await).await;
+            })*
+        }
+    };
+}
+
 /// An operation of a test: the words that it speaks, as if it were a closure.
 macro_rules! operation {
     ($name:ident($($field:ty),*) -> $out:ty, |$this:ident, $tx:ident, $cx:ident| $body:expr) => {
@@ -75,4 +90,4 @@ macro_rules! operation {
     };
 }
 
-use {on_every_engine, on_every_owner, operation};
+use {on_every_engine, on_every_owner, on_every_server, operation};

@@ -9,11 +9,13 @@ use super::bench::{HOUR, add, at, digest, new_user, rotate, user};
 use super::subject::{OnKeyspace, Subject};
 use crate::operations::audit::{NoteRefused, Selection, ShowEvents, Tried};
 use crate::operations::imports::{BeginImport, CountImport};
+use crate::operations::keys::own_key::{
+    BySession, IssueOwn, RevokeOwn, RotateOwn, ShowOverview, Wish,
+};
+use crate::operations::keys::revoke::Revoke;
 use crate::operations::keys::{ActiveKeyOf, Resolve};
-use crate::operations::own_key::{BySession, IssueOwn, RevokeOwn, RotateOwn, ShowOverview, Wish};
-use crate::operations::passwords::FindAccount;
-use crate::operations::revoke::Revoke;
-use crate::operations::sessions::{FindSession, LogIn, NewSession, SessionLimits};
+use crate::operations::users::passwords::FindAccount;
+use crate::operations::users::sessions::{FindSession, LogIn, NewSession, SessionLimits};
 use crate::operations::users::{Issue, ListUsers};
 use crate::operations::{Operation, Read};
 

@@ -1,36 +1,36 @@
 //! The engines that the suite runs on, each with a time that the tests set.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use rekey_protocol::Incarnation;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Listener;
 use crate::engine::keyspace::testing::Keyspace;
-use crate::engine::memory::Memory;
+use crate::engine::memory::MemoryData;
 use crate::engine::rows::KnownPast;
-use crate::engine::serve::{Serve, Started};
-use crate::engine::sqlite::{self, ReplayPlace, Settings, Sqlite};
+use crate::engine::serve::{Ownership, ReplayPlace, Serve, Started};
+use crate::engine::sqlite::Sqlite;
+use crate::engine::sqlite::probing::settings;
 use crate::engine::tx::PENDING;
 use crate::feed::{Committed, Records};
-use crate::metrics::Metrics;
+use crate::operations::incarnation::OlderData;
 use crate::operations::{Operation, Read};
-use crate::rotation::RotationInterval;
+use crate::rules::rotation::RotationLimit;
 
-/// An engine of which a life has begun.
+/// An engine of which an incarnation has begun.
 pub(super) trait Subject {
     /// When it has: a time not before any in its data.
     fn begun(&self) -> UnixMillis;
     /// Carries an operation out, at this moment.
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
         O::Out: Debug + Send + 'static;
     /// Looks, at this moment.
-    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static;
@@ -46,7 +46,7 @@ pub(super) trait Owner: Subject {
 
 /// The engine in memory.
 pub(super) struct OnMemory {
-    engine: Memory,
+    engine: MemoryData,
     begun: UnixMillis,
 }
 
@@ -55,14 +55,14 @@ impl OnMemory {
         Self::begin(Incarnation([7; 16]), UnixMillis(1_750_000_000_000))
     }
 
-    /// One whose only life has this id and first revision.
+    /// One whose only incarnation has this id and first revision.
     pub(super) fn like(past: &KnownPast) -> Self {
-        let [life] = past.reached.lives[..] else {
-            panic!("not in its first life: {past:?}");
+        let [incarnation] = past.reached.incarnations[..] else {
+            panic!("not in its first incarnation: {past:?}");
         };
         // The first revision is the wall clock's.
-        let wall = i64::try_from(life.first / 1000).unwrap();
-        Self::begin(life.incarnation, UnixMillis(wall))
+        let wall = i64::try_from(incarnation.first / 1000).unwrap();
+        Self::begin(incarnation.id, UnixMillis(wall))
     }
 
     /// One that has come as far as this key space.
@@ -72,14 +72,14 @@ impl OnMemory {
         memory
     }
 
-    /// See [`Memory::go_on_from`].
+    /// See [`MemoryData::go_on_from`].
     pub(super) fn go_on_from(&mut self, revision: u64) {
         self.engine.go_on_from(revision);
     }
 
     fn begin(id: Incarnation, wall: UnixMillis) -> Self {
-        let mut engine = Memory::new(RotationInterval::HOUR);
-        engine.start(id, wall, false).unwrap();
+        let mut engine = MemoryData::new(RotationLimit::HOUR);
+        engine.start(id, wall, OlderData::Refused).unwrap();
         Self {
             engine,
             begun: wall,
@@ -92,7 +92,7 @@ impl Subject for OnMemory {
         self.begun
     }
 
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation,
         O::Out: Debug,
@@ -102,7 +102,7 @@ impl Subject for OnMemory {
             .map_err(|error| error.to_string())
     }
 
-    fn read<R: Read>(&self, read: R, now: Moment) -> R::Out {
+    fn read<R: Read>(&self, read: R, now: StoreTime) -> R::Out {
         self.engine.read_at(&read, now).unwrap()
     }
 }
@@ -140,7 +140,7 @@ pub(super) struct OnSqlite {
     engine: Sqlite,
     begun: UnixMillis,
     runtime: Runtime,
-    _owner: sqlite::Owner,
+    _ownership: Ownership,
     _folder: TempDir,
 }
 
@@ -152,24 +152,19 @@ impl OnSqlite {
             .enable_all()
             .build()
             .unwrap();
-        let settings = Settings {
-            path: folder.path().join("rekey.db"),
-            accept_restore: false,
-            replays: ReplayPlace::Beside {
-                memory: folder.path().to_owned(),
-            },
-            interval: RotationInterval::HOUR,
-            metrics: Arc::new(Metrics::new()),
-        };
-        let started = runtime.block_on(async { Sqlite::start(settings, |_| NoFeed) });
-        let Started { engine, owner, .. } = started.unwrap();
+        let memory = folder.path().to_owned();
+        let settings = settings(folder.path(), ReplayPlace::Beside { memory });
+        let started = runtime.block_on(Sqlite::start(settings, |_| NoFeed));
+        let Started {
+            engine, ownership, ..
+        } = started.unwrap();
         // Not before the first revision, which is of a wall clock.
         let begun = UnixMillis::wall();
         Self {
             engine,
             begun,
             runtime,
-            _owner: owner,
+            _ownership: ownership,
             _folder: folder,
         }
     }
@@ -180,7 +175,7 @@ impl Subject for OnSqlite {
         self.begun
     }
 
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
         O::Out: Debug + Send + 'static,
@@ -189,7 +184,7 @@ impl Subject for OnSqlite {
         done.map_err(|error| error.to_string())
     }
 
-    fn read<R>(&self, read: R, now: Moment) -> R::Out
+    fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static,
@@ -228,7 +223,7 @@ pub(super) struct OnKeyspace {
 impl OnKeyspace {
     pub(super) fn new() -> Self {
         let begun = UnixMillis(1_750_000_000_000);
-        // As far as the one in memory is when its life begins.
+        // As far as the one in memory is when its incarnation begins.
         let first = begun.0.unsigned_abs() * 1000;
         let mut engine = Keyspace::begin(KEYSPACE, first);
         engine.tick(begun);
@@ -236,7 +231,7 @@ impl OnKeyspace {
     }
 
     /// Where it stands when something is about to happen now.
-    pub(super) fn revision(&mut self, now: Moment) -> u64 {
+    pub(super) fn revision(&mut self, now: StoreTime) -> u64 {
         self.engine.tick(now.limit);
         self.engine.shelf().revision()
     }
@@ -247,7 +242,7 @@ impl Subject for OnKeyspace {
         self.begun
     }
 
-    fn run<O>(&mut self, operation: O, now: Moment) -> Result<O::Out, String>
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation,
         O::Out: Debug,
@@ -258,7 +253,7 @@ impl Subject for OnKeyspace {
         Ok(out)
     }
 
-    fn read<R: Read>(&self, read: R, now: Moment) -> R::Out {
+    fn read<R: Read>(&self, read: R, now: StoreTime) -> R::Out {
         self.engine.read(&read, now).out
     }
 }

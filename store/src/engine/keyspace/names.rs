@@ -33,9 +33,9 @@
 use rekey_protocol::{Digest, RotationId, UserId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::accounts::typed;
 use crate::engine::look::Look;
 use crate::engine::rows::ImportId;
-use crate::typed;
 
 /// Ends a user id that something follows.
 const END: u8 = 0;

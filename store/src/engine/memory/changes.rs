@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{Digest, RotationId, UserId};
 
-use super::tables::{Answer, Cut, Life, OldKeyUses, Tables};
-use crate::clock::{Moment, UnixMillis};
+use super::tables::{Answer, Cut, IncarnationRow, OldKeyUses, Tables};
+use crate::accounts::password::{Spelling, StoredHash};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::record::Mark;
-use crate::engine::rows::{ImportId, LifeEnd, NewLife, OldKeyUsed};
-use crate::operations::action::Action;
-use crate::operations::last_uses::hour_of;
-use crate::password::{Spelling, StoredHash};
-use crate::rotation::{Recorded, RecordedOutcome, Refusal};
+use crate::engine::rows::{ImportId, IncarnationEnd, NewIncarnation, OldKeyUsed};
+use crate::operations::audit::action::Action;
+use crate::operations::uses::last_uses::hour_of;
+use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 
 impl Tables {
     pub(super) fn revoke_key(
@@ -99,24 +99,27 @@ impl Tables {
         }))
     }
 
-    pub(super) fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
+    pub(super) fn begin_incarnation(
+        &mut self,
+        incarnation: &NewIncarnation,
+    ) -> Result<Mark, Impossible> {
         let counters = self.counters.get();
-        let end = Some(LifeEnd {
+        let end = Some(IncarnationEnd {
             revision: counters.revision,
             commits: Some(counters.commits),
         });
-        let lives = &mut self.lives;
-        lives.change_where(|_, life| life.end.is_none(), |life| life.end = end);
-        let begun = Life {
-            incarnation: life.id,
+        let incarnations = &mut self.incarnations;
+        incarnations.change_where(|_, row| row.end.is_none(), |row| row.end = end);
+        let begun = IncarnationRow {
+            id: incarnation.id,
             end: None,
         };
-        if !lives.add(life.first, begun) {
-            return Err(Impossible("a life begins where another one did"));
+        if !incarnations.add(incarnation.first, begun) {
+            return Err(Impossible("an incarnation begins where another one did"));
         }
         self.counters.change(|counters| {
-            counters.revision = life.first;
-            counters.commits += u64::from(life.is_counted);
+            counters.revision = incarnation.first;
+            counters.commits += u64::from(incarnation.is_counted);
             counters.anchor_of_change = counters.anchor;
         });
         let counters = self.counters.get();
@@ -179,7 +182,7 @@ impl Tables {
         &mut self,
         id: RotationId,
         answer: &Recorded,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<(), Impossible> {
         let mut recorded = answer.clone();
         match &mut recorded.outcome {

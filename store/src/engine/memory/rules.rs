@@ -3,13 +3,13 @@
 
 use rekey_protocol::{Digest, UserId};
 
-use super::tables::{Address, Entry, KeyRow, Tables, User};
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
+use super::tables::{Address, AuditRow, KeyRow, Tables, User};
+use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
-use crate::engine::rows::{ImportId, ImportedRow, Source, Standing};
-use crate::operations::action::Action;
-use crate::rotation::RecordedOutcome;
+use crate::engine::rows::{ImportId, ImportedRow, Source, UserStatus};
+use crate::operations::audit::action::Action;
+use crate::rules::rotation::RecordedOutcome;
 
 impl Address {
     pub(super) fn of(email: &Email) -> Self {
@@ -69,7 +69,7 @@ impl Tables {
             last_rotated: None,
             rotated_told: None,
             import: Some(import.0),
-            standing: Standing::Here,
+            user_status: UserStatus::Here,
         };
         let is_the_users = |known: &User| {
             let address = known.email.as_ref().map(|email| &email.normal);
@@ -111,8 +111,8 @@ impl Tables {
         if is_told {
             return;
         }
-        let entry = Entry {
-            at: Moment::both(cut.at),
+        let entry = AuditRow {
+            at: StoreTime::both(cut.at),
             user: key.user.clone(),
             action: Action::Imported,
             revision: cut.revision,
@@ -145,7 +145,7 @@ impl Tables {
         let stays = User {
             email: None,
             import: None,
-            standing: Standing::Pseudonym,
+            user_status: UserStatus::Pseudonym,
             ..known
         };
         if !self.users.add(pseudonym.clone(), stays) {
@@ -175,7 +175,7 @@ impl Tables {
             user.created = UnixMillis(0);
             user.last_rotated = None;
             user.rotated_told = None;
-            user.standing = Standing::Removed;
+            user.user_status = UserStatus::Removed;
         });
         Ok(())
     }

@@ -4,17 +4,17 @@ use rekey_protocol::{Digest, Incarnation, ResolvedState, RotationId, UserId};
 
 use super::table::{Single, Table, Undo};
 use crate::api::AuditEvent;
-use crate::clock::{Moment, UnixMillis};
-use crate::engine::rows::{LifeEnd, PasswordHash, Source, Standing};
-use crate::operations::action::Action;
-use crate::rotation::Recorded;
+use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::rows::{IncarnationEnd, PasswordHash, Source, UserStatus};
+use crate::operations::audit::action::Action;
+use crate::rules::rotation::Recorded;
 
 /// Everything that a backup holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
-    pub counters: Single<Counters>,
-    /// The lives of the store, by their first revisions.
-    pub lives: Table<u64, Life>,
+    pub counters: Single<CounterRow>,
+    /// The incarnations of the store, by their first revisions.
+    pub incarnations: Table<u64, IncarnationRow>,
     pub users: Table<UserId, User>,
     pub passwords: Table<UserId, PasswordHash>,
     pub keys: Table<Digest, KeyRow>,
@@ -26,18 +26,18 @@ pub(super) struct Tables {
     pub rotations: Table<RotationId, Answer>,
     /// Rotations that were made, by the key that they ended and their revisions.
     pub made: Table<(Digest, u64), RotationId>,
-    pub audit: Table<i64, Entry>,
-    pub sessions: Table<Digest, Session>,
+    pub audit: Table<i64, AuditRow>,
+    pub sessions: Table<Digest, SessionRow>,
     /// Browsers in which users have logged in.
     pub devices: Table<Digest, Device>,
-    pub imports: Table<i64, Import>,
+    pub imports: Table<i64, ImportState>,
 }
 
 impl Tables {
     fn all(&mut self) -> [&mut dyn Undo; 14] {
         [
             &mut self.counters,
-            &mut self.lives,
+            &mut self.incarnations,
             &mut self.users,
             &mut self.passwords,
             &mut self.keys,
@@ -62,6 +62,12 @@ impl Tables {
         self.imports.get(&import)?.counts
     }
 
+    /// The revision of the last import that counts; 0: there is none.
+    pub(super) fn last_import(&self) -> u64 {
+        let counting = self.imports.iter().filter_map(|(_, import)| import.counts);
+        counting.map(|cut| cut.revision).max().unwrap_or(0)
+    }
+
     /// A key that counts.
     pub(super) fn live_key(&self, digest: &Digest) -> Option<&KeyRow> {
         let key = self.keys.get(digest)?;
@@ -75,7 +81,7 @@ impl Tables {
     }
 
     pub(super) fn is_live(&self, user: &User) -> bool {
-        user.standing == Standing::Here && self.counts(user.import)
+        user.user_status == UserStatus::Here && self.counts(user.import)
     }
 
     /// The revision that last changed a key: an imported one has its import's until
@@ -86,7 +92,7 @@ impl Tables {
     }
 
     /// Adds a row to the audit log.
-    pub(super) fn log(&mut self, entry: Entry) {
+    pub(super) fn log(&mut self, entry: AuditRow) {
         let id = self.audit.last().map_or(1, |(last, _)| last + 1);
         self.audit.put(id, entry);
     }
@@ -110,7 +116,7 @@ impl Undo for Tables {
 
 /// What there is one of.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counters {
+pub(super) struct CounterRow {
     pub revision: u64,
     /// The latest time that was acted upon (S12).
     pub time: UnixMillis,
@@ -126,11 +132,11 @@ pub(super) struct Counters {
     pub anchor_of_change: u64,
 }
 
-/// One life of the store.
+/// One incarnation of the store.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Life {
-    pub incarnation: Incarnation,
-    pub end: Option<LifeEnd>,
+pub(super) struct IncarnationRow {
+    pub id: Incarnation,
+    pub end: Option<IncarnationEnd>,
 }
 
 #[derive(Debug, Clone)]
@@ -142,7 +148,7 @@ pub(super) struct User {
     /// As it is told.
     pub rotated_told: Option<UnixMillis>,
     pub import: Option<i64>,
-    pub standing: Standing,
+    pub user_status: UserStatus,
 }
 
 /// An address to log in with.
@@ -199,11 +205,11 @@ pub(super) struct OldKeyUses {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub recorded: Recorded,
-    pub at: Moment,
+    pub at: StoreTime,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Session {
+pub(super) struct SessionRow {
     pub user: UserId,
     pub created: UnixMillis,
     pub seen: UnixMillis,
@@ -216,7 +222,7 @@ pub(super) struct Device {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Import {
+pub(super) struct ImportState {
     /// Since when its rows count; none: they do not.
     pub counts: Option<Cut>,
     /// Whether the audit log has all of its rows.
@@ -232,8 +238,8 @@ pub(super) struct Cut {
 
 /// A row of the audit log.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub at: Moment,
+pub(super) struct AuditRow {
+    pub at: StoreTime,
     pub user: UserId,
     pub action: Action,
     pub revision: u64,
@@ -247,7 +253,7 @@ pub(super) struct Entry {
     pub uses: Option<u64>,
 }
 
-impl Entry {
+impl AuditRow {
     /// As it is shown.
     pub(super) fn shown(&self, id: i64) -> AuditEvent {
         AuditEvent {

@@ -1,6 +1,6 @@
 //! What the audit log is told.
 
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
 
 /// The longest text of the network that is kept, in characters.

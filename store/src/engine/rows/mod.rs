@@ -3,16 +3,16 @@
 mod event;
 
 use rekey_protocol::{
-    Digest, Incarnation, ReplayProof, ResolvedState, RotationId, SealedKey, UserId,
+    Digest, Head, Incarnation, ReplayProof, ResolvedState, RotationId, SealedKey, UserId,
 };
 use subtle::ConstantTimeEq;
 
 use super::record::Mark;
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
-use crate::operations::last_uses::hour_of;
-use crate::password::StoredHash;
-use crate::rotation::OldKey;
+use crate::accounts::email::Email;
+use crate::accounts::password::StoredHash;
+use crate::clock::{StoreTime, UnixMillis};
+use crate::operations::uses::last_uses::hour_of;
+use crate::rules::rotation::OldKey;
 
 pub use event::{By, Event, Source};
 
@@ -43,10 +43,19 @@ impl From<Key> for OldKey {
     }
 }
 
+/// A key that counts, if there is one, and where the history stood at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAtHead {
+    /// None: nobody was ever given it.
+    pub key: Option<Key>,
+    /// An answer that says "unknown" carries it.
+    pub head: Head,
+}
+
 /// A user's active key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActiveKey {
-    /// Its digest.
+pub struct CurrentKey {
+    /// All that is kept of the key itself.
     pub digest: Digest,
     /// Names it in a form: the revision at which it was made.
     pub revision: u64,
@@ -59,7 +68,7 @@ pub struct ActiveKey {
 /// A key that is to be active.
 #[derive(Debug, Clone, Copy)]
 pub struct NewKey<'a> {
-    /// Its digest.
+    /// All that is kept of the key itself.
     pub digest: &'a Digest,
     /// Whose.
     pub user: &'a UserId,
@@ -104,7 +113,7 @@ impl LastUse {
 
 /// What an id of a user stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum UserStatus {
     /// A user.
     Here,
     /// Nobody any more, and nobody again.
@@ -115,7 +124,7 @@ pub enum Standing {
 
 /// What somebody is about to take, and an import may have taken first.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub struct UserClaim<'a> {
     /// The id, or a key for the user of this id.
     pub user: &'a UserId,
     /// The address.
@@ -197,52 +206,52 @@ pub enum Loaded {
     Conflict,
 }
 
-/// One life of the store, as it is on record in the data.
+/// One incarnation of the store, as it is on record in the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownLife {
+pub struct KnownIncarnation {
     /// Its random id.
-    pub incarnation: Incarnation,
+    pub id: Incarnation,
     /// Its first revision.
     pub first: u64,
     /// How far it came; none for the last one.
-    pub end: Option<LifeEnd>,
+    pub end: Option<IncarnationEnd>,
 }
 
-/// How far a life came that is over.
+/// How far an incarnation came that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LifeEnd {
+pub struct IncarnationEnd {
     /// Its last revision.
     pub revision: u64,
     /// The commits up to then; none where nobody counted yet.
     pub commits: Option<u64>,
 }
 
-/// All lives, and how far the last of them is (S8).
+/// All incarnations, and how far the last of them is (S8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
     /// In their order.
-    pub lives: Vec<KnownLife>,
+    pub incarnations: Vec<KnownIncarnation>,
     /// How far the data is.
     pub mark: Mark,
 }
 
-/// What the data knows of the past when a life begins.
+/// What the data knows of the past when an incarnation begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownPast {
-    /// The lives, and how far they came.
+    /// The incarnations, and how far they came.
     pub reached: Reached,
     /// The last moment that was acted upon; none in new data.
-    pub time: Option<Moment>,
+    pub time: Option<StoreTime>,
     /// The longest lease on record (S9).
     pub longest_lease_ms: u32,
     /// Cursors before this revision may be of a history whose loss was accepted (S8).
     pub accepted_before: u64,
 }
 
-/// A life to be (S8).
+/// An incarnation to be (S8).
 #[derive(Debug, Clone, Copy)]
-pub struct NewLife {
-    /// Its id.
+pub struct NewIncarnation {
+    /// Drawn at random: a counter in a restored database would give one out twice.
     pub id: Incarnation,
     /// Its first revision.
     pub first: u64,
@@ -262,7 +271,7 @@ pub struct MadeRotation {
     /// Whether that is still active.
     pub new_is_active: bool,
     /// When, by both clocks.
-    pub at: Moment,
+    pub at: StoreTime,
     /// Whose key it was.
     pub user: UserId,
 }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::files::{beside, folder_of};
 use super::writer::Writer;
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::WriteError;
 use crate::engine::serve::NotReady;
 use crate::metrics::DiskUse;
@@ -97,7 +97,7 @@ impl Health {
 
 /// A change that changes nothing that counts. Random, because SQLite does not write
 /// a page that is as it was.
-fn probe(transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
+fn probe(transaction: &Connection, now: StoreTime) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT OR REPLACE INTO probe VALUES (1, randomblob(?1))")?
         .execute([PROBE_BYTES])?;

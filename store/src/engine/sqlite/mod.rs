@@ -9,7 +9,7 @@ mod imports;
 mod open;
 mod ownership;
 #[cfg(test)]
-mod probing;
+pub(crate) mod probing;
 mod reader;
 mod records;
 mod replays;
@@ -29,58 +29,36 @@ use rusqlite::Connection;
 
 use crate::clock::Clock;
 use crate::engine::import::{ImportError, Importing};
-use crate::engine::serve::{NotReady, Serve, Started};
+use crate::engine::serve::{EngineSettings, NotReady, Serve, Started};
 use crate::engine::{Engine, Listener, Patience, ReadError, WriteError};
 use crate::feed::core::Start;
-use crate::metrics::{DiskUse, Metrics};
-use crate::operations::{Context, Kind, Operation, Queue, Read};
-use crate::rotation::RotationInterval;
+use crate::metrics::DiskUse;
+use crate::operations::{Context, Kind, Operation, Read, ReadQueue};
+use crate::rules::rotation::RotationLimit;
 
-pub use files::backup::{
-    BackupError, Contents, Made as MadeBackup, Target as BackupTarget, backup,
-};
+pub use files::backup::{BackupError, BackupTarget, Contents, MadeBackup, backup};
 pub use files::loss::{Later, Loss};
 pub use files::restore::{Restore, RestoreError, Restored};
+pub use imports::staging::StagingTable;
 pub use open::OpenError;
-pub use ownership::lock::Lost;
-pub use replays::ReplayPlace;
-pub use writer::WriterThread;
 
 use files::{backup, restore};
 use health::Health;
-use imports::staging::StagingTable;
 use ownership::keeper::Owned;
 use ownership::lock::Lock;
-use ownership::{anchor, keeper, life, lock};
+use ownership::{anchor, incarnation, keeper, lock};
 use reader::Readers;
 use replays::Replays;
 #[cfg(test)]
 use tables::{audit, keys, passwords, users};
 use tables::{columns, history, people, rotations, sessions};
 use transaction::{ReplayFile, SqliteTx};
-use writer::{Parts, Writer, fate};
+use writer::{Parts, StartedWriter, Writer, fate};
 
 /// Reading connections: reads are short, so a few per core keep it busy.
 const READERS_PER_CORE: usize = 2;
 /// Between two turns of deleting what is of no use any more.
 const CLEAR_UP_EVERY: Duration = Duration::from_secs(60);
-
-/// Between two looks at the files of an idle store.
-const CHECK_OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
-
-/// Where the database is, and how it is kept.
-pub struct Settings {
-    /// The file.
-    pub path: PathBuf,
-    /// The operator knows that it is an older backup (S8).
-    pub accept_restore: bool,
-    /// Where what is kept for replays goes.
-    pub replays: ReplayPlace,
-    /// How long a user waits between two rotations.
-    pub interval: RotationInterval,
-    /// Told how the writer does.
-    pub metrics: Arc<Metrics>,
-}
 
 /// An open database. Cheap to clone.
 #[derive(Clone)]
@@ -91,45 +69,11 @@ pub struct Sqlite {
     /// connection.
     aside: Readers,
     clock: Arc<Clock>,
-    interval: RotationInterval,
+    interval: RotationLimit,
     path: PathBuf,
     lock: Arc<Lock>,
     kept: ReplayFile,
     health: Health,
-}
-
-/// What must outlive all clones of a [`Sqlite`]: the writing thread, and the
-/// ownership of the file (S10).
-pub struct Owner {
-    /// The thread that writes.
-    pub writer: WriterThread,
-    lock: Arc<Lock>,
-}
-
-impl Owner {
-    /// Waits until the database may be another process's (S10). Nothing is to be
-    /// answered from then on.
-    pub fn lost(&self) -> impl Future<Output = Lost> + use<> {
-        let lock = self.lock.clone();
-        async move {
-            let mut turns = tokio::time::interval(CHECK_OWNERSHIP_EVERY);
-            loop {
-                tokio::select! {
-                    lost = lock.lost() => return lost,
-                    // Also where nobody asks for anything.
-                    _ = turns.tick() => drop(lock.check()),
-                }
-            }
-        }
-    }
-
-    /// After [`Engine::stop`]: waits for the last commit, then gives up the
-    /// file. Whether all went well. Blocks.
-    pub fn release(self) -> bool {
-        let ended_well = self.writer.join();
-        drop(self.lock);
-        ended_well
-    }
 }
 
 impl Engine for Sqlite {
@@ -152,8 +96,8 @@ impl Engine for Sqlite {
         R::Out: Send + 'static,
     {
         let readers = match R::QUEUE {
-            Queue::Api => &self.readers,
-            Queue::Dashboard => &self.aside,
+            ReadQueue::Api => &self.readers,
+            ReadQueue::Dashboard => &self.aside,
         };
         let cx = self.context();
         let work = move |connection: &mut Connection| {
@@ -171,49 +115,29 @@ impl Engine for Sqlite {
     }
 }
 
-impl Sqlite {
-    /// What is to be done later, whether or not anybody asks for anything.
-    fn go_on_in_background(&self, settled: Option<Duration>, are_kept: bool) {
-        if let Some(after) = settled {
-            let settle = records::settle(after, self.writer.clone(), self.lock.clone());
-            tokio::spawn(settle);
-        }
-        if are_kept {
-            tokio::spawn(clear_up(self.writer.clone()));
-        }
-    }
-
-    /// What the database takes of the disk now.
-    pub fn disk_use(&self) -> DiskUse {
-        health::disk_use(&self.path)
-    }
-}
-
 impl Serve for Sqlite {
-    type Settings = Settings;
-    type Owner = Owner;
-    type StartError = OpenError;
+    type Location = PathBuf;
 
-    fn start<L: Listener + Clone>(
-        settings: Settings,
-        listen: impl FnOnce(Start) -> L,
-    ) -> Result<Started<Self, L>, OpenError> {
-        let opened = open::open(&settings.path, settings.accept_restore)?;
+    async fn start<L: Listener + Clone>(
+        settings: EngineSettings<PathBuf>,
+        listen: impl FnOnce(Start) -> L + Send,
+    ) -> anyhow::Result<Started<Self, L>> {
+        let opened = open::open(&settings.place, settings.older_data)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::open(&opened.path, cores * READERS_PER_CORE)?;
         let aside = Readers::open(&opened.path, 1)?;
         let clock = Arc::new(Clock::resume(opened.time));
         settings.metrics.set_revision(opened.mark.revision);
-        // S9: until then it is only supposed what former lives have granted.
+        // S9: until then it is only supposed what former incarnations have granted.
         let settled = (opened.feed.held_lease_ms > opened.feed.longest_lease_ms)
             .then(|| records::lease_over(opened.feed.held_lease_ms));
-        let life = opened.feed.history.head().incarnation;
+        let incarnation = opened.feed.history.head().incarnation;
         let listener = listen(opened.feed);
         let lock = Arc::new(opened.lock);
         let keeper = Box::new(Owned {
             listener: Arc::new(listener.clone()),
             lock: lock.clone(),
-            life,
+            incarnation,
         });
         let unfinished_imports = imports::unfinished(&opened.writer)?;
         let replays = Replays::open(&opened.path, &settings.replays)?;
@@ -230,7 +154,7 @@ impl Serve for Sqlite {
             keeper,
         };
         let path = opened.path;
-        let (writer, thread) = start_writer(parts, &path)?;
+        let StartedWriter { writer, thread } = start_writer(parts, &path)?;
         let engine = Self {
             writer,
             readers,
@@ -242,14 +166,17 @@ impl Serve for Sqlite {
             kept,
             health,
         };
-        engine.go_on_in_background(settled, are_kept);
-        let owner = Owner {
-            writer: thread,
-            lock: engine.lock.clone(),
-        };
+        if let Some(after) = settled {
+            let (writer, lock) = (engine.writer.clone(), engine.lock.clone());
+            tokio::spawn(records::settle(after, writer, lock));
+        }
+        if are_kept {
+            tokio::spawn(clear_up(engine.writer.clone()));
+        }
+        let ownership = ownership::of(thread, engine.lock.clone());
         Ok(Started {
             engine,
-            owner,
+            ownership,
             listener,
             unfinished_imports,
         })
@@ -266,6 +193,10 @@ impl Serve for Sqlite {
         let read = |db: &mut Connection| db.query_row("SELECT 1 FROM meta", [], |_| Ok(()));
         self.readers.read(read).await?;
         self.health.of_changes(&self.writer).await
+    }
+
+    fn disk_use(&self) -> Option<DiskUse> {
+        Some(health::disk_use(&self.path))
     }
 
     fn takes_first_use(&self, digest: &Digest) -> bool {
@@ -289,7 +220,7 @@ impl Importing for Sqlite {
     }
 }
 
-fn start_writer(parts: Parts, path: &Path) -> Result<(Writer, WriterThread), OpenError> {
+fn start_writer(parts: Parts, path: &Path) -> Result<StartedWriter, OpenError> {
     Writer::start(parts).map_err(|error| OpenError::Unwritable {
         path: path.to_owned(),
         error,

@@ -9,13 +9,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::anchor::{self, Fold, FoldError};
 use super::files::beside;
-use super::life::{begin_incarnation, is_restored, random_incarnation};
+use super::incarnation::{begin_incarnation, is_restored, random_incarnation};
 use super::lock::Lock;
 use super::schema;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::record::{Mark, Past};
 use crate::feed::core::Start;
-use crate::operations::life::Begin;
+use crate::operations::incarnation::{Begin, OlderData};
 
 /// How long a statement waits for a lock of another program, such as a backup
 /// tool; the store's own connections never wait for each other's reads.
@@ -85,7 +85,7 @@ pub enum OpenError {
         log = .log.display(), database = .database.display(), index = .index.display()
     )]
     LeftoverLog {
-        /// The database.
+        /// Whose log it is not.
         database: PathBuf,
         /// Its write-ahead log.
         log: PathBuf,
@@ -131,14 +131,13 @@ pub(super) struct Opened {
     /// Where it is.
     pub path: PathBuf,
     /// The last moment that was acted upon; none in a new database.
-    pub time: Option<Moment>,
+    pub time: Option<StoreTime>,
     /// How far the history is.
     pub mark: Mark,
 }
 
 /// Opens or creates the database at `path` and begins a new incarnation.
-/// `accept_restore`: the operator knows that it is an older backup.
-pub(super) fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path, older_data: OlderData) -> Result<Opened, OpenError> {
     // Before a database is made where a restore has just moved one away.
     super::restore::is_none_under_way(path)?;
     // S10: created before its true path is asked for, because a link to a file
@@ -158,7 +157,7 @@ pub(super) fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenErro
     writer.pragma_update(None, "journal_mode", "wal")?;
     // In KiB. A change of an import touches some thousand pages, all over the indexes.
     writer.pragma_update(None, "cache_size", -16384)?;
-    if !accept_restore && is_restored(&writer, lock.past())? {
+    if older_data == OlderData::Refused && is_restored(&writer, lock.past())? {
         lock.look_only();
     }
     warn_without_record(&writer, lock.past())?;
@@ -168,13 +167,13 @@ pub(super) fn open(path: &Path, accept_restore: bool) -> Result<Opened, OpenErro
     };
     anchor::expect_none(&writer, &lock).map_err(failed)?;
     schema::migrate(&mut writer)?;
-    // S8: the log is empty before this life writes into it.
+    // S8: the log is empty before this incarnation writes into it.
     anchor::fold(&writer, &lock, Fold::Empty).map_err(failed)?;
     let begin = Begin {
         id: random_incarnation()?,
         wall: UnixMillis::wall(),
         past: lock.past(),
-        accept_restore,
+        older_data,
     };
     // S9: on disk in the database before it is in the lock file: the other way
     // round, a crash in between would look like a restore.
@@ -286,7 +285,7 @@ mod tests {
     use super::*;
 
     fn refusal(path: &Path) -> String {
-        open(path, false).err().unwrap().to_string()
+        open(path, OlderData::Refused).err().unwrap().to_string()
     }
 
     #[test]
@@ -294,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
         let before = UnixMillis::wall().0 * 1000;
-        let first = open(&path, false).unwrap();
+        let first = open(&path, OlderData::Refused).unwrap();
         assert!(first.mark.revision >= before as u64 && first.mark.revision < 1 << 53);
         // As if more changes had been made than microseconds passed.
         let ahead = first.mark.revision + 1_000_000_000_000;
@@ -303,7 +302,7 @@ mod tests {
             .execute("UPDATE meta SET revision = ?1", [ahead])
             .unwrap();
         drop(first);
-        let second = open(&path, false).unwrap();
+        let second = open(&path, OlderData::Refused).unwrap();
         assert_eq!(second.mark.revision, ahead + 1);
         let count: i64 = second
             .writer
@@ -318,7 +317,7 @@ mod tests {
     fn s10_a_second_owner_is_told_who_the_first_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let _first = open(&path, false).unwrap();
+        let _first = open(&path, OlderData::Refused).unwrap();
         let text = refusal(&path);
         let pid = format!("process {}", std::process::id());
         assert!(text.contains(&pid), "{text}");
@@ -337,7 +336,7 @@ mod tests {
         );
         // A link to a file that is not there yet.
         std::os::unix::fs::symlink(&path, &alias).unwrap();
-        let first = open(&alias, false).unwrap();
+        let first = open(&alias, OlderData::Refused).unwrap();
         assert!(refusal(&path).contains("in use"), "{}", refusal(&path));
         drop(first);
         let twin = folder.path().join("twin.db");
@@ -361,13 +360,13 @@ mod tests {
     fn a_damage_that_no_start_would_meet_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let opened = open(&path, false).unwrap();
+        let opened = open(&path, OlderData::Refused).unwrap();
         let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
                     INSERT INTO audit (at_ms, user_id, action, revision, source)
                     SELECT i, 'u', 'rotated', i, 'gateway' FROM n";
         opened.writer.execute(fill, []).unwrap();
         drop(opened);
-        drop(open(&path, false).unwrap());
+        drop(open(&path, OlderData::Refused).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
         let last_page = bytes.len() - 4096;
         for byte in bytes.iter_mut().skip(last_page) {
@@ -389,7 +388,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rekey.db");
-        let _opened = open(&path, false).unwrap();
+        let _opened = open(&path, OlderData::Refused).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

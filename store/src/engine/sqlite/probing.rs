@@ -1,11 +1,29 @@
 //! What tests of what stands on the engine need to see of it.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::writer::Writer;
 use super::{Sqlite, keys};
 use crate::engine::rows::NewKey;
+use crate::engine::serve::{EngineSettings, ReplayPlace};
+use crate::metrics::Metrics;
 use crate::operations::Kind;
+use crate::operations::incarnation::OlderData;
+use crate::rules::rotation::RotationLimit;
+
+/// For a database in this folder.
+pub(crate) fn settings(folder: &Path, replays: ReplayPlace) -> EngineSettings<PathBuf> {
+    EngineSettings {
+        place: folder.join("rekey.db"),
+        older_data: OlderData::Refused,
+        replays,
+        interval: RotationLimit::HOUR,
+        metrics: Arc::new(Metrics::new()),
+    }
+}
 
 impl Sqlite {
     /// The way to the writing thread.

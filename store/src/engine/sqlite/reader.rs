@@ -88,11 +88,13 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operations::incarnation::OlderData;
 
     #[tokio::test]
     async fn a_panicking_read_loses_no_connection() {
         let folder = tempfile::tempdir().unwrap();
-        let opened = super::super::open::open(&folder.path().join("rekey.db"), false).unwrap();
+        let path = folder.path().join("rekey.db");
+        let opened = crate::engine::sqlite::open::open(&path, OlderData::Refused).unwrap();
         let readers = Readers::open(&opened.path, 1).unwrap();
         let failed = readers.read(|_| -> rusqlite::Result<()> { panic!("on purpose") });
         assert_eq!(failed.await, Err(ReadError::Failed));

@@ -4,22 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekey_protocol::{Head, Revocation, lease_margin_ms};
+use rekey_protocol::lease_margin_ms;
 use rusqlite::Connection;
 
 use super::Sqlite;
 use super::lock::Lock;
 use super::transaction::SqliteTx;
 use super::writer::Writer;
-use crate::engine::{Engine, ReadError, WriteError};
-use crate::feed::Records;
+use crate::engine::{Engine, RecordsError, WriteError};
+use crate::feed::{LaterRevocations, Records};
 use crate::operations::Kind;
 use crate::operations::feed::{ChangesAfter, RecordLease};
 
 impl Records for Sqlite {
     type Error = RecordsError;
 
-    async fn changes_after(&self, revision: u64) -> Result<(Vec<Revocation>, Head), RecordsError> {
+    async fn changes_after(&self, revision: u64) -> Result<LaterRevocations, RecordsError> {
         Ok(self.read(ChangesAfter(revision)).await?)
     }
 
@@ -56,15 +56,4 @@ pub(super) async fn settle(after: Duration, writer: Writer, lock: Arc<Lock>) {
     if let Ok(Err(error)) = writer.alone(move || lock.settle()).await {
         tracing::error!(%error, "the lock file could not be written");
     }
-}
-
-/// Why the feed's records could not be read or written. The store's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordsError {
-    /// Not read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Not written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
 }

@@ -1,14 +1,14 @@
 //! Operations at a time that a test sets, by the real writer and the real readers.
 
 use super::{Connection, Sqlite, SqliteTx};
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::rows::KnownPast;
 use crate::engine::{OwnerReadTx, Patience, ReadError, WriteError};
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationInterval;
+use crate::rules::rotation::RotationLimit;
 
 impl Sqlite {
-    pub(crate) async fn run_at<O>(&self, operation: O, now: Moment) -> Result<O::Out, WriteError>
+    pub(crate) async fn run_at<O>(&self, operation: O, now: StoreTime) -> Result<O::Out, WriteError>
     where
         O: Operation + Send + 'static,
         O::Out: Send + 'static,
@@ -22,7 +22,7 @@ impl Sqlite {
         self.writer.change_in(O::KIND, patience, work).await
     }
 
-    pub(crate) async fn read_at<R>(&self, read: R, now: Moment) -> Result<R::Out, ReadError>
+    pub(crate) async fn read_at<R>(&self, read: R, now: StoreTime) -> Result<R::Out, ReadError>
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static,
@@ -40,9 +40,9 @@ impl Sqlite {
     }
 }
 
-fn context(now: Moment) -> Context {
+fn context(now: StoreTime) -> Context {
     Context {
         now,
-        interval: RotationInterval::HOUR,
+        interval: RotationLimit::HOUR,
     }
 }

@@ -36,9 +36,9 @@ impl<E: Serve + Importing> KeyStore<E> {
     ) -> Result<(), ImportError> {
         let mut last = None;
         loop {
-            let page;
-            (import, page) = rows_after(import, last).await;
-            let page = page?;
+            let read = rows_after(import, last).await;
+            import = read.import;
+            let page = read.result?;
             let Some(row) = page.last() else { break };
             last = Some(row.user.clone());
             let keys = page.iter().map(|row| row.digest).collect();

@@ -2,8 +2,8 @@
 
 use rekey_protocol::{Digest, UserId};
 
+use crate::accounts::email::{Email, InvalidEmail};
 use crate::api::ImportRow;
-use crate::email::{Email, InvalidEmail};
 use crate::engine::rows::ImportedRow;
 
 /// The longest hint, in characters: enough to tell keys apart, too little to

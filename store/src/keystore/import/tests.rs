@@ -8,22 +8,15 @@ use rekey_protocol::{Digest, FeedRequest, GatewayId, LEASE_LEAST_MS};
 
 use super::*;
 use crate::engine::Engine;
-use crate::engine::sqlite::{Owner, ReplayPlace, Settings, Sqlite};
-use crate::keystore::Store;
-use crate::metrics::Metrics;
+use crate::engine::serve::ReplayPlace;
+use crate::engine::sqlite::Sqlite;
+use crate::engine::sqlite::probing::settings;
+use crate::keystore::Running;
 use crate::operations::users::{AddUser, NewUser};
-use crate::rotation::RotationInterval;
 
-fn opened(folder: &Path) -> (Store, Owner) {
-    let metrics = Arc::new(Metrics::new());
-    let settings = Settings {
-        path: folder.join("rekey.db"),
-        accept_restore: false,
-        replays: ReplayPlace::Off,
-        interval: RotationInterval::HOUR,
-        metrics: metrics.clone(),
-    };
-    Store::start(settings, metrics).unwrap()
+async fn opened(folder: &Path) -> Running<Sqlite> {
+    let settings = settings(folder, ReplayPlace::Off);
+    KeyStore::start(settings).await.unwrap()
 }
 
 fn digest(number: u8) -> Digest {
@@ -45,7 +38,7 @@ fn new_user(name: &str, email: &str, key: u8) -> NewUser {
 }
 
 /// An import of these users and keys, each with an address.
-fn import(store: &Store, rows: &[(&str, u8)]) -> Import<<Sqlite as Importing>::Staging> {
+fn import(store: &KeyStore<Sqlite>, rows: &[(&str, u8)]) -> Import<<Sqlite as Importing>::Staging> {
     let permit = store.import_permit().unwrap();
     let mut import = store.begin_import(permit).unwrap();
     for (line, (name, key)) in rows.iter().enumerate() {
@@ -61,12 +54,12 @@ fn import(store: &Store, rows: &[(&str, u8)]) -> Import<<Sqlite as Importing>::S
     import
 }
 
-async fn count(store: &Store, sql: &'static str) -> i64 {
+async fn count(store: &KeyStore<Sqlite>, sql: &'static str) -> i64 {
     store.engine().count(sql).await
 }
 
 /// Until nothing is left to be done for any import.
-async fn settled(store: &Store) {
+async fn settled(store: &KeyStore<Sqlite>) {
     let began = Instant::now();
     while store.import_permit().is_err() {
         assert!(began.elapsed() < Duration::from_secs(20), "never done");
@@ -76,7 +69,7 @@ async fn settled(store: &Store) {
 
 /// The revision that the feed lets a new gateway begin at, and that of the last
 /// import as it tells it.
-async fn told(store: &Store) -> (u64, u64) {
+async fn told(store: &KeyStore<Sqlite>) -> (u64, u64) {
     let request = FeedRequest {
         gateway: GatewayId([7; 16]),
         cursor: None,
@@ -93,33 +86,38 @@ async fn told(store: &Store) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn s2_an_import_counts_by_one_revision_that_the_feed_tells() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _owner) = opened(folder.path());
+    let Running { store, ownership } = opened(folder.path()).await;
     let before = told(&store).await.0;
-    let done = store.finish_import(import(&store, &[("ann", 1), ("bob", 2)]), Wish::PutIn);
+    let done = store.finish_import(import(&store, &[("ann", 1), ("bob", 2)]), ImportMode::PutIn);
     let Imported::Done { rows: 2, revision } = done.await.unwrap() else {
         panic!("not done");
     };
     assert_eq!(revision, Some(before + 1));
     assert_eq!(told(&store).await, (before + 1, before + 1));
     for key in [1, 2] {
-        let (found, _) = store.resolve(digest(key)).await.unwrap().unwrap();
-        assert_eq!(found.revision, before + 1);
+        let found = store.resolve(digest(key)).await.unwrap().unwrap();
+        assert_eq!(found.key.revision, before + 1);
     }
     assert_eq!(count(&store, "SELECT count(*) FROM audit").await, 2);
     settled(&store).await;
+    drop(ownership);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_whose_client_has_gone_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _owner) = opened(folder.path());
+    let Running { store, ownership } = opened(folder.path()).await;
     let import = import(&store, &[("ann", 1), ("bob", 2)]);
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let writer = store.engine().writer().clone();
     let held = tokio::spawn(async move { writer.alone(move || wait.recv().is_err()).await });
     let importing = store.clone();
-    let client =
-        tokio::spawn(async move { importing.finish_import(import, Wish::PutIn).await.is_ok() });
+    let client = tokio::spawn(async move {
+        importing
+            .finish_import(import, ImportMode::PutIn)
+            .await
+            .is_ok()
+    });
     store.engine().writer().await_waiting(1).await;
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());
@@ -130,6 +128,7 @@ async fn an_import_whose_client_has_gone_leaves_nothing_behind() {
     for table in ["SELECT count(*) FROM keys", "SELECT count(*) FROM users"] {
         assert_eq!(count(&store, table).await, 0, "{table}");
     }
+    drop(ownership);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,13 +139,13 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         (new_user("eve", "eve@example.com", 2), "knows this key"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let (store, _owner) = opened(folder.path());
+        let Running { store, ownership } = opened(folder.path()).await;
         let rows = [("ann", 1), ("bob", 2), ("carl", 3)];
-        let (import, bad) = check(import(&store, &rows)).await.unwrap();
-        assert_eq!(bad, 0);
+        let checked = check(import(&store, &rows)).await.unwrap();
+        assert_eq!(checked.bad_rows, 0);
         store.engine().run(AddUser(rival)).await.unwrap().unwrap();
-        let put_in = store.put_in(import).await.unwrap();
-        let Imported::Refused(import, bad) = put_in else {
+        let put_in = store.put_in(checked.import).await.unwrap();
+        let Imported::Refused(CheckedImport { import, bad_rows }) = put_in else {
             panic!("{reason}: imported");
         };
         let mut named = Vec::new();
@@ -155,7 +154,7 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
             true
         };
         import.bad_rows(take).unwrap();
-        assert!(bad == 1 && named[0].0 == 2, "{named:?}");
+        assert!(bad_rows == 1 && named[0].0 == 2, "{named:?}");
         assert!(named[0].1.contains(reason), "{named:?}");
         drop(import);
         settled(&store).await;
@@ -164,5 +163,6 @@ async fn who_gets_a_row_between_check_and_load_is_named_and_nothing_is_imported(
         assert_eq!(count(&store, "SELECT count(*) FROM imports").await, 0);
         // SQLite looks for what refers to what again.
         assert!(!store.engine().takes_orphans().await);
+        drop(ownership);
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use crate::clock::UnixMillis;
 use crate::engine::{Engine, WriteError};
 use crate::metrics::Metrics;
-use crate::operations::last_uses::{HoursOfUse, RecordLastUses, hour_of};
+use crate::operations::uses::last_uses::{HoursOfUse, RecordLastUses, hour_of};
 
 /// Rows of one change: some milliseconds of the writer, and 1.8 million an hour.
 const MOST_ROWS: usize = 500;

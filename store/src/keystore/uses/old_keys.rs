@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::engine::{Engine, WriteError};
 use crate::metrics::Metrics;
-use crate::operations::old_keys::RecordOldKeyUses;
+use crate::operations::uses::old_keys::RecordOldKeyUses;
 
 /// Keys that counts are held of in memory (I8): more than are used within the
 /// moments that they stay there, unless gateways make them up.

@@ -3,10 +3,10 @@
 use rekey_protocol::{Digest, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::password::Spelling;
 use crate::clock::UnixMillis;
 use crate::engine::keyspace::names::Alias;
-use crate::engine::rows::Standing;
-use crate::password::Spelling;
+use crate::engine::rows::UserStatus;
 
 /// `u`: a user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Spelled {
     }
 }
 
-/// [`Standing`] in a row.
+/// [`UserStatus`] in a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stands {
     #[default]
@@ -73,7 +73,7 @@ impl Stands {
     }
 }
 
-impl From<Stands> for Standing {
+impl From<Stands> for UserStatus {
     fn from(stands: Stands) -> Self {
         match stands {
             Stands::Here => Self::Here,

@@ -12,10 +12,10 @@ use super::names::{self, Unique};
 use super::rows::{self, HistoryId};
 use super::space::PENDING;
 use super::{KeyspaceTx, Wrap};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::look::Look;
 use crate::operations::{Context, Operation, Read};
-use crate::rotation::RotationInterval;
+use crate::rules::rotation::RotationLimit;
 
 /// Between two ticks.
 const TICK_EVERY: i64 = 600_000;
@@ -65,10 +65,10 @@ impl Keyspace {
         &self.shelf
     }
 
-    fn context(now: Moment) -> Context {
+    fn context(now: StoreTime) -> Context {
         Context {
             now,
-            interval: RotationInterval::HOUR,
+            interval: RotationLimit::HOUR,
         }
     }
 
@@ -99,7 +99,7 @@ impl Keyspace {
     pub(crate) fn run<O: Operation>(
         &mut self,
         operation: &O,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<Ran<O::Out>, String> {
         self.tick(now.limit);
         let mut fetched = ahead(&operation.looks_at());
@@ -122,7 +122,7 @@ impl Keyspace {
         }
     }
 
-    pub(crate) fn read<R: Read>(&self, read: &R, now: Moment) -> Ran<R::Out> {
+    pub(crate) fn read<R: Read>(&self, read: &R, now: StoreTime) -> Ran<R::Out> {
         let mut fetched = ahead(&read.looks_at());
         let mut rounds = u32::from(!fetched.is_empty());
         loop {

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Tx;
 use crate::engine::keyspace::KeyspaceTx;
 use crate::engine::keyspace::space::Change;
 use crate::engine::rows::{Event, ImportId, ImportedRow, Loaded, NewKey, OldKeyUsed, ReplayRecord};
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl<S: Change> Tx for KeyspaceTx<'_, S> {
-    fn next_revision(&mut self, _: Moment) -> Result<u64, S::Error> {
+    fn next_revision(&mut self, _: StoreTime) -> Result<u64, S::Error> {
         Ok(self.next_revision())
     }
 
@@ -60,7 +60,7 @@ impl<S: Change> Tx for KeyspaceTx<'_, S> {
         self.insert_user(new, created)
     }
 
-    fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), S::Error> {
+    fn begin_interval(&mut self, user: &UserId, now: StoreTime) -> Result<(), S::Error> {
         self.begin_interval(user, now)
     }
 
@@ -84,7 +84,7 @@ impl<S: Change> Tx for KeyspaceTx<'_, S> {
         &mut self,
         id: RotationId,
         answer: &Recorded,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<(), S::Error> {
         self.record_answer(id, answer, now)
     }
@@ -119,7 +119,7 @@ impl<S: Change> Tx for KeyspaceTx<'_, S> {
         self.note_first_use(new_digest, now)
     }
 
-    fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), S::Error> {
+    fn append_event(&mut self, event: &Event<'_>, now: StoreTime) -> Result<(), S::Error> {
         self.append_event(event, now)
     }
 

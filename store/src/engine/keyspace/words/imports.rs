@@ -14,7 +14,7 @@ use crate::engine::keyspace::space::{Change, Order, Range, Space, after_prefix};
 use crate::engine::keyspace::words::keys::FreshKey;
 use crate::engine::keyspace::words::people::FreshUser;
 use crate::engine::keyspace::{Held, KeyspaceTx, MOST_WRITES};
-use crate::engine::rows::{Claim, ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage, UserClaim};
 
 /// Rows that one change puts in. One takes eight writes: key, active key, user, alias,
 /// two for the address, and two lists. It looks at eight rows at most, too, and there
@@ -67,7 +67,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         }
     }
 
-    pub(crate) fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, S::Error> {
+    pub(crate) fn is_reserved(&self, claim: &UserClaim<'_>) -> Result<bool, S::Error> {
         let user = self.any_user(claim.user)?;
         if let Some(Held { row, .. }) = user
             && !self.is_live(&row)?

@@ -2,18 +2,18 @@
 
 use rekey_protocol::{Digest, Head, Revocation, RotationId, UserId};
 
+use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
-use crate::email::Email;
 use crate::engine::ReadTx;
 use crate::engine::keyspace::KeyspaceTx;
 use crate::engine::keyspace::space::Space;
 use crate::engine::rows::{
-    ActiveKey, Claim, ImportId, Key, KnownSession, LastUse, MadeRotation, PasswordHash, Stage,
-    Standing,
+    CurrentKey, ImportId, Key, KnownSession, LastUse, MadeRotation, PasswordHash, Stage, UserClaim,
+    UserStatus,
 };
 use crate::operations::audit::Selection;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl<S: Space> ReadTx for KeyspaceTx<'_, S> {
     type Error = S::Error;
@@ -34,7 +34,7 @@ impl<S: Space> ReadTx for KeyspaceTx<'_, S> {
         self.key_exists(digest)
     }
 
-    fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, S::Error> {
+    fn active_key(&self, user: &UserId) -> Result<Option<CurrentKey>, S::Error> {
         self.active_key(user)
     }
 
@@ -54,8 +54,8 @@ impl<S: Space> ReadTx for KeyspaceTx<'_, S> {
         self.last_told_of_old_keys(user)
     }
 
-    fn standing(&self, user: &UserId) -> Result<Option<Standing>, S::Error> {
-        self.standing(user)
+    fn user_status(&self, user: &UserId) -> Result<Option<UserStatus>, S::Error> {
+        self.user_status(user)
     }
 
     fn last_rotated(&self, user: &UserId) -> Result<Option<UnixMillis>, S::Error> {
@@ -78,7 +78,7 @@ impl<S: Space> ReadTx for KeyspaceTx<'_, S> {
         self.password(user)
     }
 
-    fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, S::Error> {
+    fn is_reserved(&self, claim: &UserClaim<'_>) -> Result<bool, S::Error> {
         self.is_reserved(claim)
     }
 

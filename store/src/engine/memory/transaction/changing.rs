@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::MemoryTx;
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::memory::changes::{all_but_newest, normal_hash};
-use crate::engine::memory::replays::Kept;
+use crate::engine::memory::replays::KeptReplays;
 use crate::engine::memory::tables::{
-    Address, Device, Entry, Import, KeyRow, Session, Tables, User,
+    Address, AuditRow, Device, ImportState, KeyRow, SessionRow, Tables, User,
 };
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    Event, ImportId, ImportedRow, Loaded, NewKey, NewLife, OldKeyUsed, PasswordHash, ReplayRecord,
-    Standing,
+    Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, PasswordHash,
+    ReplayRecord, UserStatus,
 };
 use crate::engine::{Impossible, OwnerTx, ReadTx, Tx};
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
-type Done = Result<(), Impossible>;
+type Changed = Result<(), Impossible>;
 
 impl Tx for MemoryTx<'_, &mut Tables> {
-    fn next_revision(&mut self, now: Moment) -> Result<u64, Impossible> {
+    fn next_revision(&mut self, now: StoreTime) -> Result<u64, Impossible> {
         self.tables.counters.change(|counters| {
             counters.revision += 1;
             counters.time = counters.time.max(now.limit);
@@ -33,7 +33,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(self.tables.counters.get().revision)
     }
 
-    fn insert_key(&mut self, key: &NewKey<'_>) -> Done {
+    fn insert_key(&mut self, key: &NewKey<'_>) -> Changed {
         let row = KeyRow {
             user: key.user.clone(),
             hint: key.hint.map(str::to_owned),
@@ -50,11 +50,11 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         }
     }
 
-    fn revoke_key(&mut self, digest: &Digest, at: UnixMillis, revision: u64) -> Done {
+    fn revoke_key(&mut self, digest: &Digest, at: UnixMillis, revision: u64) -> Changed {
         self.tables.revoke_key(digest, at, revision)
     }
 
-    fn set_replayable(&mut self, digest: &Digest, until: UnixMillis) -> Done {
+    fn set_replayable(&mut self, digest: &Digest, until: UnixMillis) -> Changed {
         let keys = &mut self.tables.keys;
         keys.change(digest, |key| key.replay_until = Some(until));
         Ok(())
@@ -77,13 +77,13 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         self.tables.add_old_key_uses(digest, uses, at)
     }
 
-    fn note_old_key_told(&mut self, digest: &Digest, at: UnixMillis) -> Done {
+    fn note_old_key_told(&mut self, digest: &Digest, at: UnixMillis) -> Changed {
         let uses = &mut self.tables.old_key_uses;
         uses.change(digest, |uses| uses.told = Some(at));
         Ok(())
     }
 
-    fn insert_user(&mut self, new: &NewUser, created: UnixMillis) -> Done {
+    fn insert_user(&mut self, new: &NewUser, created: UnixMillis) -> Changed {
         let email = Address::of(&new.email);
         let user = User {
             email: Some(email),
@@ -91,7 +91,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
             last_rotated: None,
             rotated_told: None,
             import: None,
-            standing: Standing::Here,
+            user_status: UserStatus::Here,
         };
         if !self.tables.insert_user(new.id.clone(), user) {
             return Err(Impossible("a user has an id or an address of another one"));
@@ -102,7 +102,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         }
     }
 
-    fn begin_interval(&mut self, user: &UserId, now: Moment) -> Done {
+    fn begin_interval(&mut self, user: &UserId, now: StoreTime) -> Changed {
         self.tables.users.change(user, |user| {
             user.last_rotated = user.last_rotated.max(Some(now.limit));
             user.rotated_told = Some(now.told);
@@ -110,7 +110,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn set_email(&mut self, user: &UserId, email: &Email) -> Done {
+    fn set_email(&mut self, user: &UserId, email: &Email) -> Changed {
         if self.is_anothers_email(email, user)? {
             return Err(Impossible("an address is another user's"));
         }
@@ -119,7 +119,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn set_password(&mut self, user: &UserId, phc: &str, at: UnixMillis) -> Done {
+    fn set_password(&mut self, user: &UserId, phc: &str, at: UnixMillis) -> Changed {
         if !self.tables.users.has(user) {
             return Err(Impossible("a password of nobody"));
         }
@@ -131,17 +131,17 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn renew_password(&mut self, user: &UserId, phc: &str) -> Done {
+    fn renew_password(&mut self, user: &UserId, phc: &str) -> Changed {
         let passwords = &mut self.tables.passwords;
         passwords.change(user, |hash| hash.stored = normal_hash(phc));
         Ok(())
     }
 
-    fn make_pseudonymous(&mut self, user: &UserId, pseudonym: &UserId) -> Done {
+    fn make_pseudonymous(&mut self, user: &UserId, pseudonym: &UserId) -> Changed {
         self.tables.make_pseudonymous(user, pseudonym)
     }
 
-    fn record_answer(&mut self, id: RotationId, answer: &Recorded, now: Moment) -> Done {
+    fn record_answer(&mut self, id: RotationId, answer: &Recorded, now: StoreTime) -> Changed {
         self.tables.record_answer(id, answer, now)
     }
 
@@ -164,28 +164,28 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(kept.and_then(|kept| kept.find(rotation)))
     }
 
-    fn count_failed_opening(&mut self, rotation: RotationId) -> Done {
+    fn count_failed_opening(&mut self, rotation: RotationId) -> Changed {
         self.note(|kept| kept.failed(rotation))
     }
 
-    fn destroy_replay(&mut self, rotation: RotationId) -> Done {
+    fn destroy_replay(&mut self, rotation: RotationId) -> Changed {
         self.note(|kept| kept.destroy(rotation))
     }
 
-    fn count_handed_out(&mut self, rotation: RotationId) -> Done {
+    fn count_handed_out(&mut self, rotation: RotationId) -> Changed {
         self.note(|kept| kept.handed_out(rotation))
     }
 
-    fn note_first_use(&mut self, new_digest: &Digest, now: UnixMillis) -> Done {
+    fn note_first_use(&mut self, new_digest: &Digest, now: UnixMillis) -> Changed {
         self.note(|kept| kept.used(new_digest, now))
     }
 
-    fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Done {
+    fn append_event(&mut self, event: &Event<'_>, now: StoreTime) -> Changed {
         // An import's own rows are told some time after it counts.
         if let Some(old) = event.old_digest {
             self.tables.tell_imported(old);
         }
-        self.tables.log(Entry {
+        self.tables.log(AuditRow {
             at: now,
             user: event.user.clone(),
             action: event.action,
@@ -202,8 +202,8 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn insert_session(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Done {
-        let session = Session {
+    fn insert_session(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Changed {
+        let session = SessionRow {
             user: user.clone(),
             created: at,
             seen: at,
@@ -214,7 +214,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         }
     }
 
-    fn touch_session(&mut self, digest: &Digest, at: UnixMillis) -> Done {
+    fn touch_session(&mut self, digest: &Digest, at: UnixMillis) -> Changed {
         self.tables
             .sessions
             .change(digest, |session| session.seen = at);
@@ -225,19 +225,19 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(self.tables.sessions.remove(digest))
     }
 
-    fn end_sessions(&mut self, user: &UserId) -> Done {
+    fn end_sessions(&mut self, user: &UserId) -> Changed {
         let sessions = &mut self.tables.sessions;
         sessions.remove_where(|_, session| session.user == *user);
         Ok(())
     }
 
-    fn end_sessions_after(&mut self, user: &UserId, after: UnixMillis) -> Done {
+    fn end_sessions_after(&mut self, user: &UserId, after: UnixMillis) -> Changed {
         let sessions = &mut self.tables.sessions;
         sessions.remove_where(|_, session| session.user == *user && session.created > after);
         Ok(())
     }
 
-    fn keep_newest_sessions(&mut self, user: &UserId, most: u32) -> Done {
+    fn keep_newest_sessions(&mut self, user: &UserId, most: u32) -> Changed {
         let sessions = self.tables.sessions.iter();
         let of_user = sessions.filter(|(_, session)| session.user == *user);
         let by_age = of_user.map(|(digest, session)| (session.created, *digest));
@@ -247,7 +247,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn insert_device(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Done {
+    fn insert_device(&mut self, digest: &Digest, user: &UserId, at: UnixMillis) -> Changed {
         let device = Device {
             user: user.clone(),
             seen: at,
@@ -258,26 +258,26 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         }
     }
 
-    fn forget_device(&mut self, digest: &Digest, user: &UserId) -> Done {
+    fn forget_device(&mut self, digest: &Digest, user: &UserId) -> Changed {
         if self.is_known_device(digest, user)? {
             self.tables.devices.remove(digest);
         }
         Ok(())
     }
 
-    fn forget_devices(&mut self, user: &UserId) -> Done {
+    fn forget_devices(&mut self, user: &UserId) -> Changed {
         let devices = &mut self.tables.devices;
         devices.remove_where(|_, device| device.user == *user);
         Ok(())
     }
 
-    fn forget_devices_after(&mut self, user: &UserId, after: UnixMillis) -> Done {
+    fn forget_devices_after(&mut self, user: &UserId, after: UnixMillis) -> Changed {
         let devices = &mut self.tables.devices;
         devices.remove_where(|_, device| device.user == *user && device.seen > after);
         Ok(())
     }
 
-    fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Done {
+    fn keep_newest_devices(&mut self, user: &UserId, most: u32) -> Changed {
         let devices = self.tables.devices.iter();
         let of_user = devices.filter(|(_, device)| device.user == *user);
         let by_age = of_user.map(|(digest, device)| (device.seen, *digest));
@@ -287,7 +287,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(())
     }
 
-    fn log_everybody_out(&mut self) -> Done {
+    fn log_everybody_out(&mut self) -> Changed {
         self.tables.sessions.remove_where(|_, _| true);
         self.tables.devices.remove_where(|_, _| true);
         Ok(())
@@ -296,7 +296,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
     fn begin_import(&mut self, _: UnixMillis) -> Result<ImportId, Impossible> {
         let last = self.tables.imports.last();
         let id = last.map_or(1, |(last, _)| last + 1);
-        let import = Import {
+        let import = ImportState {
             counts: None,
             is_told: false,
         };
@@ -319,7 +319,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         }
     }
 
-    fn count_import(&mut self, import: ImportId, revision: u64, at: UnixMillis) -> Done {
+    fn count_import(&mut self, import: ImportId, revision: u64, at: UnixMillis) -> Changed {
         self.tables.count_import(import, revision, at)
     }
 
@@ -330,7 +330,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         Ok(keys.len())
     }
 
-    fn end_import(&mut self, import: ImportId) -> Done {
+    fn end_import(&mut self, import: ImportId) -> Changed {
         if self.tables.counts(Some(import.0)) {
             let imports = &mut self.tables.imports;
             imports.change(&import.0, |import| import.is_told = true);
@@ -354,7 +354,7 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         self.tables.remove_imported_users(import, users)
     }
 
-    fn forget_import(&mut self, import: ImportId) -> Done {
+    fn forget_import(&mut self, import: ImportId) -> Changed {
         if !self.tables.counts(Some(import.0)) {
             self.tables.imports.remove(&import.0);
         }
@@ -363,17 +363,17 @@ impl Tx for MemoryTx<'_, &mut Tables> {
 }
 
 impl OwnerTx for MemoryTx<'_, &mut Tables> {
-    fn begin_life(&mut self, life: &NewLife) -> Result<Mark, Impossible> {
-        self.tables.begin_life(life)
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Impossible> {
+        self.tables.begin_incarnation(incarnation)
     }
 
-    fn accept_loss_before(&mut self, revision: u64) -> Done {
+    fn accept_loss_before(&mut self, revision: u64) -> Changed {
         let counters = &mut self.tables.counters;
         counters.change(|counters| counters.accepted_before = revision);
         Ok(())
     }
 
-    fn record_longest_lease(&mut self, lease_ms: u32) -> Done {
+    fn record_longest_lease(&mut self, lease_ms: u32) -> Changed {
         self.tables.counters.change(|counters| {
             counters.longest_lease_ms = counters.longest_lease_ms.max(lease_ms);
         });
@@ -383,7 +383,7 @@ impl OwnerTx for MemoryTx<'_, &mut Tables> {
 
 impl MemoryTx<'_, &mut Tables> {
     /// Notes something about a record.
-    fn note(&mut self, note: impl FnOnce(&mut Kept)) -> Done {
+    fn note(&mut self, note: impl FnOnce(&mut KeptReplays)) -> Changed {
         if let Some(kept) = &mut self.kept {
             note(kept);
         }

@@ -7,16 +7,26 @@ use rekey_protocol::{Digest, UserId};
 use super::MemoryTx;
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
-use crate::engine::memory::tables::{Entry, KeyRow, Tables};
+use crate::engine::memory::tables::{AuditRow, KeyRow, Tables};
+
+/// An active key that counts.
+pub(super) struct ActiveRow<'a> {
+    pub digest: Digest,
+    pub row: &'a KeyRow,
+}
 
 impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
     /// The user's active key, if it counts.
-    pub(super) fn active(&self, user: &UserId) -> Option<(Digest, &KeyRow)> {
-        let digest = self.tables.active.get(user)?;
-        Some((*digest, self.tables.live_key(digest)?))
+    pub(super) fn active(&self, user: &UserId) -> Option<ActiveRow<'_>> {
+        let digest = *self.tables.active.get(user)?;
+        let row = self.tables.live_key(&digest)?;
+        Some(ActiveRow { digest, row })
     }
 
-    pub(super) fn of_user(&self, user: &UserId) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
+    pub(super) fn of_user(
+        &self,
+        user: &UserId,
+    ) -> impl DoubleEndedIterator<Item = (i64, &AuditRow)> {
         let rows = self.tables.audit.iter().map(|(id, entry)| (*id, entry));
         rows.filter(move |(_, entry)| entry.user == *user)
     }
@@ -26,7 +36,7 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         &self,
         user: &UserId,
         limit: u32,
-        is_wanted: impl Fn(&Entry) -> bool,
+        is_wanted: impl Fn(&AuditRow) -> bool,
     ) -> Vec<AuditEvent> {
         let wanted = self
             .of_user(user)
@@ -40,7 +50,7 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
         &self,
         user: &UserId,
         after: UnixMillis,
-        is_one: impl Fn(&Entry) -> bool,
+        is_one: impl Fn(&AuditRow) -> bool,
     ) -> u32 {
         let later = self
             .of_user(user)

@@ -7,33 +7,33 @@ use std::ops::Deref;
 use rekey_protocol::{Digest, Head, ResolvedState, Revocation, RotationId, UserId};
 
 use super::MemoryTx;
+use crate::accounts::email::Email;
+use crate::accounts::typed;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
-use crate::engine::memory::tables::{Entry, Tables};
+use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::memory::tables::{AuditRow, Tables};
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    ActiveKey, Claim, ImportId, Key, KnownLife, KnownPast, KnownSession, LastUse, MadeRotation,
-    PasswordHash, Reached, Source, Stage, Standing,
+    CurrentKey, ImportId, Key, KnownIncarnation, KnownPast, KnownSession, LastUse, MadeRotation,
+    PasswordHash, Reached, Source, Stage, UserClaim, UserStatus,
 };
 use crate::engine::{Impossible, OwnerReadTx, ReadTx};
-use crate::operations::action::Action;
 use crate::operations::audit::Selection;
-use crate::rotation::Recorded;
-use crate::typed;
+use crate::operations::audit::action::Action;
+use crate::rules::rotation::Recorded;
 
 impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     type Error = Impossible;
 
     fn head(&self) -> Result<Head, Impossible> {
-        let (_, life) = self
+        let (_, present) = self
             .tables
-            .lives
+            .incarnations
             .last()
-            .ok_or(Impossible("no life has begun"))?;
+            .ok_or(Impossible("no incarnation has begun"))?;
         Ok(Head {
             revision: self.tables.counters.get().revision,
-            incarnation: life.incarnation,
+            incarnation: present.id,
         })
     }
 
@@ -70,12 +70,12 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         Ok(self.tables.keys.has(digest))
     }
 
-    fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, Impossible> {
-        Ok(self.active(user).map(|(digest, key)| ActiveKey {
-            digest,
-            revision: self.tables.revision_of(key),
-            hint: key.hint.clone(),
-            created: key.created,
+    fn active_key(&self, user: &UserId) -> Result<Option<CurrentKey>, Impossible> {
+        Ok(self.active(user).map(|active| CurrentKey {
+            digest: active.digest,
+            revision: self.tables.revision_of(active.row),
+            hint: active.row.hint.clone(),
+            created: active.row.created,
         }))
     }
 
@@ -124,10 +124,10 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         Ok(of_user.filter_map(|(_, uses)| uses.told).max())
     }
 
-    fn standing(&self, user: &UserId) -> Result<Option<Standing>, Impossible> {
+    fn user_status(&self, user: &UserId) -> Result<Option<UserStatus>, Impossible> {
         let found = self.tables.users.get(user);
         let counting = found.filter(|user| self.tables.counts(user.import));
-        Ok(counting.map(|user| user.standing))
+        Ok(counting.map(|user| user.user_status))
     }
 
     fn last_rotated(&self, user: &UserId) -> Result<Option<UnixMillis>, Impossible> {
@@ -168,7 +168,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         Ok(self.tables.passwords.get(user).cloned())
     }
 
-    fn is_reserved(&self, claim: &Claim<'_>) -> Result<bool, Impossible> {
+    fn is_reserved(&self, claim: &UserClaim<'_>) -> Result<bool, Impossible> {
         let tables = self.tables();
         let is_dead_user = |id| {
             let found = tables.users.get(id);
@@ -199,11 +199,11 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
                 .rotated_told
                 .or(user.last_rotated)
                 .map(UnixMillis::rfc3339),
-            key: self.active(id).map(|(_, key)| {
-                let last_use = LastUse::on_record(key.last_used, key.created);
+            key: self.active(id).map(|active| {
+                let last_use = LastUse::on_record(active.row.last_used, active.row.created);
                 KeyEntry {
-                    hint: key.hint.clone(),
-                    created_at: key.created.rfc3339(),
+                    hint: active.row.hint.clone(),
+                    created_at: active.row.created.rfc3339(),
                     last_used_at: last_use.rfc3339(),
                     never_used: last_use == LastUse::Never,
                 }
@@ -240,12 +240,12 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     }
 
     fn last_key_event(&self, user: &UserId) -> Result<Option<AuditEvent>, Impossible> {
-        Ok(self.newest(user, 1, Entry::is_of_key).pop())
+        Ok(self.newest(user, 1, AuditRow::is_of_key).pop())
     }
 
     fn last_rotation(&self, user: &UserId) -> Result<Option<AuditEvent>, Impossible> {
         let is_rotation =
-            |entry: &Entry| entry.old_digest.is_some() && entry.action == Action::Rotated;
+            |entry: &AuditRow| entry.old_digest.is_some() && entry.action == Action::Rotated;
         Ok(self.newest(user, 1, is_rotation).pop())
     }
 
@@ -268,7 +268,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     }
 
     fn count_refused(&self, user: &UserId, after: UnixMillis) -> Result<u32, Impossible> {
-        Ok(self.count(user, after, Entry::is_refused))
+        Ok(self.count(user, after, AuditRow::is_refused))
     }
 
     fn events(&self, wanted: &Selection) -> Result<Vec<AuditEvent>, Impossible> {
@@ -349,20 +349,21 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
 impl<T: Deref<Target = Tables>> OwnerReadTx for MemoryTx<'_, T> {
     fn known_past(&self) -> Result<KnownPast, Impossible> {
         let counters = self.tables.counters.get();
-        let lives = self.tables.lives.iter().map(|(first, life)| KnownLife {
-            incarnation: life.incarnation,
+        let incarnations = self.tables.incarnations.iter();
+        let incarnations = incarnations.map(|(first, row)| KnownIncarnation {
+            id: row.id,
             first: *first,
-            end: life.end,
+            end: row.end,
         });
         Ok(KnownPast {
             reached: Reached {
-                lives: lives.collect(),
+                incarnations: incarnations.collect(),
                 mark: Mark {
                     commits: counters.commits,
                     revision: counters.revision,
                 },
             },
-            time: (counters.time.0 > 0).then_some(Moment {
+            time: (counters.time.0 > 0).then_some(StoreTime {
                 told: counters.wall,
                 limit: counters.time,
             }),

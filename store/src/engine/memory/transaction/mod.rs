@@ -7,19 +7,19 @@ mod looking;
 
 use std::ops::Deref;
 
-use super::replays::Kept;
+use super::replays::KeptReplays;
 use super::tables::Tables;
 
 /// A transaction: over `&Tables` it only looks, over `&mut Tables` it changes.
 pub(super) struct MemoryTx<'a, T> {
     tables: T,
     /// None: it only looks.
-    kept: Option<&'a mut Kept>,
+    kept: Option<&'a mut KeptReplays>,
 }
 
 impl<'a> MemoryTx<'a, &'a mut Tables> {
     /// For an operation.
-    pub(super) fn new(tables: &'a mut Tables, kept: &'a mut Kept) -> Self {
+    pub(super) fn new(tables: &'a mut Tables, kept: &'a mut KeptReplays) -> Self {
         Self {
             tables,
             kept: Some(kept),

@@ -71,8 +71,8 @@ pub struct Contents {
     pub changed: Option<UnixMillis>,
     /// The size of the file.
     pub bytes: u64,
-    /// The life of the store that changed it last; `None`: never started.
-    pub life: Option<Incarnation>,
+    /// The incarnation of the store that changed it last; `None`: never started.
+    pub incarnation: Option<Incarnation>,
     /// The number of the last row of the audit log.
     pub last_event: i64,
 }
@@ -96,7 +96,7 @@ impl Contents {
             true => "SELECT count(*) FROM live_users",
             false => "SELECT count(*) FROM users",
         };
-        let life = connection
+        let incarnation = connection
             .query_row(
                 "SELECT id FROM incarnations ORDER BY first_revision DESC LIMIT 1",
                 [],
@@ -108,7 +108,7 @@ impl Contents {
             users: u64::try_from(number(users)?).unwrap_or_default(),
             changed: (time > 0).then_some(UnixMillis(time)),
             bytes: std::fs::metadata(file).map_or(0, |found| found.len()),
-            life,
+            incarnation,
             last_event: number("SELECT coalesce(max(id), 0) FROM audit")?,
         })
     }
@@ -116,7 +116,7 @@ impl Contents {
 
 /// Where a backup goes.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub enum BackupTarget {
     /// Into a new file.
     New(PathBuf),
     /// Into a file, in place of what may be there.
@@ -128,26 +128,26 @@ pub enum Target {
 
 /// A backup that was made and found sound.
 #[derive(Debug)]
-pub struct Made {
+pub struct MadeBackup {
     /// What it holds.
     pub contents: Contents,
-    /// For [`Target::Sent`]: the file, which goes with this value.
+    /// For [`BackupTarget::Sent`]: the file, which goes with this value.
     pub to_send: Option<NamedTempFile>,
 }
 
 /// Makes a backup. It has its name only when it is whole, sound and on disk.
-pub fn backup(database: &Path, target: Target) -> Result<Made, BackupError> {
+pub fn backup(database: &Path, target: BackupTarget) -> Result<MadeBackup, BackupError> {
     let source = source(database)?;
     let (folder, clear) = match &target {
-        Target::New(file) => (folder_of(file), free_name(file, database, Taken::Refuse)),
-        Target::Replace(file) => (folder_of(file), free_name(file, database, Taken::Replace)),
-        Target::Sent => (folder_of(database), Ok(())),
+        BackupTarget::New(file) => (folder_of(file), free_name(file, database, Taken::Refuse)),
+        BackupTarget::Replace(file) => (folder_of(file), free_name(file, database, Taken::Replace)),
+        BackupTarget::Sent => (folder_of(database), Ok(())),
     };
     clear?;
     let name: &Path = match &target {
-        Target::New(file) | Target::Replace(file) => file,
+        BackupTarget::New(file) | BackupTarget::Replace(file) => file,
         // The copy is beside the database until it is sent.
-        Target::Sent => folder,
+        BackupTarget::Sent => folder,
     };
     let failed = |error| BackupError::Unwritable {
         path: name.to_owned(),
@@ -164,7 +164,7 @@ pub fn backup(database: &Path, target: Target) -> Result<Made, BackupError> {
     let contents = inspect(copy.path()).map_err(BackupError::Unsound)?;
     copy.as_file().sync_all().map_err(failed)?;
     let to_send = match &target {
-        Target::New(file) => {
+        BackupTarget::New(file) => {
             let kept = copy.persist_noclobber(file);
             kept.map_err(|error| match error.error.kind() {
                 ErrorKind::AlreadyExists => BackupError::Exists(file.clone()),
@@ -172,16 +172,16 @@ pub fn backup(database: &Path, target: Target) -> Result<Made, BackupError> {
             })?;
             None
         }
-        Target::Replace(file) => {
+        BackupTarget::Replace(file) => {
             copy.persist(file).map_err(|error| failed(error.error))?;
             None
         }
-        Target::Sent => Some(copy),
+        BackupTarget::Sent => Some(copy),
     };
     if to_send.is_none() {
         sync_folder(folder).map_err(failed)?;
     }
-    Ok(Made { contents, to_send })
+    Ok(MadeBackup { contents, to_send })
 }
 
 /// What becomes of a file that has the name already.

@@ -53,8 +53,8 @@ pub(crate) fn loss(database: &Path, backup: &Contents) -> Loss {
 fn compared(there: &Connection, file: &Path, backup: &Contents) -> rusqlite::Result<Loss> {
     let contents = Contents::of(there, file)?;
     let knows = "SELECT 1 FROM incarnations WHERE id = ?1";
-    let is_later = match backup.life {
-        Some(life) => there.prepare(knows)?.exists([life.0])?,
+    let is_later = match backup.incarnation {
+        Some(incarnation) => there.prepare(knows)?.exists([incarnation.0])?,
         None => false,
     };
     if !is_later || contents.revision < backup.revision {

@@ -21,11 +21,11 @@ use crate::engine::sqlite::backup::{
 };
 use crate::engine::sqlite::files::loss::{Loss, loss};
 use crate::engine::sqlite::files::{beside, folder_of, sync_folder};
-use crate::engine::sqlite::life::{begin_incarnation, random_incarnation};
+use crate::engine::sqlite::incarnation::{begin_incarnation, random_incarnation};
 use crate::engine::sqlite::lock::Lock;
 use crate::engine::sqlite::open::{OpenError, absolute, connect, unwritable};
 use crate::engine::sqlite::schema;
-use crate::operations::life::{Begin, Begun};
+use crate::operations::incarnation::{Begin, Begun, OlderData};
 
 /// What SQLite keeps beside a database, the log before what indexes it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -55,7 +55,7 @@ pub enum RestoreError {
     /// The place of the database cannot be used.
     #[error("{}: {error}", .path.display())]
     Place {
-        /// The database.
+        /// Where the database is to be.
         path: PathBuf,
         /// Why not.
         error: OpenError,
@@ -118,6 +118,12 @@ pub struct Restored {
     pub aside: Option<PathBuf>,
 }
 
+/// The database to be, beside the present one.
+struct Prepared {
+    copy: NamedTempFile,
+    begun: Begun,
+}
+
 impl Restore {
     /// Takes the ownership, and looks at both files. Changes nothing yet.
     pub fn prepare(file: &Path, database: &Path) -> Result<Self, RestoreError> {
@@ -177,7 +183,7 @@ impl Restore {
             path: self.database.clone(),
             error,
         };
-        let (copy, begun) = self.copy()?;
+        let Prepared { copy, begun } = self.copy()?;
         crash::point("restore.prepared");
         let marker = beside(&self.database, MARKER);
         let aside = match marked(&self.database) {
@@ -214,7 +220,7 @@ impl Restore {
     }
 
     /// The backup as the database that it is to be, on disk beside the old one.
-    fn copy(&self) -> Result<(NamedTempFile, Begun), RestoreError> {
+    fn copy(&self) -> Result<Prepared, RestoreError> {
         let of_backup = |error: OpenError| RestoreError::Backup {
             path: self.file.clone(),
             error,
@@ -235,7 +241,7 @@ impl Restore {
         inspect(copy.path()).map_err(place)?;
         give_to_owner(copy.as_file(), &self.database).map_err(written)?;
         copy.as_file().sync_all().map_err(written)?;
-        Ok((copy, begun))
+        Ok(Prepared { copy, begun })
     }
 
     /// What a start does that accepts a restore, in the copy.
@@ -254,7 +260,7 @@ impl Restore {
             id: random_incarnation()?,
             wall: UnixMillis::wall(),
             past: self.lock.past(),
-            accept_restore: true,
+            older_data: OlderData::Accepted,
         };
         let begun = begin_incarnation(&mut connection, &begin)?;
         connection.close().map_err(|(_, error)| error)?;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rekey_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::accounts::email::Email;
 use crate::clock::UnixMillis;
-use crate::email::Email;
 use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
 use crate::engine::sqlite::columns;
 
@@ -117,7 +117,7 @@ pub(super) fn stage(connection: &Connection, id: ImportId) -> rusqlite::Result<S
     })
 }
 
-/// Those that an earlier life of the store has left unfinished.
+/// Those that an earlier incarnation of the store has left unfinished.
 pub(super) fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<ImportId>> {
     let mut select = connection.prepare("SELECT id FROM imports WHERE is_told = 0")?;
     select

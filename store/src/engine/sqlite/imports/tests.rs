@@ -4,19 +4,19 @@
 use rekey_protocol::{Client, UserId};
 
 use super::*;
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::sqlite::transaction::testing::{read, run};
-use crate::engine::sqlite::{audit, history, keys, life, schema, users};
+use crate::engine::sqlite::{audit, history, incarnation, keys, schema, users};
 use crate::operations::audit::Selection;
 use crate::operations::imports::CountImport;
+use crate::operations::incarnation::Begin;
+use crate::operations::keys::own_key::RevokeOwn;
+use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
 use crate::operations::keys::{LastChangeOf, Resolve};
-use crate::operations::life::Begin;
-use crate::operations::own_key::RevokeOwn;
-use crate::operations::passwords::{FindAccount, PasswordRefusal, SetPassword};
-use crate::operations::revoke::{Revoke, RevokeRefusal};
+use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
 use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, NewUser};
 
-const NOW: Moment = Moment::both(UnixMillis(1_000_000_000));
+const NOW: StoreTime = StoreTime::both(UnixMillis(1_000_000_000));
 
 fn digest(number: u8) -> Digest {
     Digest::from_bytes([number; 32])
@@ -41,7 +41,7 @@ fn new_user(name: &str, email: &str, key: u8) -> NewUser {
 fn staged() -> (Connection, ImportId) {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
-    life::begin_incarnation(&mut connection, &Begin::first(NOW.told)).unwrap();
+    incarnation::begin_incarnation(&mut connection, &Begin::first(NOW.told)).unwrap();
     let old = new_user("old", "old@example.com", 9);
     run(&connection, NOW, &AddUser(old)).unwrap();
     run(&connection, NOW, &Revoke::OfUser(user("old"))).unwrap();

@@ -141,15 +141,15 @@ pub(crate) fn is_one(both: &Connection, database: &Path) -> Result<(), OpenError
 
 /// Changes the anchor and writes the log into the database file. Only in the
 /// writer's turn: a commit between the two would be in the file, and a backup from
-/// before it would bear the same anchor. Returns whether all of the log is in the
-/// file; a reader may be in the way.
-pub(crate) fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
+/// before it would bear the same anchor. A reader may be in the way of a part of the
+/// log: then the file may have either value.
+pub(crate) fn fold(connection: &Connection, lock: &Lock, how: Fold) -> Result<(), FoldError> {
     // The file changes now, by our own hand.
     let folded = lock.while_folding(|| fold_now(connection, lock, how));
     folded?
 }
 
-fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, FoldError> {
+fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<(), FoldError> {
     let steps = Steps::new(lock.anchor(), anchor_of(connection)?, UnixMillis::wall());
     lock.set_anchor(steps.under_way)?;
     connection
@@ -168,7 +168,7 @@ fn fold_now(connection: &Connection, lock: &Lock, how: Fold) -> Result<bool, Fol
     if is_whole {
         lock.set_anchor(steps.done)?;
     }
-    Ok(is_whole)
+    Ok(())
 }
 
 /// The anchor in a database.

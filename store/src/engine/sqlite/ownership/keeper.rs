@@ -35,8 +35,8 @@ pub(crate) struct Owned {
     pub listener: Arc<dyn Listener>,
     /// Says whether the database is still ours.
     pub lock: Arc<Lock>,
-    /// The present life.
-    pub life: Incarnation,
+    /// The present incarnation.
+    pub incarnation: Incarnation,
 }
 
 impl Keeper for Owned {
@@ -50,10 +50,10 @@ impl Keeper for Owned {
 
     fn owns(&self, transaction: &Connection) -> rusqlite::Result<Result<(), WriteError>> {
         // S10: the lock file may have been removed just now. Another owner begins
-        // a life in the database before it serves, and this read is of the same
+        // an incarnation in the database before it serves, and this read is of the same
         // snapshot as the commit.
-        let life = crate::engine::sqlite::history::head(transaction)?.incarnation;
-        if life != self.life {
+        let incarnation = crate::engine::sqlite::history::head(transaction)?.incarnation;
+        if incarnation != self.incarnation {
             self.lock.lose(self.lock.path());
             return Ok(Err(WriteError::NotOwner));
         }
@@ -69,20 +69,25 @@ impl Keeper for Owned {
     }
 
     fn fold(&self, connection: &Connection, how: Fold) -> Result<(), FoldError> {
-        anchor::fold(connection, &self.lock, how).map(drop)
+        anchor::fold(connection, &self.lock, how)
     }
 }
 
-/// How far the database is when this transaction is committed (S8).
-pub(crate) fn count_commit(transaction: &Connection, is_changed: bool) -> rusqlite::Result<Mark> {
-    let count = match is_changed {
-        true => {
-            "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
-             RETURNING revision, commits"
-        }
-        false => "SELECT revision, commits FROM meta",
-    };
-    transaction.prepare_cached(count)?.query_row([], |row| {
+/// Counts a transaction that changes something; returns how far the database is when
+/// it is committed (S8).
+pub(crate) fn count_commit(transaction: &Connection) -> rusqlite::Result<Mark> {
+    let count = "UPDATE meta SET commits = commits + 1, anchor = (SELECT value FROM anchor)
+                 RETURNING revision, commits";
+    mark_by(transaction, count)
+}
+
+/// How far the database is.
+pub(crate) fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
+    mark_by(connection, "SELECT revision, commits FROM meta")
+}
+
+fn mark_by(connection: &Connection, statement: &str) -> rusqlite::Result<Mark> {
+    connection.prepare_cached(statement)?.query_row([], |row| {
         let (revision, commits) = (row.get(0)?, row.get(1)?);
         Ok(Mark { commits, revision })
     })

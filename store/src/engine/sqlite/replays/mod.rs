@@ -27,6 +27,7 @@ use self::note::{Note, Notes};
 use self::wrap::{Wrapped, Wraps};
 use crate::clock::UnixMillis;
 use crate::engine::rows::ReplayRecord;
+use crate::engine::serve::ReplayPlace;
 use crate::engine::sqlite::columns;
 use crate::engine::sqlite::files;
 use crate::engine::sqlite::open::connect;
@@ -46,18 +47,6 @@ CREATE TABLE IF NOT EXISTS records (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_by_time ON records (made_ms);
 ";
-
-/// Where records are kept.
-#[derive(Debug, Clone)]
-pub enum ReplayPlace {
-    /// Nowhere: the operator wants no replays.
-    Off,
-    /// Beside the database, with the wrapping keys in this folder.
-    Beside {
-        /// On a memory file system.
-        memory: PathBuf,
-    },
-}
 
 /// The records. Belongs to the thread that writes.
 pub(super) struct Replays {

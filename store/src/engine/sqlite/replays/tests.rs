@@ -1,41 +1,32 @@
 //! Replays by a whole store, whose gateway leaves at the worst moment.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use rekey_protocol::{Client, RotateRequest};
 
 use super::*;
 use crate::engine::Engine;
-use crate::engine::sqlite::{Owner, Settings};
-use crate::keystore::Store;
-use crate::metrics::Metrics;
+use crate::engine::sqlite::Sqlite;
+use crate::engine::sqlite::probing::settings;
+use crate::keystore::{KeyStore, Running};
 use crate::operations::Kind;
-use crate::operations::rotate::Rotate;
+use crate::operations::keys::rotate::Rotate;
 use crate::operations::users::{AddUser, NewUser};
-use crate::rotation::RotationInterval;
 
 const OLD: Digest = Digest::from_bytes([1; 32]);
 const NEW: Digest = Digest::from_bytes([2; 32]);
 const ID: RotationId = RotationId([3; 16]);
 
-fn opened(folder: &Path) -> (Store, Owner) {
+async fn opened(folder: &Path) -> Running<Sqlite> {
     let memory = folder.to_owned();
-    let metrics = Arc::new(Metrics::new());
-    let settings = Settings {
-        path: folder.join("rekey.db"),
-        accept_restore: false,
-        replays: ReplayPlace::Beside { memory },
-        interval: RotationInterval::HOUR,
-        metrics: metrics.clone(),
-    };
-    Store::start(settings, metrics).unwrap()
+    let settings = settings(folder, ReplayPlace::Beside { memory });
+    KeyStore::start(settings).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn x4_the_use_of_a_key_is_noted_whose_gateway_has_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _owner) = opened(folder.path());
+    let Running { store, ownership } = opened(folder.path()).await;
     let database = store.engine();
     let user = NewUser {
         id: "u_1".parse().unwrap(),
@@ -97,4 +88,5 @@ async fn x4_the_use_of_a_key_is_noted_whose_gateway_has_gone() {
         assert!(began.elapsed() < Duration::from_secs(20), "never noted");
         tokio::task::yield_now().await;
     }
+    drop(ownership);
 }

@@ -46,12 +46,12 @@ pub(super) struct Wrapped {
 
 /// The keys, the newest last.
 pub(super) struct Wraps {
-    keys: Vec<Key>,
+    keys: Vec<WrappingKey>,
     /// Where they are kept beside; none: nowhere.
     file: Option<PathBuf>,
 }
 
-struct Key {
+struct WrappingKey {
     id: [u8; 8],
     made: UnixMillis,
     key: Zeroizing<[u8; 32]>,
@@ -77,7 +77,7 @@ impl Wraps {
         }
     }
 
-    /// Those of an earlier life of the store for this file of records, if the
+    /// Those of an earlier incarnation of the store for this file of records, if the
     /// folder has them. Where it cannot be used, that is said, and keys die with the
     /// process.
     pub(super) fn open(folder: &Path, records: &Path) -> Self {
@@ -140,7 +140,7 @@ impl Wraps {
 
     /// Makes a new key, if it is time.
     fn renew(&mut self, now: UnixMillis) -> Option<()> {
-        let is_fresh = |key: &Key| now.since(key.made) < RENEWED;
+        let is_fresh = |key: &WrappingKey| now.since(key.made) < RENEWED;
         if self.keys.last().is_some_and(is_fresh) {
             return Some(());
         }
@@ -148,7 +148,7 @@ impl Wraps {
         let (mut id, mut key) = ([0; 8], Zeroizing::new([0; 32]));
         getrandom::fill(&mut id).ok()?;
         getrandom::fill(key.as_mut_slice()).ok()?;
-        self.keys.push(Key { id, made: now, key });
+        self.keys.push(WrappingKey { id, made: now, key });
         // Kept before anything under it is.
         self.save();
         Some(())
@@ -164,7 +164,7 @@ impl Wraps {
     }
 }
 
-impl Key {
+impl WrappingKey {
     fn cipher(&self) -> Option<XChaCha20Poly1305> {
         XChaCha20Poly1305::new_from_slice(self.key.as_slice()).ok()
     }
@@ -204,7 +204,7 @@ fn is_memory(folder: &Path) -> Result<(), Unusable> {
 }
 
 /// The folder may be everybody's: what is believed is a file of our own.
-fn read(path: &Path) -> Result<Vec<Key>, Unusable> {
+fn read(path: &Path) -> Result<Vec<WrappingKey>, Unusable> {
     let io = |error| Unusable::Io(path.to_owned(), error);
     let opened = OpenOptions::new()
         .read(true)
@@ -234,11 +234,11 @@ fn read(path: &Path) -> Result<Vec<Key>, Unusable> {
     let entries = text.get(..length).and_then(|text| text.strip_prefix(MAGIC));
     // Of another version, or cut short: as good as none.
     let entries = entries.unwrap_or_default().chunks_exact(ENTRY);
-    Ok(entries.filter_map(Key::decode).collect())
+    Ok(entries.filter_map(WrappingKey::decode).collect())
 }
 
 /// Replaces the file, whole or not at all.
-fn write(path: &Path, keys: &[Key]) -> std::io::Result<()> {
+fn write(path: &Path, keys: &[WrappingKey]) -> std::io::Result<()> {
     let mut text = Zeroizing::new(Vec::with_capacity(MAGIC.len() + MOST * ENTRY));
     text.extend(MAGIC);
     for key in keys.iter().rev().take(MOST).rev() {

@@ -5,7 +5,7 @@ use rekey_protocol::{Digest, RotationId, UserId};
 use rusqlite::{Connection, Params, Row};
 
 use crate::api::AuditEvent;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::rows::Event;
 use crate::engine::sqlite::columns;
 use crate::engine::sqlite::imports;
@@ -14,7 +14,7 @@ use crate::operations::audit::Selection;
 /// Adds a row.
 pub(crate) fn append(
     transaction: &Connection,
-    now: Moment,
+    now: StoreTime,
     event: &Event<'_>,
 ) -> rusqlite::Result<()> {
     // An import's own rows are told some time after it counts.

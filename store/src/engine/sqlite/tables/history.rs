@@ -5,9 +5,9 @@ use rekey_protocol::{Head, Incarnation, Revocation};
 use rusqlite::Connection;
 
 use super::columns;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::record::Mark;
-use crate::engine::rows::{KnownLife, KnownPast, LifeEnd, NewLife, Reached};
+use crate::engine::rows::{IncarnationEnd, KnownIncarnation, KnownPast, NewIncarnation, Reached};
 
 /// At most `limit` revocations after a revision, oldest first.
 pub(crate) fn revoked_after(
@@ -50,7 +50,7 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
 
 /// Counts one change: every change has a revision of its own. Notes the time
 /// that it acted upon, which is never forgotten (S12).
-pub(crate) fn next_revision(transaction: &Connection, now: Moment) -> rusqlite::Result<u64> {
+pub(crate) fn next_revision(transaction: &Connection, now: StoreTime) -> rusqlite::Result<u64> {
     transaction
         .prepare_cached(
             "UPDATE meta SET revision = revision + 1, time_ms = max(time_ms, ?1), wall_ms = ?2
@@ -67,17 +67,17 @@ pub(crate) fn record_lease(transaction: &Connection, lease_ms: u32) -> rusqlite:
         .map(drop)
 }
 
-/// All lives, and how far the database is.
+/// All incarnations, and how far the database is.
 pub(crate) fn reached(connection: &Connection) -> rusqlite::Result<Reached> {
-    let lives = connection
+    let incarnations = connection
         .prepare("SELECT id, first_revision, last_revision, last_commits FROM incarnations")?
         .query_map([], |row| {
             let last: Option<u64> = row.get(2)?;
             let commits = row.get(3)?;
-            Ok(KnownLife {
-                incarnation: Incarnation(row.get(0)?),
+            Ok(KnownIncarnation {
+                id: Incarnation(row.get(0)?),
                 first: row.get(1)?,
-                end: last.map(|revision| LifeEnd { revision, commits }),
+                end: last.map(|revision| IncarnationEnd { revision, commits }),
             })
         })?
         .collect::<Result<_, _>>()?;
@@ -85,7 +85,7 @@ pub(crate) fn reached(connection: &Connection) -> rusqlite::Result<Reached> {
         let (revision, commits) = (row.get(0)?, row.get(1)?);
         Ok(Mark { commits, revision })
     })?;
-    Ok(Reached { lives, mark })
+    Ok(Reached { incarnations, mark })
 }
 
 /// What the database knows of the past.
@@ -98,7 +98,7 @@ pub(crate) fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast>
             let (limit, told) = (UnixMillis(row.get(0)?), UnixMillis(row.get(1)?));
             Ok(KnownPast {
                 reached,
-                time: (limit.0 > 0).then_some(Moment { told, limit }),
+                time: (limit.0 > 0).then_some(StoreTime { told, limit }),
                 longest_lease_ms: row.get(2)?,
                 accepted_before: row.get(3)?,
             })
@@ -106,8 +106,11 @@ pub(crate) fn known_past(connection: &Connection) -> rusqlite::Result<KnownPast>
     )
 }
 
-/// Ends the life before, and begins this one.
-pub(crate) fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::Result<Mark> {
+/// Ends the incarnation before, and begins this one.
+pub(crate) fn begin_incarnation(
+    transaction: &Connection,
+    incarnation: &NewIncarnation,
+) -> rusqlite::Result<Mark> {
     transaction.execute(
         "UPDATE incarnations SET last_revision = (SELECT revision FROM meta),
                                  last_commits = (SELECT commits FROM meta)
@@ -117,7 +120,7 @@ pub(crate) fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::
     let mark = transaction.query_row(
         "UPDATE meta SET revision = ?1, commits = commits + ?2, anchor = (SELECT value FROM anchor)
          RETURNING revision, commits",
-        (life.first, life.is_counted),
+        (incarnation.first, incarnation.is_counted),
         |row| {
             let (revision, commits) = (row.get(0)?, row.get(1)?);
             Ok(Mark { commits, revision })
@@ -125,7 +128,7 @@ pub(crate) fn begin_life(transaction: &Connection, life: &NewLife) -> rusqlite::
     )?;
     transaction.execute(
         "INSERT INTO incarnations (first_revision, id, started_ms) VALUES (?1, ?2, ?3)",
-        (mark.revision, life.id.0, life.began.0),
+        (mark.revision, incarnation.id.0, incarnation.began.0),
     )?;
     Ok(mark)
 }

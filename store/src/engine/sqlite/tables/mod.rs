@@ -2,14 +2,9 @@
 
 pub(super) mod audit;
 pub(super) mod columns;
-pub(super) mod devices;
 pub(super) mod history;
 pub(super) mod keys;
-pub(super) mod last_uses;
-pub(super) mod old_keys;
-pub(super) mod passwords;
-pub(super) mod people;
-pub(super) mod removal;
-pub(super) mod rotations;
-pub(super) mod sessions;
 pub(super) mod users;
+
+pub(super) use keys::{last_uses, old_keys, rotations};
+pub(super) use users::{devices, passwords, people, removal, sessions};

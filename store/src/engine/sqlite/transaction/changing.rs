@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rekey_protocol::{Digest, Replay, RotationId, UserId};
 
 use super::SqliteTx;
-use crate::clock::{Moment, UnixMillis};
-use crate::email::Email;
+use crate::accounts::email::Email;
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::record::Mark;
 use crate::engine::rows::{
-    Event, ImportId, ImportedRow, Loaded, NewKey, NewLife, OldKeyUsed, ReplayRecord,
+    Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, ReplayRecord,
 };
 use crate::engine::sqlite::imports;
 use crate::engine::sqlite::tables::{
@@ -18,10 +18,10 @@ use crate::engine::sqlite::tables::{
 };
 use crate::engine::{OwnerTx, Tx};
 use crate::operations::users::NewUser;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl Tx for SqliteTx<'_> {
-    fn next_revision(&mut self, now: Moment) -> rusqlite::Result<u64> {
+    fn next_revision(&mut self, now: StoreTime) -> rusqlite::Result<u64> {
         history::next_revision(self.connection, now)
     }
 
@@ -67,7 +67,7 @@ impl Tx for SqliteTx<'_> {
         users::insert(self.connection, new, created)
     }
 
-    fn begin_interval(&mut self, user: &UserId, now: Moment) -> rusqlite::Result<()> {
+    fn begin_interval(&mut self, user: &UserId, now: StoreTime) -> rusqlite::Result<()> {
         users::begin_interval(self.connection, now, user)
     }
 
@@ -91,7 +91,7 @@ impl Tx for SqliteTx<'_> {
         &mut self,
         id: RotationId,
         answer: &Recorded,
-        now: Moment,
+        now: StoreTime,
     ) -> rusqlite::Result<()> {
         rotations::record(self.connection, id, answer, now)
     }
@@ -139,7 +139,7 @@ impl Tx for SqliteTx<'_> {
         self.note(|records| records.used(new_digest, now))
     }
 
-    fn append_event(&mut self, event: &Event<'_>, now: Moment) -> rusqlite::Result<()> {
+    fn append_event(&mut self, event: &Event<'_>, now: StoreTime) -> rusqlite::Result<()> {
         audit::append(self.connection, now, event)
     }
 
@@ -254,8 +254,8 @@ impl Tx for SqliteTx<'_> {
 }
 
 impl OwnerTx for SqliteTx<'_> {
-    fn begin_life(&mut self, life: &NewLife) -> rusqlite::Result<Mark> {
-        history::begin_life(self.connection, life)
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> rusqlite::Result<Mark> {
+        history::begin_incarnation(self.connection, incarnation)
     }
 
     fn accept_loss_before(&mut self, revision: u64) -> rusqlite::Result<()> {

@@ -3,12 +3,12 @@
 use rekey_protocol::{Digest, Head, Revocation, RotationId, UserId};
 
 use super::SqliteTx;
+use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
-use crate::email::Email;
 use crate::engine::rows::{
-    ActiveKey, Claim, ImportId, Key, KnownPast, KnownSession, LastUse, MadeRotation, PasswordHash,
-    Stage, Standing,
+    CurrentKey, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation,
+    PasswordHash, Stage, UserClaim, UserStatus,
 };
 use crate::engine::sqlite::imports;
 use crate::engine::sqlite::tables::{
@@ -17,7 +17,7 @@ use crate::engine::sqlite::tables::{
 };
 use crate::engine::{OwnerReadTx, ReadTx};
 use crate::operations::audit::Selection;
-use crate::rotation::Recorded;
+use crate::rules::rotation::Recorded;
 
 impl ReadTx for SqliteTx<'_> {
     type Error = rusqlite::Error;
@@ -34,7 +34,7 @@ impl ReadTx for SqliteTx<'_> {
         keys::find(self.connection, digest)
     }
 
-    fn key_and_head(&self, digest: &Digest) -> rusqlite::Result<(Option<Key>, Head)> {
+    fn key_and_head(&self, digest: &Digest) -> rusqlite::Result<KeyAtHead> {
         keys::find_with_head(self.connection, digest)
     }
 
@@ -42,7 +42,7 @@ impl ReadTx for SqliteTx<'_> {
         keys::exists(self.connection, digest)
     }
 
-    fn active_key(&self, user: &UserId) -> rusqlite::Result<Option<ActiveKey>> {
+    fn active_key(&self, user: &UserId) -> rusqlite::Result<Option<CurrentKey>> {
         keys::active(self.connection, user)
     }
 
@@ -62,8 +62,8 @@ impl ReadTx for SqliteTx<'_> {
         old_keys::last_told(self.connection, user)
     }
 
-    fn standing(&self, user: &UserId) -> rusqlite::Result<Option<Standing>> {
-        users::standing(self.connection, user)
+    fn user_status(&self, user: &UserId) -> rusqlite::Result<Option<UserStatus>> {
+        users::user_status(self.connection, user)
     }
 
     fn last_rotated(&self, user: &UserId) -> rusqlite::Result<Option<UnixMillis>> {
@@ -86,7 +86,7 @@ impl ReadTx for SqliteTx<'_> {
         passwords::of_user(self.connection, user)
     }
 
-    fn is_reserved(&self, claim: &Claim<'_>) -> rusqlite::Result<bool> {
+    fn is_reserved(&self, claim: &UserClaim<'_>) -> rusqlite::Result<bool> {
         imports::reserves(self.connection, claim.user.as_str(), claim.email)
     }
 

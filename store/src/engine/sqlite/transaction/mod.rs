@@ -35,7 +35,7 @@ impl ReplayFile {
         })
     }
 
-    /// The records.
+    /// What is written there. Held for as long as the guard lives.
     pub(super) fn records(&self) -> MutexGuard<'_, Replays> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,9 +14,10 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use self::pending::{Change, Pending};
+use self::pending::{Change, NewChange};
 use self::thread::Thread;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, StoreTime};
+use crate::engine::serve::EngineEnd;
 use crate::engine::sqlite::health::Health;
 use crate::engine::sqlite::keeper::Keeper;
 use crate::engine::sqlite::transaction::ReplayFile;
@@ -59,8 +60,16 @@ pub(super) struct Parts {
     pub keeper: Box<dyn Keeper>,
 }
 
+/// A writer that was started.
+pub(super) struct StartedWriter {
+    /// The way to it.
+    pub writer: Writer,
+    /// What is waited for at the end.
+    pub thread: WriterThread,
+}
+
 /// The thread itself.
-pub struct WriterThread {
+pub(super) struct WriterThread {
     thread: JoinHandle<()>,
     /// Ends when the thread does.
     ended: Option<oneshot::Receiver<()>>,
@@ -68,7 +77,7 @@ pub struct WriterThread {
 
 impl Writer {
     /// Starts the thread on its connection.
-    pub(super) fn start(parts: Parts) -> std::io::Result<(Self, WriterThread)> {
+    pub(super) fn start(parts: Parts) -> std::io::Result<StartedWriter> {
         let (queue, tasks) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel();
         let metrics = parts.metrics.clone();
@@ -80,7 +89,10 @@ impl Writer {
                 state.run();
             })?;
         let ended = Some(ended);
-        Ok((Self { queue, metrics }, WriterThread { thread, ended }))
+        Ok(StartedWriter {
+            writer: Self { queue, metrics },
+            thread: WriterThread { thread, ended },
+        })
     }
 
     /// Makes a change and waits until it is on disk. A refusal by the change
@@ -91,7 +103,7 @@ impl Writer {
     pub(super) async fn change<T, F>(&self, kind: Kind, work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
         self.change_in(kind, Patience::WhileAwaited, work).await
     }
@@ -105,10 +117,15 @@ impl Writer {
     ) -> Result<T, WriteError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (change, asker, mut answer) = Pending::new(kind, &patience, work, self.metrics.clone());
-        self.enqueue(Task::Change(Box::new(change)))?;
+        let metrics = self.metrics.clone();
+        let NewChange {
+            pending,
+            asker,
+            mut answer,
+        } = NewChange::new(kind, &patience, work, metrics);
+        self.enqueue(Task::Change(Box::new(pending)))?;
         self.metrics.change_waits();
         if let Patience::Until(end) = patience {
             tokio::select! {
@@ -159,17 +176,20 @@ impl Writer {
 }
 
 impl WriterThread {
-    /// Returns when the thread has ended, which without [`crate::engine::Engine::stop`] is a
-    /// fault of the store.
-    pub async fn ended(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.await;
+    /// Ends when the thread has, which without [`crate::engine::Engine::stop`] is a
+    /// fault of the store. To be taken once.
+    pub(super) fn take_ended(&mut self) -> impl Future<Output = ()> + use<> {
+        let ended = self.ended.take();
+        async move {
+            if let Some(ended) = ended {
+                let _ = ended.await;
+            }
         }
     }
 
-    /// Waits for the thread; whether it ended well.
-    pub fn join(self) -> bool {
-        self.thread.join().is_ok()
+    /// Waits for the thread. Blocks.
+    pub(super) fn join(self) -> Result<(), EngineEnd> {
+        self.thread.join().map_err(|_| EngineEnd::Failed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::{Patience, WriteError};
 use crate::metrics::Metrics;
 use crate::operations::Kind;
@@ -62,7 +62,7 @@ pub(super) trait Change: Send {
     /// Whether it is to be made: to be asked right before that, once.
     fn begin(&mut self) -> bool;
     /// Makes it.
-    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()>;
+    fn apply(&mut self, transaction: &Connection, now: StoreTime) -> rusqlite::Result<()>;
     /// Tells the asker what became of the transaction.
     fn answer(self: Box<Self>, fate: Result<(), WriteError>);
 }
@@ -79,14 +79,19 @@ pub(super) struct Pending<F, T> {
     has_begun: bool,
 }
 
-impl<F, T> Pending<F, T> {
-    /// One that has not begun; its asker, and where the asker hears of it.
-    pub(super) fn new(
-        kind: Kind,
-        patience: &Patience,
-        work: F,
-        metrics: Arc<Metrics>,
-    ) -> (Self, Asker, oneshot::Receiver<Result<T, WriteError>>) {
+/// A change that was just asked for.
+pub(super) struct NewChange<F, T> {
+    /// For the writer.
+    pub pending: Pending<F, T>,
+    /// For who asked.
+    pub asker: Asker,
+    /// Where the asker hears of it.
+    pub answer: oneshot::Receiver<Result<T, WriteError>>,
+}
+
+impl<F, T> NewChange<F, T> {
+    /// One that has not begun.
+    pub(super) fn new(kind: Kind, patience: &Patience, work: F, metrics: Arc<Metrics>) -> Self {
         let (reply, answer) = oneshot::channel();
         let turn = Arc::new(Turn::default());
         let asker = Asker {
@@ -97,7 +102,7 @@ impl<F, T> Pending<F, T> {
             Patience::While(is_wanted) => Some(is_wanted.clone()),
             Patience::WhileAwaited | Patience::Until(_) => None,
         };
-        let change = Self {
+        let pending = Pending {
             kind,
             work: Some(work),
             result: None,
@@ -107,13 +112,17 @@ impl<F, T> Pending<F, T> {
             metrics,
             has_begun: false,
         };
-        (change, asker, answer)
+        Self {
+            pending,
+            asker,
+            answer,
+        }
     }
 }
 
 impl<F, T> Change for Pending<F, T>
 where
-    F: FnOnce(&Connection, Moment) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection, StoreTime) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn kind(&self) -> Kind {
@@ -129,7 +138,7 @@ where
         self.has_begun
     }
 
-    fn apply(&mut self, transaction: &Connection, now: Moment) -> rusqlite::Result<()> {
+    fn apply(&mut self, transaction: &Connection, now: StoreTime) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(transaction, now)?);
         }

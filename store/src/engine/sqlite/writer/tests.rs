@@ -34,7 +34,7 @@ impl Keeper for Nobody {
     }
 }
 
-fn started(connection: Connection) -> (Writer, WriterThread) {
+fn started(connection: Connection) -> StartedWriter {
     let clock = Arc::new(Clock::resume(None));
     let metrics = Arc::new(Metrics::new());
     let kept = ReplayFile::new(Replays::in_memory().unwrap(), UnixMillis(0)).unwrap();
@@ -59,13 +59,13 @@ fn database() -> Connection {
     connection
 }
 
-fn insert(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
+fn insert(x: i64) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<()> + Send {
     move |tx, _| tx.execute("INSERT INTO t VALUES (?1)", [x]).map(drop)
 }
 
 #[tokio::test]
 async fn a_failed_change_does_not_take_its_batch_along() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     // Hold the thread until all three are in the queue: one batch.
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let held = writer.alone(move || {
@@ -92,7 +92,7 @@ async fn a_failed_change_does_not_take_its_batch_along() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_a_stopped_writer_finishes_what_waits() {
-    let (writer, thread) = started(database());
+    let StartedWriter { writer, thread } = started(database());
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (running, runs) = oneshot::channel();
     let held = tokio::spawn({
@@ -121,14 +121,15 @@ async fn a_full_queue_refuses_and_a_stopped_writer_finishes_what_waits() {
         assert_eq!(change.await, Ok(()));
     }
     writer.stop().await;
-    assert!(tokio::task::spawn_blocking(|| thread.join()).await.unwrap());
+    let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+    assert_eq!(joined.unwrap(), Ok(()));
     let late = writer.change(Kind::Admin, insert(-2)).await;
     assert_eq!(late, Err(WriteError::Stopping));
 }
 
 #[tokio::test]
 async fn a_commit_that_fails_is_unknown_and_the_next_one_works() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let orphan = writer.change(Kind::Admin, |tx, _| {
         // Makes the commit itself fail, not the statement.
         tx.execute_batch(
@@ -144,7 +145,7 @@ async fn a_commit_that_fails_is_unknown_and_the_next_one_works() {
 
 #[tokio::test]
 async fn on_a_full_disk_nobody_is_told_what_is_not_there() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let full = writer.change(Kind::Admin, |tx, _| {
         tx.query_row("PRAGMA max_page_count = 1", [], |row| row.get::<_, i64>(0))
     });
@@ -162,7 +163,7 @@ async fn on_a_full_disk_nobody_is_told_what_is_not_there() {
     assert_eq!(there, Ok(made as i64));
 }
 
-fn insert_big(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()> + Send {
+fn insert_big(x: i64) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<()> + Send {
     move |tx, _| {
         tx.execute("INSERT INTO t VALUES (?1)", [x])?;
         tx.execute("INSERT INTO big VALUES (zeroblob(2000))", [])
@@ -170,7 +171,7 @@ fn insert_big(x: i64) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<()
     }
 }
 
-fn count(table: &str) -> impl FnOnce(&Connection, Moment) -> rusqlite::Result<i64> + Send {
+fn count(table: &str) -> impl FnOnce(&Connection, StoreTime) -> rusqlite::Result<i64> + Send {
     let query = format!("SELECT count(*) FROM {table}");
     move |tx, _| tx.query_row(&query, [], |row| row.get(0))
 }
@@ -193,7 +194,7 @@ async fn busy(writer: &Writer) -> (std::sync::mpsc::Sender<()>, tokio::task::Joi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_waits_for_is_not_begun() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let (go, held) = busy(&writer).await;
     let mut waiting = Vec::new();
     for x in 0..60 {
@@ -217,7 +218,7 @@ async fn what_nobody_waits_for_is_not_begun() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_whose_time_is_over_says_so_at_once_and_is_never_made() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let (go, held) = busy(&writer).await;
     let soon = || Patience::Until(Instant::now() + Duration::from_millis(50));
     let changes = (0..30).map(|x| writer.change_in(Kind::Rotation, soon(), insert(x)));
@@ -234,7 +235,7 @@ async fn a_change_whose_time_is_over_says_so_at_once_and_is_never_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_looked_at_right_before_it_and_not_when_its_batch_begins() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let (go, held) = busy(&writer).await;
     let (made, is_made) = oneshot::channel();
     let (gone, until_gone) = std::sync::mpsc::channel::<()>();
@@ -279,7 +280,7 @@ async fn a_change_is_looked_at_right_before_it_and_not_when_its_batch_begins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn x1_what_was_not_begun_is_vouched_for_whatever_becomes_of_its_batch() {
-    let (writer, _thread) = started(database());
+    let StartedWriter { writer, .. } = started(database());
     let (go, held) = busy(&writer).await;
     let mut orphan = Box::pin(writer.change(Kind::Admin, |tx, _| {
         tx.execute_batch(

@@ -15,7 +15,7 @@ use crate::engine::WriteError;
 use crate::engine::record::Mark;
 use crate::engine::sqlite::anchor::{self, Fold};
 use crate::engine::sqlite::health::Health;
-use crate::engine::sqlite::keeper::{Keeper, count_commit};
+use crate::engine::sqlite::keeper::{self, Keeper};
 use crate::engine::sqlite::transaction::ReplayFile;
 use crate::engine::sqlite::{history, imports, rotations, sessions};
 use crate::feed::Committed;
@@ -67,7 +67,7 @@ pub(super) struct Thread {
 }
 
 /// A transaction that is on disk.
-struct Done {
+struct Durable {
     committed: Committed,
     /// None where it changed nothing.
     mark: Option<Mark>,
@@ -272,7 +272,7 @@ impl Thread {
         &mut self,
         batch: &mut [Box<dyn Change>],
         point: impl Fn(&'static str),
-    ) -> Result<Done, Failed> {
+    ) -> Result<Durable, Failed> {
         let connection = &self.connection;
         let changes_before = connection.total_changes();
         let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
@@ -311,9 +311,14 @@ impl Thread {
         ];
         self.is_behind = deleted.contains(&limit);
         let is_changed = connection.total_changes() != changes_before;
-        let mark = count_commit(connection, is_changed).map_err(undone)?;
-        let revision = mark.revision;
-        let mark = is_changed.then_some(mark);
+        let mark = match is_changed {
+            true => Some(keeper::count_commit(connection).map_err(undone)?),
+            false => None,
+        };
+        let revision = match mark {
+            Some(mark) => mark.revision,
+            None => keeper::mark(connection).map_err(undone)?.revision,
+        };
         let revoked =
             history::revoked_after(connection, self.published, MAX_REVOCATIONS).map_err(undone)?;
         let imported = imports::latest(connection).map_err(undone)?;
@@ -331,7 +336,7 @@ impl Thread {
             revoked,
             imported: (imported > self.imported).then_some(imported),
         };
-        Ok(Done { committed, mark })
+        Ok(Durable { committed, mark })
     }
 }
 

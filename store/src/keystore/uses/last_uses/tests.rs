@@ -1,7 +1,7 @@
 //! What becomes in memory of uses that are heard of.
 
 use super::*;
-use crate::operations::last_uses::HOUR_MS;
+use crate::operations::uses::last_uses::HOUR_MS;
 
 const HOUR: i64 = HOUR_MS;
 /// Some moment in an hour of 2015.

@@ -13,7 +13,7 @@ use crate::engine::keyspace::names::{self, Alias};
 use crate::engine::keyspace::rows::{ActiveDigest, Gone, KeptKey, Revision};
 use crate::engine::keyspace::space::{Change, PENDING, Space};
 use crate::engine::keyspace::{Held, KeyspaceTx, Person};
-use crate::engine::rows::{ActiveKey, Key, NewKey};
+use crate::engine::rows::{CurrentKey, Key, NewKey};
 
 /// A key that counts.
 pub(crate) struct LiveKey {
@@ -109,12 +109,12 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(found.map(|held| held.row.digest))
     }
 
-    pub(crate) fn active_key(&self, user: &UserId) -> Result<Option<ActiveKey>, S::Error> {
+    pub(crate) fn active_key(&self, user: &UserId) -> Result<Option<CurrentKey>, S::Error> {
         let Some(digest) = self.active_digest(user)? else {
             return Ok(None);
         };
         let found = self.live_key(&digest)?;
-        Ok(found.map(|LiveKey { row, revision }| ActiveKey {
+        Ok(found.map(|LiveKey { row, revision }| CurrentKey {
             digest,
             revision,
             hint: row.hint,

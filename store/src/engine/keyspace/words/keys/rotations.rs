@@ -2,14 +2,14 @@
 
 use rekey_protocol::{Digest, ResolvedState, RotationId};
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::Impossible;
 use crate::engine::keyspace::names;
 use crate::engine::keyspace::rows::{Gone, KeptAnswer, Outcome, Revision};
 use crate::engine::keyspace::space::{Change, PENDING, Space};
 use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::MadeRotation;
-use crate::rotation::{Recorded, RecordedOutcome, Refusal};
+use crate::rules::rotation::{Recorded, RecordedOutcome, Refusal};
 
 const NAMELESS: Impossible = Impossible("a rotation on record has no user or no revision");
 
@@ -76,7 +76,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
             id,
             new_digest,
             new_is_active: key.state() == ResolvedState::Active,
-            at: Moment {
+            at: StoreTime {
                 told: row.told,
                 limit: row.limit,
             },
@@ -90,7 +90,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         &mut self,
         id: RotationId,
         answer: &Recorded,
-        now: Moment,
+        now: StoreTime,
     ) -> Result<(), S::Error> {
         let name = names::rotation(id);
         if self.is_there(&name)? {

@@ -13,7 +13,7 @@ use crate::engine::keyspace::rows::{KeptKey, KeptUses, LastHour};
 use crate::engine::keyspace::space::{Change, Range, Space};
 use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::{LastUse, OldKeyUsed};
-use crate::operations::last_uses::hour_of;
+use crate::operations::uses::last_uses::hour_of;
 
 /// The uses of an old key.
 struct OldKey {

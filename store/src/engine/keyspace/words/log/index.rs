@@ -13,7 +13,7 @@ use crate::engine::keyspace::KeyspaceTx;
 use crate::engine::keyspace::names::{self, Alias, LogName};
 use crate::engine::keyspace::rows::{KeptEvent, Mention, read};
 use crate::engine::keyspace::space::{Order, Pair, Range, Space, after_prefix};
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 
 /// Rows of the first page, and the most of one page.
 const FIRST_PAGE: u32 = 128;

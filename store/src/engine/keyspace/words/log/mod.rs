@@ -10,17 +10,21 @@ mod index;
 
 use rekey_protocol::Digest;
 
-use crate::clock::Moment;
+use crate::clock::StoreTime;
 use crate::engine::Impossible;
 use crate::engine::keyspace::names::{self, LogName, MOST_EVENTS};
 use crate::engine::keyspace::rows::{KeptEvent, KeptImport, Mention, Revision, Tick};
 use crate::engine::keyspace::space::Change;
 use crate::engine::keyspace::{Held, KeyspaceTx};
 use crate::engine::rows::{By, Event, ImportId, Source};
-use crate::operations::action::Action;
+use crate::operations::audit::action::Action;
 
 impl<S: Change> KeyspaceTx<'_, S> {
-    pub(crate) fn append_event(&mut self, event: &Event<'_>, now: Moment) -> Result<(), S::Error> {
+    pub(crate) fn append_event(
+        &mut self,
+        event: &Event<'_>,
+        now: StoreTime,
+    ) -> Result<(), S::Error> {
         if let Some(old) = event.old_digest {
             // An import's own rows are told some time after it counts.
             self.tell_imported_key(old)?;
@@ -31,7 +35,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         self.append(event, now)
     }
 
-    fn append(&mut self, event: &Event<'_>, now: Moment) -> Result<(), S::Error> {
+    fn append(&mut self, event: &Event<'_>, now: StoreTime) -> Result<(), S::Error> {
         let index = self.events;
         if index >= MOST_EVENTS {
             return Err(Impossible("too many rows of the audit log in one change").into());
@@ -97,6 +101,6 @@ impl<S: Change> KeyspaceTx<'_, S> {
             hint: key.hint.as_deref(),
             ..Event::aside(&user, Action::Imported, cut.revision, By::OPERATOR)
         };
-        self.append(&event, Moment::both(cut.at))
+        self.append(&event, StoreTime::both(cut.at))
     }
 }

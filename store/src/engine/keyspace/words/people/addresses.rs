@@ -6,13 +6,13 @@
 
 use rekey_protocol::UserId;
 
-use crate::email::Email;
+use crate::accounts::email::Email;
+use crate::accounts::typed;
 use crate::engine::Impossible;
 use crate::engine::keyspace::names;
 use crate::engine::keyspace::rows::{HolderOf, KeptUser, Spelled};
 use crate::engine::keyspace::space::{Change, Space};
 use crate::engine::keyspace::{Held, KeyspaceTx};
-use crate::typed;
 
 /// A user who has an address.
 pub(crate) struct Holder {

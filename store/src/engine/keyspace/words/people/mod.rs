@@ -5,8 +5,9 @@ mod sessions;
 
 use rekey_protocol::UserId;
 
+use crate::accounts::password::StoredHash;
 use crate::api::{KeyEntry, UserEntry};
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::Impossible;
 use crate::engine::keyspace::names::{self, Alias};
 use crate::engine::keyspace::rows::{
@@ -14,9 +15,8 @@ use crate::engine::keyspace::rows::{
 };
 use crate::engine::keyspace::space::{Change, Order, PENDING, Range, Space, after_prefix};
 use crate::engine::keyspace::{Held, KeyspaceTx, Person};
-use crate::engine::rows::{ImportId, LastUse, PasswordHash, Standing};
+use crate::engine::rows::{ImportId, LastUse, PasswordHash, UserStatus};
 use crate::operations::users::NewUser;
-use crate::password::StoredHash;
 
 impl<S: Space> KeyspaceTx<'_, S> {
     /// A user, whether or not one that counts.
@@ -69,7 +69,7 @@ impl<S: Space> KeyspaceTx<'_, S> {
         Ok(found.map(|held| held.row))
     }
 
-    pub(crate) fn standing(&self, user: &UserId) -> Result<Option<Standing>, S::Error> {
+    pub(crate) fn user_status(&self, user: &UserId) -> Result<Option<UserStatus>, S::Error> {
         let Some(Held { row, .. }) = self.any_user(user)? else {
             return Ok(None);
         };
@@ -240,7 +240,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         Ok(true)
     }
 
-    pub(crate) fn begin_interval(&mut self, user: &UserId, now: Moment) -> Result<(), S::Error> {
+    pub(crate) fn begin_interval(&mut self, user: &UserId, now: StoreTime) -> Result<(), S::Error> {
         let Some(person) = self.person(user)? else {
             return Ok(());
         };

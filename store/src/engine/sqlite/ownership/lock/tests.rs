@@ -1,4 +1,4 @@
-//! The lock file over several lives, torn, and taken away.
+//! The lock file over several incarnations, torn, and taken away.
 
 use rekey_protocol::{Head, Incarnation};
 
@@ -127,7 +127,11 @@ fn s9_what_is_granted_is_on_record_and_what_was_supposed_is_settled() {
     };
     let lock = home.serve();
     lock.grant(3_000).unwrap();
-    assert_eq!(on_record(), 30_000, "former lives may have granted it");
+    assert_eq!(
+        on_record(),
+        30_000,
+        "former incarnations may have granted it"
+    );
     lock.settle().unwrap();
     assert_eq!(on_record(), 3_000);
     lock.grant(5_000).unwrap();
@@ -136,7 +140,7 @@ fn s9_what_is_granted_is_on_record_and_what_was_supposed_is_settled() {
 }
 
 #[test]
-fn s8_a_life_that_serves_nothing_is_not_on_record() {
+fn s8_an_incarnation_that_serves_nothing_is_not_on_record() {
     let home = Home::new();
     drop(home.serve());
     let before = home.record();
