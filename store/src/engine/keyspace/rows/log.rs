@@ -51,6 +51,9 @@ pub(crate) struct KeptReplay {
     /// Proof and sealed key, wrapped: hexadecimal.
     #[serde(rename = "w")]
     pub wrapped: String,
+    /// By the limit's clock: after the window nobody can ask for it.
+    #[serde(rename = "m")]
+    pub made: UnixMillis,
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixMillis>,
     #[serde(rename = "f", default, skip_serializing_if = "is_zero")]

@@ -94,9 +94,9 @@ impl<S: Change> Tx for KeyspaceTx<'_, S> {
         _: RotationId,
         new_digest: &Digest,
         replay: &Replay,
-        _: UnixMillis,
+        now: UnixMillis,
     ) -> Result<bool, S::Error> {
-        self.keep_replay(new_digest, replay)
+        self.keep_replay(new_digest, replay, now)
     }
 
     fn replay(&mut self, rotation: RotationId) -> Result<Option<ReplayRecord>, S::Error> {

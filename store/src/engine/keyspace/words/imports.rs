@@ -206,7 +206,11 @@ impl<S: Change> KeyspaceTx<'_, S> {
         at: UnixMillis,
     ) -> Result<Loaded, S::Error> {
         let rows = rows.get(..LOADED).unwrap_or(rows);
-        self.look_ahead(&names_of_rows(rows))?;
+        // The import is looked at so that it is compared: rows that were on their way
+        // for long must not come into an import that counts by then.
+        let mut names = names_of_rows(rows);
+        names.push(names::import(import));
+        self.look_ahead(&names)?;
         for row in rows {
             if !self.insert_row(import, row, at)? {
                 return Ok(Loaded::Conflict);

@@ -21,6 +21,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         &mut self,
         new_digest: &Digest,
         replay: &Replay,
+        now: UnixMillis,
     ) -> Result<bool, S::Error> {
         let content = [&replay.proof.0[..], &replay.sealed.0].concat();
         let wrapped = self.wrap.and_then(|wrap| wrap.seal(new_digest, &content));
@@ -29,6 +30,7 @@ impl<S: Change> KeyspaceTx<'_, S> {
         };
         let row = KeptReplay {
             wrapped: hex::encode(wrapped),
+            made: now,
             used: None,
             failures: 0,
             handed_out: 0,
