@@ -2,6 +2,7 @@
 //! show the same. Which operations is drawn by a number, which a failure prints.
 
 mod drawing;
+mod imports;
 mod step;
 
 use std::fmt::Debug;
