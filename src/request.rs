@@ -32,16 +32,11 @@ impl HttpContext for Request {
             return Action::Pause;
         };
         let id = self.id;
-        let goes_on = worker.handle(Callback::Headers(id), |engine, env| {
+        // A request that was answered stays paused: not every host makes sure.
+        worker.handle(Callback::Headers(id), |engine, env| {
             let body_follows = !end_of_stream;
             engine.on_request_headers(id, &CurrentHeaders { body_follows }, env)
-        });
-        // A request that was answered stays paused: not every host makes sure.
-        if goes_on {
-            Action::Continue
-        } else {
-            Action::Pause
-        }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proxy_wasm::types::Action;
 use rekey_engine::{
     ApiRefusal, CallId, CallOutcome, Counter, Effect, Engine, Env, Gauge, LogLevel, Reply,
     RequestId, StoreRequest,
@@ -54,23 +55,25 @@ impl Worker {
         }
     }
 
-    /// Tells the engine of an event and carries out what it wants. Returns
-    /// whether the request whose headers are being handled goes on.
+    /// Tells the engine of an event and carries out what it wants. Returns what
+    /// becomes of the request whose headers are being handled.
     pub(crate) fn handle(
         &self,
         active: Callback,
         event: impl FnOnce(&mut Engine, &mut Env<'_>),
-    ) -> bool {
+    ) -> Action {
         self.tell(event);
         self.perform_all(active)
     }
 
-    fn perform_all(&self, active: Callback) -> bool {
-        let mut goes_on = false;
+    fn perform_all(&self, active: Callback) -> Action {
+        let mut action = Action::Pause;
         while let Some(effect) = self.next_effect() {
-            goes_on |= self.perform(active, effect);
+            if self.perform(active, effect) == Action::Continue {
+                action = Action::Continue;
+            }
         }
-        goes_on
+        action
     }
 
     /// A call's answer came to the root: `headers` and `body` are its sizes.
@@ -121,7 +124,8 @@ impl Worker {
         self.engine.borrow_mut().poll_effect()
     }
 
-    fn perform(&self, active: Callback, effect: Effect) -> bool {
+    /// `Continue` if this lets the request of the active header callback go on.
+    fn perform(&self, active: Callback, effect: Effect) -> Action {
         match effect {
             Effect::Continue { request, user } => return self.go_on(active, request, user),
             Effect::Reply { request, reply } => self.reply(active, request, &reply),
@@ -152,12 +156,12 @@ impl Worker {
             Effect::Log(LogLevel::Warn, text) => log::warn!("rekey: {text}"),
             Effect::Log(LogLevel::Info, text) => log::info!("rekey: {text}"),
         }
-        false
+        Action::Pause
     }
 
-    fn go_on(&self, active: Callback, request: RequestId, user: Option<UserId>) -> bool {
+    fn go_on(&self, active: Callback, request: RequestId, user: Option<UserId>) -> Action {
         if !turn_to(active, request) {
-            return false;
+            return Action::Pause;
         }
         if let Some(user) = user
             && !host::set_property(USER_STATE, user.as_str().as_bytes())
@@ -165,13 +169,13 @@ impl Worker {
             // Without its user the upstream would serve a nobody.
             log::error!("rekey: the host refused to keep the request's user");
             host::send_reply(&Reply::refused(ApiRefusal::KeyStoreUnavailable));
-            return false;
+            return Action::Pause;
         }
         if active == Callback::Headers(request) {
-            return true;
+            return Action::Continue;
         }
         host::resume_request();
-        false
+        Action::Pause
     }
 
     fn reply(&self, active: Callback, request: RequestId, reply: &Reply) {

@@ -6,7 +6,7 @@ use crate::cache::control::Control;
 use crate::cache::slots::Slot;
 use crate::shared::entry::Layout;
 
-pub use crate::feed::revoked_uses::{PendingRevokedUses, RevokedUseCounts};
+pub use crate::feed::revoked_uses::{Counted, PendingRevokedUses, RevokedUseCounts};
 pub use crate::host::outbox::MOST_TURNS;
 pub use crate::request::route::{Route, check_public_path, classify};
 pub use crate::rotation::replay::Pair;

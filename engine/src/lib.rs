@@ -44,10 +44,12 @@ pub use cache::{control, slots};
 pub use rotation::attempts;
 pub use store::lookups;
 
+pub use cache::lease::Moment;
 pub use config::{Config, ConfigError};
-pub use control::Moment;
 pub use engine::Engine;
-pub use host::env::{Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources};
+pub use host::env::{
+    Cas, EntropyError, Env, RequestHead, SharedData, SharedDataError, Sources, Versioned,
+};
 pub use host::metrics::{Counter, Gauge};
 pub use host::outbox::{Effect, LogLevel, RequestId};
 pub use request::refusal::ApiRefusal;

@@ -4,10 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Cas, EntropyError, Env, Moment, SharedData, SharedDataError, Sources};
-
-/// A value and its version.
-type Versioned = (Vec<u8>, u32);
+use crate::{Cas, EntropyError, Env, Moment, SharedData, SharedDataError, Sources, Versioned};
 
 /// What all workers of one process share.
 #[derive(Default)]
@@ -52,7 +49,7 @@ impl Memory {
 
     /// The values of all entries.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
-        self.entries.values().map(|(value, _)| value.as_slice())
+        self.entries.values().map(|held| held.value.as_slice())
     }
 
     /// Lets the next random bytes be others than those of a new memory.
@@ -83,7 +80,7 @@ impl SharedData for Memory {
             self.lose_races -= 1;
             return Err(SharedDataError::CasMismatch);
         }
-        let current = self.entries.get(name).map(|(_, version)| *version);
+        let current = self.entries.get(name).map(|held| held.version);
         let fits = match cas {
             Cas::Absent => current.is_none(),
             Cas::Version(version) => current == Some(version),
@@ -94,7 +91,10 @@ impl SharedData for Memory {
         self.versions += 1;
         self.written.extend(name.as_bytes());
         self.written.extend(value);
-        let entry = (value.to_vec(), self.versions);
+        let entry = Versioned {
+            value: value.to_vec(),
+            version: self.versions,
+        };
         self.entries.insert(name.to_owned(), entry);
         Ok(())
     }

@@ -11,33 +11,13 @@
 // What fails here is what is looked for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod config;
-mod control;
-mod dashboard;
-mod engine;
-mod feed;
-mod head;
-mod import;
-mod key;
-mod messages;
-mod records;
-mod replay;
-mod route;
-mod slots;
+mod gateway;
+mod store;
+mod wire;
 
-pub use config::config;
-pub use control::control;
-pub use dashboard::dashboard;
-pub use engine::engine;
-pub use feed::feed;
-pub use head::head;
-pub use import::import;
-pub use key::key;
-pub use messages::messages;
-pub use records::records;
-pub use replay::replay;
-pub use route::route;
-pub use slots::slots;
+pub use gateway::{config, control, engine, head, records, route, slots};
+pub use store::{dashboard, feed, import};
+pub use wire::{key, messages, replay};
 
 /// A target and its name, which is that of its program and of its folder in
 /// `corpus/`.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 
 use super::{Connection, get, random_key};
 
@@ -240,7 +240,7 @@ impl Lane {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        if let Some((head, at)) = Head::of_answer(&self.held)?
+        if let Some(WholeHead { head, length: at }) = Head::of_answer(&self.held)?
             && self.held.len()
                 >= at
                     + head

@@ -4,19 +4,18 @@ use std::{fmt::Write as _, fs, sync::Arc};
 
 use anyhow::Context as _;
 
+use rekey_protocol::{KEY_LEN, KEY_PREFIX};
 use rekey_testbed::{Store, shell};
 
 use super::{Book, Key};
 
-/// The random part of a key, in characters.
-const RANDOM: usize = 32;
-
 /// A well-formed key that was never issued. It has no checksum: the gateway
 /// tells it from others only where `"checksum"` is `"off"`.
 pub fn random_key(random: &mut fastrand::Rng) -> String {
-    let letters = (0..RANDOM).map(|_| random.alphanumeric());
-    let mut key = "sb_live_".to_owned();
-    key.extend(letters);
+    let mut key = KEY_PREFIX.to_owned();
+    while key.len() < KEY_LEN {
+        key.push(random.alphanumeric());
+    }
     key
 }
 

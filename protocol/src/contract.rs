@@ -3,7 +3,7 @@
 //! dashboard both show.
 //!
 //! Envoy has to know some of these names, too: `envoy.yaml` takes [`KEY_HEADER`] off
-//! before the request goes on, and adds [`USER_HEADER`].
+//! before the request goes on, and adds [`USER_HEADER`]. A tidy test compares the two.
 
 use std::ops::RangeInclusive;
 

@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The body of a successful GET.
 pub(crate) fn get(url: &str) -> anyhow::Result<String> {
-    let mut response = agent(true)
+    let mut response = agent(BadStatus::IsAnError)
         .get(url)
         .call()
         .with_context(|| format!("GET {url}"))?;
@@ -24,22 +24,39 @@ pub(crate) fn get_json<T: DeserializeOwned>(url: &str) -> anyhow::Result<T> {
     serde_json::from_str(&get(url)?).with_context(|| format!("GET {url}: not the JSON expected"))
 }
 
-/// Status and body of a POST, whatever the status.
-pub(crate) fn post_json(url: &str, token: &str, body: &Value) -> anyhow::Result<(u16, String)> {
-    let mut response = agent(false)
+/// The answer to a POST.
+pub(crate) struct Posted {
+    /// The status code.
+    pub status: u16,
+    /// The whole body.
+    pub body: String,
+}
+
+/// Posts a JSON text; every status is an answer.
+pub(crate) fn post_json(url: &str, token: &str, body: &Value) -> anyhow::Result<Posted> {
+    let mut response = agent(BadStatus::IsAnAnswer)
         .post(url)
         .header("authorization", format!("Bearer {token}"))
         .send_json(body)
         .with_context(|| format!("POST {url}"))?;
     let text = response.body_mut().read_to_string();
-    let text = text.with_context(|| format!("POST {url}"))?;
-    Ok((response.status().as_u16(), text))
+    Ok(Posted {
+        status: response.status().as_u16(),
+        body: text.with_context(|| format!("POST {url}"))?,
+    })
 }
 
-fn agent(status_as_error: bool) -> ureq::Agent {
+/// What a status of 400 or more counts as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BadStatus {
+    IsAnError,
+    IsAnAnswer,
+}
+
+fn agent(bad_status: BadStatus) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(LIMIT))
-        .http_status_as_error(status_as_error)
+        .http_status_as_error(bad_status == BadStatus::IsAnError)
         .proxy(None)
         .build();
     ureq::Agent::new_with_config(config)

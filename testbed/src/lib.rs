@@ -23,37 +23,26 @@
 //! the parts, and no test. How the parts are built it does not know either: it
 //! calls `cargo xtask build`.
 
-mod artifacts;
-pub mod chromium;
-pub mod envoy;
-mod envoy_config;
 mod fleet;
-mod gateway;
 mod http;
 pub mod http1;
-mod port;
-mod process;
-pub mod random;
-mod run_dir;
-mod secrets;
-pub mod shell;
-mod store;
-mod upstream;
-mod wait;
-pub mod workspace;
+mod programs;
+mod system;
 
-pub use artifacts::{Artifacts, Built, PREBUILT_VARIABLE};
-pub use envoy_config::{
+pub use fleet::envoy_config::{
     API_CLUSTER, EnvoyConfig, FEED_CLUSTER, LISTENER, ROTATION_CLUSTER, STORE_CLUSTER,
 };
+pub use fleet::gateway::{Edit, Gateway, GatewayOptions, Shutdown};
+pub use fleet::run_dir::RunDir;
+pub use fleet::secrets::Secrets;
+pub use fleet::store::{Account, Store, StoreBinary, StoreOptions};
+pub use fleet::upstream::{HttpVersions, Received, Upstream};
 pub use fleet::{Fleet, FleetOptions};
-pub use gateway::{Edit, Gateway, GatewayOptions, Shutdown};
-pub use port::Port;
-pub use process::{ExitWatch, Process};
-pub use run_dir::RunDir;
-pub use secrets::Secrets;
-pub use store::{Account, Store, StoreBinary, StoreOptions};
-pub use upstream::{HttpVersions, Received, Upstream};
-pub use wait::until;
+pub use programs::artifacts::{Artifacts, Built, PREBUILT_VARIABLE};
+pub use programs::{chromium, envoy, workspace};
+pub use system::port::Port;
+pub use system::process::{ExitWatch, Process};
+pub use system::wait::until;
+pub use system::{random, shell};
 
 pub use nix::sys::signal::Signal;

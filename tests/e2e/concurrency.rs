@@ -8,10 +8,10 @@ use rekey_testbed::{Account, FleetOptions};
 use serde_json::json;
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, raw_request};
+use crate::support::faults::moments::Moments;
 use crate::support::fleet::{self, ABANDONED, TestFleet, eventually, stat};
-use crate::support::moments::Moments;
-use crate::support::raw_http::RawConnection;
 use crate::support::store_view;
+use crate::support::wire::raw_http::RawConnection;
 
 /// Rotations of one key at the same moment.
 const RACING: usize = 200;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::{KEY_HEADER, REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};
-use crate::support::http2::{Body, Http2};
-use crate::support::raw_http::{RawAnswer, RawConnection};
+use crate::support::wire::http2::{Body, Http2};
+use crate::support::wire::raw_http::{RawAnswer, RawConnection};
 
 const ECHO: &str = "/v1/echo";
 const USER_HEADER: &str = "x-rekey-user";

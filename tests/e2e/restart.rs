@@ -5,7 +5,7 @@
 use rekey_testbed::FleetOptions;
 
 use crate::support::client::{Client, SCRAPE};
-use crate::support::death::Death;
+use crate::support::faults::death::Death;
 use crate::support::fleet::{self, TestFleet, eventually};
 use crate::support::store_view;
 

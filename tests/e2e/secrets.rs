@@ -15,10 +15,10 @@ use rekey_testbed::{Account, FleetOptions};
 
 use super::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
 use super::support::dashboard::{Visitor, hidden_field};
+use super::support::faults::tcp_proxy::{Cut, TcpProxy};
 use super::support::fleet::{self, TestFleet, eventually};
 use super::support::search::{Place, Secret, assert_found, assert_hidden, files, pages, secret};
 use super::support::store_view;
-use super::support::tcp_proxy::{Cut, TcpProxy};
 
 /// Visible ASCII, and found nowhere by accident.
 const IDEMPOTENCY_KEY: &str = "idem-5d0c2a7e-91f3-4b6a-8c1d";

@@ -4,7 +4,7 @@
 use rekey_protocol::Digest;
 
 use super::control::Generation;
-use super::slots::{ActiveKey, Merged, Slot, Tombstone, View};
+use super::slots::{ActiveKey, GenerationOver, Merged, Slot, Tombstone, View};
 use crate::config::Config;
 use crate::host::env::{SharedData, SharedDataError};
 use crate::shared::SharedTable;
@@ -59,7 +59,7 @@ impl KeyCache {
         let written = self.change(shared, generation, digest, |slot| {
             slot.bury(generation, digest, tombstone)
         })?;
-        written.then_some(()).ok_or(SharedDataError::CasMismatch)
+        written.map_err(|GenerationOver| SharedDataError::CasMismatch)
     }
 
     /// Merges the store's "active" and says what the slot says then (G6).
@@ -88,11 +88,10 @@ impl KeyCache {
         self.slot_of(digest).update(shared, |held| {
             let mut slot = held.clone().unwrap_or_else(|| Slot::new(generation));
             let result = change(&mut slot);
-            let next = match held.as_ref() == Some(&slot) {
-                true => Next::Keep,
-                false => Next::Write(slot),
-            };
-            (next, result)
+            match held.as_ref() == Some(&slot) {
+                true => Next::Keep(result),
+                false => Next::Write(slot, result),
+            }
         })
     }
 

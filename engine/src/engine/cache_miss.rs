@@ -3,16 +3,17 @@
 
 use rekey_protocol::{Digest, Head};
 
-use super::Engine;
-use crate::cache::control::Moment;
+use super::{Engine, Existence};
+use crate::cache::lease::Moment;
 use crate::feed::last_uses::Noted;
+use crate::feed::revoked_uses::Counted;
 use crate::host::env::Env;
 use crate::host::metrics::Counter;
 use crate::host::outbox::RequestId;
 use crate::limits::token_bucket::{BucketToken, KeyClass};
 use crate::request::refusal::ApiRefusal;
 use crate::store::calls::{ResolveOutcome, StoreFault};
-use crate::store::lookups::{Arrival, Purpose, SentCall, Waiter};
+use crate::store::lookups::{Arrival, Joined, Purpose, SentCall, Waiter};
 
 impl Engine {
     /// Lets a request wait for the store's word on its key. A key that the store
@@ -35,7 +36,7 @@ impl Engine {
             };
         }
         let call = self.out.new_call();
-        if self.lookups.join(digest, request, purpose, arrival, call) {
+        if self.lookups.join(digest, request, purpose, arrival, call) == Joined::NewCall {
             self.lookups.charge(&digest, token);
             self.ring(env);
         }
@@ -90,26 +91,31 @@ impl Engine {
     }
 
     /// The store does not know the key. Kept only as an "active" would be: in the
-    /// generation that it was asked in, and of the life of the store that this
-    /// generation follows (G5). Returns whether it is, and no import came between.
+    /// generation that it was asked in, and of the incarnation that this
+    /// generation follows (G5).
     pub(super) fn unknown(
         &mut self,
         digest: Digest,
         sent: SentCall,
         head: Option<Head>,
         env: &mut Env<'_>,
-    ) -> bool {
+    ) -> Existence {
         self.out.count(Counter::UnknownAnswered);
-        let Some(head) = head else { return false };
+        let Some(head) = head else {
+            return Existence::Possible;
+        };
         self.end_if_foreign(head, sent, env);
-        let control = self.shared.control.read(env).filter(|control| {
-            let life = control.applied.map(|applied| applied.incarnation);
-            sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
-        });
-        let Some(control) = control else { return false };
+        let control = self.shared.control.read(env);
+        let control = control.filter(|control| control.may_cache(sent.generation, head));
+        let Some(control) = control else {
+            return Existence::Possible;
+        };
         let generation = control.generation.number;
         self.negative_cache.note(digest, generation, head.revision);
-        head.revision >= control.keys_imported_at
+        match head.revision >= control.keys_imported_at {
+            true => Existence::Denied,
+            false => Existence::Possible,
+        }
     }
 
     /// A call came to nothing, and these came after it was sent: another one costs
@@ -135,7 +141,7 @@ impl Engine {
 
     /// A revoked key was used, and refused.
     pub(super) fn note_use(&mut self, digest: Digest) {
-        if !self.revoked_uses.count(digest) {
+        if self.revoked_uses.count(digest) == Counted::NoRoom {
             self.out.count(Counter::UseUncounted);
         }
     }

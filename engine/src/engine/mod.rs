@@ -21,7 +21,7 @@ use crate::request::endpoint;
 use crate::request::held::Held;
 use crate::request::refusal::ApiRefusal;
 use crate::rotation::issuing::Issuing;
-use crate::rotation::lifecycle::{Progress, Rotation};
+use crate::rotation::lifecycle::{NextAttempt, Progress, Rotation};
 use crate::rotation::queue::Queue;
 use crate::shared::SharedState;
 use crate::shared::leader::WorkerNonce;
@@ -197,13 +197,17 @@ impl Engine {
         }
         for mut rotation in std::mem::take(&mut self.rotations) {
             let call = self.out.new_call();
-            if let Some((attempt, timeout)) = rotation.next_attempt(call, now) {
+            if let Some(attempt) = rotation.next_attempt(call, now) {
                 if rotation.attempts() > 1 {
                     self.out.count(Counter::RotationRetried);
                 }
                 let cluster = self.config.store.for_rotations();
+                let NextAttempt {
+                    request,
+                    timeout_ms,
+                } = attempt;
                 self.out
-                    .call(call, calls::rotate(cluster, &attempt, timeout));
+                    .call(call, calls::rotate(cluster, &request, timeout_ms));
             }
             let progress = rotation.tick(now);
             self.advance(rotation, progress, env);

@@ -10,10 +10,19 @@ use crate::host::metrics::Counter;
 use crate::host::outbox::Effect;
 use crate::shared::workers;
 
+/// What the log of revocations told a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Learned {
+    /// Revocations that it had not handled yet.
+    New,
+    /// Nothing that it did not know.
+    Nothing,
+}
+
 impl Engine {
     /// The feed was read: ends what it revoked, here and in the other workers.
     pub(super) fn tell_revoked(&mut self, env: &mut Env<'_>) {
-        if self.learn_revoked(env) {
+        if self.learn_revoked(env) == Learned::New {
             self.ring_others(env);
         }
         self.end_dying();
@@ -35,22 +44,22 @@ impl Engine {
         self.end_dying();
     }
 
-    /// Reads which keys were revoked since this was last asked; whether any were.
+    /// Reads which keys were revoked since this was last asked.
     /// Also where no stream is open, so that an old entry is not held against a
     /// later stream.
-    fn learn_revoked(&mut self, env: &mut Env<'_>) -> bool {
+    fn learn_revoked(&mut self, env: &mut Env<'_>) -> Learned {
         if !self.streams.are_kept() {
-            return false;
+            return Learned::Nothing;
         }
         let handled = self.streams.handled();
         let Some(missed) = self.shared.revocations.since(env.sources, handled) else {
-            return false;
+            return Learned::Nothing;
         };
         match missed.revoked {
             Some(revoked) => self.streams.revoked(revoked, missed.newest),
             None => self.streams.fell_behind(missed.newest),
         }
-        true
+        Learned::New
     }
 
     fn end_dying(&mut self) {

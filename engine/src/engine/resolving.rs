@@ -42,10 +42,10 @@ impl Engine {
                 self.ask_once_more(digest, class, late, env);
             }
             Ok(ResolveOutcome::Unknown { head }) => {
-                let is_of_now = self.unknown(digest, sent, head, env);
+                let existence = self.unknown(digest, sent, head, env);
                 let read = AnswerRead {
                     revision: head.map_or(0, |head| head.revision),
-                    is_cached: is_of_now,
+                    is_cached: existence == Existence::Denied,
                 };
                 // The waiter rule holds of a "no", too (G7): it may be of before an
                 // import that a later request has waited for.
@@ -53,9 +53,7 @@ impl Engine {
                 let (told, late) = waiters.into_iter().partition(may_serve);
                 self.refuse_all(told, ApiRefusal::InvalidApiKey);
                 self.ask_once_more(digest, class, late, env);
-                if is_of_now {
-                    return Existence::Denied;
-                }
+                return existence;
             }
             Ok(ResolveOutcome::Revoked {
                 revision,
@@ -115,13 +113,10 @@ impl Engine {
         env: &mut Env<'_>,
     ) {
         // G5: cached, and shared, only in the generation that it was sent in, and
-        // of the life of the store that this generation follows.
+        // of the incarnation that this generation follows.
         let control = self.shared.control.read(env);
         let now = control.map(|control| control.generation);
-        let control = control.filter(|control| {
-            let life = control.applied.map(|applied| applied.incarnation);
-            sent.generation == Some(control.generation.number) && life == Some(head.incarnation)
-        });
+        let control = control.filter(|control| control.may_cache(sent.generation, head));
         let generation = control.map(|control| control.generation);
         let merged = generation.and_then(|generation| {
             let filled = self
@@ -197,8 +192,7 @@ impl Engine {
                 self.out.refuse(request, too_early);
             }
             Purpose::Regenerate(requester) => {
-                let was_dead = false;
-                self.begin_rotation(request, KeyToReplace { digest, was_dead }, requester, env);
+                self.begin_rotation(request, KeyToReplace::active(digest), requester, env);
             }
         }
     }
@@ -231,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// An answer of another life of the store than the cache's ends lease and
+    /// An answer of another incarnation than the cache's ends lease and
     /// generation before it is used (G5). A late answer to a call of an earlier
     /// generation says nothing about this one.
     pub(super) fn end_if_foreign(&mut self, head: Head, sent: SentCall, env: &mut Env<'_>) {

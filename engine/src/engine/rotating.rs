@@ -67,13 +67,8 @@ impl Engine {
                 // up, and a client with one old key cannot use up most others'.
                 match self.take(KeyClass::revoked(&digest), env) {
                     Ok(_spent) => {
-                        let was_dead = true;
-                        self.begin_rotation(
-                            request,
-                            KeyToReplace { digest, was_dead },
-                            requester,
-                            env,
-                        )
+                        let old = KeyToReplace::dead(digest);
+                        self.begin_rotation(request, old, requester, env)
                     }
                     // Not "nothing was changed": an earlier request has changed it.
                     Err(_) => self.out.refuse(request, ApiRefusal::RotationUnconfirmed),
@@ -196,10 +191,9 @@ impl Engine {
                     self.turn(queued, &known, env);
                 }
             }
-            let was_dead = matches!(known, View::Revoked(_));
-            let old = KeyToReplace {
-                digest: key,
-                was_dead,
+            let old = match known {
+                View::Revoked(_) => KeyToReplace::dead(key),
+                View::Active(_) | View::Absent => KeyToReplace::active(key),
             };
             while !self.is_rotating(&key)
                 && self.has_room(old)
@@ -229,8 +223,7 @@ impl Engine {
             let refusal = ApiRefusal::RotationUnconfirmed;
             return self.out.refuse(queued.request, refusal);
         }
-        let was_dead = true;
-        let old = KeyToReplace { digest, was_dead };
+        let old = KeyToReplace::dead(digest);
         self.begin(Queued { old, ..queued }, env);
     }
 

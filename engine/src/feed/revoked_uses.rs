@@ -25,21 +25,30 @@ use crate::shared::entry::{Entries, Layout, Next, Schema, Unreadable};
 /// Keys with a count, in one worker and in shared data each (I8).
 const MOST_KEYS: usize = 256;
 
+/// What became of the use of a revoked key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It waits to be told.
+    Kept,
+    /// Too many keys have a count: it is forgotten.
+    NoRoom,
+}
+
 /// What one worker has counted.
 #[derive(Default)]
 pub struct RevokedUseCounts(BTreeMap<Digest, u32>);
 
 impl RevokedUseCounts {
-    /// A revoked key was used. False if there is no room for it.
+    /// A revoked key was used.
     #[must_use]
-    pub fn count(&mut self, digest: Digest) -> bool {
+    pub fn count(&mut self, digest: Digest) -> Counted {
         let has_room = self.0.len() < MOST_KEYS;
         match self.0.get_mut(&digest) {
             Some(count) => *count = count.saturating_add(1),
             None if has_room => drop(self.0.insert(digest, 1)),
-            None => return false,
+            None => return Counted::NoRoom,
         }
-        true
+        Counted::Kept
     }
 
     /// Adds all to what is to be told. What there is no room for, or what cannot
@@ -97,7 +106,7 @@ impl PendingRevokedUses {
         let _ = self.entries.only().update(shared, |held| {
             let mut untold = held.unwrap_or_default();
             untold.subtract(told);
-            (Next::Write(untold), ())
+            Next::Write(untold, ())
         });
     }
 
@@ -110,7 +119,7 @@ impl PendingRevokedUses {
         self.entries.only().update(shared, |held| {
             let mut untold = held.unwrap_or_default();
             let left = untold.add(counted);
-            (Next::Write(untold), left)
+            Next::Write(untold, left)
         })
     }
 }
@@ -190,7 +199,7 @@ mod tests {
 
     fn used(uses: &mut RevokedUseCounts, number: usize, times: usize) {
         for _ in 0..times {
-            assert!(uses.count(digest(number)));
+            assert_eq!(uses.count(digest(number)), Counted::Kept);
         }
     }
 
@@ -254,10 +263,10 @@ mod tests {
             for number in 0..MOST_KEYS {
                 used(uses, worker * MOST_KEYS + number, 1);
             }
-            assert!(!uses.count(digest(usize::MAX)), "full");
+            assert_eq!(uses.count(digest(usize::MAX)), Counted::NoRoom);
             uses.hand_over(&pending(), &mut memory);
         }
-        let (value, _) = &memory.entries["n.uses"];
+        let value = &memory.entries["n.uses"].value;
         assert!(value.len() <= 36 * MOST_KEYS, "{} bytes", value.len());
         let mut polls = 0;
         let mut told = 0;

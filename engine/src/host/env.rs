@@ -1,7 +1,7 @@
 //! What an event brings along: the time, entropy and the process's shared data.
 //! Traits and plain values, which the adapter implements and fills.
 
-use crate::cache::control::Moment;
+use crate::cache::lease::Moment;
 
 /// The moment of an event and what can be reached at it.
 pub struct Env<'a> {
@@ -32,11 +32,20 @@ pub enum Cas {
     Version(u32),
 }
 
+/// A value in shared data, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// Its bytes.
+    pub value: Vec<u8>,
+    /// What a write over it has to name.
+    pub version: u32,
+}
+
 /// The map that all workers of a process share (proxy-wasm shared data).
 /// Entries can be neither deleted nor listed, so their names must be bounded.
 pub trait SharedData {
-    /// The value and its version; `None` if there is none.
-    fn get(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedDataError>;
+    /// What is there; `None` if nothing is.
+    fn get(&mut self, name: &str) -> Result<Option<Versioned>, SharedDataError>;
     /// Writes if the entry is still as `cas` says.
     fn set(&mut self, name: &str, value: &[u8], cas: Cas) -> Result<(), SharedDataError>;
 }

@@ -4,7 +4,8 @@
 //! `rekey.<thing>.<label>.<value>`, and the gateway's `stats_tags` (envoy.yaml)
 //! make a tag of it again.
 
-use crate::cache::control::{Control, Moment};
+use crate::cache::control::Control;
+use crate::cache::lease::Moment;
 use crate::host::outbox::Outbox;
 
 macro_rules! metrics {
@@ -115,7 +116,7 @@ metrics! {
     FeedOvertaken = "rekey.feed.event.overtaken",
     /// A worker took the feeder's role over.
     FeederTaken = "rekey.feed.event.taken_over",
-    /// The store turned out to be in another life than the cache: it was dropped.
+    /// The store turned out to be in another incarnation than the cache: it was dropped.
     GenerationEnded = "rekey.feed.event.generation_ended",
     }
 }

@@ -75,11 +75,11 @@ impl SeenKeys {
         let _ = entry.update(shared, |held| {
             let Fingerprints(mut held) = held.unwrap_or_default();
             if held.contains(&fingerprint) {
-                return (Next::Keep, ());
+                return Next::Keep(());
             }
             held.insert(0, fingerprint);
             held.truncate(WAYS);
-            (Next::Write(Fingerprints(held)), ())
+            Next::Write(Fingerprints(held), ())
         });
     }
 
@@ -157,7 +157,7 @@ mod tests {
             set.note(&mut memory, &digest(number));
         }
         assert_eq!(memory.entries.len(), 2);
-        let sizes = memory.entries.values().map(|(value, _)| value.len());
+        let sizes = memory.entries.values().map(|held| held.value.len());
         assert!(sizes.into_iter().all(|size| size == WAYS * BYTES));
         // Of the newest, which fell into the two entries by halves.
         assert!((all - 80..all).all(|number| set.has(&mut memory, &digest(number))));

@@ -107,8 +107,8 @@ impl TokenBuckets {
             let mut bucket = self.at(class, held, now);
             bucket.lacks += TOKEN;
             match bucket.lacks <= self.capacity(class) {
-                true => (Next::Write(bucket), true),
-                false => (Next::Keep, false),
+                true => Next::Write(bucket, true),
+                false => Next::Keep(false),
             }
         });
         (taken == Ok(true)).then_some(BucketToken(class))
@@ -120,7 +120,7 @@ impl TokenBuckets {
         let _ = self.bucket(token.0).update(env.sources, |held| {
             let mut bucket = self.at(token.0, held, now);
             bucket.lacks = bucket.lacks.saturating_sub(TOKEN);
-            (Next::Write(bucket), ())
+            Next::Write(bucket, ())
         });
     }
 
@@ -282,7 +282,7 @@ mod tests {
             }
         }
         assert_eq!(memory.entries.len(), 2 + 64);
-        assert!(memory.entries.values().all(|(value, _)| value.len() == 16));
+        assert!(memory.entries.values().all(|held| held.value.len() == 16));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Nothing of what the client sent is kept: it may be a secret, and is wiped like
 //! one (I6). What is told is one of the names below.
 
-use rekey_protocol::KEY_PREFIX;
+use rekey_protocol::{KEY_PREFIX, begins_as_a_key};
 use zeroize::Zeroizing;
 
 use crate::host::env::RequestHead;
@@ -81,7 +81,7 @@ impl Presented {
         if scheme.eq_ignore_ascii_case(b"bearer") {
             return Self::BearerAlone;
         }
-        if value.starts_with(KEY_PREFIX.as_bytes()) {
+        if begins_as_a_key(value) {
             return Self::BareKey;
         }
         let starts = scheme.get(..b"bearer".len()).unwrap_or_default();

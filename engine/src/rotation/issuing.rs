@@ -97,9 +97,9 @@ impl Issuing {
         };
         let written = self.entries.only().update(shared, |held| {
             if held == Some(advice) {
-                return (Next::Keep, false);
+                return Next::Keep(false);
             }
-            (Next::Write(advice), true)
+            Next::Write(advice, true)
         });
         let before = std::mem::replace(&mut self.seen, advice);
         if written == Ok(true) {

@@ -46,12 +46,12 @@ pub(crate) trait Layout: Sized {
     fn decode(value: &[u8]) -> Option<Self>;
 }
 
-/// What a change makes of an entry.
-pub(crate) enum Next<T> {
-    /// It holds this from now on.
-    Write(T),
-    /// It stays as it is.
-    Keep,
+/// What a change makes of an entry, and its word to the caller of [`Entry::update`].
+pub(crate) enum Next<T, W> {
+    /// The entry holds this value from now on.
+    Write(T, W),
+    /// The entry stays as it is.
+    Keep(W),
 }
 
 /// The entries of one table in one namespace.
@@ -111,33 +111,33 @@ impl<T: Layout> Entry<'_, T> {
     pub(crate) fn read(&self, shared: &mut dyn SharedData) -> Result<Option<T>, SharedDataError> {
         match shared.get(&self.name)? {
             None => Ok(None),
-            Some((value, _)) => understand(&value),
+            Some(held) => understand(&held.value),
         }
     }
 
     /// Asks `change` what the entry is to hold, given what it holds, writes that by
-    /// compare-and-swap, and returns what else `change` said. Asks again from a fresh
+    /// compare-and-swap, and returns the word of `change`. Asks again from a fresh
     /// read after a lost race (G2).
     ///
     /// # Errors
     /// The entry could not be read or written, or every race was lost: it is as
     /// others have left it.
-    pub(crate) fn update<R>(
+    pub(crate) fn update<W>(
         &self,
         shared: &mut dyn SharedData,
-        mut change: impl FnMut(Option<T>) -> (Next<T>, R),
-    ) -> Result<R, SharedDataError> {
+        mut change: impl FnMut(Option<T>) -> Next<T, W>,
+    ) -> Result<W, SharedDataError> {
         for _ in 0..ATTEMPTS {
             let (held, cas) = match shared.get(&self.name)? {
                 None => (None, Cas::Absent),
-                Some((value, version)) => (understand(&value)?, Cas::Version(version)),
+                Some(held) => (understand(&held.value)?, Cas::Version(held.version)),
             };
-            let (next, said) = change(held);
-            let Next::Write(next) = next else {
-                return Ok(said);
+            let (next, word) = match change(held) {
+                Next::Write(next, word) => (next, word),
+                Next::Keep(word) => return Ok(word),
             };
             match shared.set(&self.name, &next.encode(), cas) {
-                Ok(()) => return Ok(said),
+                Ok(()) => return Ok(word),
                 Err(SharedDataError::CasMismatch) => {}
                 Err(error) => return Err(error),
             }

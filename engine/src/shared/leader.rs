@@ -104,8 +104,8 @@ impl Roles {
                 Some(_) | None => Election::Won,
             };
             match election {
-                Election::Lost => (Next::Keep, election),
-                Election::Kept | Election::Won => (Next::Write(claim), election),
+                Election::Lost => Next::Keep(election),
+                Election::Kept | Election::Won => Next::Write(claim, election),
             }
         });
         elected.unwrap_or(Election::Lost)

@@ -72,7 +72,7 @@ impl RevocationLog {
         self.entries.only().update(shared, |held| {
             let mut log = held.unwrap_or_default();
             log.push(revoked);
-            (Next::Write(log), ())
+            Next::Write(log, ())
         })
     }
 
@@ -171,9 +171,9 @@ mod tests {
             log.since(&mut memory, 0).unwrap().revoked.unwrap().len(),
             KEPT
         );
-        let size = memory.entries["n.revoked"].0.len();
+        let size = memory.entries["n.revoked"].value.len();
         log.add(&mut memory, &digests(KEPT..3 * KEPT)).unwrap();
-        assert_eq!(memory.entries["n.revoked"].0.len(), size);
+        assert_eq!(memory.entries["n.revoked"].value.len(), size);
         let newest = 3 * KEPT as u64;
         let kept = digests(2 * KEPT..3 * KEPT);
         let first = newest - KEPT as u64;
@@ -190,10 +190,10 @@ mod tests {
         log.add(&mut memory, &digests(0..1)).unwrap();
         assert_eq!(log.since(&mut memory, 0), missed(1, Some(digests(0..1))));
         let other = vec![Revocations::SCHEMA.version + 1, 0];
-        memory.entries.get_mut("n.revoked").unwrap().0 = other.clone();
+        memory.entries.get_mut("n.revoked").unwrap().value = other.clone();
         let refused = log.add(&mut memory, &digests(1..2));
         assert_eq!(refused, Err(SharedDataError::Unreadable));
-        assert_eq!(memory.entries["n.revoked"].0, other);
+        assert_eq!(memory.entries["n.revoked"].value, other);
         assert_eq!(log.since(&mut memory, 0), None);
     }
 }

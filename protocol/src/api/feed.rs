@@ -1,4 +1,4 @@
-//! Messages of the change feed, and what a lease means to both sides.
+//! Messages of the change feed. What a lease means to both sides is in `lease.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,32 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::FEED_PATH;
 use super::{GatewayId, Head, SecretPrint};
 use crate::Digest;
-
-/// The longest lease that is granted, in milliseconds (docs/protocol.md).
-pub const LEASE_CAP_MS: u32 = 30_000;
-/// The shortest lease that may be asked for, in milliseconds.
-pub const LEASE_LEAST_MS: u32 = 100;
-
-/// How much longer than the lease the store waits before it believes that a
-/// gateway has stopped trusting, in milliseconds: the bound on the drift of two
-/// clocks' rates (1 %), and a floor for short leases.
-pub const fn lease_margin_ms(lease_ms: u32) -> u32 {
-    lease_ms / 100 + 50
-}
-
-/// How long the store may hold a poll that has nothing to tell, in
-/// milliseconds: an eighth of the lease.
-///
-/// A lease counts from the sending of its poll (G1), so one poll that is lost
-/// has cost, by the time the next one is answered: the hold of the poll that
-/// the lease in hand is from, the time until the lost one is given up, and the
-/// hold of the one after it, with the network and a back-off besides. Who gives
-/// a poll up after twice the hold (with [`lease_margin_ms`]) has then used half
-/// of the lease. With a quarter it would be all of it: each lost poll would
-/// cost the lease.
-pub const fn poll_hold_ms(lease_ms: u32) -> u32 {
-    lease_ms / 8
-}
 
 /// The most keys that one poll tells uses of: some ten kilobytes.
 pub const REFUSED_MOST: usize = 100;
@@ -137,7 +111,7 @@ pub struct FeedResponse {
     /// and begin a new generation at `cursor`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
-    /// The revision of the last import of keys in this life of the store; 0: there
+    /// The revision of the last import of keys in this incarnation; 0: there
     /// was none. A key that the store did not know before it may be known after
     /// it. Of all other changes that make a key the store has drawn the key itself,
     /// or a gateway has, so nobody can have asked for it before.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use super::{ErrorCode, RESOLVE_PATH, ROTATE_PATH};
-use super::{Head, LEASE_CAP_MS, ReplayProof, RotationId, SealedKey, lease_margin_ms};
+use super::{Head, ReplayProof, RotationId, SealedKey};
 use crate::{CreatedAt, Digest, RotationInterval, UserId};
+use crate::{LEASE_CAP_MS, lease_margin_ms};
 
 /// Body of [`RESOLVE_PATH`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

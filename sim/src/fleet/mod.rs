@@ -7,37 +7,23 @@
 //! number, the seed, decides everything, so a schedule that breaks a rule can
 //! be run again.
 //!
-//! The files: [`plan`] (what a seed decides beforehand), [`world`] (the queue
-//! of events), [`gateway`] with [`hostcalls`] and [`port`] (a process, what its
-//! workers share, and its engines), [`store`], what it is [`doing`] with its [`tasks`], its [`barriers`], its [`lives`] and
-//! its [`restores`], [`network`], [`clock`], [`clients`], their [`endings`], [`errands`] and [`streams`], the [`dashboard`], the
-//! [`operator`] and the [`imports`], [`oracle`] (what must never happen), and here the course of one
-//! schedule.
+//! The parts: [`plan`] (what a seed decides beforehand), [`world`] (the queue of
+//! events), [`gateway`] (a process, what its workers share, and its engines), [`store`]
+//! (what it does, its lives and its restores), [`people`] (clients, thieves and the
+//! operator), [`network`], [`clock`], [`oracle`] (what must never happen), and here the
+//! course of one schedule.
 
-pub mod barriers;
-pub mod clients;
 pub mod clock;
-pub mod dashboard;
-pub mod doing;
-pub mod endings;
-pub mod errands;
 pub mod gateway;
-pub mod hostcalls;
-pub mod imports;
-pub mod lives;
 pub mod network;
-pub mod operator;
 pub mod oracle;
+pub mod people;
 pub mod plan;
-pub mod port;
-pub mod restores;
 pub mod store;
-pub mod streams;
-pub mod tasks;
 pub mod world;
 
-use clients::Ending;
-use errands::Errand;
+use people::clients::Ending;
+use people::errands::Errand;
 use plan::Sabotage;
 use world::{Event, Stats, World};
 
@@ -223,7 +209,7 @@ fn on_every_worker(world: &mut World, mut each: impl FnMut(&mut World, usize, us
 }
 
 /// Opens a stream that stays.
-fn hold(world: &mut World, at: (usize, usize), user: usize, key: &clients::Key) {
+fn hold(world: &mut World, at: (usize, usize), user: usize, key: &people::clients::Key) {
     let Some(to) = world.worker_ref(at.0, at.1) else {
         return;
     };
@@ -242,7 +228,7 @@ fn ask(
     world: &mut World,
     (process, worker): (usize, usize),
     user: usize,
-    key: &clients::Key,
+    key: &people::clients::Key,
     errand: Option<Errand>,
 ) -> Option<Ending> {
     let to = world.worker_ref(process, worker)?;

@@ -2,9 +2,9 @@
 //! overtake each other.
 
 use super::gateway::WorkerRef;
+use super::gateway::port::{Happening, Outcome};
 use super::plan::Network;
-use super::port::{Happening, Outcome};
-use super::tasks::Asked;
+use super::store::tasks::Asked;
 use super::world::{Event, World};
 
 /// Where an answer goes.

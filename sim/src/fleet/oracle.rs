@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekey_protocol::{Digest, ResolvedState, UserId};
 use rekey_store::clock::UnixMillis;
 
-use super::clients::{Ending, Request};
-use super::errands::Errand;
+use super::people::clients::{Ending, Request};
+use super::people::errands::Errand;
 use super::plan::Settings;
 use super::world::World;
 

@@ -6,17 +6,17 @@ use rekey_protocol::Incarnation;
 use rekey_store::engine::memory::MemoryData;
 use rekey_store::rules::rotation::RotationLimit;
 
-use super::clients::{Request, User};
 use super::clock::Clock;
-use super::dashboard::Form;
+use super::gateway::port::Happening;
 use super::gateway::{Process, WorkerRef};
-use super::imports::Imported;
 use super::oracle::{Oracle, States};
+use super::people::clients::{Request, User};
+use super::people::dashboard::Form;
+use super::people::streams::Stream;
 use super::plan::{Fault, Plan, Rng, Sabotage};
-use super::port::Happening;
 use super::store::Store;
-use super::streams::Stream;
-use super::tasks::{Asked, Task};
+use super::store::imports::Imported;
+use super::store::tasks::{Asked, Task};
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -36,11 +36,11 @@ pub enum Event {
     /// A user does something.
     Act(usize),
     /// A user learns what became of a request.
-    Heard(u32, super::clients::Ending),
+    Heard(u32, super::people::clients::Ending),
     /// A user sends a request to the endpoint again.
     Repeat(Box<Request>),
     /// A thief tries a user's old key.
-    Steal(usize, super::clients::Key),
+    Steal(usize, super::people::clients::Key),
     /// A user gives a request up.
     Leave(u32),
     /// A user has enough of a stream.
@@ -48,7 +48,7 @@ pub enum Event {
     /// A user sends the form of a page of the dashboard.
     SendForm(u64),
     /// A user sees what came of a form.
-    FormHeard(u64, super::clients::Ending),
+    FormHeard(u64, super::people::clients::Ending),
     /// Somebody uses a key of an import.
     TryImported(usize),
     /// The operator gives a user a new key, by revoking and issuing.
@@ -138,7 +138,7 @@ pub struct World {
     /// Requests so far.
     pub order_of_requests: u32,
     /// Requests whose end is waited for, and their ends.
-    pub probes: BTreeMap<u32, Option<super::clients::Ending>>,
+    pub probes: BTreeMap<u32, Option<super::people::clients::Ending>>,
 }
 
 impl World {
@@ -342,7 +342,10 @@ fn describe(event: &Event) -> String {
             let tail = key.get(key.len().saturating_sub(4)..).unwrap_or_default();
             format!("{to:?} headers of request {request}, key …{tail}, {errand:?}")
         }
-        Event::Worker(to, Happening::Call(call, super::port::Outcome::Answer(status, body))) => {
+        Event::Worker(
+            to,
+            Happening::Call(call, super::gateway::port::Outcome::Answer(status, body)),
+        ) => {
             let body = String::from_utf8_lossy(body);
             format!("{to:?} call {call}: {status} {body}")
         }

@@ -138,16 +138,12 @@
 
 mod canonical;
 pub mod check;
-pub mod control;
-pub mod feeder;
+pub mod gateway;
 pub mod mutants;
 pub mod possible;
 pub mod recovery;
-pub mod request;
 pub mod rules;
 pub mod run;
-pub mod slot;
-pub mod starts;
 pub mod state;
 pub mod steps;
 pub mod store;

@@ -1,11 +1,11 @@
 //! What can happen next in a world.
 
-use super::feeder::index;
-use super::slot::View;
-use super::starts::On;
+use super::gateway::feeder::index;
+use super::gateway::slot::View;
 use super::state::{Feeder, MOST, Moment, Poll, Stage, State, Step};
 use super::steps::Action;
 use super::store::FIRST;
+use super::store::starts::On;
 use super::world::World;
 
 impl World {

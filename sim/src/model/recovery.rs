@@ -2,11 +2,11 @@
 //! is answered, every gateway gets its lease back, and keys are what they
 //! should be. One fair schedule is tried; that it exists is the claim.
 
-use super::feeder::index;
-use super::request::Outcome;
-use super::starts::On;
+use super::gateway::feeder::index;
+use super::gateway::request::Outcome;
 use super::state::{Budget, Feeder, Stage, State, Step};
 use super::steps::Action;
+use super::store::starts::On;
 use super::world::World;
 
 /// Steps that recovery may take; far more than it needs.

@@ -6,8 +6,8 @@
 
 use rekey_store::feed::leases::{Leases, Registered};
 
-use super::request::Arrival;
-use super::slot::{Slot, View};
+use super::gateway::request::Arrival;
+use super::gateway::slot::{Slot, View};
 
 /// A key, by number.
 pub type Key = u8;

@@ -1,13 +1,13 @@
 //! The steps of a world: how it begins, and what it is like after each thing
 //! that can happen.
 
-use super::feeder::{following, gateway_number};
-use super::slot::Slot;
-use super::starts::On;
+use super::gateway::feeder::{following, gateway_number};
+use super::gateway::slot::Slot;
 use super::state::{
     Broken, Control, Feeder, Gateway, Key, MOST, Moment, Rotation, State, Store, Tick,
 };
 use super::store::FIRST;
+use super::store::starts::On;
 use super::world::World;
 
 /// One step of one party, or a disturbance.

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use rekey_protocol::UserId;
 
-use super::{CLIENT_HELP, Reader, client::Client, print, print_page};
+use super::client::AdminClient;
+use super::{CLIENT_HELP, Format, Reader, json_line, print, print_page};
 use crate::api::{AUDIT_PATH, AuditEvent, AuditPage, OldKeyUse, PAGE_MAX};
 use crate::clock::UnixMillis;
 
@@ -24,8 +25,8 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: i64,
     /// Print JSON, one event per line
-    #[arg(long)]
-    json: bool,
+    #[arg(long = "json", action = ArgAction::SetTrue, value_parser = Format::of_flag())]
+    format: Format,
 }
 
 fn moment(text: &str) -> Result<UnixMillis, &'static str> {
@@ -38,8 +39,15 @@ fn moment(text: &str) -> Result<UnixMillis, &'static str> {
     Ok(UnixMillis(UnixMillis::wall().0.saturating_sub(ago)))
 }
 
+/// Whose events are shown, and so whether a line says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    OneUser,
+    Everybody,
+}
+
 pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let mut path = format!("{AUDIT_PATH}?limit={PAGE_MAX}");
     // None of these needs escaping in a query.
     if let Some(user) = &args.user {
@@ -48,31 +56,35 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     if let Some(since) = args.since {
         path += &format!("&since={}", since.rfc3339());
     }
+    let whose = match args.user {
+        Some(_) => Whose::OneUser,
+        None => Whose::Everybody,
+    };
     let mut after = args.after;
     let mut is_first = true;
     loop {
         let page: AuditPage = client.get(&format!("{path}&after={after}"))?;
         let reader = print_page(|out| {
-            if is_first && !args.json {
-                let whose = if args.user.is_none() { "USER\t" } else { "" };
+            if is_first && args.format == Format::Text {
+                let whose = match whose {
+                    Whose::OneUser => "",
+                    Whose::Everybody => "USER\t",
+                };
                 writeln!(
                     out,
                     "AT\t{whose}ACTION\tBY\tNEW_KEY\tREVISION\tCLIENT\tREQUEST"
                 )?;
             }
-            page.events.iter().try_for_each(|event| match args.json {
-                true => {
-                    serde_json::to_writer(&mut *out, event)?;
-                    writeln!(out)
-                }
-                false => line(out, event, args.user.is_none()),
+            page.events.iter().try_for_each(|event| match args.format {
+                Format::Json => json_line(out, event),
+                Format::Text => line(out, event, whose),
             })
         })?;
         is_first = false;
         match page.next {
             _ if reader == Reader::Gone => return Ok(()),
             Some(next) => after = next,
-            None if args.json => return Ok(()),
+            None if args.format == Format::Json => return Ok(()),
             None => return print(|out| page.old_keys.iter().try_for_each(|key| closing(out, key))),
         }
     }
@@ -89,10 +101,10 @@ fn closing(out: &mut impl Write, key: &OldKeyUse) -> std::io::Result<()> {
     )
 }
 
-fn line(out: &mut impl Write, event: &AuditEvent, of_all: bool) -> std::io::Result<()> {
-    let whose = match of_all {
-        true => format!("{}\t", event.user_id),
-        false => String::new(),
+fn line(out: &mut impl Write, event: &AuditEvent, whose: Whose) -> std::io::Result<()> {
+    let whose = match whose {
+        Whose::OneUser => String::new(),
+        Whose::Everybody => format!("{}\t", event.user_id),
     };
     let key = match (&event.new_digest, &event.hint) {
         (None, _) => "-".to_owned(),

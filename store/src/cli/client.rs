@@ -20,7 +20,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 const ANSWER_MAX: u64 = 4 << 20;
 
 /// A store's admin listener.
-pub(super) struct Client {
+pub(super) struct AdminClient {
     agent: Agent,
     url: String,
     authorization: Zeroizing<String>,
@@ -30,6 +30,15 @@ pub(super) struct Client {
 /// doubt, and how to find out without doing harm.
 pub(super) type InDoubt = &'static str;
 
+/// Whether the rows of an import are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImportRun {
+    /// They are only checked.
+    Dry,
+    /// They are imported, if all are good.
+    Real,
+}
+
 /// What became of an import.
 pub(super) enum Sent {
     /// The answer's text.
@@ -38,7 +47,7 @@ pub(super) enum Sent {
     Refused(BufReader<BodyReader<'static>>),
 }
 
-impl Client {
+impl AdminClient {
     /// The one that the environment names.
     pub(super) fn from_env() -> anyhow::Result<Self> {
         let url =
@@ -91,10 +100,11 @@ impl Client {
     /// Sends the rows of an import, as fast as the store takes them.
     pub(super) fn import(
         &self,
-        dry_run: bool,
+        run: ImportRun,
         rows: impl Read,
         in_doubt: InDoubt,
     ) -> anyhow::Result<Sent> {
+        let dry_run = run == ImportRun::Dry;
         let url = format!("{}{IMPORT_PATH}?dry_run={dry_run}", self.url);
         let mut rows = Whole {
             rows,

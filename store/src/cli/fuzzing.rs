@@ -3,8 +3,8 @@
 
 use std::io::Read;
 
-use super::csv::CsvReader;
-use super::import::{columns, import_row};
+use super::import::csv::CsvReader;
+use super::import::table::{columns, import_row};
 use crate::api::BadRow;
 
 /// What an import of a CSV file sends to the store, each row as JSON or with

@@ -5,7 +5,6 @@
 mod audit;
 mod backup;
 mod client;
-mod csv;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod import;
@@ -17,7 +16,9 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use crate::server;
 use crate::server::config::ServeArgs;
@@ -77,10 +78,10 @@ enum Command {
     Serve(ServeArgs),
     /// Add, list and remove users, and set their addresses and passwords
     #[command(subcommand)]
-    Users(users::Command),
+    Users(users::UsersCommand),
     /// Show, revoke and issue keys
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::KeysCommand),
     /// Import users and their keys from a CSV file: all rows, or none if any is bad
     #[command(long_about = IMPORT_ABOUT)]
     Import(import::ImportArgs),
@@ -125,18 +126,45 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What is printed is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+impl Format {
+    /// Reads a flag `--json`.
+    fn of_flag() -> impl TypedValueParser<Value = Self> {
+        BoolValueParser::new().map(|is_set| match is_set {
+            true => Self::Json,
+            false => Self::Text,
+        })
+    }
+}
+
+/// One value, as a line of JSON.
+fn json_line(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
 /// Prints a new key: `text` as it came, or in words.
-fn print_key(text: &[u8], user_id: &str, api_key: &str, json: bool) -> anyhow::Result<()> {
-    print(|out| {
-        if json {
+fn print_key(text: &[u8], user_id: &str, api_key: &str, format: Format) -> anyhow::Result<()> {
+    print(|out| match format {
+        Format::Json => {
             out.write_all(text)?;
-            return writeln!(out);
+            writeln!(out)
         }
-        writeln!(out, "user_id: {user_id}")?;
-        writeln!(out, "api_key: {api_key}")
+        Format::Text => {
+            writeln!(out, "user_id: {user_id}")?;
+            writeln!(out, "api_key: {api_key}")
+        }
     })
     .context("it was done, but the key could not be printed")?;
-    if !json {
+    if format == Format::Text {
         let _ = writeln!(
             std::io::stderr(),
             "The key is shown this once; it is kept nowhere. Store it now."

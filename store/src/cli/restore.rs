@@ -47,7 +47,10 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let restore = Restore::prepare(file, &args.database)?;
     tell(&restore)?;
     if !args.yes {
-        agreed(is_sent)?;
+        if is_sent || !std::io::stdin().is_terminal() {
+            bail!("nothing was restored: there is nobody to ask; say --yes if this is meant");
+        }
+        ask()?;
     }
     let restored = restore.carry_out()?;
     let mut err = std::io::stderr().lock();
@@ -128,16 +131,12 @@ fn tell(restore: &Restore) -> std::io::Result<()> {
     }
 }
 
-fn agreed(is_sent: bool) -> anyhow::Result<()> {
-    let input = std::io::stdin();
-    if is_sent || !input.is_terminal() {
-        bail!("nothing was restored: there is nobody to ask; say --yes if this is meant");
-    }
+fn ask() -> anyhow::Result<()> {
     let mut err = std::io::stderr().lock();
     write!(err, "Restore it? Type yes: ")?;
     err.flush()?;
     let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
+    std::io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() != "yes" {
         bail!("nothing was restored");
     }

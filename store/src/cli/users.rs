@@ -3,11 +3,11 @@
 use std::io::{BufRead, Read, Write};
 
 use anyhow::{Context, bail};
-use clap::Subcommand;
+use clap::{ArgAction, Args, Subcommand};
 use rekey_protocol::UserId;
 
-use super::client::{Client, InDoubt};
-use super::{CLIENT_HELP, Reader, print, print_key, print_page};
+use super::client::{AdminClient, InDoubt};
+use super::{CLIENT_HELP, Format, Reader, json_line, print, print_key, print_page};
 use crate::accounts::email::Email;
 use crate::accounts::password::Password;
 use crate::api::{
@@ -33,23 +33,10 @@ const EMAIL_IN_DOUBT: InDoubt =
 const REMOVE_IN_DOUBT: InDoubt = "whether the user was removed is not known: repeat the command, which changes nothing if so; the pseudonym is in the last `user_removed` event of `rekey-store audit --since 1h`";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum UsersCommand {
     /// Add a user and print the first API key, this once
     #[command(after_help = CLIENT_HELP)]
-    Add {
-        /// The user's address; unique
-        #[arg(long, value_name = "E-MAIL")]
-        email: Email,
-        /// The user's id, 1 to 64 of A-Z a-z 0-9 . _ - [default: made up]
-        #[arg(long, value_name = "ID")]
-        user_id: Option<UserId>,
-        /// A password for the dashboard on standard input, 12 to 128 characters
-        #[arg(long)]
-        password_stdin: bool,
-        /// Print JSON: {"user_id","email","api_key","created_at"}
-        #[arg(long)]
-        json: bool,
-    },
+    Add(AddArgs),
     /// Set a user's password for the dashboard; the user is logged out everywhere
     #[command(after_help = CLIENT_HELP)]
     SetPassword {
@@ -91,51 +78,57 @@ pub(super) enum Command {
     #[command(after_help = CLIENT_HELP)]
     List {
         /// Print JSON, one user per line
-        #[arg(long)]
-        json: bool,
+        #[arg(long = "json", action = ArgAction::SetTrue, value_parser = Format::of_flag())]
+        format: Format,
     },
 }
 
-pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// The user's address; unique
+    #[arg(long, value_name = "E-MAIL")]
+    email: Email,
+    /// The user's id, 1 to 64 of A-Z a-z 0-9 . _ - [default: made up]
+    #[arg(long, value_name = "ID")]
+    user_id: Option<UserId>,
+    /// A password for the dashboard on standard input, 12 to 128 characters
+    #[arg(long)]
+    password_stdin: bool,
+    /// Print JSON: {"user_id","email","api_key","created_at"}
+    #[arg(long = "json", action = ArgAction::SetTrue, value_parser = Format::of_flag())]
+    format: Format,
+}
+
+pub(super) fn run(command: &UsersCommand) -> anyhow::Result<()> {
     match command {
-        Command::Add {
-            email,
-            user_id,
-            password_stdin,
-            json,
-        } => add(email, user_id.as_ref(), *password_stdin, *json),
-        Command::SetPassword { user, .. } => set_password(user),
-        Command::SetEmail { user, email } => set_email(user, email),
-        Command::Remove { user, yes: true } => remove(user),
-        Command::Remove { user, yes: false } => {
+        UsersCommand::Add(wanted) => add(wanted),
+        UsersCommand::SetPassword { user, .. } => set_password(user),
+        UsersCommand::SetEmail { user, email } => set_email(user, email),
+        UsersCommand::Remove { user, yes: true } => remove(user),
+        UsersCommand::Remove { user, yes: false } => {
             confirm(user)?;
             remove(user)
         }
-        Command::List { json } => list(*json),
+        UsersCommand::List { format } => list(*format),
     }
 }
 
-fn add(
-    email: &Email,
-    user_id: Option<&UserId>,
-    password_stdin: bool,
-    json: bool,
-) -> anyhow::Result<()> {
-    let password = password_stdin.then(read_password).transpose()?;
-    let client = Client::from_env()?;
+fn add(wanted: &AddArgs) -> anyhow::Result<()> {
+    let password = wanted.password_stdin.then(read_password).transpose()?;
+    let client = AdminClient::from_env()?;
     let request = AddUserRequest {
-        email: email.clone(),
-        user_id: user_id.cloned(),
+        email: wanted.email.clone(),
+        user_id: wanted.user_id.clone(),
         password,
     };
     let text = client.post(USERS_PATH, &request, ADD_IN_DOUBT)?;
     let added: UserAdded<'_> = client.parsed(&text)?;
-    print_key(&text, added.user_id, added.api_key, json)
+    print_key(&text, added.user_id, added.api_key, wanted.format)
 }
 
 fn set_password(user: &UserId) -> anyhow::Result<()> {
     let password = read_password()?;
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let request = SetPasswordRequest {
         user_id: user.clone(),
         password,
@@ -152,7 +145,7 @@ fn set_password(user: &UserId) -> anyhow::Result<()> {
 }
 
 fn set_email(user: &UserId, email: &Email) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let request = SetEmailRequest {
         user_id: user.clone(),
         email: email.clone(),
@@ -177,7 +170,7 @@ fn confirm(user: &UserId) -> anyhow::Result<()> {
 }
 
 fn remove(user: &UserId) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+    let client = AdminClient::from_env()?;
     let request = RemoveRequest {
         user_id: user.clone(),
     };
@@ -205,22 +198,19 @@ fn read_password() -> anyhow::Result<Password> {
     Ok(Password::try_from(text)?)
 }
 
-fn list(json: bool) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+fn list(format: Format) -> anyhow::Result<()> {
+    let client = AdminClient::from_env()?;
     let mut after = String::new();
     loop {
         // User ids need no escaping in a query.
         let page: UserPage = client.get(&format!("{USERS_PATH}?limit={PAGE_MAX}&after={after}"))?;
         let reader = print_page(|out| {
-            if after.is_empty() && !json {
+            if after.is_empty() && format == Format::Text {
                 writeln!(out, "USER_ID\tEMAIL\tKEY\tCREATED\tLAST_ROTATED\tLAST_USED")?;
             }
-            page.users.iter().try_for_each(|user| match json {
-                true => {
-                    serde_json::to_writer(&mut *out, user)?;
-                    writeln!(out)
-                }
-                false => line(out, user),
+            page.users.iter().try_for_each(|user| match format {
+                Format::Json => json_line(out, user),
+                Format::Text => line(out, user),
             })
         })?;
         match page.next {

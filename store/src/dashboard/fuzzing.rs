@@ -9,10 +9,12 @@ use futures_util::FutureExt as _;
 use rekey_protocol::Digest;
 use serde::de::DeserializeOwned;
 
-use super::session::{Jar, Token};
-use super::{client, key, login, pages, security};
+use super::access::client;
+use super::access::session::{CookieToken, Jar};
+use super::handlers::{key, login, security};
+use super::pages;
 
-pub use super::origin::{BadOrigin, Origin};
+pub use super::access::origin::{BadOrigin, Origin};
 
 /// Who the client is, behind so many trusted proxies.
 pub fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
@@ -21,8 +23,8 @@ pub fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
 
 /// The sessions that a request's cookies name.
 pub fn session_cookies(headers: &HeaderMap, origin: &Origin) -> Vec<Digest> {
-    let tokens = Token::all(headers, Jar::Session, origin);
-    tokens.iter().map(Token::digest).collect()
+    let tokens = CookieToken::all(headers, Jar::Session, origin);
+    tokens.iter().map(CookieToken::digest).collect()
 }
 
 /// How many of the dashboard's forms a body can be read as.

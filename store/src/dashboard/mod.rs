@@ -6,24 +6,17 @@
 //! button). A new key is shown once, in the answer to the POST that made it;
 //! afterwards nobody has it, here or elsewhere.
 //!
-//! Knows no SQL. What a request must be before a handler sees it is in
-//! [`guard`]; [`session`] says who sent it.
+//! Knows no SQL. A request passes [`access`], which says whether it may and who
+//! sent it; [`handlers`] do what it asks for; [`pages`] are what is answered.
 
+mod access;
 mod assets;
-mod client;
-mod delivery;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod guard;
-mod key;
-mod login;
-mod origin;
+mod handlers;
 mod pages;
 mod problem;
-mod security;
-mod session;
 mod settings;
-mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,10 +34,12 @@ use crate::keystore::Store;
 use crate::keystore::issue::Issuer;
 use crate::metrics::Metrics;
 
-use delivery::Deliveries;
+use access::guard;
+use access::throttle::Throttle;
+use handlers::delivery::Deliveries;
+use handlers::{key, login, security};
 use problem::Problem;
-pub use settings::{DashboardArgs, Settings};
-use throttle::Throttle;
+pub use settings::{DashboardArgs, DashboardSettings};
 
 /// Where everybody begins.
 const PROFILE: &str = "/settings/profile";
@@ -64,7 +59,7 @@ pub struct Dashboard {
     metrics: Arc<Metrics>,
     issuer: Issuer,
     passwords: Passwords,
-    settings: Arc<Settings>,
+    settings: Arc<DashboardSettings>,
     throttle: Arc<Throttle>,
     deliveries: Deliveries<key::NotMade>,
     /// Whether it was said that the proxy does not name its clients.
@@ -94,25 +89,34 @@ impl Dashboard {
     }
 }
 
-/// The service of the dashboard's listener. `stopping` turns true when the
-/// store is to end.
-pub fn router(
-    store: Store,
-    metrics: Arc<Metrics>,
-    issuer: Issuer,
-    passwords: Passwords,
-    (settings, stopping): (Settings, watch::Receiver<bool>),
-) -> Router {
+/// What a dashboard is made of.
+pub struct DashboardParts {
+    /// Where users and keys are.
+    pub store: Store,
+    /// Where answers and log-ins are counted.
+    pub metrics: Arc<Metrics>,
+    /// Makes keys.
+    pub issuer: Issuer,
+    /// Hashes and verifies passwords.
+    pub passwords: Passwords,
+    /// Its flags, checked.
+    pub settings: DashboardSettings,
+    /// Turns true when the store is to end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// The service of the dashboard's listener.
+pub fn router(parts: DashboardParts) -> Router {
     let dashboard = Dashboard {
-        store,
-        metrics,
-        issuer,
-        passwords,
-        settings: Arc::new(settings),
+        store: parts.store,
+        metrics: parts.metrics,
+        issuer: parts.issuer,
+        passwords: parts.passwords,
+        settings: Arc::new(parts.settings),
         throttle: Arc::new(Throttle::new()),
         deliveries: Deliveries::new(),
         has_warned: Arc::default(),
-        stopping,
+        stopping: parts.stopping,
     };
     Router::new()
         .route("/", get(|| async { Redirect::to(PROFILE) }))

@@ -11,7 +11,7 @@ use crate::keystore::issue::NoKey;
 
 /// Why there is no page, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// No page of ours, or of this session, sent the form.
     OtherSite,
     /// The form lacks a field, or is too large.
@@ -37,10 +37,16 @@ pub(super) enum Problem {
     Fault,
 }
 
+/// What a problem's page says.
+struct ProblemText {
+    status: StatusCode,
+    title: &'static str,
+    text: &'static str,
+}
+
 impl Problem {
-    /// Status, title, text.
-    fn told(&self) -> (StatusCode, &'static str, &'static str) {
-        match self {
+    fn told(&self) -> ProblemText {
+        let (status, title, text) = match self {
             Self::OtherSite => (
                 StatusCode::FORBIDDEN,
                 "Not from this page",
@@ -96,18 +102,27 @@ impl Problem {
                 "A fault",
                 "Something failed here, and its log says where. Nothing was changed.",
             ),
+        };
+        ProblemText {
+            status,
+            title,
+            text,
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, title, text) = self.told();
+        let ProblemText {
+            status,
+            title,
+            text,
+        } = self.told();
         let elsewhere = match &self {
             Self::OtherHost(origin) => Some(origin.as_str()),
             _ => None,
         };
-        let page = pages::problem(status, (title, text), elsewhere);
+        let page = pages::problem(status, title, text, elsewhere);
         match status {
             StatusCode::SERVICE_UNAVAILABLE => pages::retry_after(page, 1),
             _ => page,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::origin::Origin;
+use super::access::origin::Origin;
 use crate::operations::users::sessions::{SESSION_LONGEST, SessionLimits};
 use crate::server::published::Secrecy;
 
@@ -46,7 +46,7 @@ fn lasting(text: &str) -> Result<Duration, String> {
 
 /// The settings of a dashboard that is served.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct DashboardSettings {
     /// Where browsers reach it.
     pub origin: Origin,
     /// How many proxies are believed about who the client is.
@@ -57,7 +57,7 @@ pub struct Settings {
     pub secrecy: Secrecy,
 }
 
-impl Settings {
+impl DashboardSettings {
     /// `listening`: where the listener is in fact.
     pub fn new(
         args: &DashboardArgs,

@@ -47,13 +47,33 @@ pub enum Place {
     Foreign,
 }
 
-/// What a cursor can be served with.
+/// What follows a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Page {
-    /// These revocations, up to this point; whether that is the head.
-    Changes(Vec<Revocation>, Head, bool),
-    /// They are not in memory any more: to be read from disk.
+pub enum After {
+    /// It is in memory.
+    InMemory(Changes),
+    /// It is not in memory any more: to be read from disk.
     OnDisk,
+}
+
+/// A page of revocations in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// One page at most.
+    pub revocations: Vec<Revocation>,
+    /// Up to here these are all.
+    pub upto: Head,
+    /// How far that is.
+    pub reach: Reach,
+}
+
+/// How far the changes in an answer go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To the head: who applies them has everything.
+    Head,
+    /// Not so far: more of them follow in the next answer.
+    Part,
 }
 
 impl History {
@@ -117,35 +137,43 @@ impl History {
     }
 
     /// The revocations after a known cursor of the present life.
-    pub fn after(&self, cursor: Head) -> Page {
+    pub fn after(&self, cursor: Head) -> After {
         if cursor.revision < self.complete_after {
-            return Page::OnDisk;
+            return After::OnDisk;
         }
         let start = self
             .recent
             .partition_point(|change| change.revision <= cursor.revision);
-        let mut changes: Vec<_> = self
-            .recent
-            .iter()
-            .skip(start)
-            .take(PAGE + 1)
-            .copied()
-            .collect();
-        page(&mut changes, self.head)
+        let recent = self.recent.iter().skip(start).take(PAGE + 1);
+        After::InMemory(Changes::page(recent.copied().collect(), self.head))
     }
 }
 
-/// Makes a page of changes in their order, of which there may be one more
-/// than fits.
-pub fn page(changes: &mut Vec<Revocation>, head: Head) -> Page {
-    if changes.len() <= PAGE {
-        return Page::Changes(std::mem::take(changes), head, true);
+impl Changes {
+    /// A page of revocations in their order, of which there may be one more than
+    /// fits.
+    pub fn page(mut revocations: Vec<Revocation>, head: Head) -> Self {
+        if revocations.len() <= PAGE {
+            return Self {
+                revocations,
+                upto: head,
+                reach: Reach::Head,
+            };
+        }
+        revocations.truncate(PAGE);
+        let last = revocations.last();
+        let revision = last.map_or(head.revision, |change| change.revision);
+        Self {
+            revocations,
+            upto: Head { revision, ..head },
+            reach: Reach::Part,
+        }
     }
-    changes.truncate(PAGE);
-    let revision = changes
-        .last()
-        .map_or(head.revision, |change| change.revision);
-    Page::Changes(std::mem::take(changes), Head { revision, ..head }, false)
+
+    /// None, of who has everything or is to begin at the head.
+    pub fn none(head: Head) -> Self {
+        Self::page(Vec::new(), head)
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +213,13 @@ mod tests {
         }
     }
 
+    fn in_memory(history: &History, cursor: Head) -> Changes {
+        match history.after(cursor) {
+            After::InMemory(changes) => changes,
+            After::OnDisk => panic!("{cursor:?} is to be read from disk"),
+        }
+    }
+
     #[test]
     fn s8_a_cursor_is_known_within_its_incarnation_only() {
         let mut history = history();
@@ -211,14 +246,18 @@ mod tests {
         let mut history = history();
         history.committed(102, [change(101), change(102)]);
         history.committed(103, []);
-        let after = |revision| history.after(at(NOW, revision));
-        let all = vec![change(101), change(102)];
-        assert_eq!(after(100), Page::Changes(all, at(NOW, 103), true));
-        assert_eq!(
-            after(101),
-            Page::Changes(vec![change(102)], at(NOW, 103), true)
-        );
-        assert_eq!(after(103), Page::Changes(vec![], at(NOW, 103), true));
+        for (revision, revocations) in [
+            (100, vec![change(101), change(102)]),
+            (101, vec![change(102)]),
+            (103, vec![]),
+        ] {
+            let all = Changes {
+                revocations,
+                upto: at(NOW, 103),
+                reach: Reach::Head,
+            };
+            assert_eq!(in_memory(&history, at(NOW, revision)), all);
+        }
     }
 
     #[test]
@@ -226,19 +265,15 @@ mod tests {
         let mut history = history();
         let many = PAGE as u64 + 5;
         history.committed(100 + many, (101..=100 + many).map(change));
-        let Page::Changes(changes, upto, is_head) = history.after(at(NOW, 100)) else {
-            panic!()
-        };
+        let first = in_memory(&history, at(NOW, 100));
         assert_eq!(
-            (changes.len(), upto, is_head),
-            (PAGE, at(NOW, 100 + PAGE as u64), false)
+            (first.revocations.len(), first.upto, first.reach),
+            (PAGE, at(NOW, 100 + PAGE as u64), Reach::Part)
         );
-        let Page::Changes(changes, upto, is_head) = history.after(upto) else {
-            panic!()
-        };
+        let rest = in_memory(&history, first.upto);
         assert_eq!(
-            (changes.len(), upto, is_head),
-            (5, at(NOW, 100 + many), true)
+            (rest.revocations.len(), rest.upto, rest.reach),
+            (5, at(NOW, 100 + many), Reach::Head)
         );
     }
 
@@ -273,8 +308,8 @@ mod tests {
         let many = KEPT as u64 + 10;
         history.committed(100 + many, (101..=100 + many).map(change));
         assert_eq!(history.recent.len(), KEPT);
-        assert_eq!(history.after(at(NOW, 100)), Page::OnDisk);
-        assert_eq!(history.after(at(NOW, 109)), Page::OnDisk);
-        assert!(matches!(history.after(at(NOW, 110)), Page::Changes(..)));
+        assert_eq!(history.after(at(NOW, 100)), After::OnDisk);
+        assert_eq!(history.after(at(NOW, 109)), After::OnDisk);
+        assert!(matches!(history.after(at(NOW, 110)), After::InMemory(_)));
     }
 }

@@ -4,10 +4,17 @@
 //! Knows no clock, no database and no network: time comes in as milliseconds
 //! of one monotonic clock, revisions as numbers. The server and the simulator
 //! run the same code.
+//!
+//! This is the store's half of a lease. Its longest, its shortest and its margin
+//! are in `protocol/src/api/feed.rs`, because both sides count with them. The
+//! gateway's half is `engine/src/cache/control.rs`; how long a lease it asks for is
+//! `lease_ms` in `engine/src/config.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_protocol::{GatewayId, lease_margin_ms};
+
+use super::history::Reach;
 
 /// A gateway that has not polled for so long, in milliseconds, is forgotten.
 /// Longer than any lease: what is forgotten blocks nobody.
@@ -16,7 +23,7 @@ const FORGOTTEN_MS: u64 = 120_000;
 /// The state of the protocol on the store's side.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leases {
-    gateways: BTreeMap<GatewayId, Gateway>,
+    gateways: BTreeMap<GatewayId, LeaseHolder>,
     /// The same by what they have acknowledged, the furthest behind first.
     by_acked: BTreeSet<(u64, GatewayId)>,
     /// Until then nothing is known of the leases of an earlier life (S9).
@@ -24,7 +31,7 @@ pub struct Leases {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Gateway {
+struct LeaseHolder {
     /// All changes up to this revision are applied there.
     acked: u64,
     /// The last revision that was sent there.
@@ -42,6 +49,17 @@ pub struct Registered {
     gateway: GatewayId,
     lease_ms: u32,
     may_grant: bool,
+}
+
+/// How many of the gateways that may be there the store has heard of since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// None of them.
+    None,
+    /// Some of them.
+    Some,
+    /// All of them.
+    All,
 }
 
 /// How far the fleet is.
@@ -103,21 +121,28 @@ impl Leases {
 
     /// An answer up to `revision` is about to be sent. Returns the lease it
     /// grants, in milliseconds: none for a partial page (S4).
-    pub fn answer(&mut self, registered: Registered, revision: u64, is_head: bool) -> u32 {
+    pub fn answer(&mut self, registered: Registered, revision: u64, reach: Reach) -> u32 {
         if let Some(entry) = self.gateways.get_mut(&registered.gateway) {
             entry.sent = entry.sent.max(revision);
         }
-        if registered.may_grant && is_head {
+        if registered.may_grant && reach == Reach::Head {
             registered.lease_ms
         } else {
             0
         }
     }
 
-    /// Whether every gateway that an earlier life may have granted a lease is known
-    /// by now, or has lost it (S9).
-    pub fn is_settled(&self, now: u64) -> bool {
-        now >= self.held_until
+    /// How many of the gateways that may hold a lease have polled by now. Those that an
+    /// earlier life may have granted one have polled, or have lost it, when the longest
+    /// of these is over (S9).
+    pub fn known(&self, now: u64) -> Known {
+        if now >= self.held_until {
+            Known::All
+        } else if self.following() > 0 {
+            Known::Some
+        } else {
+            Known::None
+        }
     }
 
     /// How far the fleet is at `now`. The barrier of R is open when the floor
@@ -175,7 +200,7 @@ mod tests {
 
     fn poll(leases: &mut Leases, now: u64, gateway: GatewayId, acked: u64, head: u64) -> u32 {
         let registered = leases.register(now, gateway, LEASE, Some(acked));
-        leases.answer(registered, head, true)
+        leases.answer(registered, head, Reach::Head)
     }
 
     #[test]
@@ -223,7 +248,7 @@ mod tests {
     fn s4_a_partial_page_grants_nothing() {
         let mut leases = leases();
         let registered = leases.register(0, A, LEASE, Some(5));
-        assert_eq!(leases.answer(registered, 9, false), 0);
+        assert_eq!(leases.answer(registered, 9, Reach::Part), 0);
     }
 
     #[test]
@@ -231,7 +256,7 @@ mod tests {
         let mut leases = leases();
         let _ = poll(&mut leases, 0, A, 5, 5);
         let registered = leases.register(10, A, 100, Some(4));
-        let _ = leases.answer(registered, 5, true);
+        let _ = leases.answer(registered, 5, Reach::Head);
         assert_eq!(
             leases.floor(11),
             Floor {
@@ -252,7 +277,7 @@ mod tests {
         assert_eq!(leases.floor(20_000).revision, u64::MAX);
         // A cursor of nothing acknowledges nothing.
         let registered = leases.register(20_000, A, LEASE, None);
-        assert_eq!(leases.answer(registered, 6, true), 0);
+        assert_eq!(leases.answer(registered, 6, Reach::Head), 0);
         assert_eq!(poll(&mut leases, 20_001, A, 6, 6), LEASE);
     }
 

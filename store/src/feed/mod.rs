@@ -1,8 +1,12 @@
 //! The change feed and the barrier: tells gateways what was revoked, and holds
 //! every 200 until none of them can accept the old key (S3 to S9).
 //!
-//! The decisions are in [`core`], with [`leases`] and [`history`] under it;
-//! this file gives them a clock, a lock, and tasks that wait. It knows no HTTP
+//! The decisions are in [`core`], and under it:
+//! - [`leases`]: which gateway may trust what until when, and the barrier.
+//! - [`history`]: what was revoked, and which cursors can be served.
+//! - [`secrets`]: which checksum secrets all gateways accept.
+//!
+//! This file gives them a clock, a lock, and tasks that wait. It knows no HTTP
 //! and no SQL.
 
 pub mod core;
@@ -18,7 +22,7 @@ use rekey_protocol::{ChecksumSecrets, FeedRequest, FeedResponse, GatewayId, Head
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
-use self::secrets::{Gateways, Standing, Usable};
+use self::secrets::{Gateways, SecretsNews, SecretsStanding, Usable};
 use crate::engine::Listener;
 use crate::metrics::Metrics;
 use crate::rules::answers;
@@ -32,9 +36,9 @@ const COMPARE_EVERY_MS: u64 = 1_000;
 
 /// The feed. Cheap to clone.
 #[derive(Clone)]
-pub struct Feed(Arc<Shared>);
+pub struct Feed(Arc<FeedState>);
 
-struct Shared {
+struct FeedState {
     core: Mutex<Core>,
     /// The head's revision, for polls that wait.
     head: watch::Sender<u64>,
@@ -48,7 +52,7 @@ struct Shared {
     /// When to look again at how they stand, also without news.
     compare_at: AtomicU64,
     /// What the operator was told of them; none as long as there was nothing to tell.
-    said: Mutex<Option<Standing>>,
+    said: Mutex<Option<SecretsStanding>>,
     metrics: Arc<Metrics>,
 }
 
@@ -128,7 +132,7 @@ impl Feed {
             log_restored();
         }
         let head = start.history.head().revision;
-        let shared = Shared {
+        let state = FeedState {
             core: Mutex::new(Core::new(0, start)),
             head: watch::Sender::new(head),
             floor: watch::Sender::new(0),
@@ -139,7 +143,7 @@ impl Feed {
             said: Mutex::default(),
             metrics,
         };
-        Self(Arc::new(shared))
+        Self(Arc::new(state))
     }
 
     /// See [`Core::is_restored`].
@@ -235,7 +239,7 @@ impl Feed {
     }
 }
 
-impl Shared {
+impl FeedState {
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +295,7 @@ impl Shared {
             // Once: every gateway goes on polling.
             log_restored();
         }
-        let has_news = core.take_secrets_news();
+        let has_news = core.take_secrets_news() == SecretsNews::Other;
         if has_news {
             self.secrets.send_modify(|times| *times += 1);
         }
@@ -308,9 +312,7 @@ impl Shared {
         });
         step
     }
-}
 
-impl Shared {
     /// Looks now and then at how the checksum secrets stand, and tells the operator
     /// of each change.
     fn compare_secrets(&self, core: &Core, now: u64) {
@@ -334,7 +336,7 @@ impl Shared {
 }
 
 /// Names secrets by their places, never by what they are.
-fn log_secrets(standing: &Standing) {
+fn log_secrets(standing: &SecretsStanding) {
     let own = standing.own;
     let names = |gateways: &Gateways| {
         let named: Vec<_> = gateways.named.iter().map(|id| hex::encode(id.0)).collect();

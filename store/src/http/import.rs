@@ -88,7 +88,10 @@ pub(super) async fn import(
             let (chunks, answer) = mpsc::channel(2);
             tokio::task::spawn_blocking(move || {
                 let mut lines = Chunks::new(chunks);
-                match import.bad_rows(|row| lines.line(&row)) {
+                let told = import.bad_rows(|row| lines.line(&row));
+                // Before this answer ends: its client may begin the next import.
+                drop(import);
+                match told {
                     // A last line that is missing tells the client.
                     Err(error) => tracing::error!(%error, "bad rows could not be read back"),
                     Ok(()) => {

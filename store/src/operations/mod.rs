@@ -10,6 +10,8 @@ pub mod feed;
 pub mod imports;
 pub mod incarnation;
 pub mod keys;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 pub mod uses;
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use self::config::{ServeArgs, ServeSecrets};
 use self::published::Secrecy;
 use crate::accounts::password::Passwords;
-use crate::dashboard::DashboardArgs;
+use crate::dashboard::{DashboardArgs, DashboardParts, DashboardSettings};
 use crate::engine::serve::{EngineSettings, Ownership};
 use crate::http::Services;
 use crate::keystore::issue::Issuer;
@@ -144,7 +144,7 @@ struct Urls {
 /// The dashboard's listener, if one is wanted.
 struct DashboardListener {
     listener: TcpListener,
-    settings: dashboard::Settings,
+    settings: DashboardSettings,
 }
 
 impl DashboardListener {
@@ -153,7 +153,7 @@ impl DashboardListener {
             return Ok(None);
         };
         let listener = bind(address, "--dashboard-listen")?.listener;
-        let settings = dashboard::Settings::new(args, listener.local_addr()?, secrecy)?;
+        let settings = DashboardSettings::new(args, listener.local_addr()?, secrecy)?;
         Ok(Some(Self { listener, settings }))
     }
 
@@ -173,8 +173,14 @@ impl DashboardListener {
             issuer,
             passwords,
         } = services.clone();
-        let settings = (self.settings, stopped.clone());
-        let router = dashboard::router(store, metrics, issuer, passwords, settings);
+        let router = dashboard::router(DashboardParts {
+            store,
+            metrics,
+            issuer,
+            passwords,
+            settings: self.settings,
+            stopping: stopped.clone(),
+        });
         strangers::serve(self.listener, router, stopped)
     }
 }

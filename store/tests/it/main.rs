@@ -8,34 +8,11 @@
     reason = "tests, helpers and all"
 )]
 
-mod admin;
-mod backup;
-mod checksum;
-mod clock;
-mod crash;
 mod dashboard;
-mod disk;
-mod feed;
-mod floods;
-mod gateway;
-mod health;
+mod database;
+mod gateways;
 mod import;
-mod import_bench;
-mod import_stops;
-mod in_doubt;
-mod last_uses;
-mod leftover;
-mod lifecycle;
-mod many;
-mod openapi;
-mod ownership;
-mod people;
+mod operator;
 mod process;
-mod replay;
-mod replay_files;
-mod restore;
-mod restore_command;
 mod rotation;
-mod secrets;
-mod unwanted;
-mod ways;
+mod server;

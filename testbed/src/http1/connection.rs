@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Head;
+use super::{Head, WholeHead};
 
 /// How long a peer may take to close.
 const UNTIL_CLOSED: Duration = Duration::from_secs(5);
@@ -169,7 +169,7 @@ impl Connection {
 
     fn read_head(&mut self) -> io::Result<Head> {
         loop {
-            if let Some((head, length)) = Head::of_answer(&self.unread)? {
+            if let Some(WholeHead { head, length }) = Head::of_answer(&self.unread)? {
                 self.unread.drain(..length);
                 return Ok(head);
             }

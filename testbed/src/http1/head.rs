@@ -5,8 +5,17 @@ use std::io::{self, ErrorKind};
 /// More headers than any message here has.
 const MOST_HEADERS: usize = 128;
 
-/// A head and its length in bytes; none if its end has not come yet.
-pub type Parsed = io::Result<Option<(Head, usize)>>;
+/// A head, if its end has come.
+pub type Parsed = io::Result<Option<WholeHead>>;
+
+/// A head that was received whole.
+#[derive(Debug, Clone)]
+pub struct WholeHead {
+    /// What is in it.
+    pub head: Head,
+    /// Its length in bytes.
+    pub length: usize,
+}
 
 /// The head of a request or an answer.
 #[derive(Debug, Clone)]
@@ -36,7 +45,7 @@ impl Head {
             path: String::new(),
             headers: owned(answer.headers),
         };
-        Ok(Some((head, length)))
+        Ok(Some(WholeHead { head, length }))
     }
 
     /// As [`Self::of_answer`], of a request.
@@ -54,7 +63,7 @@ impl Head {
             path: request.path.unwrap_or_default().to_owned(),
             headers: owned(request.headers),
         };
-        Ok(Some((head, length)))
+        Ok(Some(WholeHead { head, length }))
     }
 
     /// The first value of this name.

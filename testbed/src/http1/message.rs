@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::net::TcpStream;
 
-use super::{Head, Parsed};
+use super::{Head, Parsed, WholeHead};
 
 /// A message with its `content-length` of body, as it came.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl Message {
     ) -> io::Result<Option<Self>> {
         let mut piece = [0; 4096];
         loop {
-            if let Some((head, body_at)) = parse(unread)? {
+            if let Some(WholeHead { head, length }) = parse(unread)? {
+                let body_at = length;
                 let end = body_at + head.content_length().unwrap_or_default();
                 if unread.len() >= end {
                     return Ok(Some(Self {

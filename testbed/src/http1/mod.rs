@@ -9,5 +9,5 @@ mod head;
 mod message;
 
 pub use connection::{Answer, Connection};
-pub use head::{Head, Parsed};
+pub use head::{Head, Parsed, WholeHead};
 pub use message::Message;

@@ -8,8 +8,8 @@ use rekey_testbed::FleetOptions;
 
 use super::before;
 use crate::support::client::raw_request;
-use crate::support::raw_api::RawApi;
-use crate::support::raw_http::RawConnection;
+use crate::support::stand_ins::raw_api::RawApi;
+use crate::support::wire::raw_http::RawConnection;
 
 /// Two requests of each of these methods, and silence of the worst length between.
 fn ask_twice(keep_alive: Duration) {

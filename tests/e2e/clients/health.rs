@@ -4,7 +4,7 @@
 use rekey_testbed::FleetOptions;
 
 use super::super::support::fleet::{self, eventually};
-use super::super::support::raw_http::RawConnection;
+use super::super::support::wire::raw_http::RawConnection;
 
 const HEALTH: &str = "/gateway/healthz";
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::manager;
 use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, TestFleet};
-use crate::support::raw_http::{RawAnswer, RawConnection};
+use crate::support::wire::raw_http::{RawAnswer, RawConnection};
 
 /// Each of the three ways that a house may have of its headers.
 fn house_headers() -> [Value; 2] {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{PATIENT, before, route, routes};
 use crate::support::client::{OFFER_WEBSOCKET, raw_request, raw_request_with};
 use crate::support::fleet::{self, TestFleet};
-use crate::support::raw_api::RawApi;
-use crate::support::raw_http::{RawAnswer, RawConnection};
+use crate::support::stand_ins::raw_api::RawApi;
+use crate::support::wire::raw_http::{RawAnswer, RawConnection};
 
 fn exchange(fleet: &TestFleet, request: impl AsRef<[u8]>) -> RawAnswer {
     RawConnection::open(fleet.gateways[0].address()).exchange(request)

@@ -4,8 +4,8 @@ use rekey_testbed::FleetOptions;
 
 use super::{PATIENT, before};
 use crate::support::client::raw_request;
-use crate::support::raw_api::RawApi;
-use crate::support::raw_http::RawConnection;
+use crate::support::stand_ins::raw_api::RawApi;
+use crate::support::wire::raw_http::RawConnection;
 
 #[test]
 fn paths_pass_byte_for_byte() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rekey_testbed::FleetOptions;
 
 use crate::support::client::REGENERATE;
+use crate::support::faults::link::Link;
 use crate::support::fleet;
-use crate::support::link::Link;
 
 const FAR_AWAY: Duration = Duration::from_millis(80);
 

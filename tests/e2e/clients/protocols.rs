@@ -6,8 +6,8 @@ use rekey_testbed::{FleetOptions, HttpVersions, Received};
 
 use crate::support::client::{REGENERATE, SCRAPE, bearer};
 use crate::support::fleet::{self, TestFleet};
-use crate::support::http2::{Body, Http2};
-use crate::support::raw_http::{RawAnswer, RawConnection};
+use crate::support::wire::http2::{Body, Http2};
+use crate::support::wire::raw_http::{RawAnswer, RawConnection};
 
 /// Most APIs: they speak HTTP/1.1, and nothing else.
 fn before_http1() -> TestFleet {

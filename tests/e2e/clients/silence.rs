@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use hyper::Request;
 use rekey_testbed::FleetOptions;
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 use serde_json::json;
 
 use super::{manager, route};
 use crate::support::client::{OFFER_WEBSOCKET, SCRAPE, bearer, raw_request, raw_request_with};
+use crate::support::faults::tcp_proxy::{Silence, TcpProxy};
 use crate::support::fleet::{self, stat};
-use crate::support::http2::{Body, Http2};
-use crate::support::raw_http::RawConnection;
-use crate::support::tcp_proxy::{Silence, TcpProxy};
+use crate::support::wire::http2::{Body, Http2};
+use crate::support::wire::raw_http::RawConnection;
 
 /// Longer than what used to end every request, 45 s.
 const LONG: Duration = Duration::from_secs(48);
@@ -37,7 +37,7 @@ fn stays_silent(mut stream: TcpStream, request: &str) -> Result<(), String> {
             Err(_) => break,
         }
     }
-    let (head, _) = Head::of_answer(&bytes).unwrap().ok_or("no head")?;
+    let WholeHead { head, .. } = Head::of_answer(&bytes).unwrap().ok_or("no head")?;
     match head.status {
         101 | 200 => Ok(()),
         status => Err(format!("{status}")),

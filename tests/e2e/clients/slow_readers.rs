@@ -9,13 +9,13 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 use rekey_testbed::FleetOptions;
-use rekey_testbed::http1::Head;
+use rekey_testbed::http1::{Head, WholeHead};
 use socket2::SockRef;
 use tokio::time::sleep;
 
 use crate::support::client::bearer;
+use crate::support::faults::link::Link;
 use crate::support::fleet;
-use crate::support::link::Link;
 
 /// Round trip of the delayed line.
 const FAR_AWAY: Duration = Duration::from_millis(80);
@@ -89,7 +89,7 @@ fn read(address: SocketAddr, key: &str, wording: Wording, reader: Reader) -> usi
         let read = stream.read(&mut piece).unwrap();
         assert!(read > 0, "no answer");
         bytes.extend(&piece[..read]);
-        if let Some((head, end)) = Head::of_answer(&bytes).unwrap() {
+        if let Some(WholeHead { head, length: end }) = Head::of_answer(&bytes).unwrap() {
             bytes.drain(..end);
             break head;
         }

@@ -1,5 +1,5 @@
 //! The checksum's settings: keys from before Rekey, and processes that differ in
-//! their secrets. How a secret is changed is in `fleet/secret_change`.
+//! their secrets. How a secret is changed is in `fleet/changes/secret_change`.
 
 use std::fs;
 

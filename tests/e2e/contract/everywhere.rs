@@ -6,8 +6,8 @@ use rekey_testbed::FleetOptions;
 use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, TestFleet, connections_by_worker, eventually};
-use crate::support::raw_http::RawConnection;
 use crate::support::store_view;
+use crate::support::wire::raw_http::RawConnection;
 
 /// Connections are opened so many at a time, until each worker has some: the
 /// kernel deals them out, evenly on the whole.

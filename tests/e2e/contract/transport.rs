@@ -7,8 +7,8 @@ use hyper::body::Bytes;
 use super::options;
 use crate::support::client::{REGENERATE, SCRAPE, raw_request};
 use crate::support::fleet::{self, TestFleet};
-use crate::support::http2::{Body, Http2};
-use crate::support::raw_http::RawConnection;
+use crate::support::wire::http2::{Body, Http2};
+use crate::support::wire::raw_http::RawConnection;
 
 /// `POST` to the endpoint with these header lines and this body, as one write.
 fn posted(key: &str, headers: &str, body: &[u8]) -> Vec<u8> {

@@ -1,21 +1,24 @@
-//! `kill -9` at random moments of a rotation, 200 times each for the gateway
+//! `kill -9` at random moments of a rotation, of 200 rotations each for the gateway
 //! and the store, on fleets beside each other.
 
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::Instant;
 
 use rekey_testbed::{Account, FleetOptions};
 
 use super::short_lease;
 use super::verdict::{Became, Told, check};
-use crate::support::client::SCRAPE;
+use crate::support::client::{Answer, Broken, SCRAPE};
+use crate::support::faults::moments::Moments;
 use crate::support::fleet::{self, RETRIED, TestFleet, eventually, stat};
-use crate::support::moments::Moments;
 
-/// Kills in all, of each kind of process.
-const KILLS: usize = 200;
+/// Rotations in all, for each kind of process, each killed at a moment of its own.
+const KILLED: usize = 200;
 /// Most of the time is spent on starting, which takes one core of each.
 const FLEETS: usize = 2;
+/// Rotations that one kill ends: an Envoy takes seconds to start again.
+const AT_ONCE: usize = 4;
 
 /// What happened, and how often.
 #[derive(Debug, Default)]
@@ -45,8 +48,8 @@ fn a_store_killed_at_any_moment_breaks_no_promise() {
     assert!(!tally.became.contains_key(&Became::Lost), "{tally:?}");
 }
 
-/// One rotation and one kill.
-type Kill = fn(&mut TestFleet, &Account, &mut Moments) -> Told;
+/// A rotation of each user, and one kill. Tells what each was told.
+type Kill = fn(&mut TestFleet, &[Account], &mut Moments) -> Vec<Told>;
 
 fn on_several_fleets(seed: u64, kill: Kill) -> Tally {
     // One worker: with more, Envoy only takes longer to start.
@@ -59,11 +62,13 @@ fn on_several_fleets(seed: u64, kill: Kill) -> Tally {
     let run = |mut fleet: TestFleet, seed: u64| {
         let mut moments = Moments::of_a_rotation(&fleet, seed);
         let mut tally = Tally::default();
-        for _ in 0..KILLS / FLEETS {
-            let user = fleet.user();
-            let told = kill(&mut fleet, &user, &mut moments);
-            let became = check(&fleet, &user, &told);
-            *tally.became.entry(became).or_default() += 1;
+        for _ in 0..KILLED / FLEETS / AT_ONCE {
+            let users: Vec<_> = (0..AT_ONCE).map(|_| fleet.user()).collect();
+            let told = kill(&mut fleet, &users, &mut moments);
+            for (user, told) in users.iter().zip(&told) {
+                let became = check(&fleet, user, told);
+                *tally.became.entry(became).or_default() += 1;
+            }
         }
         tally.retried = stat(&fleet.gateways[0], RETRIED);
         fleet.assert_no_trap();
@@ -87,32 +92,61 @@ fn on_several_fleets(seed: u64, kill: Kill) -> Tally {
     total
 }
 
-fn kill_the_gateway(fleet: &mut TestFleet, user: &Account, moments: &mut Moments) -> Told {
-    let client = fleet.client();
-    let answer = thread::scope(|scope| {
-        let rotation = scope.spawn(|| client.try_regenerate(&user.api_key));
-        thread::sleep(moments.draw());
+fn kill_the_gateway(fleet: &mut TestFleet, users: &[Account], moments: &mut Moments) -> Vec<Told> {
+    let answers = rotate_until(fleet, users, moments, |fleet| {
         fleet.gateways[0].process.kill_9().unwrap();
-        rotation.join().unwrap()
     });
     fleet.gateways[0].restart().unwrap();
-    Told::by(&answer)
+    answers.iter().map(Told::by).collect()
 }
 
-fn kill_the_store(fleet: &mut TestFleet, user: &Account, moments: &mut Moments) -> Told {
-    let client = fleet.client();
-    let answer = thread::scope(|scope| {
-        let rotation = scope.spawn(|| client.try_regenerate(&user.api_key));
-        thread::sleep(moments.draw());
+fn kill_the_store(fleet: &mut TestFleet, users: &[Account], moments: &mut Moments) -> Vec<Told> {
+    let answers = rotate_until(fleet, users, moments, |fleet| {
         fleet.store.process.kill_9().unwrap();
         // Back before the gateway's patience is over; the client still waits.
         fleet.store.restart().unwrap();
-        rotation.join().unwrap()
     });
-    eventually("the gateway to reach the store again", || {
-        let answer = client.get(SCRAPE, &user.api_key);
-        assert_ne!(answer.outcome(), (401, "invalid_api_key".to_owned()));
-        (answer.status != 503).then_some(())
-    });
-    Told::by(&answer)
+    let client = fleet.client();
+    for user in users {
+        eventually("the gateway to reach the store again", || {
+            let answer = client.get(SCRAPE, &user.api_key);
+            assert_ne!(answer.outcome(), (401, "invalid_api_key".to_owned()));
+            (answer.status != 503).then_some(())
+        });
+    }
+    answers.iter().map(Told::by).collect()
+}
+
+/// Begins a rotation of each user, so that `kill` finds each at a moment of its own.
+fn rotate_until(
+    fleet: &mut TestFleet,
+    users: &[Account],
+    moments: &mut Moments,
+    kill: impl FnOnce(&mut TestFleet),
+) -> Vec<Result<Answer, Broken>> {
+    let client = &fleet.client();
+    let ages: Vec<_> = users.iter().map(|_| moments.draw()).collect();
+    let killed = Instant::now() + ages.iter().max().copied().unwrap_or_default();
+    thread::scope(|scope| {
+        let rotations: Vec<_> = users
+            .iter()
+            .zip(ages)
+            .map(|(user, age)| {
+                scope.spawn(move || {
+                    sleep_until(killed - age);
+                    client.try_regenerate(&user.api_key)
+                })
+            })
+            .collect();
+        sleep_until(killed);
+        kill(fleet);
+        rotations
+            .into_iter()
+            .map(|rotation| rotation.join().unwrap())
+            .collect()
+    })
+}
+
+fn sleep_until(moment: Instant) {
+    thread::sleep(moment.saturating_duration_since(Instant::now()));
 }

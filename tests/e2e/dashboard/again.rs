@@ -11,7 +11,7 @@ use super::site::{
 use crate::support::browser::{Browser, Patience};
 use crate::support::client::SCRAPE;
 use crate::support::fleet::eventually;
-use crate::support::pages::Pages;
+use crate::support::stand_ins::pages::Pages;
 
 /// What a rotation takes at least while a gateway stands still.
 const SLOW: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use super::site::{
 use crate::support::browser::Browser;
 use crate::support::client::{REGENERATE as API, bearer};
 use crate::support::fleet::eventually;
-use crate::support::pages::Pages;
+use crate::support::stand_ins::pages::Pages;
 use crate::support::store_view;
 
 /// What would run if anything showed it as it is.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::site::{PROFILE, REGENERATE, SECURITY, Site, gateways, log_in, send_log_in};
 use crate::support::browser::Browser;
-use crate::support::pages::Pages;
+use crate::support::stand_ins::pages::Pages;
 
 const PICTURES_VARIABLE: &str = "REKEY_SCREENSHOTS";
 const WIDTHS: [(u32, u32); 2] = [(1280, 900), (360, 740)];

@@ -3,7 +3,7 @@
 
 use super::super::support::client::REGENERATE;
 use super::super::support::fleet::TestFleet;
-use super::super::support::raw_http::{RawAnswer, RawConnection};
+use super::super::support::wire::raw_http::{RawAnswer, RawConnection};
 use super::{
     FORGED, Outcome, invalid_key, method_not_allowed, missing_key, received, request, start,
 };

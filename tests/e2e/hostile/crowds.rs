@@ -13,10 +13,10 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::super::support::client::{SCRAPE, raw_request};
+use super::super::support::faults::tcp_proxy::{Silence, TcpProxy};
 use super::super::support::fleet::{self, TestFleet};
-use super::super::support::raw_http::RawConnection;
-use super::super::support::streams::{Kind, Stream, Streams};
-use super::super::support::tcp_proxy::{Silence, TcpProxy};
+use super::super::support::wire::raw_http::RawConnection;
+use super::super::support::wire::streams::{Kind, Stream, Streams};
 
 /// Streams of one connection, below what the gateway allows.
 const PER_CONNECTION: usize = 90;

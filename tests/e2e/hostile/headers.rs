@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::support::client::REGENERATE;
 use super::super::support::fleet::{self, TestFleet};
-use super::super::support::raw_http::RawAnswer;
+use super::super::support::wire::raw_http::RawAnswer;
 use super::{
     Differences, FORGED, Outcome, invalid_key, missing_key, received, request, send, start,
 };

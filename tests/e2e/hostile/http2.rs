@@ -9,7 +9,7 @@ use hyper::http::request::Builder;
 use serde_json::Value;
 
 use super::super::support::client::REGENERATE;
-use super::super::support::http2::{Body, Http2, Http2Answer};
+use super::super::support::wire::http2::{Body, Http2, Http2Answer};
 use super::{FORGED, start};
 
 fn to(method: &str, path: &str) -> Builder {

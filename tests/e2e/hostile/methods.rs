@@ -1,7 +1,7 @@
 //! Every method there is, and some that there are not.
 
 use super::super::support::client::REGENERATE;
-use super::super::support::raw_http::RawConnection;
+use super::super::support::wire::raw_http::RawConnection;
 use super::{Differences, Outcome, method_not_allowed, missing_key, request, send, start};
 
 #[test]

@@ -11,9 +11,9 @@ use socket2::SockRef;
 
 use super::owner::{Owner, Told};
 use super::{Cuttable, options, side_by_side, timed};
-use crate::support::cuts::End;
+use crate::support::faults::cuts::End;
 use crate::support::fleet::{self, SOON, TestFleet, eventually, stat};
-use crate::support::raw_http::RawConnection;
+use crate::support::wire::raw_http::RawConnection;
 
 /// Clients that leave while their rotations are under way.
 const LEAVING: usize = 24;

@@ -7,7 +7,7 @@ use rekey_protocol::ROTATE_PATH;
 use super::owner::{Owner, Told, is_replay};
 use super::places::{self, Case, is_as_long};
 use super::{Cuttable, side_by_side, timed};
-use crate::support::cuts::{Exchange, Place};
+use crate::support::faults::cuts::{Exchange, Place};
 
 const GATEWAYS: usize = 2;
 /// Exchanges that a client that gives up has seen cut, by turns: mostly it goes

@@ -9,7 +9,7 @@ use super::owner::{Owner, Told};
 use super::{Cuttable, side_by_side};
 use crate::support::client::REGENERATE;
 use crate::support::fleet::eventually;
-use crate::support::http2::{Body, Http2};
+use crate::support::wire::http2::{Body, Http2};
 
 /// Users for each stage.
 const EACH: usize = 8;

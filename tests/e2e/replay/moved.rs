@@ -7,8 +7,8 @@ use super::owner::Owner;
 use super::places::{self, Case, is_as_long};
 use super::{Cuttable, side_by_side};
 use crate::support::client::{Client, SCRAPE};
-use crate::support::cuts::Exchange;
-use crate::support::death::Death;
+use crate::support::faults::cuts::Exchange;
+use crate::support::faults::death::Death;
 use crate::support::fleet::eventually;
 
 /// Users at each boundary and at random places whose clients have given up, and

@@ -6,7 +6,7 @@ use rekey_protocol::{RESOLVE_PATH, ROTATE_PATH};
 use super::owner::Owner;
 use super::places::{self, Case, is_as_long};
 use super::{Cuttable, side_by_side, timed};
-use crate::support::cuts::Exchange;
+use crate::support::faults::cuts::Exchange;
 
 /// Cut once, or until the client has left.
 const TIMES: [u32; 2] = [1, u32::MAX];

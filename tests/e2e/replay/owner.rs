@@ -6,7 +6,7 @@ use std::fmt;
 use rekey_testbed::Account;
 
 use crate::support::client::{Answer, Client, REGENERATE, SCRAPE, bearer};
-use crate::support::cuts::{End, Place, Plan};
+use crate::support::faults::cuts::{End, Place, Plan};
 use crate::support::fleet::{TestFleet, eventually};
 use crate::support::store_view;
 

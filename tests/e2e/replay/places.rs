@@ -6,8 +6,8 @@ use rekey_protocol::{RESOLVE_PATH, ROTATE_PATH};
 use super::Cuttable;
 use super::owner::Owner;
 use crate::support::client::SCRAPE;
-use crate::support::cuts::{End, Exchange, Place, boundaries};
-use crate::support::moments::seeded;
+use crate::support::faults::cuts::{End, Exchange, Place, boundaries};
+use crate::support::faults::moments::seeded;
 
 /// Random places of one exchange, besides the boundaries.
 const SEEDED: usize = 32;

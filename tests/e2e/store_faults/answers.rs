@@ -6,7 +6,7 @@ use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
 
 use super::super::support::client::{REGENERATE, SCRAPE, bearer};
-use super::super::support::scripted_store::{Act, Then, active, error, honest, marked};
+use super::super::support::stand_ins::scripted_store::{Act, Then, active, error, honest, marked};
 use super::super::support::store_view;
 use super::{CERTAIN, Fault, UNCLEAR, USER, assert_unavailable, start};
 

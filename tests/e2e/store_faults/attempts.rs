@@ -6,7 +6,7 @@ use rekey_testbed::FleetOptions;
 use serde_json::{Value, json};
 
 use super::super::support::client::SCRAPE;
-use super::super::support::scripted_store::{
+use super::super::support::stand_ins::scripted_store::{
     Act, Asked, ScriptedStore, Then, active, error, honest, marked, rotated,
 };
 use super::{CERTAIN, Fault, UNCLEAR, USER, assert_unavailable, assert_unconfirmed, start};

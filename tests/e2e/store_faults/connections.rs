@@ -7,10 +7,10 @@ use rekey_protocol::ROTATE_PATH;
 use rekey_testbed::FleetOptions;
 
 use super::super::support::client::SCRAPE;
+use super::super::support::faults::tcp_proxy::{Cut, TcpProxy};
 use super::super::support::fleet::{self, TestFleet, eventually};
-use super::super::support::scripted_store::{Act, Asked, Then, active, marked, rotated};
+use super::super::support::stand_ins::scripted_store::{Act, Asked, Then, active, marked, rotated};
 use super::super::support::store_view;
-use super::super::support::tcp_proxy::{Cut, TcpProxy};
 use super::{USER, assert_unavailable, start};
 
 /// Less than Envoy's own pauses take: 5 s for DNS, 30 s for an ejected host.

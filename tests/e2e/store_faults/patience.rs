@@ -10,7 +10,9 @@ use rekey_testbed::FleetOptions;
 use serde_json::Value;
 
 use super::super::support::client::SCRAPE;
-use super::super::support::scripted_store::{Act, Asked, Then, active, honest, marked, rotated};
+use super::super::support::stand_ins::scripted_store::{
+    Act, Asked, Then, active, honest, marked, rotated,
+};
 use super::{Fault, USER, assert_unconfirmed, start};
 
 /// The longest lease (30 s) with its margin and 2 s: the store may hold the

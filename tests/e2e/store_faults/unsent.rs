@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::support::client::SCRAPE;
 use super::super::support::fleet::{self, eventually};
-use super::super::support::scripted_store::{Act, Asked, Then, active, honest, marked};
+use super::super::support::stand_ins::scripted_store::{Act, Asked, Then, active, honest, marked};
 use super::super::support::xds::{ResourceFile, name_node};
 use super::{USER, assert_unavailable, start};
 

@@ -8,7 +8,7 @@ use rekey_testbed::FleetOptions;
 
 use super::{ENDED, PAUSE, all_are_cut, open};
 use crate::support::fleet::{self, connections_by_worker, stat};
-use crate::support::streams::{Kind, Stream, Streams};
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 const GATEWAYS: usize = 3;
 /// Streams of each kind with the key that is replaced, over all gateways.

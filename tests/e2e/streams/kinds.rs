@@ -4,7 +4,7 @@ use rekey_testbed::FleetOptions;
 
 use super::{all_are_cut, ended, open};
 use crate::support::fleet;
-use crate::support::streams::{Kind, Stream, Streams};
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 /// Streams with each key.
 const COUNT: usize = 3;
@@ -32,7 +32,7 @@ fn end_with_their_key(kinds: &[Kind]) {
     fleet.assert_no_trap();
 }
 
-fn ends(streams: &[&Stream]) -> Vec<(Kind, Option<crate::support::streams::End>)> {
+fn ends(streams: &[&Stream]) -> Vec<(Kind, Option<crate::support::wire::streams::End>)> {
     let end = |stream: &&Stream| (stream.kind, stream.end().map(|(_, end)| end));
     streams.iter().map(end).collect()
 }

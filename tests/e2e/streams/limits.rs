@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{BEYOND_SHARE, BUSY, ENDED, all_are_cut, open};
 use crate::support::client::SCRAPE;
 use crate::support::fleet::{self, TestFleet, eventually, stat};
-use crate::support::streams::{Kind, Stream, Streams};
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 const POLLS: &str = "cluster.rekey_store_feed.upstream_rq_completed";
 

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{ENDED, all_are_cut, open};
 use crate::support::client::{Client, SCRAPE};
+use crate::support::faults::tcp_proxy::TcpProxy;
 use crate::support::fleet::{self, TestFleet, eventually, stat};
-use crate::support::streams::{Kind, Stream, Streams};
-use crate::support::tcp_proxy::TcpProxy;
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 const KINDS: [Kind; 3] = [Kind::Events, Kind::WebSocket, Kind::Grpc];
 /// The gateway that is cut off, beside one that is not.

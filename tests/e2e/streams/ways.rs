@@ -5,7 +5,7 @@ use rekey_testbed::FleetOptions;
 use super::{all_are_cut, open};
 use crate::support::dashboard::{Visitor, hidden_field};
 use crate::support::fleet::{self, TestFleet};
-use crate::support::streams::{Kind, Stream, Streams};
+use crate::support::wire::streams::{Kind, Stream, Streams};
 
 const KINDS: [Kind; 3] = [Kind::WebSocket, Kind::Upload, Kind::Grpc];
 const PASSWORD: &str = "correct horse battery staple";

@@ -3,7 +3,7 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::client::{Answer, Client};
+use crate::support::client::{Answer, Client};
 
 /// Somebody with a session.
 pub(crate) struct Visitor {

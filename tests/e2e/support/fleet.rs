@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rekey_testbed::{self as testbed, Account, Fleet, FleetOptions, Gateway, GatewayOptions};
 
-use super::client::{Client, SCRAPE};
+use crate::support::client::{Client, SCRAPE};
 
 /// How long anything that is to happen soon may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
-use super::fleet::TestFleet;
+use crate::support::fleet::TestFleet;
 
 /// RFC 4648, sections 4 and 5.
 const BASE64: [&[u8; 64]; 2] = [

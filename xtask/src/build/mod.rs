@@ -14,6 +14,8 @@ mod filter;
 pub mod interface;
 mod toolchain;
 
+use std::path::PathBuf;
+
 use rekey_testbed::{Built, shell, workspace};
 
 pub use filter::INTERFACE_FILE;
@@ -45,6 +47,22 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<Built> {
         build_release(&["--features=crash-points", "--bin", CRASH_POINTS])?;
     }
     Built::expected()
+}
+
+/// Builds what the end-to-end tests start, and these tests: the filter as it is
+/// shipped, and the programs as the other tests have compiled them already. Only
+/// together with tests do they ask for the same features of the crates they share.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_for_tests(tests: &[&str]) -> anyhow::Result<PathBuf> {
+    filter::build(ToolchainChoice::Auto)?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--workspace"]).args(tests);
+    let programs = ["rekey-store", CRASH_POINTS, "rekey-demo"];
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
+    shell::run(&mut cargo)?;
+    Ok(workspace::target_dir()?.join("debug"))
 }
 
 /// Whether the Rust that runs this crate compiles for the filter's target,

@@ -2,6 +2,7 @@
 //! dashboard. Pastes the lines, and does not know what the answers mean.
 
 use anyhow::{bail, ensure};
+use rekey_protocol::HINT_LEN;
 
 use super::curl::{self, Answer};
 use super::project::Project;
@@ -125,8 +126,8 @@ impl Login {
             "logged in, the profile got {}",
             profile.status
         );
-        let last_four = key.get(key.len().saturating_sub(4)..).unwrap_or_default();
-        let masked = format!("sb_live_…{last_four}");
+        let hint = key.get(key.len().saturating_sub(HINT_LEN)..);
+        let masked = rekey_protocol::masked(hint.unwrap_or_default());
         ensure!(
             profile.body.contains(&masked) && !profile.body.contains(key),
             "the profile does not show the key as {masked}, or shows more of it"

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use rekey_protocol::ApiKey;
 
 use super::Timings;
 use super::curl::{self, Answer};
@@ -142,8 +143,8 @@ fn documented_success(body: &str) -> anyhow::Result<String> {
         masked(),
     );
     ensure!(
-        key.starts_with("sb_live_") && key.len() == 40,
-        "the new key has another form than sb_live_ and 32 characters"
+        ApiKey::parse(key.as_bytes()).is_ok(),
+        "the new key has another form than the documented one"
     );
     Ok(key.to_owned())
 }

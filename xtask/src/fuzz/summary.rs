@@ -124,7 +124,7 @@ stat::new_units_added:          3
     #[test]
     fn a_failure_is_named_with_its_input() {
         let log = "\
-thread '<unnamed>' (1) panicked at fuzz/src/key.rs:30:5:
+thread '<unnamed>' (1) panicked at fuzz/src/wire/key.rs:30:5:
 issued, and does not verify
 ==2== ERROR: libFuzzer: deadly signal
 artifact_prefix='x/'; Test unit written to x/crash-01

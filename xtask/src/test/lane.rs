@@ -1,21 +1,25 @@
 //! The lanes: what each one needs, and what it runs.
 
-use std::{num::NonZero, process::Command, thread};
+use std::{num::NonZero, process::Command, sync::Mutex, thread};
 
 use rekey_testbed::{PREBUILT_VARIABLE, chromium, envoy, shell, workspace};
 
 use super::{
+    beside,
     report::{Report, Took},
     targets::Targets,
 };
 use crate::{
-    build::{self, BuildArgs},
+    build,
     compose::{self, BaseChoice, ComposeArgs},
     lint,
 };
 
 /// The end-to-end tests that need a browser, as a filter of the harness.
 const BROWSER_TESTS: &str = "dashboard::";
+
+/// How many tests the harness runs at once.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// A part of the test that runs alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,6 +34,15 @@ pub enum Lane {
     Sim,
     /// docker-compose.yml
     Containers,
+}
+
+/// Where a lane runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In this process.
+    First,
+    /// Beside those, and after them for the cores.
+    Beside,
 }
 
 impl Lane {
@@ -49,33 +62,51 @@ impl Lane {
         matches!(self, Self::Unit | Self::E2e | Self::Sim)
     }
 
+    /// Whether it waits for nothing but the machine, so that it can take what others
+    /// leave of that.
+    pub(super) fn only_computes(self) -> bool {
+        matches!(self, Self::Lint | Self::Sim)
+    }
+
     /// Runs it, and tells the report what came of it.
-    pub(super) fn run(self, filters: &[String], report: &mut Report) {
+    pub(super) fn run(self, place: Place, filters: &[String], report: &Mutex<Report>) {
         if let Err(why) = self.obtain() {
-            report.cannot_run(self, &why);
+            Report::lock(report).cannot_run(self, &why);
             return;
         }
         let mut took = Took::default();
+        let result = match place {
+            Place::First => self.run_here(filters, &mut took, report),
+            Place::Beside => took.running(|| beside::run(self, filters)),
+        };
+        Report::lock(report).ran(self, took, result);
+    }
+
+    fn run_here(
+        self,
+        filters: &[String],
+        took: &mut Took,
+        report: &Mutex<Report>,
+    ) -> anyhow::Result<()> {
         let mut harness: Vec<_> = filters.iter().map(String::as_str).collect();
         if self == Self::E2e
             && let Err(why) = chromium::obtain()
         {
-            report.cannot_run_part(self, "browser tests", &why);
+            Report::lock(report).cannot_run_part(self, "browser tests", &why);
             harness.extend(["--skip", BROWSER_TESTS]);
         }
-        let result = match self {
+        match self {
             Self::Lint => took.running(lint::run),
-            Self::Unit => unit(&harness, &mut took),
-            Self::E2e => end_to_end(&harness, &mut took),
-            Self::Sim => simulated(&harness, &mut took),
+            Self::Unit => unit(&harness, took),
+            Self::E2e => end_to_end(&harness, took),
+            Self::Sim => simulated(&harness, took),
             Self::Containers => took.running(|| {
                 compose::run(ComposeArgs {
                     keep: false,
                     bases: BaseChoice::Auto,
                 })
             }),
-        };
-        report.ran(self, took, result);
+        }
     }
 
     /// Obtains what it cannot run without.
@@ -93,25 +124,25 @@ fn unit(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
     let targets = Targets::read()?;
     let mut all = vec!["--lib", "--bins"];
     all.extend(targets.of_unit_lane());
-    let tests = took.tests(&mut cargo_test(&all), harness);
+    // The store's wait for times to pass and for a disk more than they compute.
+    let tests = took.tests(
+        beside_each_other(&mut cargo_test(&all), 2 * cores()),
+        harness,
+    );
     // Cargo takes them only without other targets.
     let examples = took.running(|| shell::run(cargo_test(&["--doc"]).arg("--").args(harness)));
     tests.and(examples)
 }
 
 fn end_to_end(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
-    took.building(|| {
-        build::run(&BuildArgs {
-            crash_points: true,
-            ..BuildArgs::default()
-        })
-    })?;
     let targets = Targets::read()?;
-    let mut cargo = cargo_test(&targets.of_e2e_lane());
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        cargo.env("RUST_TEST_THREADS", threads().to_string());
-    }
-    took.tests(cargo.env(PREBUILT_VARIABLE, "1"), harness)
+    let tests = targets.of_e2e_lane();
+    let programs = took.building(|| build::run_for_tests(&tests))?;
+    let mut cargo = cargo_test(&tests);
+    cargo.env(PREBUILT_VARIABLE, programs);
+    // Starting an Envoy takes a core for two seconds: with twice the cores some
+    // tests do not get their turn in time.
+    took.tests(beside_each_other(&mut cargo, 1 + cores()), harness)
 }
 
 fn simulated(harness: &[&str], took: &mut Took) -> anyhow::Result<()> {
@@ -130,8 +161,14 @@ fn cargo_test(targets: &[&str]) -> Command {
     cargo
 }
 
-/// One more than the cores: most of these tests wait for a process or for a time to
-/// pass, and with twice the cores some of them do not get their turn in time.
-fn threads() -> usize {
-    1 + thread::available_parallelism().map_or(1, NonZero::get)
+/// So many tests at once, unless the environment says how many.
+fn beside_each_other(cargo: &mut Command, threads: usize) -> &mut Command {
+    if std::env::var_os(THREADS_VARIABLE).is_none() {
+        cargo.env(THREADS_VARIABLE, threads.to_string());
+    }
+    cargo
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }

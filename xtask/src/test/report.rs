@@ -2,6 +2,7 @@
 
 use std::{
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -76,6 +77,11 @@ impl Report {
             lines: Vec::new(),
             failed: Vec::new(),
         }
+    }
+
+    /// For one of the lanes that run beside each other.
+    pub(super) fn lock(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It has run.

@@ -102,7 +102,7 @@ The old key is refused from then on, everywhere:
 Put the new one in its place. Each call costs a credit; regenerating does not,
 and is possible once per {interval} (after that: 429 and when to try again):
 
-  NEW_KEY=sb_live_…
+  NEW_KEY={new_key}
   curl "{url}/v1/echo" -H "Authorization: Bearer $NEW_KEY"
   curl "{upstream}/demo/ledger"
   curl -i -X POST "{url}/v1/user/api-key/regenerate" -H "Authorization: Bearer $NEW_KEY"
@@ -121,6 +121,7 @@ The operator's side, with the admin token {whose}:
   {cli} audit --user {user}
 
 "#,
+        new_key = rekey_protocol::masked(""),
         dashboard = fleet.store.dashboard_url(),
         email = demo.email,
         password = demo.password,

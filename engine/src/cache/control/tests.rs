@@ -1,6 +1,7 @@
 //! What may be trusted, and when an answer to a poll changes that.
 
 use super::*;
+use crate::host::env::Versioned;
 use crate::testing::Memory;
 
 fn cell() -> ControlCell {
@@ -239,12 +240,14 @@ fn g2_a_change_is_decided_again_after_a_lost_race_and_has_an_end() {
 fn what_cannot_be_understood_is_neither_trusted_nor_overwritten() {
     let (cell, mut memory) = (cell(), Memory::default());
     for foreign in [vec![], vec![1, 2, 3], vec![0; 200]] {
-        memory
-            .entries
-            .insert("n.control".into(), (foreign.clone(), 1));
+        let held = Versioned {
+            value: foreign.clone(),
+            version: 1,
+        };
+        memory.entries.insert("n.control".into(), held);
         assert_eq!(cell.read(&mut memory.at(0)), None);
         assert_eq!(cell.update(&mut memory, |control| Some(*control)), None);
-        assert_eq!(memory.entries["n.control"].0, foreign);
+        assert_eq!(memory.entries["n.control"].value, foreign);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::key_cache::KeyCache;
+use crate::host::env::Versioned;
 use crate::shared::entry::Entries;
 use crate::testing::Memory;
 
@@ -97,7 +98,7 @@ fn i8_is_bounded() {
         let _ = table.fill(&mut shared, FIRST, &digest(n + 9000), &active(u64::MAX));
     }
     assert_eq!(shared.entries.len(), 16);
-    let largest = shared.entries.values().map(|(value, _)| value.len()).max();
+    let largest = shared.entries.values().map(|held| held.value.len()).max();
     assert!(largest < Some(WAYS * 128), "{largest:?}");
 }
 
@@ -258,11 +259,15 @@ fn a_lost_race_is_run_again_and_has_an_end() {
 fn g10_a_value_of_another_schema_is_a_miss_and_stays() {
     let (table, mut shared) = one_slot();
     let mut foreign = Slot::new(FIRST);
-    assert!(foreign.bury(FIRST, &digest(1), dead(20)));
+    foreign.bury(FIRST, &digest(1), dead(20)).unwrap();
     let mut foreign = foreign.encode();
     foreign[0] = Slot::SCHEMA.version + 1;
     for value in [foreign, vec![1, 2, 3], vec![]] {
-        shared.entries.insert("t.slot.0".into(), (value.clone(), 1));
+        let held = Versioned {
+            value: value.clone(),
+            version: 1,
+        };
+        shared.entries.insert("t.slot.0".into(), held);
         assert_eq!(table.look(&mut shared, FIRST, &digest(1)), View::Absent);
         assert!(
             table
@@ -274,14 +279,14 @@ fn g10_a_value_of_another_schema_is_a_miss_and_stays() {
                 .fill(&mut shared, FIRST, &digest(1), &active(20))
                 .is_err()
         );
-        assert_eq!(shared.entries["t.slot.0"].0, value);
+        assert_eq!(shared.entries["t.slot.0"].value, value);
     }
 }
 
 #[test]
 fn a_slot_survives_its_encoding_and_no_part_of_it_does() {
     let mut slot = Slot::new(FIRST);
-    assert!(slot.bury(FIRST, &digest(1), dead(20)));
+    slot.bury(FIRST, &digest(1), dead(20)).unwrap();
     slot.fill(FIRST, &digest(2), active(20));
     let value = slot.encode();
     assert_eq!(Slot::decode(&value), Some(slot));

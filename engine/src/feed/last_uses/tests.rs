@@ -3,6 +3,7 @@
 use rekey_protocol::USED_MOST;
 
 use super::*;
+use crate::host::env::Versioned;
 use crate::testing::Memory;
 
 /// A moment at which hours begin with the monotonic clock's.
@@ -145,7 +146,7 @@ fn i8_the_newest_are_kept_while_nobody_is_told() {
             uses.hand_over(&to_tell(), &mut memory);
         }
     }
-    let (value, _) = &memory.entries["n.last_uses"];
+    let value = &memory.entries["n.last_uses"].value;
     assert_eq!(value.len(), 40 * MOST_TO_TELL);
     assert_eq!(uses.waiting.len(), MOST_WAITING);
     // Every one that is neither told nor waits is counted.
@@ -216,7 +217,11 @@ fn a_clock_that_is_set_tells_again_and_forgets_nothing() {
 fn what_is_not_ours_in_the_entry_is_nothing() {
     let mut memory = Memory::default();
     let name = "n.last_uses".to_owned();
-    memory.entries.insert(name, (vec![1; 39], 1));
+    let held = Versioned {
+        value: vec![1; 39],
+        version: 1,
+    };
+    memory.entries.insert(name, held);
     assert_eq!(to_tell().next(&mut memory, USED_MOST), []);
     let mut uses = LastUseTracker::new(4096);
     used(&mut uses, 1, 0);

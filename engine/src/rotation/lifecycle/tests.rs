@@ -73,7 +73,7 @@ fn x1_nothing_happened_is_not_said_of_a_key_that_was_dead_before() {
 #[test]
 fn x1_what_may_have_left_is_asked_again_under_the_same_id() {
     let mut rotation = rotation();
-    let (first, _) = rotation.next_attempt(CallId(1), 1_000).unwrap();
+    let first = rotation.next_attempt(CallId(1), 1_000).unwrap().request;
     assert!(matches!(
         rotation.failed(StoreFault::NoAnswer, 1_001),
         Progress::Pending
@@ -82,7 +82,7 @@ fn x1_what_may_have_left_is_asked_again_under_the_same_id() {
         rotation.next_attempt(CallId(2), 1_001).is_none(),
         "not before its pause"
     );
-    let (second, _) = rotation.next_attempt(CallId(2), 1_100).unwrap();
+    let second = rotation.next_attempt(CallId(2), 1_100).unwrap().request;
     assert_eq!((first.attempt, second.attempt), (1, 2));
     assert_eq!(first.rotation_id, second.rotation_id);
     assert_eq!(first.new_digest, second.new_digest);
@@ -96,8 +96,8 @@ fn x1_patience_outlasts_the_longest_lease_and_ends_unconfirmed() {
     let mut rotation = rotation();
     let mut now = 1_000;
     let ended = loop {
-        if let Some((_, timeout)) = rotation.next_attempt(CallId(1), now) {
-            assert!(now + u64::from(timeout) <= 1_000 + PATIENCE_MS);
+        if let Some(attempt) = rotation.next_attempt(CallId(1), now) {
+            assert!(now + u64::from(attempt.timeout_ms) <= 1_000 + PATIENCE_MS);
             now += 1;
             if let Some(refusal) = refusal(rotation.failed(StoreFault::NoAnswer, now)) {
                 break refusal;
@@ -120,8 +120,9 @@ fn x1_every_attempt_says_how_long_it_is_worth_beginning() {
     let mut now = 1_000;
     let mut seen = Vec::new();
     while now < 1_000 + PATIENCE_MS {
-        if let Some((request, timeout)) = rotation.next_attempt(CallId(1), now) {
-            let patience = request.patience_ms.unwrap();
+        if let Some(attempt) = rotation.next_attempt(CallId(1), now) {
+            let timeout = attempt.timeout_ms;
+            let patience = attempt.request.patience_ms.unwrap();
             // Time is left for the answer, and the more the longer the call.
             assert!(patience < timeout && patience >= timeout / 2, "{timeout}");
             seen.push(patience);

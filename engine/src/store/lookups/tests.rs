@@ -28,17 +28,18 @@ fn may(before: bool, sent: &Control, arrival: (&Control, u64), revision: u64) ->
     let digest = Digest::of(b"k");
     let (control, now) = arrival;
     let early = lookups.arrival(Some(control), at(now));
-    assert!(lookups.join(
+    let first = lookups.join(
         digest,
         RequestId(1),
         Purpose::Authenticate,
         early,
-        CallId(1)
-    ));
+        CallId(1),
+    );
+    assert_eq!(first, Joined::NewCall);
     assert_eq!(lookups.send_due(Some(sent), 1_000).len(), 1);
     let late = lookups.arrival(Some(control), at(now));
     let second = lookups.join(digest, RequestId(2), Purpose::Authenticate, late, CallId(2));
-    assert!(!second, "one call in flight for each key");
+    assert_eq!(second, Joined::CallInFlight, "one call for each key");
     assert!(lookups.send_due(Some(sent), 1_000).is_empty());
     let answered = lookups.answered(CallId(1)).unwrap();
     let waiter = &answered.waiters[if before { 0 } else { 1 }];
@@ -85,13 +86,14 @@ fn a_call_that_nobody_waits_for_is_not_sent() {
     lookups.leave(RequestId(1));
     assert!(lookups.send_due(None, 1_000).is_empty());
     // The next one makes another call.
-    assert!(lookups.join(
+    let next = lookups.join(
         digest,
         RequestId(2),
         Purpose::Authenticate,
         arrival,
-        CallId(2)
-    ));
+        CallId(2),
+    );
+    assert_eq!(next, Joined::NewCall);
     assert_eq!(lookups.send_due(None, 1_000).len(), 1);
     lookups.leave(RequestId(2));
     assert_eq!(lookups.waiting(), 0);

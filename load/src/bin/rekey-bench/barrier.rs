@@ -10,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    Length,
     cpu::Cpu,
     swarm::Swarm,
     tell,
@@ -38,7 +39,7 @@ impl Case {
     fn new(gateways: usize, lease_ms: u32, users: usize) -> anyhow::Result<Self> {
         let run_dir = RunDir::temporary()?;
         let options = StoreOptions {
-            binary: StoreBinary::Release,
+            binary: StoreBinary::Plain,
             rotation_interval: "1h".to_owned(),
             env: Vec::new(),
             args: Vec::new(),
@@ -121,10 +122,10 @@ impl Case {
 }
 
 /// Measures and tells.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
-    let (rounds, rotations, watched) = match quick {
-        true => (2, 10, Duration::from_secs(2)),
-        false => (9, 100, Duration::from_secs(20)),
+pub(crate) fn run(length: Length) -> anyhow::Result<()> {
+    let (rounds, rotations, watched) = match length {
+        Length::Short => (2, 10, Duration::from_secs(2)),
+        Length::Full => (9, 100, Duration::from_secs(20)),
     };
     let mut cases = [
         Case::new(0, LEASE_MS, rounds * rotations)?,

@@ -19,7 +19,7 @@ use rekey_load::{
 use rekey_testbed::{Fleet, FleetOptions, Gateway};
 use serde_json::json;
 
-use crate::{cores, cpu::Cpu, tell, times::Times};
+use crate::{Length, cores, cpu::Cpu, tell, times::Times};
 
 /// The share of what the gateway can refuse.
 const SHARE: f64 = 0.6;
@@ -52,10 +52,10 @@ struct Case {
 }
 
 /// Measures and tells.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
-    let (rounds, lasts) = match quick {
-        true => (1, Duration::from_secs(2)),
-        false => (7, Duration::from_secs(4)),
+pub(crate) fn run(length: Length) -> anyhow::Result<()> {
+    let (rounds, lasts) = match length {
+        Length::Short => (1, Duration::from_secs(2)),
+        Length::Full => (7, Duration::from_secs(4)),
     };
     let fleet = Fleet::start(FleetOptions {
         concurrency: 1,

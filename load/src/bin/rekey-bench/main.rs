@@ -42,6 +42,15 @@ struct BenchArgs {
     quick: bool,
 }
 
+/// How long a measurement goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// Only to see that it works.
+    Short,
+    /// Long enough for numbers that mean something.
+    Full,
+}
+
 /// A part of the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -73,13 +82,17 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         [] => Part::value_variants(),
         parts => parts,
     };
+    let length = match args.quick {
+        true => Length::Short,
+        false => Length::Full,
+    };
     for part in parts {
         match part {
-            Part::Rotation => rotation::run(args.quick)?,
-            Part::Barrier => barrier::run(args.quick)?,
-            Part::Minute => minute::run(args.quick)?,
-            Part::Memory => memory::run(args.quick)?,
-            Part::Floods => floods::run(args.quick)?,
+            Part::Rotation => rotation::run(length)?,
+            Part::Barrier => barrier::run(length)?,
+            Part::Minute => minute::run(length)?,
+            Part::Memory => memory::run(length)?,
+            Part::Floods => floods::run(length)?,
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use rekey_load::{Book, Churn, Memory, import};
 use rekey_testbed::{Fleet, FleetOptions};
 use serde_json::json;
 
-use crate::{fleet_options, tell};
+use crate::{Length, fleet_options, tell};
 
 /// Looks at the memory so often.
 const PARTS: usize = 10;
@@ -13,8 +13,11 @@ const PARTS: usize = 10;
 const AT_ONCE: usize = 16;
 
 /// Measures and tells.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
-    let scale = if quick { 100 } else { 1 };
+pub(crate) fn run(length: Length) -> anyhow::Result<()> {
+    let scale = match length {
+        Length::Short => 100,
+        Length::Full => 1,
+    };
     let (unknown, valid, rotations) = (1_000_000 / scale, 100_000 / scale, 10_000 / scale);
     let mut options = fleet_options(1);
     options.plugin["cache_slots"] = json!(16_384 / scale);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rekey_load::{Book, Pace, Storm, Traffic, import};
 use rekey_testbed::{Fleet, Gateway};
 
-use crate::{all_right, fleet_options, tell, times::Times};
+use crate::{Length, all_right, fleet_options, tell, times::Times};
 
 /// More users than can be rotated in that time.
 const A_SECOND: u64 = 1_500;
@@ -14,8 +14,11 @@ const A_SECOND: u64 = 1_500;
 const AT_ONCE: usize = 12;
 
 /// Measures and tells.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
-    let seconds = if quick { 5 } else { 60 };
+pub(crate) fn run(length: Length) -> anyhow::Result<()> {
+    let seconds = match length {
+        Length::Short => 5,
+        Length::Full => 60,
+    };
     let fleet = Fleet::start(fleet_options(3))?;
     let book = Book::default();
     let users = usize::try_from(seconds * A_SECOND)?;

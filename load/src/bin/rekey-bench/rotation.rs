@@ -6,15 +6,23 @@ use rekey_load::{Book, Connection, Key, Pace, Probe, Traffic, import, rotate};
 use rekey_testbed::{Fleet, Gateway};
 
 use crate::{
-    all_right, fleet_options, tell,
+    Length, all_right, fleet_options, tell,
     times::{Rounds, Times},
 };
+
+/// What else the gateways do meanwhile.
+#[derive(Clone, Copy)]
+enum Surroundings {
+    Quiet,
+    /// Many clients call all the time.
+    Loaded,
+}
 
 /// One case: a fleet, with or without a load.
 struct Case {
     name: &'static str,
     fleet: Fleet,
-    loaded: bool,
+    surroundings: Surroundings,
     book: Book,
     keys: Vec<Arc<Key>>,
     rounds: Rounds,
@@ -24,7 +32,7 @@ impl Case {
     fn new(
         name: &'static str,
         gateways: usize,
-        loaded: bool,
+        surroundings: Surroundings,
         users: usize,
     ) -> anyhow::Result<Self> {
         let fleet = Fleet::start(fleet_options(gateways))?;
@@ -34,7 +42,7 @@ impl Case {
         Ok(Self {
             name,
             fleet,
-            loaded,
+            surroundings,
             book,
             keys,
             rounds,
@@ -45,9 +53,9 @@ impl Case {
     /// each is in the caches of all of them.
     fn round(&mut self, rotations: usize) -> anyhow::Result<()> {
         let addresses = || self.fleet.gateways.iter().map(Gateway::address);
-        let traffic = match self.loaded {
-            true => Some(Traffic::start(addresses(), &self.book, Pace::STEADY)?),
-            false => None,
+        let traffic = match self.surroundings {
+            Surroundings::Quiet => None,
+            Surroundings::Loaded => Some(Traffic::start(addresses(), &self.book, Pace::STEADY)?),
         };
         let mut probe = Probe::of_every_worker(&self.fleet.gateways)?;
         let mut gateways: Vec<_> = addresses().map(Connection::to).collect();
@@ -70,13 +78,16 @@ impl Case {
 }
 
 /// Measures and tells.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
-    let (rounds, rotations) = if quick { (2, 30) } else { (9, 200) };
+pub(crate) fn run(length: Length) -> anyhow::Result<()> {
+    let (rounds, rotations) = match length {
+        Length::Short => (2, 30),
+        Length::Full => (9, 200),
+    };
     let users = rounds * rotations;
     let mut cases = [
-        Case::new("one gateway, quiet", 1, false, users)?,
-        Case::new("three gateways, quiet", 3, false, users)?,
-        Case::new("three gateways, under load", 3, true, users)?,
+        Case::new("one gateway, quiet", 1, Surroundings::Quiet, users)?,
+        Case::new("three gateways, quiet", 3, Surroundings::Quiet, users)?,
+        Case::new("three gateways, under load", 3, Surroundings::Loaded, users)?,
     ];
     for _ in 0..rounds {
         for case in &mut cases {

@@ -1,6 +1,7 @@
 //! Files as operators have them, and rows as the store gets them.
 
 use super::*;
+use rekey_protocol::Digest;
 
 const KEY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ12";
 
@@ -16,14 +17,14 @@ fn file(text: &str) -> File {
 }
 
 fn body(text: &str) -> std::io::Result<String> {
-    let table = Table::read(stream(text), "a file").map_err(std::io::Error::other)?;
+    let table = CsvTable::read(stream(text), "a file").map_err(std::io::Error::other)?;
     let mut body = String::new();
-    Lines::new(table, false).read_to_string(&mut body)?;
+    ImportBody::new(table, BadRows::Refuse).read_to_string(&mut body)?;
     Ok(body)
 }
 
 fn header_error(text: &str) -> String {
-    let table = Table::read(stream(text), "a file");
+    let table = CsvTable::read(stream(text), "a file");
     format!("{:#}", table.err().unwrap())
 }
 
@@ -34,17 +35,18 @@ fn a_pipe_gives_the_same_rows_as_a_file() {
         format!("user,key\nu1,{KEY}\nu2,nonsense\nu3,{KEY}\n"),
         "user,key\n".to_owned(),
     ] {
-        let checked = |from| {
+        let checked = |readable| {
             let name = "it".to_owned();
-            let mut checked = check(Input { name, from }).unwrap();
+            let mut checked = check(Input { name, readable }).unwrap();
             let mut body = String::new();
             checked.body.read_to_string(&mut body).unwrap();
-            (checked.rows, checked.bad, body)
+            (checked.count, body)
         };
-        let twice = checked(From::File(file(&text)));
-        assert_eq!(checked(From::Stream(stream(&text))), twice);
-        assert!(!twice.2.contains(KEY));
-        assert_eq!(twice.2.lines().count() as u64, twice.0 - twice.1);
+        let twice = checked(Readable::Twice(file(&text)));
+        assert_eq!(checked(Readable::Once(stream(&text))), twice);
+        let (count, body) = twice;
+        assert!(!body.contains(KEY));
+        assert_eq!(body.lines().count() as u64, count.rows - count.bad);
     }
 }
 

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use rekey_protocol::{ApiKey, Digest, UserId};
 use zeroize::Zeroizing;
 
-use super::super::client::{Client, InDoubt};
+use super::super::client::{AdminClient, InDoubt};
 use super::super::print;
 use crate::api::{
     REVOKE_MANY_PATH, REVOKE_MOST, RevokeManyRequest, RevokeOutcome, RevokeRequest, RevokedMany,
@@ -26,7 +26,7 @@ const IN_DOUBT: InDoubt = "which keys were revoked is not known: repeat the comm
 
 /// What the lines of the file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Lines {
+pub(super) enum LineKind {
     /// Ids of users, whose active keys are meant.
     Users,
     /// SHA-256 of keys, 64 hexadecimal digits each.
@@ -42,8 +42,8 @@ struct Wanted {
 }
 
 /// Revokes all that the file names, and prints a line for each.
-pub(super) fn revoke(path: &Path, lines: Lines) -> anyhow::Result<()> {
-    let client = Client::from_env()?;
+pub(super) fn revoke(path: &Path, lines: LineKind) -> anyhow::Result<()> {
+    let client = AdminClient::from_env()?;
     let name = path.display();
     let wanted = match path == Path::new("-") {
         true => read(std::io::stdin().lock(), lines).context("standard input")?,
@@ -100,7 +100,7 @@ fn told(one: &RevokedOne) -> String {
 }
 
 /// All lines, or what is wrong with each bad one, on standard error.
-fn read(mut input: impl BufRead, lines: Lines) -> anyhow::Result<Vec<Wanted>> {
+fn read(mut input: impl BufRead, lines: LineKind) -> anyhow::Result<Vec<Wanted>> {
     let (mut wanted, mut bad) = (Vec::new(), 0);
     let mut text = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
     for line in 1.. {
@@ -135,19 +135,19 @@ fn read(mut input: impl BufRead, lines: Lines) -> anyhow::Result<Vec<Wanted>> {
 }
 
 /// What a line names. The reasons repeat none of it: it may be a key.
-fn parsed(line: &[u8], lines: Lines) -> Result<RevokeRequest, String> {
+fn parsed(line: &[u8], lines: LineKind) -> Result<RevokeRequest, String> {
     let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned());
     let (mut user_id, mut digest) = (None, None);
     match lines {
-        Lines::Users => {
+        LineKind::Users => {
             let user = UserId::try_from(text?.to_owned());
             user_id = Some(user.map_err(|error| error.to_string())?);
         }
-        Lines::Digests => {
+        LineKind::Digests => {
             let found = Digest::from_hex(text?);
             digest = Some(found.ok_or("a digest is 64 hexadecimal digits")?);
         }
-        Lines::Keys => {
+        LineKind::Keys => {
             let key = ApiKey::parse(line).map_err(|error| error.to_string())?;
             digest = Some(key.digest());
         }
@@ -161,35 +161,35 @@ mod tests {
 
     const KEY: &str = "sb_live_0123456789abcdefghijABCDEFGHIJ12";
 
-    fn error(text: &str, lines: Lines) -> String {
+    fn error(text: &str, lines: LineKind) -> String {
         read(text.as_bytes(), lines).err().unwrap().to_string()
     }
 
     #[test]
     fn lines_are_what_the_operator_says() {
         let digest = Digest::of(KEY.as_bytes());
-        let keys = read(format!("{KEY}\r\n\n  {KEY}").as_bytes(), Lines::Keys).unwrap();
+        let keys = read(format!("{KEY}\r\n\n  {KEY}").as_bytes(), LineKind::Keys).unwrap();
         let found: Vec<_> = keys
             .iter()
             .map(|key| (key.line, key.request.digest))
             .collect();
         assert_eq!(found, [(1, Some(digest)), (3, Some(digest))]);
         let hex = digest.to_hex();
-        let digests = read(hex.as_bytes(), Lines::Digests).unwrap();
+        let digests = read(hex.as_bytes(), LineKind::Digests).unwrap();
         assert_eq!(digests[0].request.digest, Some(digest));
         // The same text may be a user's id.
-        let users = read(hex.as_bytes(), Lines::Users).unwrap();
+        let users = read(hex.as_bytes(), LineKind::Users).unwrap();
         assert_eq!(users[0].request.user_id.as_ref().unwrap().as_str(), hex);
     }
 
     #[test]
     fn nothing_is_done_if_one_line_is_bad() {
-        assert!(error("ann\nb b\n", Lines::Users).starts_with("1 lines cannot"));
-        assert!(error(&format!("{KEY}\n{KEY}x\nann"), Lines::Keys).starts_with("2 lines"));
-        assert!(error("ann", Lines::Digests).starts_with("1 lines"));
+        assert!(error("ann\nb b\n", LineKind::Users).starts_with("1 lines cannot"));
+        assert!(error(&format!("{KEY}\n{KEY}x\nann"), LineKind::Keys).starts_with("2 lines"));
+        assert!(error("ann", LineKind::Digests).starts_with("1 lines"));
         let long = "a".repeat(300);
-        assert!(error(&format!("ann\n{long}"), Lines::Users).contains("line 2 is too long"));
-        let reason = parsed(&KEY.as_bytes()[1..], Lines::Keys).unwrap_err();
+        assert!(error(&format!("ann\n{long}"), LineKind::Users).contains("line 2 is too long"));
+        let reason = parsed(&KEY.as_bytes()[1..], LineKind::Keys).unwrap_err();
         assert!(!reason.contains(&KEY[20..]), "{reason}");
     }
 }

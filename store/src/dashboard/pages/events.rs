@@ -1,7 +1,6 @@
 //! What happened to a user's key, in words.
 
 use maud::{Markup, html};
-use rekey_protocol::KEY_PREFIX;
 
 use super::time;
 use crate::api::AuditEvent;
@@ -30,7 +29,7 @@ pub(super) fn activity(id: &str, title: &str, events: &[AuditEvent]) -> Markup {
 
 /// `sb_live_…wxyz`
 pub(super) fn masked(hint: Option<&str>) -> String {
-    format!("{KEY_PREFIX}…{}", hint.unwrap_or_default())
+    rekey_protocol::masked(hint.unwrap_or_default())
 }
 
 /// How a key came to be.

@@ -12,8 +12,8 @@ use super::events::{activity, by, how, masked};
 use super::{KEY_PLACE, Tab, countdown, csrf, error, here, hidden, respond, respond_with_key};
 use super::{settings, time};
 use crate::api::OldKeyUse;
-use crate::dashboard::key::Ticket;
-use crate::dashboard::session::Session;
+use crate::dashboard::access::session::Session;
+use crate::dashboard::handlers::key::{Reached, Ticket, Way};
 use crate::engine::rows::{CurrentKey, LastUse};
 use crate::operations::keys::own_key::{AT_ONCE_PER_DAY, Overview, OwnRefusal};
 
@@ -23,11 +23,10 @@ const TICKET_USED: &str = "This form was used already. The new key was for the a
     one right after.";
 
 /// Settings → Profile.
-/// `is_dead`: no gateway accepts any key before the last change.
 pub(crate) fn profile(
     session: &Session,
     overview: &Overview,
-    is_dead: bool,
+    reached: Reached,
     ticket: Ticket,
 ) -> Response {
     let content = html! {
@@ -35,7 +34,7 @@ pub(crate) fn profile(
             h2 #key-title { "API key" }
             @match &overview.key {
                 Some(key) => (active(key, overview)),
-                None => (without_key(session, overview, is_dead, ticket)),
+                None => (without_key(session, overview, reached, ticket)),
             }
             (old_keys(&overview.old_keys))
         }
@@ -44,9 +43,14 @@ pub(crate) fn profile(
             (activity("refused", "Refused log-ins", &overview.refused))
         }
     };
+    profile_page(session, "Profile", &content)
+}
+
+/// A page under Settings → Profile.
+fn profile_page(session: &Session, title: &str, content: &Markup) -> Response {
     respond(
         StatusCode::OK,
-        settings(session, Tab::Profile, "Profile", &content),
+        settings(session, Tab::Profile, title, content),
     )
 }
 
@@ -93,11 +97,11 @@ fn last_use(used: Option<LastUse>) -> Markup {
     }
 }
 
-fn without_key(session: &Session, overview: &Overview, is_dead: bool, ticket: Ticket) -> Markup {
+fn without_key(session: &Session, overview: &Overview, reached: Reached, ticket: Ticket) -> Markup {
     html! {
         p {
             strong { "You have no active API key." } " "
-            @if is_dead {
+            @if reached == Reached::AllGateways {
                 "Requests to the API are refused."
             } @else {
                 "The last one is revoked, but not all gateways have confirmed it yet: one that is "
@@ -182,11 +186,7 @@ pub(crate) fn confirm_regenerate(session: &Session, key: &CurrentKey, ticket: Ti
             }
         }
     };
-    let title = "Regenerate API Key";
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, title, &content),
-    )
+    profile_page(session, "Regenerate API Key", &content)
 }
 
 /// Before an emergency's revocation.
@@ -212,17 +212,14 @@ pub(crate) fn confirm_revoke(session: &Session, key: &CurrentKey) -> Response {
             }
         }
     };
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, "Revoke now", &content),
-    )
+    profile_page(session, "Revoke now", &content)
 }
 
 /// After a revocation.
 pub(crate) fn revoked(
     session: &Session,
     overview: &Overview,
-    is_dead: bool,
+    reached: Reached,
     ticket: Ticket,
 ) -> Response {
     let content = html! {
@@ -231,21 +228,22 @@ pub(crate) fn revoked(
             @match &overview.key {
                 // The page was left open, and a new key was made elsewhere.
                 Some(key) => p { "Your key is now " code { (masked(key.hint.as_deref())) } "." },
-                None => (without_key(session, overview, is_dead, ticket)),
+                None => (without_key(session, overview, reached, ticket)),
             }
             p { (back()) }
         }
     };
-    respond(
-        StatusCode::OK,
-        settings(session, Tab::Profile, "Revoked", &content),
-    )
+    profile_page(session, "Revoked", &content)
 }
 
-/// The new key, this once; `replaced`: it took the place of another.
-pub(crate) fn new_key(session: &Session, key: &ApiKey, replaced: bool) -> Response {
+/// The new key, this once.
+pub(crate) fn new_key(session: &Session, key: &ApiKey, way: Way) -> Response {
+    let said = match way {
+        Way::Replace => contract::REGENERATED,
+        Way::AfterRevoking => MADE,
+    };
     let content = html! {
-        (super::notice(if replaced { contract::REGENERATED } else { MADE }))
+        (super::notice(said))
         div.card.settling {
             div.shown {
                 code #api-key tabindex="0" { (here(KEY_PLACE)) }

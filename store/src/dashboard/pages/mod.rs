@@ -14,8 +14,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rekey_protocol::ApiKey;
 use zeroize::Zeroizing;
 
+use super::access::session::Session;
 use super::assets;
-use super::session::Session;
 use crate::clock::UnixMillis;
 use crate::server::published::Secrecy;
 
@@ -131,10 +131,11 @@ pub(super) fn retry_after(mut response: Response, seconds: u64) -> Response {
     response
 }
 
-/// What went wrong, to whomever; with the address that is the right one.
+/// What went wrong, to whomever. `elsewhere` is the address that is the right one.
 pub(super) fn problem(
     status: StatusCode,
-    (title, text): (&str, &str),
+    title: &str,
+    text: &str,
     elsewhere: Option<&str>,
 ) -> Response {
     let content = html! {

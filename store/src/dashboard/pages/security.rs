@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{Tab, csrf, error, notice, respond, settings};
 use crate::accounts::password::LENGTH;
-use crate::dashboard::session::Session;
+use crate::dashboard::access::session::Session;
 
 /// After a change.
 pub(crate) const CHANGED: &str = "Your password was changed. All other log-ins have ended.";

@@ -1,9 +1,7 @@
 //! Short ways to what the tests of the suite need: names, keys, times, and the
 //! operations that they begin with.
 
-use rekey_protocol::{
-    Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
-};
+use rekey_protocol::{Client, Replay, ReplayProof, RotateRequest, RotationId, SealedKey};
 
 use super::Subject;
 use crate::api::AuditEvent;
@@ -11,6 +9,7 @@ use crate::clock::{StoreTime, UnixMillis};
 use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::keys::rotate::Rotate;
 use crate::operations::keys::{Resolve, Resolved};
+pub(super) use crate::operations::testing::{digest, user};
 use crate::operations::users::{AddUser, NewUser};
 
 /// An hour, in milliseconds.
@@ -19,14 +18,6 @@ pub(super) const HOUR: i64 = 3_600_000;
 /// So many milliseconds after the beginning of a test, by both clocks.
 pub(super) fn at(subject: &impl Subject, millis: i64) -> StoreTime {
     StoreTime::both(UnixMillis(subject.begun().0 + millis))
-}
-
-pub(super) fn digest(number: u8) -> Digest {
-    Digest::from_bytes([number; 32])
-}
-
-pub(super) fn user(name: &str) -> UserId {
-    name.parse().unwrap()
 }
 
 /// A user with this first key.

@@ -1,7 +1,7 @@
 //! What the audit log is told.
 
 use crate::operations::audit::action::Action;
-use rekey_protocol::{Client, Digest, KEY_PREFIX, RotationId, UserId};
+use rekey_protocol::{Client, Digest, RotationId, UserId, may_hold_a_key};
 
 /// The longest text of the network that is kept, in characters.
 const TEXT_MAX: usize = 128;
@@ -115,7 +115,7 @@ impl<'a> Event<'a> {
 /// visible ASCII, and none that looks like a key (I6: a client may well put its
 /// key into a header that ends up here).
 fn harmless(text: &str) -> String {
-    if text.contains(KEY_PREFIX) {
+    if may_hold_a_key(text) {
         return "(withheld)".to_owned();
     }
     let visible = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');

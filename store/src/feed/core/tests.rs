@@ -1,8 +1,8 @@
 //! What a poll is answered, and what it holds up, in times of our own.
 
 use super::*;
-use crate::feed::history::Life;
-use rekey_protocol::{Digest, Incarnation};
+use crate::feed::history::{self, Life};
+use rekey_protocol::{Digest, FeedRequest, GatewayId, Incarnation, LEASE_CAP_MS};
 
 const NOW: Incarnation = Incarnation([2; 16]);
 const LEASE: u32 = 3000;
@@ -162,11 +162,12 @@ fn s2_what_is_on_disk_and_not_told_yet_is_in_no_answer() {
     core.lease_recorded(LEASE);
     let last = commit_too_many(&mut core);
     let mut early = poll(Some(at(last - 1)));
-    early.phase = Phase::Reading(
-        core.leases
+    early.phase = Phase::Reading(Followed {
+        registered: core
+            .leases
             .register(0, early.gateway, LEASE, Some(last - 1)),
-        at(last - 1),
-    );
+        cursor: at(last - 1),
+    });
     assert_eq!(core.step(0, &mut early), Step::ReadAfter(last - 1));
     early.read([last, last + 1].map(change).into(), at(last + 1));
     let told = answer(core.step(0, &mut early));

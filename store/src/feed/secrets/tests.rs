@@ -17,23 +17,29 @@ fn list(prints: &[SecretPrint]) -> AcceptedSecrets {
 }
 
 /// A store with these secrets and two gateways with those.
-fn fleet(own: &[SecretPrint], a: &[SecretPrint], b: &[SecretPrint]) -> Secrets {
-    let mut secrets = Secrets::default();
+fn fleet(own: &[SecretPrint], a: &[SecretPrint], b: &[SecretPrint]) -> FleetSecrets {
+    let mut secrets = FleetSecrets::default();
     secrets.use_own(own.to_vec());
-    assert!(secrets.heard(0, A, Some(&list(a)), GONE));
-    assert!(secrets.heard(0, B, Some(&list(b)), GONE));
+    assert_eq!(
+        secrets.heard(0, A, Some(&list(a)), GONE),
+        SecretsNews::Other
+    );
+    assert_eq!(
+        secrets.heard(0, B, Some(&list(b)), GONE),
+        SecretsNews::Other
+    );
     secrets
 }
 
 /// What everybody makes keys with: A, B, the store.
-fn issuing(secrets: &Secrets) -> [Option<SecretPrint>; 3] {
+fn issuing(secrets: &FleetSecrets) -> [Option<SecretPrint>; 3] {
     let own = secrets.place(0).map(|place| secrets.own[place]);
-    let [a, b] = [A, B].map(|gateway| secrets.advice(0, gateway, true).issue_with);
+    let [a, b] = [A, B].map(|gateway| secrets.advice(0, gateway, Known::All).issue_with);
     [a, b, own]
 }
 
-fn behind(secrets: &Secrets) -> [bool; 2] {
-    [A, B].map(|gateway| secrets.advice(0, gateway, true).behind)
+fn behind(secrets: &FleetSecrets) -> [bool; 2] {
+    [A, B].map(|gateway| secrets.advice(0, gateway, Known::All).behind)
 }
 
 #[test]
@@ -94,7 +100,7 @@ fn without_a_common_secret_nobody_makes_keys() {
     // When the other one is gone, there is one.
     assert_eq!(secrets.place(GONE), Some(0));
     secrets.heard(0, A, None, 2 * GONE);
-    let advice = secrets.advice(GONE, A, true);
+    let advice = secrets.advice(GONE, A, Known::All);
     assert_eq!((advice.issue_with, advice.behind), (Some(NEW), false));
 }
 
@@ -120,47 +126,53 @@ fn who_accepts_any_checksum_holds_nobody_back() {
         any: true,
         ..list(&[OLD])
     };
-    assert!(secrets.heard(0, B, Some(&any), GONE));
+    assert_eq!(secrets.heard(0, B, Some(&any), GONE), SecretsNews::Other);
     assert_eq!(issuing(&secrets)[2], Some(NEW));
-    assert!(!secrets.advice(0, B, true).behind);
+    assert!(!secrets.advice(0, B, Known::All).behind);
     // What it told before counts until that would have been over.
-    assert_eq!(secrets.advice(0, B, true).issue_with, None);
+    assert_eq!(secrets.advice(0, B, Known::All).issue_with, None);
     secrets.heard(0, A, None, 2 * GONE);
     secrets.heard(0, B, None, 2 * GONE);
-    assert_eq!(secrets.advice(GONE, B, true).issue_with, Some(OLD));
+    assert_eq!(secrets.advice(GONE, B, Known::All).issue_with, Some(OLD));
 }
 
 #[test]
 fn who_tells_nothing_is_advised_nothing() {
     let mut secrets = fleet(&[NEW], &[NEW], &[NEW]);
     let other = GatewayId([3; 16]);
-    assert!(!secrets.heard(0, other, None, GONE));
-    assert_eq!(secrets.advice(0, other, true), SecretsAdvice::default());
-    assert!(secrets.is_advised(0, other, true));
+    assert_eq!(secrets.heard(0, other, None, GONE), SecretsNews::Same);
+    assert_eq!(
+        secrets.advice(0, other, Known::All),
+        SecretsAdvice::default()
+    );
+    assert!(secrets.is_advised(0, other, Known::All));
 }
 
 #[test]
 fn until_any_gateway_is_known_one_of_several_is_not_guessed() {
-    let mut secrets = Secrets::default();
+    let mut secrets = FleetSecrets::default();
     secrets.use_own(vec![NEW, OLD]);
-    assert_eq!(secrets.usable(0, false), Usable::NotYet);
-    assert_eq!(secrets.usable(0, true), Usable::Secret(0));
+    assert_eq!(secrets.usable(0, Known::None), Usable::NotYet);
+    assert_eq!(secrets.usable(0, Known::Some), Usable::Secret(0));
     secrets.use_own(vec![NEW]);
-    assert_eq!(secrets.usable(0, false), Usable::Secret(0));
+    assert_eq!(secrets.usable(0, Known::None), Usable::Secret(0));
     let secrets = fleet(&[NEW], &[OLD], &[OLD]);
-    assert_eq!(secrets.usable(0, true), Usable::Nothing);
-    assert_eq!(secrets.advice(0, A, false), SecretsAdvice::default());
+    assert_eq!(secrets.usable(0, Known::Some), Usable::Nothing);
+    assert_eq!(secrets.advice(0, A, Known::Some), SecretsAdvice::default());
 }
 
 #[test]
 fn news_reaches_who_was_told_otherwise() {
     let mut secrets = fleet(&[NEW, OLD], &[NEW, OLD], &[NEW, OLD]);
-    assert!(!secrets.is_advised(0, A, true));
-    secrets.advise(0, A, true);
-    assert!(secrets.is_advised(0, A, true));
-    assert!(secrets.heard(0, B, Some(&list(&[OLD])), GONE));
+    assert!(!secrets.is_advised(0, A, Known::All));
+    secrets.advise(0, A, Known::All);
+    assert!(secrets.is_advised(0, A, Known::All));
+    assert_eq!(
+        secrets.heard(0, B, Some(&list(&[OLD])), GONE),
+        SecretsNews::Other
+    );
     assert!(
-        !secrets.is_advised(0, A, true),
+        !secrets.is_advised(0, A, Known::All),
         "a key of NEW would be refused"
     );
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rekey_protocol::{Digest, FeedRequest, GatewayId, LEASE_LEAST_MS};
+use rekey_protocol::{FeedRequest, GatewayId, LEASE_LEAST_MS};
 
 use super::*;
 use crate::engine::Engine;
@@ -12,29 +12,12 @@ use crate::engine::serve::ReplayPlace;
 use crate::engine::sqlite::Sqlite;
 use crate::engine::sqlite::probing::settings;
 use crate::keystore::Running;
-use crate::operations::users::{AddUser, NewUser};
+use crate::operations::testing::{digest, new_user};
+use crate::operations::users::AddUser;
 
 async fn opened(folder: &Path) -> Running<Sqlite> {
     let settings = settings(folder, ReplayPlace::Off);
     KeyStore::start(settings).await.unwrap()
-}
-
-fn digest(number: u8) -> Digest {
-    Digest::from_bytes([number; 32])
-}
-
-fn user(name: &str) -> UserId {
-    name.to_owned().try_into().unwrap()
-}
-
-fn new_user(name: &str, email: &str, key: u8) -> NewUser {
-    NewUser {
-        id: user(name),
-        email: email.parse().unwrap(),
-        digest: digest(key),
-        hint: "hint".into(),
-        phc: None,
-    }
 }
 
 /// An import of these users and keys, each with an address.

@@ -1,31 +1,17 @@
 //! The dashboard, as a browser without JavaScript finds it.
 
+mod account;
 mod attacks;
-mod barrier;
-mod foreign;
-mod full_disk;
-mod hostile;
-mod last_use;
-mod login;
-mod names;
-mod old_keys;
-mod passwords;
+mod key;
 mod person;
-mod regenerate;
-mod revoke;
-mod secrets;
-mod sessions;
 mod settings;
-mod strangers;
-mod throttle;
-mod unwanted;
 
 use std::process::Command;
 
 use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
 
-use crate::process::{Home, Store, User};
+use crate::process::{Answer, Home, Store, User};
 use person::{Form, Person};
 
 const PASSWORD: &str = "correct horse battery";
@@ -68,6 +54,12 @@ fn logged_in(store: &Store, id: &str) -> Person {
     person
 }
 
+/// A redirect to that page.
+fn leads_to(answer: &Answer, path: &str) {
+    let location = answer.header("location");
+    assert_eq!((answer.status, location), (303, Some(path)), "{answer:?}");
+}
+
 /// A form of that person's that no page has to offer.
 fn forged(person: &Person, action: &str) -> Form {
     let csrf = person.get(PROFILE).form("/logout").field("csrf").to_owned();
@@ -87,16 +79,9 @@ fn events(store: &Store, id: &str, action: &str) -> Vec<Value> {
     events
 }
 
-/// A counter of the store's metrics.
-fn counter(store: &Store, name: &str) -> u64 {
-    let metrics = store.call("GET", &format!("{}/metrics", store.url), None, None);
-    let line = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
-    metrics.text.lines().find_map(line).unwrap_or(0)
-}
-
 /// How often argon2 was evaluated.
 fn hashes(store: &Store) -> u64 {
-    counter(store, "rekey_store_password_hashes_total")
+    store.metric("password_hashes_total").unwrap_or(0)
 }
 
 /// All that the database holds of users, but for last uses: those are written some

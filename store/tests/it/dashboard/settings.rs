@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 
 use super::{add_user, logged_in, start};
-use crate::lifecycle::refusal;
 use crate::process::{Home, output, stderr};
+use crate::server::lifecycle::refusal;
 
 #[test]
 fn without_an_address_there_is_no_dashboard() {

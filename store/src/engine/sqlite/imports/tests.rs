@@ -13,28 +13,11 @@ use crate::operations::incarnation::Begin;
 use crate::operations::keys::own_key::RevokeOwn;
 use crate::operations::keys::revoke::{Revoke, RevokeRefusal};
 use crate::operations::keys::{LastChangeOf, Resolve};
+use crate::operations::testing::{digest, new_user, user};
 use crate::operations::users::passwords::{FindAccount, PasswordRefusal, SetPassword};
-use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal, NewUser};
+use crate::operations::users::{AddRefusal, AddUser, Issue, IssueRefusal};
 
 const NOW: StoreTime = StoreTime::both(UnixMillis(1_000_000_000));
-
-fn digest(number: u8) -> Digest {
-    Digest::from_bytes([number; 32])
-}
-
-fn user(name: &str) -> UserId {
-    name.to_owned().try_into().unwrap()
-}
-
-fn new_user(name: &str, email: &str, key: u8) -> NewUser {
-    NewUser {
-        id: user(name),
-        email: email.parse().unwrap(),
-        digest: digest(key),
-        hint: "hint".into(),
-        phc: None,
-    }
-}
 
 /// A database in which "old" has had key 9, revoked, and an import is under way
 /// that brings "ann" key 1 and "old" key 2.

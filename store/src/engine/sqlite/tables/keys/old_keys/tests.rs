@@ -1,7 +1,7 @@
 //! Uses of old keys in the database, and what the audit log is told of them.
 
 use crate::operations::audit::action::Action;
-use rekey_protocol::{Client, UserId};
+use rekey_protocol::Client;
 use rusqlite::Connection;
 
 use super::*;
@@ -12,18 +12,11 @@ use crate::engine::sqlite::{audit, history, incarnation, keys, schema};
 use crate::operations::audit::Selection;
 use crate::operations::incarnation::Begin;
 use crate::operations::keys::revoke::Revoke;
+use crate::operations::testing::{digest, user};
 use crate::operations::users::{AddUser, Issue, NewUser};
 use crate::operations::uses::old_keys::RecordOldKeyUses;
 
 const DAY: i64 = 24 * 3600 * 1000;
-
-fn digest(number: u8) -> Digest {
-    Digest::from_bytes([number; 32])
-}
-
-fn user(name: &str) -> UserId {
-    name.to_owned().try_into().unwrap()
-}
 
 /// A database in which "ann" has had the keys 1 and 2, replaced and revoked,
 /// and has 3; "bob" has had 11.
