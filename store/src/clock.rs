@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 /// How much of the time since the record a start believes the wall clock. More would
 /// change nothing: no interval that is counted by it is longer (sessions, 7 days).
@@ -22,7 +23,9 @@ const SAID_FROM: Duration = Duration::from_secs(1);
 const LATEST: UnixMillis = UnixMillis(253_402_207_200_000);
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {

@@ -24,6 +24,21 @@ use crate::operations::audit::Selection;
 use crate::operations::users::NewUser;
 use crate::rules::rotation::Recorded;
 
+/// Stands for the revision that the transaction under way will have, where an engine
+/// learns of it only by the commit.
+///
+/// It is the largest number that JSON can say exactly, and later than every real
+/// revision. It is never kept. Results get the real one when it is known
+/// ([`crate::operations::Operation::settle`]).
+pub(crate) const PENDING: u64 = (1 << 53) - 1;
+
+/// Puts the revision of the commit where it was not known yet.
+pub(crate) fn settle(revision: &mut u64, committed: u64) {
+    if *revision == PENDING {
+        *revision = committed;
+    }
+}
+
 /// The words that look.
 ///
 /// They take `&self`: an engine that notes what was looked at does so in a cell.
@@ -35,8 +50,6 @@ pub trait ReadTx {
 
     /// Where the history stands.
     fn head(&self) -> Result<Head, Self::Error>;
-    /// What the data knows of the past, for an incarnation that is about to begin.
-    fn known_past(&self) -> Result<KnownPast, Self::Error>;
     /// At most `limit` revocations after a revision, oldest first.
     fn revoked_after(&self, revision: u64, limit: usize) -> Result<Vec<Revocation>, Self::Error>;
 
@@ -172,13 +185,6 @@ pub trait Tx: ReadTx {
     /// Counts one change: every change has a revision of its own. Notes the time that
     /// it acted upon, which is never forgotten (S12).
     fn next_revision(&mut self, now: StoreTime) -> Result<u64, Self::Error>;
-
-    /// Begins an incarnation: the one before it ends with what the data has reached, and this
-    /// one goes on from its own first revision (S8). Returns how far that is.
-    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Self::Error>;
-    /// From now on cursors before this revision may be of a history whose loss the
-    /// operator has accepted (S8).
-    fn accept_loss_before(&mut self, revision: u64) -> Result<(), Self::Error>;
 
     // Keys.
 
@@ -363,9 +369,22 @@ pub trait Tx: ReadTx {
     ) -> Result<usize, Self::Error>;
     /// Nothing is left of an import that does not count.
     fn forget_import(&mut self, import: ImportId) -> Result<(), Self::Error>;
+}
 
-    // The feed.
+/// The words that look, of an engine whose data one process owns at a time (S10).
+pub trait OwnerReadTx: ReadTx {
+    /// What the data knows of the past, for an incarnation that is about to begin.
+    fn known_past(&self) -> Result<KnownPast, Self::Error>;
+}
 
+/// The words that change, of such an engine.
+pub trait OwnerTx: Tx + OwnerReadTx {
+    /// Begins an incarnation: the one before it ends with what the data has reached, and this
+    /// one goes on from its own first revision (S8). Returns how far that is.
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Self::Error>;
+    /// From now on cursors before this revision may be of a history whose loss the
+    /// operator has accepted (S8).
+    fn accept_loss_before(&mut self, revision: u64) -> Result<(), Self::Error>;
     /// Puts the longest lease on record (S9).
     fn record_longest_lease(&mut self, lease_ms: u32) -> Result<(), Self::Error>;
 }

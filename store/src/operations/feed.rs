@@ -1,7 +1,7 @@
 //! What the change feed asks for (S3 to S9).
 
-use super::{Context, Operation, Read};
-use crate::engine::{ReadTx, Tx};
+use super::{Context, Read};
+use crate::engine::{OwnerTx, ReadTx};
 use crate::feed::LaterRevocations;
 use crate::feed::history::PAGE;
 
@@ -20,17 +20,20 @@ impl Read for ChangesAfter {
     }
 }
 
-/// Puts a lease on record, if it is longer than those before (S9).
+/// Puts a lease on record, if it is longer than those before (S9). No [`super::Operation`]:
+/// only an engine with one owner keeps leases in its data.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordLease {
     /// How long it is, in milliseconds.
     pub lease_ms: u32,
 }
 
-impl Operation for RecordLease {
-    type Out = ();
-
-    fn apply<T: Tx>(&self, tx: &mut T, _: &Context) -> Result<(), T::Error> {
+impl RecordLease {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// The transaction's.
+    pub fn apply<T: OwnerTx>(&self, tx: &mut T) -> Result<(), T::Error> {
         tx.record_longest_lease(self.lease_ms)
     }
 }

@@ -9,7 +9,9 @@ use std::time::Instant;
 use rekey_protocol::{Digest, UserId};
 
 use super::{Context, Kind, Operation, Read};
+use crate::engine::look::Look;
 use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::tx::settle;
 use crate::engine::{ReadTx, Tx};
 
 /// Some of many items, which all changes share.
@@ -53,6 +55,14 @@ impl<O: Operation> Operation for Timed<O> {
     type Out = Measured<O::Out>;
 
     const KIND: Kind = O::KIND;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        O::settle(&mut out.out, committed);
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        self.0.looks_at()
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let began = Instant::now();
@@ -99,6 +109,10 @@ pub struct CountImport(pub ImportId);
 
 impl Operation for CountImport {
     type Out = u64;
+
+    fn settle(out: &mut u64, committed: u64) {
+        settle(out, committed);
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<u64, T::Error> {
         let revision = tx.next_revision(cx.now)?;

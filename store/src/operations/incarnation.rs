@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekey_protocol::{Head, Incarnation, LEASE_CAP_MS};
 
 use crate::clock::{StoreTime, UnixMillis};
-use crate::engine::Tx;
+use crate::engine::OwnerTx;
 use crate::engine::record::{Mark, Past};
 use crate::engine::rows::{IncarnationEnd, KnownPast, NewIncarnation, Reached};
 use crate::feed::core::Start;
@@ -73,7 +73,7 @@ impl Begin {
     ///
     /// # Errors
     /// The transaction's.
-    pub fn apply<T: Tx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
+    pub fn apply<T: OwnerTx>(&self, tx: &mut T) -> Result<Begun, T::Error> {
         let known = tx.known_past()?;
         let is_restored = self.is_restored(&known);
         let mark = tx.begin_incarnation(&NewIncarnation {

@@ -16,6 +16,7 @@ pub mod users;
 pub mod uses;
 
 use crate::clock::StoreTime;
+use crate::engine::look::Look;
 use crate::engine::{ReadTx, Tx};
 use crate::rules::rotation::RotationLimit;
 
@@ -45,6 +46,17 @@ pub trait Operation {
     /// # Errors
     /// The transaction's, handed on as it came.
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error>;
+
+    /// Puts the revision of the commit into the result, where it was not known yet
+    /// when the operation was applied. An operation overrides this if its result can
+    /// hold the revision of its own change.
+    fn settle(_out: &mut Self::Out, _revision: u64) {}
+
+    /// What it will surely look at, as far as that is known before: an engine behind a
+    /// network fetches it at once. A hint: it may name too much, and too little.
+    fn looks_at(&self) -> Vec<Look> {
+        Vec::new()
+    }
 }
 
 /// Something to look at, all of it in one snapshot.
@@ -63,6 +75,11 @@ pub trait Read {
     /// # Errors
     /// The transaction's, handed on as it came.
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Self::Out, T::Error>;
+
+    /// As [`Operation::looks_at`].
+    fn looks_at(&self) -> Vec<Look> {
+        Vec::new()
+    }
 }
 
 /// What an operation is about.

@@ -14,14 +14,28 @@
 
 mod bench;
 mod drawn;
+mod rounds;
 mod served;
 mod subject;
 mod words;
 
-use subject::{Subject, on_memory, on_sqlite};
+use subject::{Owner, Subject, on_keyspace, on_memory, on_sqlite};
 
 /// Runs each test on each engine.
 macro_rules! on_every_engine {
+    ($($test:ident),* $(,)?) => {
+        crate::engine::conformance::on_every_owner![$($test),*];
+        mod on_keyspace {
+            $(#[test]
+            fn $test() {
+                crate::engine::conformance::on_keyspace(|subject| super::$test(subject));
+            })*
+        }
+    };
+}
+
+/// Runs each test on each engine whose data has one owner.
+macro_rules! on_every_owner {
     ($($test:ident),* $(,)?) => {
         mod on_memory {
             $(#[test]
@@ -76,4 +90,4 @@ macro_rules! operation {
     };
 }
 
-use {on_every_engine, on_every_server, operation};
+use {on_every_engine, on_every_owner, on_every_server, operation};

@@ -1,19 +1,23 @@
 //! The engines that the suite runs on, each with a time that the tests set.
 
+use std::fmt::Debug;
+
 use rekey_protocol::Incarnation;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::Listener;
+use crate::engine::keyspace::testing::Keyspace;
 use crate::engine::memory::MemoryData;
 use crate::engine::rows::KnownPast;
 use crate::engine::serve::{Ownership, ReplayPlace, Serve, Started};
 use crate::engine::sqlite::Sqlite;
 use crate::engine::sqlite::probing::settings;
-use crate::engine::{Listener, ReadTx};
-use crate::feed::Committed;
+use crate::engine::tx::PENDING;
+use crate::feed::{Committed, Records};
 use crate::operations::incarnation::OlderData;
-use crate::operations::{Context, Operation, Read};
+use crate::operations::{Operation, Read};
 use crate::rules::rotation::RotationLimit;
 
 /// An engine of which an incarnation has begun.
@@ -24,27 +28,20 @@ pub(super) trait Subject {
     fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
-        O::Out: Send + 'static;
+        O::Out: Debug + Send + 'static;
     /// Looks, at this moment.
     fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
         R: Read + Send + 'static,
         R::Out: Send + 'static;
-
-    /// What the data knows of the past.
-    fn known_past(&self) -> KnownPast {
-        self.read(ReadPast, StoreTime::both(self.begun()))
-    }
 }
 
-struct ReadPast;
-
-impl Read for ReadPast {
-    type Out = KnownPast;
-
-    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<KnownPast, T::Error> {
-        tx.known_past()
-    }
+/// An engine whose data one process owns at a time (S10).
+pub(super) trait Owner: Subject {
+    /// What the data knows of the past.
+    fn known_past(&self) -> KnownPast;
+    /// Puts a lease on record (S9).
+    fn record_lease(&mut self, lease_ms: u32) -> Result<(), String>;
 }
 
 /// The engine in memory.
@@ -68,6 +65,18 @@ impl OnMemory {
         Self::begin(incarnation.id, UnixMillis(wall))
     }
 
+    /// One that has come as far as this key space.
+    pub(super) fn beside(keyspace: &OnKeyspace) -> Self {
+        let mut memory = Self::begin(KEYSPACE, keyspace.begun);
+        memory.go_on_from(keyspace.engine.shelf().revision());
+        memory
+    }
+
+    /// See [`MemoryData::go_on_from`].
+    pub(super) fn go_on_from(&mut self, revision: u64) {
+        self.engine.go_on_from(revision);
+    }
+
     fn begin(id: Incarnation, wall: UnixMillis) -> Self {
         let mut engine = MemoryData::new(RotationLimit::HOUR);
         engine.start(id, wall, OlderData::Refused).unwrap();
@@ -83,7 +92,11 @@ impl Subject for OnMemory {
         self.begun
     }
 
-    fn run<O: Operation>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String> {
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
+    where
+        O: Operation,
+        O::Out: Debug,
+    {
         let done = self.engine.run_at(&operation, now);
         done.map(|done| done.result)
             .map_err(|error| error.to_string())
@@ -91,6 +104,17 @@ impl Subject for OnMemory {
 
     fn read<R: Read>(&self, read: R, now: StoreTime) -> R::Out {
         self.engine.read_at(&read, now).unwrap()
+    }
+}
+
+impl Owner for OnMemory {
+    fn known_past(&self) -> KnownPast {
+        self.engine.known_past().unwrap()
+    }
+
+    fn record_lease(&mut self, lease_ms: u32) -> Result<(), String> {
+        let recorded = self.engine.record_lease(lease_ms);
+        recorded.map_err(|error| error.to_string())
     }
 }
 
@@ -154,7 +178,7 @@ impl Subject for OnSqlite {
     fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
         O: Operation + Send + 'static,
-        O::Out: Send + 'static,
+        O::Out: Debug + Send + 'static,
     {
         let done = self.runtime.block_on(self.engine.run_at(operation, now));
         done.map_err(|error| error.to_string())
@@ -170,7 +194,73 @@ impl Subject for OnSqlite {
     }
 }
 
+impl Owner for OnSqlite {
+    fn known_past(&self) -> KnownPast {
+        let past = self.runtime.block_on(self.engine.known_past());
+        past.unwrap()
+    }
+
+    fn record_lease(&mut self, lease_ms: u32) -> Result<(), String> {
+        let recorded = self.runtime.block_on(self.engine.record_lease(lease_ms));
+        recorded.map_err(|error| error.to_string())
+    }
+}
+
 /// Runs a test on the SQLite engine.
 pub(super) fn on_sqlite(test: impl FnOnce(&mut OnSqlite)) {
     test(&mut OnSqlite::new());
+}
+
+/// The history of the key space.
+const KEYSPACE: Incarnation = Incarnation([7; 16]);
+
+/// The engine on an ordered space of keys and values, without its network.
+pub(super) struct OnKeyspace {
+    pub(super) engine: Keyspace,
+    begun: UnixMillis,
+}
+
+impl OnKeyspace {
+    pub(super) fn new() -> Self {
+        let begun = UnixMillis(1_750_000_000_000);
+        // As far as the one in memory is when its incarnation begins.
+        let first = begun.0.unsigned_abs() * 1000;
+        let mut engine = Keyspace::begin(KEYSPACE, first);
+        engine.tick(begun);
+        Self { engine, begun }
+    }
+
+    /// Where it stands when something is about to happen now.
+    pub(super) fn revision(&mut self, now: StoreTime) -> u64 {
+        self.engine.tick(now.limit);
+        self.engine.shelf().revision()
+    }
+}
+
+impl Subject for OnKeyspace {
+    fn begun(&self) -> UnixMillis {
+        self.begun
+    }
+
+    fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
+    where
+        O: Operation,
+        O::Out: Debug,
+    {
+        let out = self.engine.run(&operation, now)?.out;
+        let text = format!("{out:?}");
+        assert!(!text.contains(&PENDING.to_string()), "{text}");
+        Ok(out)
+    }
+
+    fn read<R: Read>(&self, read: R, now: StoreTime) -> R::Out {
+        self.engine.read(&read, now).out
+    }
+}
+
+/// Runs a test on the ordered space.
+pub(super) fn on_keyspace(test: impl FnOnce(&mut OnKeyspace)) {
+    let mut subject = OnKeyspace::new();
+    test(&mut subject);
+    subject.engine.check_rows();
 }

@@ -13,7 +13,9 @@ use super::transaction::MemoryTx;
 use crate::clock::UnixMillis;
 use crate::engine::anchor::Steps;
 use crate::engine::record::{Memo, Past, Record};
-use crate::engine::{Impossible, ReadTx};
+#[cfg(test)]
+use crate::engine::rows::KnownPast;
+use crate::engine::{Impossible, OwnerReadTx};
 use crate::feed::core::Start;
 use crate::operations::feed::RecordLease;
 use crate::operations::incarnation::{Begin, OlderData, is_restored};
@@ -63,7 +65,10 @@ impl MemoryData {
     /// # Errors
     /// None as things are.
     pub fn record_lease(&mut self, lease_ms: u32) -> Result<(), Impossible> {
-        self.run(&RecordLease { lease_ms }, UnixMillis(0))?;
+        let mut tx = MemoryTx::new(&mut self.tables, &mut self.kept);
+        RecordLease { lease_ms }.apply(&mut tx)?;
+        self.tables.keep();
+        self.count_commit();
         self.note(|memo| memo.grant(lease_ms));
         Ok(())
     }
@@ -123,6 +128,24 @@ impl MemoryData {
         if let Some(record) = change(&mut self.memo) {
             self.beside = Past::Known(record);
         }
+    }
+}
+
+#[cfg(test)]
+impl MemoryData {
+    /// What the data knows of the past.
+    pub(crate) fn known_past(&self) -> Result<KnownPast, Impossible> {
+        MemoryTx::reading(&self.tables).known_past()
+    }
+
+    /// The next change has the revision after this one: as in an engine where changes
+    /// have revisions that have none here.
+    pub(crate) fn go_on_from(&mut self, revision: u64) {
+        assert!(revision >= self.tables.counters.get().revision);
+        let counters = &mut self.tables.counters;
+        counters.change(|counters| counters.revision = revision);
+        counters.keep();
+        self.published = revision;
     }
 }
 

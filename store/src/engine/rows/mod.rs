@@ -11,6 +11,7 @@ use super::record::Mark;
 use crate::accounts::email::Email;
 use crate::accounts::password::StoredHash;
 use crate::clock::{StoreTime, UnixMillis};
+use crate::operations::uses::last_uses::hour_of;
 use crate::rules::rotation::OldKey;
 
 pub use event::{By, Event, Source};
@@ -91,6 +92,16 @@ pub enum LastUse {
 }
 
 impl LastUse {
+    /// Of what is on record, where uses were noted from the first key on.
+    pub fn on_record(hour: Option<UnixMillis>, made: UnixMillis) -> Self {
+        match hour {
+            // The clock may have been ahead when it was written.
+            Some(hour) => Self::HourFrom(hour.min(hour_of(UnixMillis::wall()))),
+            None if made.0 > 0 => Self::Never,
+            None => Self::NotKnown,
+        }
+    }
+
     /// The beginning of the hour, as RFC 3339 in UTC.
     pub fn rfc3339(self) -> Option<String> {
         match self {

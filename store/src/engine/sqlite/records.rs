@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekey_protocol::lease_margin_ms;
+use rusqlite::Connection;
 
 use super::Sqlite;
 use super::lock::Lock;
+use super::transaction::SqliteTx;
 use super::writer::Writer;
 use crate::engine::{Engine, RecordsError, WriteError};
 use crate::feed::{LaterRevocations, Records};
+use crate::operations::Kind;
 use crate::operations::feed::{ChangesAfter, RecordLease};
 
 impl Records for Sqlite {
@@ -25,7 +28,12 @@ impl Records for Sqlite {
     }
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {
-        self.run(RecordLease { lease_ms }).await?;
+        let kept = self.kept.clone();
+        let record = move |connection: &Connection, _| {
+            let mut transaction = SqliteTx::new(connection, &kept);
+            RecordLease { lease_ms }.apply(&mut transaction)
+        };
+        self.writer.change(Kind::Admin, record).await?;
         // In the writer's turn, so that it is over before the lock is given up.
         let lock = self.lock.clone();
         let noted = self.writer.alone(move || lock.grant(lease_ms)).await?;

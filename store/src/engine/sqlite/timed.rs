@@ -2,7 +2,8 @@
 
 use super::{Connection, Sqlite, SqliteTx};
 use crate::clock::StoreTime;
-use crate::engine::{Patience, ReadError, WriteError};
+use crate::engine::rows::KnownPast;
+use crate::engine::{OwnerReadTx, Patience, ReadError, WriteError};
 use crate::operations::{Context, Operation, Read};
 use crate::rules::rotation::RotationLimit;
 
@@ -31,6 +32,11 @@ impl Sqlite {
             read.read(&SqliteTx::reading(&snapshot), &context(now))
         };
         self.readers.read(work).await
+    }
+
+    pub(crate) async fn known_past(&self) -> Result<KnownPast, ReadError> {
+        let look = |connection: &mut Connection| SqliteTx::reading(connection).known_past();
+        self.readers.read(look).await
     }
 }
 

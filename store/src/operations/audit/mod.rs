@@ -10,6 +10,7 @@ use rekey_protocol::{Client, UserId};
 use self::action::Action;
 use crate::api::AuditPage;
 use crate::clock::UnixMillis;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, UserStatus};
 use crate::engine::{ReadTx, Tx};
 use crate::operations::{Context, Operation, Read};
@@ -110,6 +111,10 @@ impl Tried {
 
 impl Operation for NoteRefused {
     type Out = ();
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Head, Look::Log, Look::User(self.user.clone())]
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<(), T::Error> {
         let told = tx.count_refused(&self.user, cx.now.limit.minus(HOUR))?;

@@ -11,6 +11,7 @@ use super::{Context, Read};
 use crate::api::KeyShown;
 use crate::clock::UnixMillis;
 use crate::engine::ReadTx;
+use crate::engine::look::Look;
 use crate::engine::rows::{CurrentKey, KeyAtHead};
 use crate::rules::rotation::RotationLimit;
 
@@ -67,6 +68,10 @@ impl Read for Resolve {
     type Out = Result<Resolved, Unknown>;
 
     const IS_ONE_WORD: bool = true;
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Head, Look::Key(self.0)]
+    }
 
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         let KeyAtHead { key, head } = tx.key_and_head(&self.0)?;

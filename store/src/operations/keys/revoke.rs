@@ -3,7 +3,9 @@
 use rekey_protocol::{Digest, ResolvedState, UserId};
 
 use crate::api::RevokeResponse;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, Source};
+use crate::engine::tx::settle;
 use crate::engine::{ReadTx, Tx};
 use crate::operations::audit::action::Action;
 use crate::operations::{Context, Operation};
@@ -34,6 +36,19 @@ struct Target {
 
 impl Operation for Revoke {
     type Out = Result<RevokeResponse, RevokeRefusal>;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        if let Ok(response) = out {
+            settle(&mut response.revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        match self {
+            Self::OfUser(user) => vec![Look::Head, Look::Log, Look::User(user.clone())],
+            Self::Key(digest) => vec![Look::Head, Look::Log, Look::Key(*digest)],
+        }
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let Target { user, active } = match self.target(tx)? {

@@ -9,7 +9,9 @@ use super::replays::{Again, TooLate};
 use crate::clock::UnixMillis;
 use crate::crash;
 use crate::engine::Tx;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, NewKey};
+use crate::engine::tx::settle;
 use crate::operations::audit::action::Action;
 use crate::operations::{Context, Kind, Operation};
 use crate::rules::rotation::{Asked, Facts, Recorded, RecordedOutcome, Refusal, Verdict, decide};
@@ -49,6 +51,24 @@ impl Operation for Rotate {
     type Out = Rotated;
 
     const KIND: Kind = Kind::Rotation;
+
+    fn settle(out: &mut Rotated, committed: u64) {
+        // All others are of an earlier change.
+        if let Rotated::Done { revision, .. } = out {
+            settle(revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        let Self(request) = self;
+        vec![
+            Look::Head,
+            Look::Log,
+            Look::Rotation(request.rotation_id),
+            Look::OldKey(request.old_digest),
+            Look::Key(request.new_digest),
+        ]
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Rotated, T::Error> {
         let Self(request) = self;

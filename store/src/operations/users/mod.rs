@@ -10,7 +10,9 @@ use super::{Context, Operation, Read, audit};
 use crate::accounts::email::Email;
 use crate::api::UserEntry;
 use crate::clock::UnixMillis;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, NewKey, UserClaim, UserStatus};
+use crate::engine::tx::settle;
 use crate::engine::{ReadTx, Tx};
 use crate::operations::audit::action::Action;
 
@@ -68,6 +70,17 @@ impl AddUser {
 
 impl Operation for AddUser {
     type Out = Result<UnixMillis, AddRefusal>;
+
+    fn looks_at(&self) -> Vec<Look> {
+        let Self(new) = self;
+        vec![
+            Look::Head,
+            Look::Log,
+            Look::User(new.id.clone()),
+            Look::Address(new.email.as_str().to_owned()),
+            Look::FirstKey(new.digest),
+        ]
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         if let Some(refusal) = self.refusal(tx)? {
@@ -133,6 +146,21 @@ pub struct Issue {
 
 impl Operation for Issue {
     type Out = Result<Issued, IssueRefusal>;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        if let Ok(issued) = out {
+            settle(&mut issued.revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![
+            Look::Head,
+            Look::Log,
+            Look::User(self.user.clone()),
+            Look::Key(self.digest),
+        ]
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let (Self { user, digest, hint }, now) = (self, cx.now);

@@ -4,6 +4,7 @@ use rekey_protocol::{Digest, UserId};
 
 use super::sessions::{self, NewSession};
 use crate::accounts::password::StoredHash;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, PasswordHash};
 use crate::engine::{ReadTx, Tx};
 use crate::operations::audit::action::Action;
@@ -128,6 +129,12 @@ pub struct Outdated;
 
 impl Operation for ChangePassword {
     type Out = Result<(), Outdated>;
+
+    fn looks_at(&self) -> Vec<Look> {
+        let mut looks = self.session.looks_at();
+        looks.push(Look::Session(self.former));
+        looks
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let user = &self.session.user;

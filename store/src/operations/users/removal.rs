@@ -4,7 +4,9 @@ use rekey_protocol::UserId;
 
 use super::sessions;
 use crate::engine::Tx;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, Event, UserClaim, UserStatus};
+use crate::engine::tx::settle;
 use crate::operations::audit::action::Action;
 use crate::operations::{Context, Operation};
 
@@ -39,6 +41,18 @@ pub struct Removed {
 
 impl Operation for RemoveUser {
     type Out = Result<Removed, RemoveRefusal>;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        if let Ok(removed) = out {
+            settle(&mut removed.revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        let both = [&self.user, &self.pseudonym];
+        let users = both.map(|user| Look::User(user.clone()));
+        [Look::Head, Look::Log].into_iter().chain(users).collect()
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let (Self { user, pseudonym }, now) = (self, cx.now);

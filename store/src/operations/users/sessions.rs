@@ -5,6 +5,7 @@ use std::time::Duration;
 use rekey_protocol::{Client, Digest, UserId};
 
 use crate::clock::UnixMillis;
+use crate::engine::look::Look;
 use crate::engine::rows::{By, KnownSession};
 use crate::engine::{ReadTx, Tx};
 use crate::operations::audit::action::Action;
@@ -49,6 +50,19 @@ pub struct NewSession {
     pub client: Client,
 }
 
+impl NewSession {
+    /// What is looked at to begin it with a password.
+    pub(super) fn looks_at(&self) -> Vec<Look> {
+        vec![
+            Look::Head,
+            Look::Log,
+            Look::User(self.user.clone()),
+            Look::Password(self.user.clone()),
+            Look::Session(self.digest),
+        ]
+    }
+}
+
 /// A session that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {
@@ -75,6 +89,10 @@ impl Read for FindSession {
     const QUEUE: ReadQueue = ReadQueue::Dashboard;
 
     const IS_ONE_WORD: bool = true;
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Session(self.digest)]
+    }
 
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Self::Out, T::Error> {
         let now = cx.now.limit;
@@ -139,6 +157,12 @@ pub struct LogIn {
 
 impl Operation for LogIn {
     type Out = bool;
+
+    fn looks_at(&self) -> Vec<Look> {
+        let mut looks = self.session.looks_at();
+        looks.extend(self.former.iter().copied().map(Look::Session));
+        looks
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<bool, T::Error> {
         let user = &self.session.user;

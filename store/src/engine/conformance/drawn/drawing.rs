@@ -9,16 +9,12 @@ use rekey_protocol::{
     Client, Digest, Replay, ReplayProof, RotateRequest, RotationId, SealedKey, UserId,
 };
 
-use super::step::{DrawnStep, KEY, SESSION, digest, one_of, whole};
+use super::Peer;
+use super::step::{DrawnStep, KEY, SESSION, digest, one_of};
 use crate::clock::{StoreTime, UnixMillis};
 use crate::engine::conformance::subject::{OnMemory, Subject};
-use crate::engine::rows::{ImportId, ImportedRow};
+use crate::engine::rows::ImportId;
 use crate::operations::feed::RecordLease;
-use crate::operations::imports;
-use crate::operations::imports::{
-    BeginImport, CountImport, EndImport, ForgetImport, LoadRows, RemoveImportedKeys,
-    RemoveImportedUsers, TellImported,
-};
 use crate::operations::keys::own_key::{BySession, IssueOwn, RevokeOwn, RotateOwn, Wish};
 use crate::operations::keys::replays::NoteFirstUse;
 use crate::operations::keys::revoke::Revoke;
@@ -38,7 +34,7 @@ const USERS: u16 = 6;
 
 /// What has been drawn so far.
 pub(super) struct Drawing {
-    rng: Rng,
+    pub(super) rng: Rng,
     /// By kind of thing, how many were drawn.
     keys: u16,
     sessions: u16,
@@ -48,7 +44,7 @@ pub(super) struct Drawing {
     /// Those of the last operation.
     fresh: Vec<Digest>,
     pseudonyms: u16,
-    imports: Vec<ImportId>,
+    pub(super) imports: Vec<ImportId>,
 }
 
 impl Drawing {
@@ -95,7 +91,7 @@ impl Drawing {
         StoreTime { told, limit }
     }
 
-    fn user(&mut self) -> UserId {
+    pub(super) fn user(&mut self) -> UserId {
         let number = self.rng.u16(0..USERS + 1);
         format!("u_{number}").parse().unwrap()
     }
@@ -107,7 +103,7 @@ impl Drawing {
     }
 
     /// A new key, nearly always.
-    fn new_key(&mut self) -> Digest {
+    pub(super) fn new_key(&mut self) -> Digest {
         if self.rng.u8(0..20) == 0 {
             return self.key();
         }
@@ -157,7 +153,7 @@ impl Drawing {
         RotationId([self.rng.u8(..); 16])
     }
 
-    fn hint(&mut self) -> String {
+    pub(super) fn hint(&mut self) -> String {
         format!("{:04}", self.rng.u16(0..10_000))
     }
 
@@ -165,13 +161,12 @@ impl Drawing {
         format!("hash {}", self.rng.u8(0..3))
     }
 
-    fn import(&mut self) -> ImportId {
-        let last = self.imports.last().map_or(1, |import| import.0);
-        ImportId(self.rng.i64((last - 2).max(1)..=last + 1))
-    }
-
     /// The next operation.
-    pub(super) fn step(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
+    pub(super) fn step<P: Peer>(
+        &mut self,
+        memory: &OnMemory,
+        now: StoreTime,
+    ) -> Box<dyn DrawnStep<P>> {
         self.look_at_fresh(memory, now);
         match self.rng.u8(0..100) {
             0..8 => Box::new(self.add_user()),
@@ -240,7 +235,7 @@ impl Drawing {
         })
     }
 
-    fn own_key(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
+    fn own_key<P: Peer>(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep<P>> {
         let user = self.user();
         let active = memory.read(ActiveKeyOf(user.clone()), now);
         let shown = active.map_or(0, |key| key.revision);
@@ -272,7 +267,7 @@ impl Drawing {
         }
     }
 
-    fn dashboard(&mut self) -> Box<dyn DrawnStep> {
+    fn dashboard<P: Peer>(&mut self) -> Box<dyn DrawnStep<P>> {
         let new = self.new_session();
         match self.rng.u8(0..12) {
             0..6 => Box::new(LogIn {
@@ -318,7 +313,7 @@ impl Drawing {
         }
     }
 
-    fn uses(&mut self, now: StoreTime) -> Box<dyn DrawnStep> {
+    fn uses<P: Peer>(&mut self, now: StoreTime) -> Box<dyn DrawnStep<P>> {
         let keys: Vec<_> = (0..4).map(|_| self.key()).collect();
         if self.rng.bool() {
             let counts = keys.into_iter().map(|key| (key, self.rng.u64(1..9)));
@@ -330,68 +325,5 @@ impl Drawing {
         let uses = keys.into_iter().map(|key| (key, hour(&mut self.rng)));
         let uses = uses.collect::<BTreeMap<_, _>>();
         Box::new(RecordLastUses { uses, now })
-    }
-
-    fn step_of_import(&mut self, memory: &OnMemory, now: StoreTime) -> Box<dyn DrawnStep> {
-        let import = self.import();
-        let keys = || {
-            let (after, limit) = (None, 99);
-            let of = imports::KeysOfImport {
-                import,
-                after,
-                limit,
-            };
-            whole(memory.read(of, now))
-        };
-        let users = || {
-            let (after, limit) = (None, 99);
-            let of = imports::UsersOfImport {
-                import,
-                after,
-                limit,
-            };
-            whole(memory.read(of, now))
-        };
-        match self.rng.u8(0..12) {
-            0 | 1 => {
-                self.imports.push(import);
-                Box::new(BeginImport)
-            }
-            2..6 => Box::new(LoadRows {
-                import,
-                rows: whole(vec![self.row()]),
-            }),
-            6 | 7 => Box::new(CountImport(import)),
-            8 => Box::new(TellImported(keys())),
-            9 => Box::new(EndImport(import)),
-            10 => Box::new(RemoveImportedKeys {
-                import,
-                keys: keys(),
-            }),
-            // Users go after their keys; otherwise SQLite holds them.
-            _ if keys().of.is_empty() => match self.rng.bool() {
-                true => Box::new(RemoveImportedUsers {
-                    import,
-                    users: users(),
-                }),
-                false => Box::new(ForgetImport(import)),
-            },
-            _ => Box::new(EndImport(import)),
-        }
-    }
-
-    fn row(&mut self) -> ImportedRow {
-        let user = self.user();
-        let email = self
-            .rng
-            .bool()
-            .then(|| format!("{}@Example.com", user.as_str()));
-        ImportedRow {
-            digest: self.new_key(),
-            email_normal: email.as_deref().map(crate::accounts::typed::address),
-            email,
-            hint: self.rng.bool().then(|| self.hint()),
-            user,
-        }
     }
 }

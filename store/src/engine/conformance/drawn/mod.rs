@@ -2,14 +2,16 @@
 //! show the same. Which operations is drawn by a number, which a failure prints.
 
 mod drawing;
+mod imports;
 mod step;
 
 use std::fmt::Debug;
 
 use self::drawing::Drawing;
 use self::step::DrawnStep;
-use super::subject::{OnMemory, OnSqlite, Subject};
+use super::subject::{OnKeyspace, OnMemory, OnSqlite, Owner, Subject};
 use crate::clock::{StoreTime, UnixMillis};
+use crate::engine::rows::KnownPast;
 use crate::operations::audit::{Selection, ShowEvents};
 use crate::operations::feed::ChangesAfter;
 use crate::operations::keys::ShowKey;
@@ -26,13 +28,92 @@ const LOOK_EVERY: u32 = 20;
 /// Takes the place of the drawn number, to see a failure again.
 const SEED: &str = "REKEY_CONFORMANCE_SEED";
 
+/// An engine that is compared with the one in memory.
+pub(super) trait Peer: Subject + Sized {
+    /// An empty one, and one in memory that stands where it does.
+    fn begin() -> AtBeginning<Self>;
+    /// Brings the one in memory to where this one stands, when something is about to
+    /// happen or has happened.
+    fn lead(&mut self, memory: &mut OnMemory, now: StoreTime);
+    /// Puts a lease on record, if it keeps any.
+    fn record_lease(&mut self, lease_ms: u32) -> Result<(), String>;
+    /// What its data knows of the past, if it has one owner at a time.
+    fn known_past(&self) -> Option<KnownPast>;
+    /// A text without what two engines need not have in common.
+    fn common(text: String) -> String;
+}
+
+/// The two at the beginning.
+pub(super) struct AtBeginning<P> {
+    memory: OnMemory,
+    peer: P,
+}
+
+impl Peer for OnSqlite {
+    fn begin() -> AtBeginning<Self> {
+        let peer = Self::new();
+        let memory = OnMemory::like(&Owner::known_past(&peer));
+        AtBeginning { memory, peer }
+    }
+
+    fn lead(&mut self, _: &mut OnMemory, _: StoreTime) {}
+
+    fn record_lease(&mut self, lease_ms: u32) -> Result<(), String> {
+        Owner::record_lease(self, lease_ms)
+    }
+
+    fn known_past(&self) -> Option<KnownPast> {
+        Some(Owner::known_past(self))
+    }
+
+    fn common(text: String) -> String {
+        text
+    }
+}
+
+/// In memory only changes of keys have a revision, and here everything that is changed.
+impl Peer for OnKeyspace {
+    fn begin() -> AtBeginning<Self> {
+        let peer = Self::new();
+        let memory = OnMemory::beside(&peer);
+        AtBeginning { memory, peer }
+    }
+
+    fn lead(&mut self, memory: &mut OnMemory, now: StoreTime) {
+        memory.go_on_from(self.revision(now));
+    }
+
+    fn record_lease(&mut self, _: u32) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn known_past(&self) -> Option<KnownPast> {
+        None
+    }
+
+    /// Rows of the log are numbered otherwise: their order is compared. And whether a
+    /// key is replayable is told by a time on record that is minutes old.
+    fn common(text: String) -> String {
+        let is_number = |text: &str| text.trim_end_matches(',').parse::<i64>().is_ok();
+        let is_common = |line: &&str| {
+            let line = line.trim_start();
+            let is_id = line.strip_prefix("id: ").is_some_and(is_number);
+            !is_id && !line.starts_with("replayable: ")
+        };
+        text.lines()
+            .filter(is_common)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
 /// The two, and where they stand.
-pub(super) struct BothEngines {
+pub(super) struct BothEngines<P> {
     pub memory: OnMemory,
-    sqlite: OnSqlite,
+    peer: P,
     now: StoreTime,
-    /// The last row of the audit log that was compared.
-    told: i64,
+    /// The last row of each audit log that was compared.
+    told: [i64; 2],
     /// The last revision that was compared.
     revision: u64,
     /// The commits of each so far.
@@ -41,19 +122,28 @@ pub(super) struct BothEngines {
     has_failed: bool,
 }
 
-impl BothEngines {
+impl<P: Peer> BothEngines<P> {
     /// Carries an operation out on both.
     pub(super) fn run<O>(&mut self, operation: &O) -> Result<(), String>
     where
         O: Operation + Clone + Send + 'static,
         O::Out: Debug + Send + 'static,
     {
+        self.peer.lead(&mut self.memory, self.now);
         let memory = self.memory.run(operation.clone(), self.now);
-        let sqlite = self.sqlite.run(operation.clone(), self.now);
+        let peer = self.peer.run(operation.clone(), self.now);
+        self.peer.lead(&mut self.memory, self.now);
         // Why something failed, each says in its own words.
-        let (memory, sqlite) = (memory.map_err(drop), sqlite.map_err(drop));
+        let (memory, peer) = (memory.map_err(drop), peer.map_err(drop));
         self.has_failed = memory.is_err();
-        same("the answer", &memory, &sqlite)
+        same::<P, _>("the answer", &memory, &peer)
+    }
+
+    /// Puts a lease on record on both.
+    pub(super) fn record_lease(&mut self, lease_ms: u32) -> Result<(), String> {
+        self.has_failed = false;
+        Owner::record_lease(&mut self.memory, lease_ms)?;
+        self.peer.record_lease(lease_ms)
     }
 
     fn look<R>(&self, read: R) -> Result<(), String>
@@ -63,34 +153,43 @@ impl BothEngines {
     {
         let what = format!("{read:?}");
         let memory = self.memory.read(read.clone(), self.now);
-        same(&what, &memory, &self.sqlite.read(read, self.now))
+        same::<P, _>(&what, &memory, &self.peer.read(read, self.now))
     }
 
     /// The history, the changes for the feed, and the new rows of the audit log.
     fn compare(&mut self) -> Result<(), String> {
-        let mut pasts = [self.memory.known_past(), self.sqlite.known_past()];
-        let commits = pasts
-            .each_mut()
-            .map(|past| std::mem::take(&mut past.reached.mark.commits));
-        let [memory, sqlite] = pasts;
-        same("the history", &memory, &sqlite)?;
-        let [in_memory, in_sqlite] = [0, 1].map(|which| commits[which] - self.commits[which]);
-        self.commits = commits;
-        // SQLite counts rows that were written, also if they were taken back.
-        if !self.has_failed {
-            same("the commits", &in_memory, &in_sqlite)?;
+        let mut memory = self.memory.known_past();
+        let revision = memory.reached.mark.revision;
+        let in_memory = std::mem::take(&mut memory.reached.mark.commits);
+        let former = std::mem::replace(&mut self.commits[0], in_memory);
+        if let Some(mut peer) = self.peer.known_past() {
+            let in_peer = std::mem::take(&mut peer.reached.mark.commits);
+            let peers_former = std::mem::replace(&mut self.commits[1], in_peer);
+            same::<P, _>("the history", &memory, &peer)?;
+            // SQLite counts rows that were written, also if they were taken back.
+            if !self.has_failed {
+                let (memory, peer) = (in_memory - former, in_peer - peers_former);
+                same::<P, _>("the commits", &memory, &peer)?;
+            }
         }
         self.look(ChangesAfter(self.revision))?;
-        self.revision = memory.reached.mark.revision;
-        let after = Selection {
-            after: self.told,
-            limit: 1_000,
-            ..Selection::default()
-        };
-        self.look(ShowEvents(after.clone()))?;
-        let page = self.memory.read(ShowEvents(after), self.now);
-        let last = page.and_then(|page| page.events.last().map(|event| event.id));
-        self.told = last.unwrap_or(self.told);
+        self.revision = revision;
+        let [memory, peer] = self.told.map(|after| {
+            ShowEvents(Selection {
+                after,
+                limit: 1_000,
+                ..Selection::default()
+            })
+        });
+        let pages = [
+            self.memory.read(memory, self.now),
+            self.peer.read(peer, self.now),
+        ];
+        same::<P, _>("the audit log", &pages[0], &pages[1])?;
+        for (told, page) in self.told.iter_mut().zip(pages) {
+            let last = page.and_then(|page| page.events.last().map(|event| event.id));
+            *told = last.unwrap_or(*told);
+        }
         Ok(())
     }
 
@@ -127,23 +226,25 @@ impl BothEngines {
     }
 }
 
-fn same<T: Debug>(what: &str, memory: &T, sqlite: &T) -> Result<(), String> {
-    let (memory, sqlite) = (format!("{memory:#?}"), format!("{sqlite:#?}"));
-    match memory == sqlite {
+fn same<P: Peer, T: Debug>(what: &str, memory: &T, peer: &T) -> Result<(), String> {
+    let (memory, peer) = (format!("{memory:#?}"), format!("{peer:#?}"));
+    let (memory, peer) = (P::common(memory), P::common(peer));
+    match memory == peer {
         true => Ok(()),
-        false => Err(format!("{what}: in memory {memory}, in SQLite {sqlite}")),
+        false => Err(format!(
+            "{what}: in memory {memory}, in the other one {peer}"
+        )),
     }
 }
 
-fn run(seed: u64) -> Result<(), String> {
-    let sqlite = OnSqlite::new();
-    let memory = OnMemory::like(&sqlite.known_past());
-    let begun = StoreTime::both(sqlite.begun());
+fn run<P: Peer>(seed: u64) -> Result<(), String> {
+    let AtBeginning { memory, peer } = P::begin();
+    let begun = StoreTime::both(peer.begun());
     let mut pair = BothEngines {
         memory,
-        sqlite,
+        peer,
         now: begun,
-        told: 0,
+        told: [0; 2],
         revision: 0,
         commits: [1; 2],
         has_failed: false,
@@ -151,7 +252,7 @@ fn run(seed: u64) -> Result<(), String> {
     let mut drawing = Drawing::new(seed);
     for number in 0..STEPS {
         pair.now = drawing.later(pair.now);
-        let step: Box<dyn DrawnStep> = drawing.step(&pair.memory, pair.now);
+        let step: Box<dyn DrawnStep<P>> = drawing.step(&pair.memory, pair.now);
         let done = step.on_both(&mut pair).and_then(|()| pair.compare());
         let done = done.and_then(|()| match number % LOOK_EVERY {
             0 => pair.compare_all(&drawing),
@@ -168,8 +269,7 @@ fn run(seed: u64) -> Result<(), String> {
     }
 }
 
-#[test]
-fn two_engines_answer_alike() {
+fn compare_with<P: Peer>() {
     let drawn = UnixMillis::wall().0.unsigned_abs();
     let given = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
     let seeds = match given {
@@ -177,8 +277,18 @@ fn two_engines_answer_alike() {
         None => vec![1, drawn],
     };
     for seed in seeds {
-        if let Err(error) = run(seed) {
+        if let Err(error) = run::<P>(seed) {
             panic!("{SEED}={seed}: {error}");
         }
     }
+}
+
+#[test]
+fn memory_and_sqlite_answer_alike() {
+    compare_with::<OnSqlite>();
+}
+
+#[test]
+fn memory_and_the_ordered_space_answer_alike() {
+    compare_with::<OnKeyspace>();
 }

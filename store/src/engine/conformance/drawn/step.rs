@@ -6,25 +6,36 @@ use std::sync::Arc;
 use fastrand::Rng;
 use rekey_protocol::Digest;
 
-use super::BothEngines;
+use super::{BothEngines, Peer};
 use crate::operations::Operation;
+use crate::operations::feed::RecordLease;
 use crate::operations::imports::Part;
 
 /// An operation of whatever type.
-pub(super) trait DrawnStep {
+pub(super) trait DrawnStep<P> {
     /// Carries it out on both engines.
-    fn on_both(&self, pair: &mut BothEngines) -> Result<(), String>;
+    fn on_both(&self, pair: &mut BothEngines<P>) -> Result<(), String>;
     /// What it is.
     fn name(&self) -> String;
 }
 
-impl<O> DrawnStep for O
+impl<P: Peer, O> DrawnStep<P> for O
 where
     O: Operation + Clone + Debug + Send + 'static,
     O::Out: Debug + Send + 'static,
 {
-    fn on_both(&self, pair: &mut BothEngines) -> Result<(), String> {
+    fn on_both(&self, pair: &mut BothEngines<P>) -> Result<(), String> {
         pair.run(self)
+    }
+
+    fn name(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl<P: Peer> DrawnStep<P> for RecordLease {
+    fn on_both(&self, pair: &mut BothEngines<P>) -> Result<(), String> {
+        pair.record_lease(self.lease_ms)
     }
 
     fn name(&self) -> String {

@@ -4,6 +4,8 @@ mod dashboard;
 mod imports;
 mod keys;
 mod log;
+mod owners;
+mod pages;
 mod replays;
 
-use super::{Subject, bench, on_every_engine, operation};
+use super::{Owner, Subject, bench, on_every_engine, on_every_owner, operation};

@@ -17,7 +17,7 @@ use crate::engine::rows::{
     Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, PasswordHash,
     ReplayRecord, UserStatus,
 };
-use crate::engine::{Impossible, ReadTx, Tx};
+use crate::engine::{Impossible, OwnerTx, ReadTx, Tx};
 use crate::operations::users::NewUser;
 use crate::rules::rotation::Recorded;
 
@@ -31,16 +31,6 @@ impl Tx for MemoryTx<'_, &mut Tables> {
             counters.wall = now.told;
         });
         Ok(self.tables.counters.get().revision)
-    }
-
-    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Impossible> {
-        self.tables.begin_incarnation(incarnation)
-    }
-
-    fn accept_loss_before(&mut self, revision: u64) -> Changed {
-        let counters = &mut self.tables.counters;
-        counters.change(|counters| counters.accepted_before = revision);
-        Ok(())
     }
 
     fn insert_key(&mut self, key: &NewKey<'_>) -> Changed {
@@ -368,6 +358,18 @@ impl Tx for MemoryTx<'_, &mut Tables> {
         if !self.tables.counts(Some(import.0)) {
             self.tables.imports.remove(&import.0);
         }
+        Ok(())
+    }
+}
+
+impl OwnerTx for MemoryTx<'_, &mut Tables> {
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> Result<Mark, Impossible> {
+        self.tables.begin_incarnation(incarnation)
+    }
+
+    fn accept_loss_before(&mut self, revision: u64) -> Changed {
+        let counters = &mut self.tables.counters;
+        counters.change(|counters| counters.accepted_before = revision);
         Ok(())
     }
 

@@ -8,8 +8,6 @@ use super::MemoryTx;
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
 use crate::engine::memory::tables::{AuditRow, KeyRow, Tables};
-use crate::engine::rows::LastUse;
-use crate::operations::uses::last_uses::hour_of;
 
 /// An active key that counts.
 pub(super) struct ActiveRow<'a> {
@@ -59,15 +57,5 @@ impl<T: Deref<Target = Tables>> MemoryTx<'_, T> {
             .filter(|(_, entry)| entry.at.limit > after);
         let count = later.filter(|(_, entry)| is_one(entry)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
-    }
-}
-
-/// All of a new store's keys were made after it began to note uses.
-pub(super) fn last_use(key: &KeyRow) -> LastUse {
-    match key.last_used {
-        // The clock may have been ahead when it was written.
-        Some(hour) => LastUse::HourFrom(hour.min(hour_of(UnixMillis::wall()))),
-        None if key.created.0 > 0 => LastUse::Never,
-        None => LastUse::NotKnown,
     }
 }

@@ -7,7 +7,6 @@ use std::ops::Deref;
 use rekey_protocol::{Digest, Head, ResolvedState, Revocation, RotationId, UserId};
 
 use super::MemoryTx;
-use super::found::last_use;
 use crate::accounts::email::Email;
 use crate::accounts::typed;
 use crate::api::{AuditEvent, KeyEntry, KeyShown, OldKeyUse, UserEntry};
@@ -18,7 +17,7 @@ use crate::engine::rows::{
     CurrentKey, ImportId, Key, KnownIncarnation, KnownPast, KnownSession, LastUse, MadeRotation,
     PasswordHash, Reached, Source, Stage, UserClaim, UserStatus,
 };
-use crate::engine::{Impossible, ReadTx};
+use crate::engine::{Impossible, OwnerReadTx, ReadTx};
 use crate::operations::audit::Selection;
 use crate::operations::audit::action::Action;
 use crate::rules::rotation::Recorded;
@@ -35,31 +34,6 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         Ok(Head {
             revision: self.tables.counters.get().revision,
             incarnation: present.id,
-        })
-    }
-
-    fn known_past(&self) -> Result<KnownPast, Impossible> {
-        let counters = self.tables.counters.get();
-        let incarnations = self.tables.incarnations.iter();
-        let incarnations = incarnations.map(|(first, row)| KnownIncarnation {
-            id: row.id,
-            first: *first,
-            end: row.end,
-        });
-        Ok(KnownPast {
-            reached: Reached {
-                incarnations: incarnations.collect(),
-                mark: Mark {
-                    commits: counters.commits,
-                    revision: counters.revision,
-                },
-            },
-            time: (counters.time.0 > 0).then_some(StoreTime {
-                told: counters.wall,
-                limit: counters.time,
-            }),
-            longest_lease_ms: counters.longest_lease_ms,
-            accepted_before: counters.accepted_before,
         })
     }
 
@@ -123,7 +97,8 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
     }
 
     fn last_use(&self, digest: &Digest) -> Result<Option<LastUse>, Impossible> {
-        Ok(self.tables.keys.get(digest).map(last_use))
+        let key = self.tables.keys.get(digest);
+        Ok(key.map(|key| LastUse::on_record(key.last_used, key.created)))
     }
 
     fn old_key_uses(&self, user: &UserId, limit: u32) -> Result<Vec<OldKeyUse>, Impossible> {
@@ -225,7 +200,7 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
                 .or(user.last_rotated)
                 .map(UnixMillis::rfc3339),
             key: self.active(id).map(|active| {
-                let last_use = last_use(active.row);
+                let last_use = LastUse::on_record(active.row.last_used, active.row.created);
                 KeyEntry {
                     hint: active.row.hint.clone(),
                     created_at: active.row.created.rfc3339(),
@@ -368,5 +343,32 @@ impl<T: Deref<Target = Tables>> ReadTx for MemoryTx<'_, T> {
         let users = self.tables.users.range((after, Unbounded));
         let its = users.filter(|(_, user)| user.import == Some(import.0));
         Ok(its.take(limit).map(|(id, _)| id.clone()).collect())
+    }
+}
+
+impl<T: Deref<Target = Tables>> OwnerReadTx for MemoryTx<'_, T> {
+    fn known_past(&self) -> Result<KnownPast, Impossible> {
+        let counters = self.tables.counters.get();
+        let incarnations = self.tables.incarnations.iter();
+        let incarnations = incarnations.map(|(first, row)| KnownIncarnation {
+            id: row.id,
+            first: *first,
+            end: row.end,
+        });
+        Ok(KnownPast {
+            reached: Reached {
+                incarnations: incarnations.collect(),
+                mark: Mark {
+                    commits: counters.commits,
+                    revision: counters.revision,
+                },
+            },
+            time: (counters.time.0 > 0).then_some(StoreTime {
+                told: counters.wall,
+                limit: counters.time,
+            }),
+            longest_lease_ms: counters.longest_lease_ms,
+            accepted_before: counters.accepted_before,
+        })
     }
 }

@@ -7,7 +7,6 @@ use rekey_protocol::{Digest, Replay, RotationId, UserId};
 use super::SqliteTx;
 use crate::accounts::email::Email;
 use crate::clock::{StoreTime, UnixMillis};
-use crate::engine::Tx;
 use crate::engine::record::Mark;
 use crate::engine::rows::{
     Event, ImportId, ImportedRow, Loaded, NewIncarnation, NewKey, OldKeyUsed, ReplayRecord,
@@ -17,20 +16,13 @@ use crate::engine::sqlite::tables::{
     audit, devices, history, keys, last_uses, old_keys, passwords, people, removal, rotations,
     sessions, users,
 };
+use crate::engine::{OwnerTx, Tx};
 use crate::operations::users::NewUser;
 use crate::rules::rotation::Recorded;
 
 impl Tx for SqliteTx<'_> {
     fn next_revision(&mut self, now: StoreTime) -> rusqlite::Result<u64> {
         history::next_revision(self.connection, now)
-    }
-
-    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> rusqlite::Result<Mark> {
-        history::begin_incarnation(self.connection, incarnation)
-    }
-
-    fn accept_loss_before(&mut self, revision: u64) -> rusqlite::Result<()> {
-        history::accept_loss_before(self.connection, revision)
     }
 
     fn insert_key(&mut self, key: &NewKey<'_>) -> rusqlite::Result<()> {
@@ -258,6 +250,16 @@ impl Tx for SqliteTx<'_> {
 
     fn forget_import(&mut self, import: ImportId) -> rusqlite::Result<()> {
         imports::forget(self.connection, import)
+    }
+}
+
+impl OwnerTx for SqliteTx<'_> {
+    fn begin_incarnation(&mut self, incarnation: &NewIncarnation) -> rusqlite::Result<Mark> {
+        history::begin_incarnation(self.connection, incarnation)
+    }
+
+    fn accept_loss_before(&mut self, revision: u64) -> rusqlite::Result<()> {
+        history::accept_loss_before(self.connection, revision)
     }
 
     fn record_longest_lease(&mut self, lease_ms: u32) -> rusqlite::Result<()> {

@@ -6,7 +6,6 @@ use super::SqliteTx;
 use crate::accounts::email::Email;
 use crate::api::{AuditEvent, KeyShown, OldKeyUse, UserEntry};
 use crate::clock::UnixMillis;
-use crate::engine::ReadTx;
 use crate::engine::rows::{
     CurrentKey, ImportId, Key, KeyAtHead, KnownPast, KnownSession, LastUse, MadeRotation,
     PasswordHash, Stage, UserClaim, UserStatus,
@@ -16,6 +15,7 @@ use crate::engine::sqlite::tables::{
     audit, devices, history, keys, last_uses, old_keys, passwords, people, rotations, sessions,
     users,
 };
+use crate::engine::{OwnerReadTx, ReadTx};
 use crate::operations::audit::Selection;
 use crate::rules::rotation::Recorded;
 
@@ -24,10 +24,6 @@ impl ReadTx for SqliteTx<'_> {
 
     fn head(&self) -> rusqlite::Result<Head> {
         history::head(self.connection)
-    }
-
-    fn known_past(&self) -> rusqlite::Result<KnownPast> {
-        history::known_past(self.connection)
     }
 
     fn revoked_after(&self, revision: u64, limit: usize) -> rusqlite::Result<Vec<Revocation>> {
@@ -174,5 +170,11 @@ impl ReadTx for SqliteTx<'_> {
         limit: usize,
     ) -> rusqlite::Result<Vec<UserId>> {
         imports::users_after(self.connection, import, after, limit)
+    }
+}
+
+impl OwnerReadTx for SqliteTx<'_> {
+    fn known_past(&self) -> rusqlite::Result<KnownPast> {
+        history::known_past(self.connection)
     }
 }

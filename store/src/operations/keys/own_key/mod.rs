@@ -3,57 +3,28 @@
 //! transactions and by the same decision as the gateways do (S11, S12, I5).
 
 mod overview;
+mod wish;
 
-use rekey_protocol::{Client, Digest, ResolvedState, RotateRequest, RotationId, UserId};
+use rekey_protocol::{Client, Digest, ResolvedState, UserId};
 
 use super::{revoke, rotate};
 use crate::api::AuditEvent;
 use crate::clock::UnixMillis;
-use crate::engine::rows::{By, Event, NewKey, Source, UserClaim};
+use crate::engine::look::Look;
+use crate::engine::rows::{By, Source, UserClaim};
+use crate::engine::tx::settle;
 use crate::engine::{Impossible, ReadTx, Tx};
 use crate::operations::audit::action::Action;
 use crate::operations::{Context, Kind, Operation, keys};
-use crate::rules::rotation::{
-    Asked, Facts, OldKey, Recorded, RecordedOutcome, Refusal, RotationLimit, Verdict, decide,
-};
+use crate::rules::rotation::{Asked, Facts, OldKey, Refusal, RotationLimit, Verdict, decide};
 
 pub use self::overview::{Overview, ShowOverview};
+pub use self::wish::Wish;
 
 /// How many keys a user may make within a day without waiting for the hour,
 /// each after a revocation: an emergency is not a way around the hour.
 pub const AT_ONCE_PER_DAY: u32 = 5;
 const DAY_MS: i64 = 24 * 3600 * 1000;
-
-/// A key that is to be a user's, and who asked for it.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    /// Whose.
-    pub user: UserId,
-    /// Of the form that was sent: it works once, as a rotation id does.
-    pub ticket: RotationId,
-    /// The new key.
-    pub new_digest: Digest,
-    /// The new key's last characters.
-    pub hint: String,
-    /// From where.
-    pub client: Client,
-}
-
-impl Wish {
-    /// As a gateway would have asked for it.
-    pub(super) fn request(&self, old_digest: Digest) -> RotateRequest {
-        RotateRequest {
-            rotation_id: self.ticket,
-            attempt: 1,
-            old_digest,
-            new_digest: self.new_digest,
-            hint: self.hint.clone(),
-            replay: None,
-            client: self.client.clone(),
-            patience_ms: None,
-        }
-    }
-}
 
 /// A key that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +33,12 @@ pub struct Made {
     pub at: UnixMillis,
     /// The revision of this change.
     pub revision: u64,
+}
+
+fn settle_made(out: &mut Result<Made, OwnRefusal>, committed: u64) {
+    if let Ok(made) = out {
+        settle(&mut made.revision, committed);
+    }
 }
 
 /// Why nothing was changed. The user's to hear.
@@ -113,6 +90,16 @@ where
 
     const KIND: Kind = O::KIND;
 
+    fn settle(out: &mut Self::Out, committed: u64) {
+        O::settle(out, committed);
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        let mut looks = self.operation.looks_at();
+        looks.push(Look::Session(self.session));
+        looks
+    }
+
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         match tx.session_exists(&self.session)? {
             true => self.operation.apply(tx, cx),
@@ -134,6 +121,14 @@ impl Operation for RotateOwn {
     type Out = Result<Made, OwnRefusal>;
 
     const KIND: Kind = Kind::Rotation;
+
+    fn settle(out: &mut Self::Out, committed: u64) {
+        settle_made(out, committed);
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        self.wish.looks_at()
+    }
 
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let (Self { wish, shown }, interval) = (self, cx.interval);
@@ -203,6 +198,16 @@ pub struct RevokedOwn {
 impl Operation for RevokeOwn {
     type Out = Result<RevokedOwn, OwnRefusal>;
 
+    fn settle(out: &mut Self::Out, committed: u64) {
+        if let Ok(revoked) = out {
+            settle(&mut revoked.revision, committed);
+        }
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::Head, Look::Log, Look::User(self.user.clone())]
+    }
+
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let user = &self.user;
         match tx.active_key(user)? {
@@ -236,6 +241,14 @@ pub struct IssueOwn {
 impl Operation for IssueOwn {
     type Out = Result<Made, OwnRefusal>;
 
+    fn settle(out: &mut Self::Out, committed: u64) {
+        settle_made(out, committed);
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        self.wish.looks_at()
+    }
+
     fn apply<T: Tx>(&self, tx: &mut T, cx: &Context) -> Result<Self::Out, T::Error> {
         let wish = &self.wish;
         if tx.recorded(wish.ticket)?.is_some() {
@@ -267,44 +280,6 @@ impl Operation for IssueOwn {
             at: cx.now.told,
             revision,
         }))
-    }
-}
-
-impl Wish {
-    fn issue<T: Tx>(&self, tx: &mut T, cx: &Context, old: Digest) -> Result<u64, T::Error> {
-        let (now, hint) = (cx.now, Some(self.hint.as_str()));
-        let revision = tx.next_revision(now)?;
-        tx.insert_key(&NewKey {
-            digest: &self.new_digest,
-            user: &self.user,
-            hint,
-            created: now.told,
-            revision,
-        })?;
-        tx.begin_interval(&self.user, now)?;
-        let event = Event {
-            user: &self.user,
-            action: Action::Issued,
-            revision,
-            old_digest: None,
-            new_digest: Some(&self.new_digest),
-            hint,
-            rotation_id: Some(self.ticket),
-            uses: None,
-            by: By::dashboard(&self.client),
-        };
-        tx.append_event(&event, now)?;
-        let made = Recorded {
-            old_digest: old,
-            new_digest: self.new_digest,
-            outcome: RecordedOutcome::Rotated {
-                at: now.told,
-                user: self.user.clone(),
-                revision,
-            },
-        };
-        tx.record_answer(self.ticket, &made, now)?;
-        Ok(revision)
     }
 }
 

@@ -5,6 +5,7 @@ use rekey_protocol::UserId;
 use super::{KeyHistory, OwnRefusal};
 use crate::api::{AuditEvent, OldKeyUse};
 use crate::engine::ReadTx;
+use crate::engine::look::Look;
 use crate::engine::rows::{CurrentKey, LastUse};
 use crate::operations::{Context, Read, ReadQueue};
 
@@ -50,6 +51,10 @@ impl Read for ShowOverview {
     type Out = Overview;
 
     const QUEUE: ReadQueue = ReadQueue::Dashboard;
+
+    fn looks_at(&self) -> Vec<Look> {
+        vec![Look::User(self.user.clone())]
+    }
 
     fn read<T: ReadTx>(&self, tx: &T, cx: &Context) -> Result<Overview, T::Error> {
         let Self { user, limit } = self;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rekey_protocol::Incarnation;
+use rekey_protocol::{Incarnation, RotationId};
 
 use super::*;
 use crate::engine::memory::MemoryData;
