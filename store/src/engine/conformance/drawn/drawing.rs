@@ -45,6 +45,8 @@ pub(super) struct Drawing {
     fresh: Vec<Digest>,
     pseudonyms: u16,
     pub(super) imports: Vec<ImportId>,
+    /// Those that count, and of whose keys the audit log was told.
+    pub(super) told: Vec<ImportId>,
 }
 
 impl Drawing {
@@ -58,6 +60,7 @@ impl Drawing {
             fresh: Vec::new(),
             pseudonyms: 0,
             imports: Vec::new(),
+            told: Vec::new(),
         }
     }
 
