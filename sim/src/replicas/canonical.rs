@@ -1,6 +1,6 @@
 //! States that differ by nothing that matters are one: what is over is forgotten.
 
-use super::etcd::{Event, LOST};
+use super::parties::etcd::{Event, LOST};
 use super::state::{Phase, State, Tick, Transaction};
 use super::world::{Restore, World};
 

@@ -135,18 +135,14 @@
 //! (R7), more than one user.
 
 pub mod attempts;
-pub mod barrier;
 pub mod canonical;
 pub mod check;
-pub mod etcd;
-pub mod gateway;
-pub mod log;
 pub mod mutants;
+pub mod parties;
 pub mod possible;
 pub mod rules;
 pub mod shortest;
 pub mod state;
 pub mod steps;
-pub mod store;
 pub mod world;
 pub mod worlds;

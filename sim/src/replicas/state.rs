@@ -1,7 +1,7 @@
 //! What there is in a world of several stores: etcd, what is on its way there, the
 //! stores and the gateways.
 
-use super::etcd::{Beat, Data, Etcd, LINES, Revision, STORES};
+use super::parties::etcd::{Beat, Data, Etcd, LINES, Revision, STORES};
 
 /// A time in ticks.
 pub type Tick = u8;

@@ -1,7 +1,7 @@
 //! The steps of a world, one at a time.
 
-use super::etcd::{Revision, STORES};
-use super::log::Hearing;
+use super::parties::etcd::{Revision, STORES};
+use super::parties::log::Hearing;
 use super::state::{GATEWAYS, Phase, State, Tick, Transaction};
 use super::world::World;
 

@@ -1,6 +1,6 @@
 //! A world of several stores: who takes part, and what may go wrong.
 
-use super::etcd::{Beat, Data, Etcd, Event, LINES, Line, Revision, STORES};
+use super::parties::etcd::{Beat, Data, Etcd, Event, LINES, Line, Revision, STORES};
 use super::rules::Rules;
 use super::state::{Broken, Cursor, GATEWAYS, Gateway, Left, Phase, State, Store, Tick};
 

@@ -1,6 +1,6 @@
 //! The worlds that are explored. Each has the troubles that some rules are there for.
 
-use super::etcd::LOST;
+use super::parties::etcd::LOST;
 use super::state::Left;
 use super::world::{BASE, Goal, Restore, World};
 

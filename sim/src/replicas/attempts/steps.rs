@@ -2,7 +2,7 @@
 
 use super::state::{Age, End, Id, OLD, Phase, State, Wish, Write, new_key};
 use super::world::World;
-use crate::replicas::log::Hearing;
+use crate::replicas::parties::log::Hearing;
 
 /// Ticks after that of its writing for which an id is kept.
 const KEPT: Age = 1;

@@ -1,7 +1,7 @@
 //! etcd as the model sees it: a log of changes, and the data that the first of them
 //! make. The revision is the place in the log.
 
-use super::state::Tick;
+use crate::replicas::state::Tick;
 
 /// A place in the log.
 pub type Revision = u8;

@@ -1,12 +1,12 @@
 //! A store: its watch, its line, its fence and the leases that it grants.
 
 use super::etcd::{Beat, Data, Event, Revision};
-use super::state::{Held, History, Phase, State, Store, Transaction};
-use super::world::{Margin, World};
+use crate::replicas::state::{Held, History, Phase, State, Store, Transaction};
+use crate::replicas::world::{Margin, World};
 
 impl Store {
     /// The history that its transactions are for.
-    pub(super) fn history(&self) -> History {
+    pub(in crate::replicas) fn history(&self) -> History {
         History(self.memory.history)
     }
 
@@ -19,7 +19,7 @@ impl Store {
 
 impl World {
     /// R2: a beat has come back.
-    pub(super) fn confirm(&self, state: &mut State, beat: Beat) {
+    pub(in crate::replicas) fn confirm(&self, state: &mut State, beat: Beat) {
         let since = match self.rules.r2_from_sending {
             true => beat.sent,
             false => state.clock(beat.store),
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// A store's watch shows the next change.
-    pub(super) fn deliver(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn deliver(&self, state: &mut State, store: usize) {
         let Some(event) = state.etcd.after(state.stores[store].memory.revision) else {
             return;
         };
@@ -48,7 +48,12 @@ impl World {
     }
 
     /// A store reads everything: when it begins, and when its watch has to begin anew.
-    pub(super) fn read_all(&self, state: &mut State, store: usize, revision: Revision) {
+    pub(in crate::replicas) fn read_all(
+        &self,
+        state: &mut State,
+        store: usize,
+        revision: Revision,
+    ) {
         let data = state.etcd.at(revision);
         let of = &mut state.stores[store];
         if of.phase == Phase::New {
@@ -60,7 +65,11 @@ impl World {
     }
 
     /// The revisions that a plain read may answer with.
-    pub(super) fn readable(&self, state: &State, store: usize) -> std::ops::RangeInclusive<u8> {
+    pub(in crate::replicas) fn readable(
+        &self,
+        state: &State,
+        store: usize,
+    ) -> std::ops::RangeInclusive<u8> {
         let head = state.etcd.head.revision;
         let first = if self.stale {
             state.etcd.start.revision
@@ -77,14 +86,14 @@ impl World {
     }
 
     /// Without R7: a watch is opened again at the head.
-    pub(super) fn reopen(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn reopen(&self, state: &mut State, store: usize) {
         state.left.broken_watches -= 1;
         state.stores[store].memory.revision = state.etcd.head.revision;
     }
 
     /// What a store's line may say: up to where it has seen everything, and its
     /// gateways as well.
-    pub(super) fn upto(&self, state: &State, store: usize) -> Revision {
+    pub(in crate::replicas) fn upto(&self, state: &State, store: usize) -> Revision {
         let of = &state.stores[store];
         let leases = of.held.iter().flatten();
         let acked = leases.map(|held| held.acked).min();
@@ -106,7 +115,7 @@ impl World {
     }
 
     /// R1: a store's line is created.
-    pub(super) fn create(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn create(&self, state: &mut State, store: usize) {
         state.left.joins[store] -= 1;
         let beat = self.next_beat(state, store);
         // Without a part of R4 the line need not stand.
@@ -118,7 +127,7 @@ impl World {
     }
 
     /// R1: it is beaten.
-    pub(super) fn beat(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn beat(&self, state: &mut State, store: usize) {
         let Some(line) = state.stores[store].memory.line(store) else {
             return;
         };
@@ -129,7 +138,7 @@ impl World {
     }
 
     /// The store deletes its own line.
-    pub(super) fn end(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn end(&self, state: &mut State, store: usize) {
         let of = &state.stores[store];
         if let Some(line) = of.memory.line(store) {
             let history = of.history();
@@ -142,7 +151,7 @@ impl World {
     }
 
     /// Whether a store may beat.
-    pub(super) fn may_beat(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_beat(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let clock = state.clock(store);
         let is_due = !self.prompt || of.beaten != Some(clock);
@@ -154,7 +163,7 @@ impl World {
     }
 
     /// Whether a store may create its line.
-    pub(super) fn may_join(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_join(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let is_sent = |sent: &Transaction| matches!(sent, Transaction::Create(beat, _) if beat.store == store);
         of.phase == Phase::Running
@@ -165,7 +174,7 @@ impl World {
 
     /// Whether a store may delete its own line: at a planned stop behind its leases, and
     /// past its fence, where it has none.
-    pub(super) fn may_end(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_end(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let is_sent =
             |sent: &Transaction| matches!(sent, Transaction::End(slot, ..) if *slot == store);
@@ -183,7 +192,7 @@ impl World {
     }
 
     /// R2: whether a store may say "active".
-    pub(super) fn says_active(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn says_active(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let is_inside = state.clock(store) + self.fence_margin() < of.fence;
         let is_inside = is_inside || (of.fence > 0 && !self.rules.r2_when_leaving);
@@ -191,7 +200,7 @@ impl World {
     }
 
     /// R2: whether a store may grant the lease.
-    pub(super) fn may_grant(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_grant(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let ends = state.clock(store) + self.lease + self.fence_margin();
         let is_inside = ends <= of.fence || !self.rules.r2_when_leaving;
@@ -199,7 +208,7 @@ impl World {
     }
 
     /// Registers a lease: what the gateway has acknowledged, and until when it holds.
-    pub(super) fn register(&self, state: &mut State, store: usize, lease: Lease) {
+    pub(in crate::replicas) fn register(&self, state: &mut State, store: usize, lease: Lease) {
         let until = state.clock(store) + self.lease + self.drift;
         let held = &mut state.stores[store].held[lease.gateway];
         let before = held.unwrap_or(Held {
@@ -215,7 +224,7 @@ impl World {
 
 /// A lease as it is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lease {
+pub(in crate::replicas) struct Lease {
     /// Whose.
     pub gateway: usize,
     /// What the gateway has acknowledged with its poll.
@@ -224,7 +233,7 @@ pub(super) struct Lease {
 
 impl State {
     /// Sends a transaction.
-    pub(super) fn send(&mut self, transaction: Transaction) {
+    pub(in crate::replicas) fn send(&mut self, transaction: Transaction) {
         self.sent.push(transaction);
         self.sent.sort_unstable();
     }

@@ -2,12 +2,12 @@
 //! that are deleted because nobody beats them.
 
 use super::etcd::Revision;
-use super::state::{Lines, Observed, Owed, Phase, State, Transaction};
-use super::world::{Margin, World};
+use crate::replicas::state::{Lines, Observed, Owed, Phase, State, Transaction};
+use crate::replicas::world::{Margin, World};
 
 impl World {
     /// A store sends a rotation.
-    pub(super) fn rotate(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn rotate(&self, state: &mut State, store: usize) {
         state.left.rotations -= 1;
         // Without a part of R4 the lines are read before.
         let lines = match self.rules.r4_in_transaction {
@@ -19,7 +19,7 @@ impl World {
     }
 
     /// A rotation whose answer was lost is repeated by this store.
-    pub(super) fn repeat(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn repeat(&self, state: &mut State, store: usize) {
         state.left.repeats -= 1;
         let of = &mut state.stores[store];
         if self.rules.r4_repeat {
@@ -46,7 +46,7 @@ impl World {
 
     /// Whether a store may give the 200. Its watch has to have come that far. It need not
     /// be in its fence, because what it has seen stays true.
-    pub(super) fn may_tell(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_tell(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let Some(owed) = of.owed else {
             return false;
@@ -66,13 +66,18 @@ impl World {
     }
 
     /// The 200 leaves.
-    pub(super) fn tell(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn tell(&self, state: &mut State, store: usize) {
         let owed = state.stores[store].owed.take();
         state.told = owed.is_some_and(|owed| owed.revision == state.etcd.head.revoked);
     }
 
     /// Whether a store may read how far a line is, to see whether it stands still.
-    pub(super) fn may_observe(&self, state: &State, store: usize, slot: usize) -> bool {
+    pub(in crate::replicas) fn may_observe(
+        &self,
+        state: &State,
+        store: usize,
+        slot: usize,
+    ) -> bool {
         let of = &state.stores[store];
         let line = state.etcd.head.line(slot);
         let is_observed = |modified| {
@@ -85,7 +90,7 @@ impl World {
     }
 
     /// R3: it does.
-    pub(super) fn observe(&self, state: &mut State, store: usize, slot: usize) {
+    pub(in crate::replicas) fn observe(&self, state: &mut State, store: usize, slot: usize) {
         let clock = state.clock(store);
         let line = state.etcd.head.line(slot);
         // Without a part of R3 the time begins when the reading was asked for, and that
@@ -102,14 +107,19 @@ impl World {
     }
 
     /// R3: whether a line has stood still for long enough by the observer's clock.
-    pub(super) fn has_stood_still(&self, state: &State, store: usize, seen: Observed) -> bool {
+    pub(in crate::replicas) fn has_stood_still(
+        &self,
+        state: &State,
+        store: usize,
+        seen: Observed,
+    ) -> bool {
         let margin = self.margin(Margin::when(self.rules.r3_margin));
         let end = seen.since + self.patience(seen.slot) + margin;
         end <= state.clock(store) || !self.rules.r3_waits
     }
 
     /// The line that a store may have deleted.
-    pub(super) fn condemned(&self, state: &State, store: usize) -> Option<Observed> {
+    pub(in crate::replicas) fn condemned(&self, state: &State, store: usize) -> Option<Observed> {
         let of = &state.stores[store];
         let seen = of.observed.filter(|_| of.phase == Phase::Running)?;
         let is_sent = |sent: &Transaction| matches!(sent, Transaction::Condemn(slot, ..) if *slot == seen.slot);
@@ -118,7 +128,7 @@ impl World {
     }
 
     /// R3: the verdict is sent.
-    pub(super) fn condemn(&self, state: &mut State, store: usize, seen: Observed) {
+    pub(in crate::replicas) fn condemn(&self, state: &mut State, store: usize, seen: Observed) {
         let of = &mut state.stores[store];
         of.observed = None;
         let history = of.history();
@@ -127,7 +137,7 @@ impl World {
 
     /// Without a part of R3: whether a store counts a line as dead because its last
     /// reading is like the first. That reading is as old as its watch.
-    pub(super) fn may_conclude(&self, state: &State, store: usize) -> bool {
+    pub(in crate::replicas) fn may_conclude(&self, state: &State, store: usize) -> bool {
         let of = &state.stores[store];
         let Some(seen) = of.observed.filter(|_| !self.rules.r3_deleted) else {
             return false;
@@ -139,7 +149,7 @@ impl World {
     }
 
     /// It does.
-    pub(super) fn conclude(&self, state: &mut State, store: usize) {
+    pub(in crate::replicas) fn conclude(&self, state: &mut State, store: usize) {
         let of = &mut state.stores[store];
         if let (Some(seen), Some(owed)) = (of.observed, &mut of.owed) {
             owed.lines.0[seen.slot] = false;

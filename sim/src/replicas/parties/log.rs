@@ -2,8 +2,8 @@
 //! long after it was sent.
 
 use super::etcd::{Beat, Etcd, Event, Heir, LOST};
-use super::state::{History, Lines, Owed, State, Transaction};
-use super::world::{Restore, World};
+use crate::replicas::state::{History, Lines, Owed, State, Transaction};
+use crate::replicas::world::{Restore, World};
 
 /// Whether the sender hears the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// Whether a transaction would write now.
-    pub(super) fn passes(&self, etcd: &Etcd, transaction: Transaction) -> bool {
+    pub(in crate::replicas) fn passes(&self, etcd: &Etcd, transaction: Transaction) -> bool {
         let rules = &self.rules;
         let line = |slot| etcd.head.line(slot);
         match transaction {
@@ -51,7 +51,12 @@ impl World {
     }
 
     /// Carries a transaction out, or finds that it does not pass.
-    pub(super) fn carry_out(&self, state: &mut State, transaction: Transaction, hearing: Hearing) {
+    pub(in crate::replicas) fn carry_out(
+        &self,
+        state: &mut State,
+        transaction: Transaction,
+        hearing: Hearing,
+    ) {
         let place = state.sent.iter().position(|sent| *sent == transaction);
         if let Some(place) = place {
             state.sent.remove(place);
@@ -103,7 +108,7 @@ impl World {
 
     /// The cluster is restored from its first snapshot, while stores and gateways, and
     /// what they have sent, are of the history that is lost.
-    pub(super) fn restore(&self, state: &mut State) {
+    pub(in crate::replicas) fn restore(&self, state: &mut State) {
         state.left.restores -= 1;
         let mut data = state.etcd.start;
         if self.restore == Restore::Higher {
@@ -127,7 +132,7 @@ impl World {
 
     /// How long a line has to stand still before it may be deleted (R3, R8). Without a part
     /// of R3 the observer has a shorter TTL of its own.
-    pub(super) fn patience(&self, slot: usize) -> u8 {
+    pub(in crate::replicas) fn patience(&self, slot: usize) -> u8 {
         if slot == LOST && !self.rules.r8_longest {
             return self.lease;
         }

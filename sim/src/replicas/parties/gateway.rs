@@ -1,13 +1,13 @@
 //! A gateway: it polls any store, and trusts its cache for the lease from the sending
 //! of its poll on (G1).
 
-use super::state::{Cursor, Poll, State};
 use super::store::Lease;
-use super::world::World;
+use crate::replicas::state::{Cursor, Poll, State};
+use crate::replicas::world::World;
 
 impl World {
     /// A gateway polls a store. It gives up the poll that it has sent before.
-    pub(super) fn poll(&self, state: &mut State, gateway: usize, store: usize) {
+    pub(in crate::replicas) fn poll(&self, state: &mut State, gateway: usize, store: usize) {
         let sent = state.gateway_clock(gateway);
         state.left.polls[gateway] -= 1;
         state.gateways[gateway].poll = Some(Poll { store, sent });
@@ -24,7 +24,7 @@ impl World {
     }
 
     /// Whether the store that a gateway has asked can answer with a lease.
-    pub(super) fn may_answer(&self, state: &State, gateway: usize) -> bool {
+    pub(in crate::replicas) fn may_answer(&self, state: &State, gateway: usize) -> bool {
         let Some(poll) = state.gateways[gateway].poll else {
             return false;
         };
@@ -38,7 +38,7 @@ impl World {
 
     /// The store registers the poll and answers with the lease. The gateway writes the
     /// tombstone, then it raises its deadline (G3).
-    pub(super) fn answer(&self, state: &mut State, gateway: usize) {
+    pub(in crate::replicas) fn answer(&self, state: &mut State, gateway: usize) {
         let Some(poll) = state.gateways[gateway].poll else {
             return;
         };
