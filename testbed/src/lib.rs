@@ -37,7 +37,7 @@ pub use fleet::run_dir::RunDir;
 pub use fleet::secrets::Secrets;
 pub use fleet::store::{Account, Store, StoreBinary, StoreOptions};
 pub use fleet::upstream::{HttpVersions, Received, Upstream};
-pub use fleet::{Fleet, FleetOptions};
+pub use fleet::{Fleet, FleetOptions, etcd};
 pub use programs::artifacts::{Artifacts, Built, PREBUILT_VARIABLE};
 pub use programs::{chromium, envoy, workspace};
 pub use system::port::Port;

@@ -1,6 +1,7 @@
 //! All together: gateways, the key store, the upstream.
 
 pub(crate) mod envoy_config;
+pub mod etcd;
 pub(crate) mod gateway;
 pub(crate) mod run_dir;
 pub(crate) mod secrets;
