@@ -38,6 +38,7 @@ pub mod http;
 pub mod keystore;
 pub mod metrics;
 pub mod operations;
+pub mod replicas;
 pub mod rules;
 #[cfg(feature = "server")]
 pub mod server;
