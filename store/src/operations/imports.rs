@@ -9,8 +9,9 @@ use std::time::Instant;
 use rekey_protocol::{Digest, UserId};
 
 use super::{Context, Kind, Operation, Read};
+use crate::engine::import::RowFault;
 use crate::engine::look::Look;
-use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage};
+use crate::engine::rows::{ImportId, ImportedRow, Loaded, Stage, UserStatus};
 use crate::engine::tx::settle;
 use crate::engine::{ReadTx, Tx};
 
@@ -259,4 +260,52 @@ impl Read for UsersOfImport {
     fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
         tx.imported_users(self.import, self.after.as_ref(), self.limit)
     }
+}
+
+/// Compares rows with what counts in the data; what is wrong with each, in their order.
+#[derive(Debug, Clone)]
+pub struct CheckRows(pub Part<ImportedRow>);
+
+impl Read for CheckRows {
+    type Out = Vec<Vec<RowFault>>;
+
+    fn read<T: ReadTx>(&self, tx: &T, _: &Context) -> Result<Self::Out, T::Error> {
+        let rows = self.0.items().iter();
+        rows.map(|row| faults(tx, row)).collect()
+    }
+
+    fn looks_at(&self) -> Vec<Look> {
+        let looks = self.0.items().iter().flat_map(|row| {
+            let address = row.email.clone().map(Look::Address);
+            let both = [Look::Key(row.digest), Look::User(row.user.clone())];
+            both.into_iter().chain(address)
+        });
+        looks.collect()
+    }
+}
+
+fn faults<T: ReadTx>(tx: &T, row: &ImportedRow) -> Result<Vec<RowFault>, T::Error> {
+    let mut faults = Vec::new();
+    if let Some(key) = tx.key(&row.digest)? {
+        faults.push(RowFault::KnownKey(key.state));
+    }
+    let status = tx.user_status(&row.user)?;
+    if status.is_some_and(|status| status != UserStatus::Here) {
+        faults.push(RowFault::RemovedUser);
+    }
+    let active = tx.active_key(&row.user)?;
+    if active.is_some_and(|active| active.digest != row.digest) {
+        faults.push(RowFault::HasKey);
+    }
+    if let Some(typed) = &row.email {
+        let owner = tx.owner_of_email(typed)?;
+        let is_own = owner.as_ref() == Some(&row.user);
+        if owner.is_some() && !is_own {
+            faults.push(RowFault::TakenEmail);
+        }
+        if status == Some(UserStatus::Here) && !is_own {
+            faults.push(RowFault::OtherEmail);
+        }
+    }
+    Ok(faults)
 }

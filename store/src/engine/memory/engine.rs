@@ -69,7 +69,7 @@ impl MemoryEngine {
 impl Engine for MemoryEngine {
     async fn run_within<O>(&self, patience: Patience, operation: O) -> Result<O::Out, WriteError>
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Send + 'static,
     {
         let turn = self.0.turns.acquire();
@@ -93,7 +93,7 @@ impl Engine for MemoryEngine {
 
     async fn read<R>(&self, read: R) -> Result<R::Out, ReadError>
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static,
     {
         let now = self.0.clock.now();
@@ -119,8 +119,8 @@ impl Records for MemoryEngine {
         Ok(self.read(ChangesAfter(revision)).await?)
     }
 
-    fn is_owned(&self) -> bool {
-        true
+    fn grantable(&self) -> Option<u32> {
+        Some(rekey_protocol::LEASE_CAP_MS)
     }
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {

@@ -1,8 +1,5 @@
 //! The rows of an import before they go into the data in memory.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use rekey_protocol::UserId;
 
 use super::MemoryEngine;
@@ -10,19 +7,12 @@ use super::tables::{Address, Tables};
 use crate::api::BadRow;
 use crate::engine::import::{ImportError, RowFault, Staging};
 use crate::engine::rows::{ImportedRow, UserStatus};
+use crate::engine::staged::{StagedRow, StagedRows};
 
 /// Rows on their way into the data.
 pub struct MemoryStaging {
     engine: MemoryEngine,
-    good: Vec<StagedRow>,
-    /// All lines that are bad, by themselves or beside others.
-    bad: BTreeMap<u64, String>,
-    rows: u64,
-}
-
-struct StagedRow {
-    line: u64,
-    row: ImportedRow,
+    rows: StagedRows,
 }
 
 impl MemoryStaging {
@@ -30,42 +20,36 @@ impl MemoryStaging {
     pub(super) fn new(engine: MemoryEngine) -> Self {
         Self {
             engine,
-            good: Vec::new(),
-            bad: BTreeMap::new(),
-            rows: 0,
+            rows: StagedRows::default(),
         }
     }
 }
 
 impl Staging for MemoryStaging {
     fn rows(&self) -> u64 {
-        self.rows
+        self.rows.count()
     }
 
     fn add(&mut self, line: u64, row: &ImportedRow) -> Result<(), ImportError> {
-        self.rows += 1;
-        let row = row.clone();
-        self.good.push(StagedRow { line, row });
+        self.rows.add(line, row);
         Ok(())
     }
 
     fn add_bad(&mut self, line: u64, reason: &str) -> Result<(), ImportError> {
-        self.rows += 1;
-        note(&mut self.bad, line, reason.to_owned());
+        self.rows.add_bad(line, reason);
         Ok(())
     }
 
     fn check(&mut self) -> Result<u64, ImportError> {
-        let mut bad = std::mem::take(&mut self.bad);
-        let mut found = |line, fault: RowFault| note(&mut bad, line, fault.to_string());
-        check_twins(&self.good, &mut found);
+        self.rows.check_twins();
         let data = self.engine.data();
-        for StagedRow { line, row } in &self.good {
-            check_against(&data.tables, row, |fault| found(*line, fault));
+        for StagedRow { line, row } in self.rows.good().to_vec() {
+            check_against(&data.tables, &row, |fault| {
+                self.rows.note(line, fault.to_string());
+            });
         }
         drop(data);
-        self.bad = bad;
-        Ok(self.bad.len() as u64)
+        Ok(self.rows.bad())
     }
 
     fn rows_after(
@@ -73,54 +57,12 @@ impl Staging for MemoryStaging {
         user: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<ImportedRow>, ImportError> {
-        let rows = self.good.iter().map(|staged| &staged.row);
-        let mut rows: Vec<_> = rows
-            .filter(|row| user.is_none_or(|user| row.user > *user))
-            .collect();
-        rows.sort_by(|one, other| one.user.cmp(&other.user));
-        Ok(rows.into_iter().take(limit).cloned().collect())
+        Ok(self.rows.rows_after(user, limit))
     }
 
-    fn bad_rows(&self, mut take: impl FnMut(BadRow) -> bool) -> Result<(), ImportError> {
-        let mut rows = self.bad.iter();
-        rows.all(|(line, reason)| {
-            take(BadRow {
-                line: *line,
-                reason: reason.clone(),
-            })
-        });
+    fn bad_rows(&self, take: impl FnMut(BadRow) -> bool) -> Result<(), ImportError> {
+        self.rows.bad_rows(take);
         Ok(())
-    }
-}
-
-/// Of the reasons for a line the first by the alphabet is told.
-fn note(bad: &mut BTreeMap<u64, String>, line: u64, reason: String) {
-    match bad.entry(line) {
-        Entry::Vacant(new) => drop(new.insert(reason)),
-        Entry::Occupied(mut known) if reason < *known.get() => drop(known.insert(reason)),
-        Entry::Occupied(_) => {}
-    }
-}
-
-/// Compares the rows with each other.
-fn check_twins(rows: &[StagedRow], found: &mut impl FnMut(u64, RowFault)) {
-    let (mut keys, mut users, mut emails) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for StagedRow { line, row } in rows {
-        let first = *keys.entry(row.digest).or_insert(line);
-        if first != line {
-            found(*line, RowFault::SameKey { first: *first });
-        }
-        let first = *users.entry(&row.user).or_insert(line);
-        if first != line {
-            found(*line, RowFault::SameUser { first: *first });
-        }
-        let Some(normal) = &row.email_normal else {
-            continue;
-        };
-        let first = *emails.entry(normal).or_insert(line);
-        if first != line {
-            found(*line, RowFault::SameEmail { first: *first });
-        }
     }
 }
 
