@@ -134,7 +134,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Busy => Self::Busy,
-            ReadError::Failed => Self::Unavailable,
+            ReadError::NotCurrent | ReadError::Failed => Self::Unavailable,
         }
     }
 }

@@ -47,6 +47,22 @@ pub trait Serve: Engine {
 
     /// The first use of this key could not be noted: the next one is awaited.
     fn await_first_use(&self, digest: &Digest);
+
+    /// Waits until no gateway of another store can accept what was revoked up to this
+    /// revision, and this store may say so (R2, R4). At once where there is no other
+    /// store.
+    fn others_reached(&self, _revision: u64) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Waits until there was a change after this revision of which other stores want to
+    /// know when all gateways here have heard of it; returns how far the changes are.
+    fn next_to_tell(&self, _told: u64) -> impl Future<Output = u64> + Send {
+        std::future::pending()
+    }
+
+    /// No gateway here can accept what was revoked up to this revision.
+    fn tell_reached(&self, _revision: u64) {}
 }
 
 /// What an engine is started with.

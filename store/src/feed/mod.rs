@@ -12,6 +12,7 @@
 pub mod core;
 pub mod history;
 pub mod leases;
+mod records;
 pub mod secrets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use rekey_protocol::{ChecksumSecrets, FeedRequest, FeedResponse, GatewayId, Head
 use tokio::sync::watch;
 
 use self::core::{BadLease, Barrier, Core, Poll, Start, Step};
+pub use self::records::Records;
 use self::secrets::{Gateways, SecretsNews, SecretsStanding, Usable};
 use crate::engine::Listener;
 use crate::metrics::Metrics;
@@ -74,22 +76,6 @@ pub struct LaterRevocations {
     pub revocations: Vec<Revocation>,
     /// Where the history stood, in the same snapshot.
     pub head: Head,
-}
-
-/// Where the changes of long ago and the leases of an earlier life are kept.
-pub trait Records: Sync {
-    /// Why it failed.
-    type Error;
-    /// One more than a page of the revocations after a revision, in their
-    /// order, and the head, from one snapshot.
-    fn changes_after(
-        &self,
-        revision: u64,
-    ) -> impl Future<Output = Result<LaterRevocations, Self::Error>> + Send;
-    /// Whether this process still owns the database (S10).
-    fn is_owned(&self) -> bool;
-    /// Puts a longer lease on record, durably.
-    fn record_lease(&self, lease_ms: u32) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// Why a poll was not answered.
@@ -178,6 +164,12 @@ impl Feed {
     /// at most.
     pub async fn barrier(&self, revision: u64) {
         let began = Instant::now();
+        self.reached(revision).await;
+        self.0.metrics.barrier(began.elapsed());
+    }
+
+    /// As [`Self::barrier`], when nobody is waiting for an answer.
+    pub async fn reached(&self, revision: u64) {
         let mut floors = self.0.floor.subscribe();
         loop {
             let barrier = {
@@ -194,7 +186,6 @@ impl Feed {
                 () = tokio::time::sleep_until(self.0.at(recheck_at)) => {}
             }
         }
-        self.0.metrics.barrier(began.elapsed());
     }
 
     /// Answers a poll, at once or when there is something to tell.
@@ -204,6 +195,12 @@ impl Feed {
         records: &R,
     ) -> Result<FeedResponse, PollError<R::Error>> {
         let mut poll = Poll::new(request).map_err(PollError::BadLease)?;
+        if let Some(cursor) = request.cursor
+            && self.0.is_ahead(cursor)
+        {
+            let caught_up = records.catch_up(cursor.revision).await;
+            caught_up.map_err(PollError::Records)?;
+        }
         let mut heads = self.0.head.subscribe();
         let mut secrets = self.0.secrets.subscribe();
         loop {
@@ -231,8 +228,11 @@ impl Feed {
                 }
                 // S10: a lease is granted only by who owns the database after the poll
                 // arrived. So the next owner begins later, and waits it out (S9).
-                Step::Answer(_) if !records.is_owned() => return Err(PollError::NotOwner),
-                Step::Answer(answer) => return Ok(answer),
+                Step::Answer(mut answer) => {
+                    let most = records.grantable().ok_or(PollError::NotOwner)?;
+                    answer.granted_ms = answer.granted_ms.min(most);
+                    return Ok(answer);
+                }
                 Step::Restored => return Err(PollError::Restored),
             }
         }
@@ -242,6 +242,12 @@ impl Feed {
 impl FeedState {
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a cursor of the present incarnation is later than all that was heard of.
+    fn is_ahead(&self, cursor: Head) -> bool {
+        let head = self.lock().head();
+        cursor.incarnation == head.incarnation && cursor.revision > head.revision
     }
 
     /// Wakes the polls that wait for something newer.

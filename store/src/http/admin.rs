@@ -196,7 +196,7 @@ pub(super) async fn issue(
         ),
     })?;
     // S7: the call that revoked the key before may not have waited.
-    app.store.feed().barrier(issued.revision).await;
+    app.store.barrier(issued.revision).await;
     tracing::info!(%user, ?digest, "key issued");
     show(&KeyIssued {
         user_id: user.as_str(),
@@ -258,7 +258,7 @@ pub(super) async fn revoke(
         }
     })?;
     // S7: also where it was revoked before; that call may not have waited.
-    app.store.feed().barrier(revoked.revision).await;
+    app.store.barrier(revoked.revision).await;
     tracing::info!(user = %revoked.user_id, changed = revoked.revoked, "key revoked");
     Ok(Json(revoked))
 }

@@ -159,7 +159,7 @@ pub(super) async fn rotate(
     app.metrics.rotated(outcome(&result));
     if let Some(revision) = result.as_ref().ok().and_then(answers::waits_for) {
         crash::point("rotate.before_barrier");
-        app.store.feed().barrier(revision).await;
+        app.store.barrier(revision).await;
     }
     crash::point("rotate.before_answer");
     let interval = app.store.interval();

@@ -77,7 +77,7 @@ pub(super) async fn import(
             // S7, for keys that come: a gateway may have heard that it is unknown,
             // and believes that as long as it believes a key that was revoked.
             if let Some(revision) = revision {
-                app.store.feed().barrier(revision).await;
+                app.store.barrier(revision).await;
             }
             tracing::info!(imported, "import done");
             Ok(Json(ImportDone { imported }).into_response())

@@ -94,7 +94,7 @@ pub(super) async fn revoke_many(
         return Err(partly(error, results.len(), count));
     }
     // S7, once for all of them, and also for those that were revoked before.
-    store.feed().barrier(revision).await;
+    store.barrier(revision).await;
     tracing::info!(count, "keys revoked");
     Ok(Json(RevokedMany { results }))
 }

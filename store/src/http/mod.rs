@@ -248,7 +248,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::engine::chosen::Database;
+    use crate::engine::chosen::{Database, Location};
     use crate::engine::serve::{EngineSettings, ReplayPlace};
     use crate::keystore::Running;
     use crate::operations::incarnation::OlderData;
@@ -263,7 +263,11 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let path = folder.path().join("rekey.db");
         let settings = EngineSettings {
-            place: Database::Sqlite(path),
+            place: Location {
+                database: Database::Sqlite(path),
+                #[cfg(feature = "etcd")]
+                etcd: Default::default(),
+            },
             older_data: OlderData::Refused,
             replays: ReplayPlace::Off,
             interval: RotationLimit::HOUR,

@@ -85,7 +85,7 @@ pub(super) async fn remove_user(
         ),
     })?;
     // S7: also where it was done before; that call may not have waited.
-    app.store.feed().barrier(removed.revision).await;
+    app.store.barrier(removed.revision).await;
     // Not by name: the log of the store is kept, too.
     tracing::info!(changed = removed.pseudonym.is_some(), "user removed");
     Ok(Json(UserRemoved {

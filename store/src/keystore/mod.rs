@@ -67,6 +67,7 @@ impl<E: Serve + Importing> KeyStore<E> {
                 tokio::spawn(store.clone().finish(import, permit.clone()));
             }
         }
+        tokio::spawn(store.clone().tell_others());
         Ok(Running { store, ownership })
     }
 }
@@ -80,6 +81,23 @@ impl<E: Serve> KeyStore<E> {
     /// The change feed.
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Waits until no gateway can accept what was revoked up to this revision: those of
+    /// this store (S7), and those of all others (R4).
+    pub async fn barrier(&self, revision: u64) {
+        let others = self.engine.others_reached(revision);
+        tokio::join!(self.feed.barrier(revision), others);
+    }
+
+    /// Tells the other stores how far the gateways of this one are (R1), for ever.
+    async fn tell_others(self) {
+        let mut told = 0;
+        loop {
+            told = self.engine.next_to_tell(told).await;
+            self.feed.reached(told).await;
+            self.engine.tell_reached(told);
+        }
     }
 
     /// Uses of replaced and revoked keys.

@@ -152,7 +152,7 @@ pub(crate) async fn revoke(
         let revoked = store.engine().run(revoke).await?;
         if let Ok(RevokedOwn { revision, .. }) = revoked {
             // S7: also where it was revoked before; that one may not have waited.
-            store.feed().barrier(revision).await;
+            store.barrier(revision).await;
         }
         Ok::<_, WriteError>(revoked)
     };
@@ -254,7 +254,7 @@ async fn make(
             };
             let made = made.map_err(Problem::from)?.map_err(NotMade::Refused)?;
             // S7: it is shown when no gateway accepts the one before.
-            store.feed().barrier(made.revision).await;
+            store.barrier(made.revision).await;
             // Waiting may take half a minute, and somebody may have been faster.
             let found = store.resolve(digest).await.map_err(|_| Problem::Unknown)?;
             if !found.is_ok_and(|found| found.key.state == ResolvedState::Active) {

@@ -79,7 +79,7 @@ pub struct Sqlite {
 impl Engine for Sqlite {
     async fn run_within<O>(&self, patience: Patience, operation: O) -> Result<O::Out, WriteError>
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Send + 'static,
     {
         let (kept, interval) = (self.kept.clone(), self.interval);
@@ -92,7 +92,7 @@ impl Engine for Sqlite {
 
     async fn read<R>(&self, read: R) -> Result<R::Out, ReadError>
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static,
     {
         let readers = match R::QUEUE {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rekey_protocol::lease_margin_ms;
+use rekey_protocol::{LEASE_CAP_MS, lease_margin_ms};
 use rusqlite::Connection;
 
 use super::Sqlite;
@@ -23,8 +23,8 @@ impl Records for Sqlite {
         Ok(self.read(ChangesAfter(revision)).await?)
     }
 
-    fn is_owned(&self) -> bool {
-        self.lock.check().is_ok()
+    fn grantable(&self) -> Option<u32> {
+        self.lock.check().is_ok().then_some(LEASE_CAP_MS)
     }
 
     async fn record_lease(&self, lease_ms: u32) -> Result<(), RecordsError> {

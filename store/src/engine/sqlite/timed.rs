@@ -10,7 +10,7 @@ use crate::rules::rotation::RotationLimit;
 impl Sqlite {
     pub(crate) async fn run_at<O>(&self, operation: O, now: StoreTime) -> Result<O::Out, WriteError>
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Send + 'static,
     {
         let kept = self.kept.clone();
@@ -24,7 +24,7 @@ impl Sqlite {
 
     pub(crate) async fn read_at<R>(&self, read: R, now: StoreTime) -> Result<R::Out, ReadError>
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static,
     {
         let work = move |connection: &mut Connection| {

@@ -55,7 +55,7 @@ impl<E: Serve + Importing> KeyStore<E> {
         step: impl Fn(Part<T>) -> O,
     ) -> Result<(), WriteError>
     where
-        O: Operation<Out = usize> + Send + 'static,
+        O: Operation<Out = usize> + Send + Sync + 'static,
     {
         let items = Arc::new(items);
         let mut done = 0;
@@ -126,7 +126,7 @@ impl<E: Serve + Importing> KeyStore<E> {
         step: impl Fn(Part<rekey_protocol::Digest>) -> O,
     ) -> Result<(), ImportError>
     where
-        O: Operation<Out = usize> + Send + 'static,
+        O: Operation<Out = usize> + Send + Sync + 'static,
     {
         let (mut last, mut pace) = (None, Pace(ROWS_LEAST));
         loop {
