@@ -38,11 +38,13 @@ pub(crate) mod anchor;
 pub mod chosen;
 #[cfg(test)]
 mod conformance;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod import;
 #[cfg(feature = "server")]
-#[allow(
-    dead_code,
-    reason = "the engine on etcd, which will speak these words, is still to come"
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(dead_code, reason = "only the engine on etcd speaks these words")
 )]
 pub(crate) mod keyspace;
 pub mod look;
@@ -52,6 +54,7 @@ pub mod rows;
 pub mod serve;
 #[cfg(feature = "server")]
 pub mod sqlite;
+pub(crate) mod staged;
 pub mod tx;
 
 use std::sync::Arc;
@@ -87,13 +90,13 @@ pub trait Engine: Records + Clone + Send + Sync + 'static {
         operation: O,
     ) -> impl Future<Output = Result<O::Out, WriteError>> + Send
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Send + 'static;
 
     /// As [`Self::run_within`], for as long as the future lives.
     fn run<O>(&self, operation: O) -> impl Future<Output = Result<O::Out, WriteError>> + Send
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Send + 'static,
     {
         self.run_within(Patience::WhileAwaited, operation)
@@ -103,7 +106,7 @@ pub trait Engine: Records + Clone + Send + Sync + 'static {
     /// only what is durable (S1, S2).
     fn read<R>(&self, read: R) -> impl Future<Output = Result<R::Out, ReadError>> + Send
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static;
 
     /// Takes no more operations; those that wait are still carried out.
@@ -187,6 +190,11 @@ pub enum ReadError {
     /// All connections were taken for too long.
     #[error("too many requests are waiting; try again")]
     Busy,
+    /// This store cannot prove that it knows what other stores have changed (R2).
+    #[error(
+        "this store has lost touch with etcd or with the other stores; it goes on by itself; ask another one"
+    )]
+    NotCurrent,
     /// The engine failed, or the read did.
     #[error("the database could not be read; the store's log says why")]
     Failed,

@@ -12,7 +12,9 @@ use rekey_protocol::ChecksumSecrets;
 use zeroize::Zeroizing;
 
 use crate::dashboard::DashboardArgs;
-use crate::engine::chosen::Database;
+use crate::engine::chosen::{Database, Location};
+#[cfg(feature = "etcd")]
+use crate::engine::etcd::{Access, WRAPPING_LABEL};
 use crate::engine::serve::ReplayPlace;
 use crate::http::{BearerToken, ListenerTokens};
 use crate::operations::incarnation::OlderData;
@@ -85,6 +87,19 @@ impl ServeArgs {
         match self.no_gateway_token {
             true => GatewayToken::NotWanted,
             false => GatewayToken::Demanded,
+        }
+    }
+
+    /// Where the data is, and what is needed to reach it.
+    #[cfg_attr(not(feature = "etcd"), allow(unused_variables))]
+    pub fn location(&self, secrets: &ServeSecrets) -> Location {
+        Location {
+            database: self.database.clone(),
+            #[cfg(feature = "etcd")]
+            etcd: Access {
+                wrapping: secrets.checksum.derive(WRAPPING_LABEL),
+                ..Access::default()
+            },
         }
     }
 

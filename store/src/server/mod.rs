@@ -87,7 +87,7 @@ async fn serve(args: &ServeArgs, secrets: ServeSecrets) -> anyhow::Result<()> {
     let dashboard = DashboardListener::bind(&args.dashboard, secrets.published.secrecy())?;
     let metrics = Arc::new(Metrics::new());
     let settings = EngineSettings {
-        place: args.database.clone(),
+        place: args.location(&secrets),
         older_data: args.older_data(),
         replays: args.replays(),
         interval: args.rotation_interval,

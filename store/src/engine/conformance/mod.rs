@@ -14,11 +14,15 @@
 
 mod bench;
 mod drawn;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod rounds;
 mod served;
 mod subject;
 mod words;
 
+#[cfg(feature = "etcd")]
+use etcd::on_etcd;
 use subject::{Owner, Subject, on_keyspace, on_memory, on_sqlite};
 
 /// Runs each test on each engine.
@@ -29,6 +33,13 @@ macro_rules! on_every_engine {
             $(#[test]
             fn $test() {
                 crate::engine::conformance::on_keyspace(|subject| super::$test(subject));
+            })*
+        }
+        #[cfg(feature = "etcd")]
+        mod on_etcd {
+            $(#[test]
+            fn $test() {
+                crate::engine::conformance::on_etcd(|subject| super::$test(subject));
             })*
         }
     };

@@ -27,12 +27,12 @@ pub(super) trait Subject {
     /// Carries an operation out, at this moment.
     fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Debug + Send + 'static;
     /// Looks, at this moment.
     fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static;
 }
 
@@ -125,7 +125,7 @@ pub(super) fn on_memory(test: impl FnOnce(&mut OnMemory)) {
 
 /// Hears of commits, and tells nobody.
 #[derive(Clone)]
-struct NoFeed;
+pub(super) struct NoFeed;
 
 impl Listener for NoFeed {
     fn committed(&self, _: Committed) {}
@@ -177,7 +177,7 @@ impl Subject for OnSqlite {
 
     fn run<O>(&mut self, operation: O, now: StoreTime) -> Result<O::Out, String>
     where
-        O: Operation + Send + 'static,
+        O: Operation + Send + Sync + 'static,
         O::Out: Debug + Send + 'static,
     {
         let done = self.runtime.block_on(self.engine.run_at(operation, now));
@@ -186,7 +186,7 @@ impl Subject for OnSqlite {
 
     fn read<R>(&self, read: R, now: StoreTime) -> R::Out
     where
-        R: Read + Send + 'static,
+        R: Read + Send + Sync + 'static,
         R::Out: Send + 'static,
     {
         let seen = self.runtime.block_on(self.engine.read_at(read, now));

@@ -57,8 +57,9 @@ use self::rows::Row;
 use self::space::{Change, Space};
 use crate::clock::UnixMillis;
 
-/// Writes that one transaction of etcd takes.
-pub(crate) const MOST_WRITES: usize = 128;
+/// Writes of one transaction. etcd takes 128 operations, and compares as many; the engine
+/// adds a few of each.
+pub(crate) const MOST_WRITES: usize = 120;
 
 /// Encrypts what is kept for replays, because a backup of the space must not hold it
 /// in the clear (X6).

@@ -126,7 +126,7 @@ impl<P: Peer> BothEngines<P> {
     /// Carries an operation out on both.
     pub(super) fn run<O>(&mut self, operation: &O) -> Result<(), String>
     where
-        O: Operation + Clone + Send + 'static,
+        O: Operation + Clone + Send + Sync + 'static,
         O::Out: Debug + Send + 'static,
     {
         self.peer.lead(&mut self.memory, self.now);
@@ -148,7 +148,7 @@ impl<P: Peer> BothEngines<P> {
 
     fn look<R>(&self, read: R) -> Result<(), String>
     where
-        R: Read + Clone + Debug + Send + 'static,
+        R: Read + Clone + Debug + Send + Sync + 'static,
         R::Out: Debug + Send + 'static,
     {
         let what = format!("{read:?}");

@@ -21,7 +21,7 @@ pub(super) trait DrawnStep<P> {
 
 impl<P: Peer, O> DrawnStep<P> for O
 where
-    O: Operation + Clone + Debug + Send + 'static,
+    O: Operation + Clone + Debug + Send + Sync + 'static,
     O::Out: Debug + Send + 'static,
 {
     fn on_both(&self, pair: &mut BothEngines<P>) -> Result<(), String> {

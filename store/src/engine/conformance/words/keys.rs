@@ -9,6 +9,7 @@ use crate::engine::rows::NewKey;
 use crate::engine::tx::settle;
 use crate::engine::{Impossible, Tx};
 use crate::operations::feed::ChangesAfter;
+use crate::operations::keys::Resolved;
 use crate::operations::keys::revoke::Revoke;
 use crate::operations::keys::rotate::Rotated;
 use crate::operations::users::{AddUser, Issue, ListUsers};
@@ -35,10 +36,10 @@ operation!(Failing(AddUser) -> (), |this, tx, cx| {
 fn a_failed_operation_leaves_nothing(subject: &mut impl Subject) {
     add(subject, "ann", 1);
     let now = at(subject, 1);
-    let before = (subject.read(ChangesAfter(0), now), log(subject, None));
+    let before = log(subject, None);
     assert!(subject.run(Failing(new_user("bob", 2)), now).is_err());
-    let after = (subject.read(ChangesAfter(0), now), log(subject, None));
-    assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    assert_eq!(subject.read(ChangesAfter(0), now).revocations, []);
+    assert_eq!(format!("{before:?}"), format!("{:?}", log(subject, None)));
     assert_eq!(resolved(subject, 2), None);
     // And nothing of it is in the way.
     subject.run(new_user("bob", 2), now).unwrap().unwrap();
@@ -85,7 +86,10 @@ fn a_key_that_is_not_active_does_not_end(subject: &mut impl Subject) {
     for key in [1, 2] {
         assert!(subject.run(End(key), now).is_err());
     }
-    assert_eq!(resolved(subject, 1), Some(revoked));
+    let after = resolved(subject, 1).unwrap();
+    // The head may have moved: an engine may write something of its own.
+    let head = after.head;
+    assert_eq!(after, Resolved { head, ..revoked });
 }
 
 operation!(Burn(u8, Refusal) -> Option<Recorded>, |this, tx, cx| {
@@ -161,7 +165,8 @@ fn an_operation_sees_what_it_has_written(subject: &mut impl Subject) {
         .unwrap()
         .unwrap();
     let added = subject.run(InsertAndLook(2, "ann"), now).unwrap().unwrap();
-    assert_eq!(added.after, added.before + 1);
+    // On etcd others write beside it.
+    assert!(added.after > added.before);
     assert_eq!(added.of_key, added.after);
     assert!(added.is_active);
 }
@@ -196,26 +201,19 @@ fn revocations_are_told_in_their_order(subject: &mut impl Subject) {
     let later = subject.read(ChangesAfter(head.revision), now);
     let (changes, after) = (later.revocations, later.head);
     assert_eq!(after.incarnation, head.incarnation);
-    assert_eq!(after.revision, head.revision + 3);
     let told: Vec<_> = changes
         .iter()
-        .map(|change| {
-            (
-                change.digest,
-                change.revision - head.revision,
-                change.replayable,
-            )
-        })
+        .map(|change| (change.digest, change.replayable))
         .collect();
     assert_eq!(
         told,
-        [
-            (digest(9), 1, true),
-            (digest(7), 2, false),
-            (digest(8), 3, false)
-        ]
+        [(digest(9), true), (digest(7), false), (digest(8), false)]
     );
-    let rest = subject.read(ChangesAfter(head.revision + 2), now);
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
+    // Each has one of its own; between them an engine may write something.
+    assert!(revisions.is_sorted_by(|one, next| one < next));
+    assert!(head.revision < revisions[0] && revisions[2] <= after.revision);
+    let rest = subject.read(ChangesAfter(revisions[1]), now);
     assert_eq!(rest.revocations, changes[2..]);
     // It is replayable as long as the recorded time says, not the reader's.
     let later = at(subject, HOUR);
