@@ -73,7 +73,7 @@ impl ChecksumSecrets {
     }
 
     /// A key for another purpose from each secret, in their order. The label keeps the
-    /// purposes apart; whoever knows the result learns nothing of the secret.
+    /// purposes apart. The result tells nothing of the secret.
     pub fn derive(&self, label: &[u8]) -> Vec<Zeroizing<[u8; 32]>> {
         let tags = self.0.iter().filter_map(|secret| {
             let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;

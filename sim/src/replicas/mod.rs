@@ -41,7 +41,7 @@
 //! | silent-watch | beats that are answered while the watch is silent: how long a rotation takes | 3,684 | 48 |
 //! | joining | a store joins by stale reads while a key is revoked | 60,781 | 24 |
 //! | joining-again | a store whose line is gone joins again | 66,976 | 29 |
-//! | stale-reads | watches that begin anew, and plain reads that are stale | 27,256 | 18 |
+//! | stale-reads | watches that begin again, and plain reads that are stale | 27,256 | 18 |
 //! | restored | an older snapshot is restored, and that is accepted | 5,177 | 21 |
 //! | restored-cursors | the same, and a gateway goes on at a store of the new history | 26,610 | 22 |
 //! | restored-joining | the same while a store joins | 4,914 | 22 |

@@ -11,7 +11,7 @@ rules! {
     r2_marker: "Nothing but the own watch says how far a store has seen.",
     r2_when_leaving: "Each answer looks at the fence when it leaves.",
     r2_margin: "The fence keeps a margin for the drift of the gateway's clock.",
-    r2_past_fence: "Past its fence a store does not beat; it joins anew.",
+    r2_past_fence: "Past its fence a store does not beat; it joins again.",
     r2_ended: "A store that gives its line up counts no beat of it any more.",
     r3_waits: "A line is deleted only when it has stood still for the whole time.",
     r3_own_ttl: "That is the TTL that the line says, not the observer's.",

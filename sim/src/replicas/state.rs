@@ -164,7 +164,7 @@ pub struct Left {
     pub repeats: u8,
     /// Planned stops.
     pub stops: u8,
-    /// Watches that break and are opened again, or read everything anew.
+    /// Watches that break and are opened again, or read everything again.
     pub broken_watches: u8,
     /// Restores of the first snapshot.
     pub restores: u8,

@@ -210,7 +210,7 @@ fn of_joining() -> Vec<World> {
 fn of_reads() -> Vec<World> {
     vec![World {
         name: "stale-reads",
-        about: "watches that begin anew, and plain reads that are stale",
+        about: "watches that begin again, and plain reads that are stale",
         stale: true,
         until: 2,
         observes: &[],

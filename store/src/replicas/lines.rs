@@ -62,7 +62,7 @@ impl Lines {
         self.known.remove(&id);
     }
 
-    /// Forgets all, because everything is read anew.
+    /// Forgets all, because everything is read again.
     pub fn clear(&mut self) {
         self.known.clear();
     }

@@ -2,7 +2,7 @@
 //! clock, and whom a rotation has to wait for (R1 to R4, R7).
 //!
 //! Each store has a line in the database: up to which revision all its gateways have
-//! forgotten what was revoked. It writes the line anew each second, which is a beat.
+//! forgotten what was revoked. It writes the line again each second, which is a beat.
 //! A rotation waits until every line that was there has reached its revision, or is
 //! deleted. A line is deleted by its own store, or by another one that saw it stand
 //! still for longer than its store may promise anything.

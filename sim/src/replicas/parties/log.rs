@@ -131,7 +131,7 @@ impl World {
     }
 
     /// How long a line has to stand still before it may be deleted (R3, R8). Without a part
-    /// of R3 the observer has a shorter TTL of its own.
+    /// of R3 the observer has a shorter TTL.
     pub(in crate::replicas) fn patience(&self, slot: usize) -> u8 {
         if slot == LOST && !self.rules.r8_longest {
             return self.lease;

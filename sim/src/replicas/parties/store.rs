@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// A store reads everything: when it begins, and when its watch has to begin anew.
+    /// A store reads everything: when it begins, and when its watch has to begin again.
     pub(in crate::replicas) fn read_all(
         &self,
         state: &mut State,

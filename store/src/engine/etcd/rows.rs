@@ -23,7 +23,7 @@ pub(super) struct History {
     pub cluster: u64,
     /// By how much the log's index was ahead of the revision when it began. In one
     /// history that only grows, because each entry of the log makes at most one
-    /// revision. A cluster that was restored from a snapshot begins its log anew and
+    /// revision. A cluster that was restored from a snapshot begins its log again and
     /// keeps the revision.
     pub ahead: i64,
     /// Cursors of before this revision may be of a history whose loss was accepted.

@@ -191,7 +191,7 @@ impl Tables {
                 let made = (answer.old_digest, *revision);
                 self.made.put(made, id);
             }
-            // How long is reckoned anew.
+            // How long is reckoned again.
             RecordedOutcome::Burned(Refusal::RateLimited(seconds)) => *seconds = 1,
             RecordedOutcome::Burned(_) => {}
         }

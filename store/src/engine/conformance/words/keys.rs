@@ -87,7 +87,7 @@ fn a_key_that_is_not_active_does_not_end(subject: &mut impl Subject) {
         assert!(subject.run(End(key), now).is_err());
     }
     let after = resolved(subject, 1).unwrap();
-    // The head may have moved: an engine may write something of its own.
+    // The head may have moved: an engine may write for itself.
     let head = after.head;
     assert_eq!(after, Resolved { head, ..revoked });
 }

@@ -1,4 +1,4 @@
-//! One member of etcd: a client of its own, a deadline for every call, and what an
+//! One member of etcd: its client, a deadline for every call, and what an
 //! error means for what was asked (R6, R7).
 
 use std::error::Error as _;
@@ -104,7 +104,7 @@ impl Member {
         within(client.status()).await
     }
 
-    /// Opens a watch, on a stream of its own.
+    /// Opens a watch, on a separate stream.
     pub(in crate::engine::etcd) async fn watch(
         &self,
         from: Vec<u8>,

@@ -119,7 +119,7 @@ fn take<L: Listener>(replica: &Replica, listener: &L, message: &WatchResponse, p
         while let Some(event) = events.next_if(|event| revision_of(event) == revision) {
             change.take(replica, event);
         }
-        // Once: a watch that was opened anew begins after what was told.
+        // Once: a watch that was opened again begins after what was told.
         if revision <= *position {
             continue;
         }

@@ -28,7 +28,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 pub(in crate::engine::etcd) enum Lost {
     /// Its line was deleted, because it stood still for too long.
     #[error(
-        "another store has taken this one for dead, because it did not write to etcd for over five seconds: this one stops, and begins anew when it is started"
+        "another store has taken this one for dead, because it did not write to etcd for over five seconds: this one stops, and begins again when it is started"
     )]
     Line,
     /// The data went back (R8).

@@ -181,7 +181,7 @@ impl Commit<'_> {
                     let header = answer.header().map_or(0, |header| header.revision());
                     slot.changed = u64::try_from(header).unwrap_or_default();
                     slot.number = burned;
-                    // Whoever asked may try again.
+                    // The operation may be tried again.
                     return Ok(Outcome::Conflict);
                 }
                 Ok(answer) => {

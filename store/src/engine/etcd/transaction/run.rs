@@ -2,7 +2,7 @@
 //!
 //! An operation is applied to what was fetched of one snapshot, as often as something is
 //! missing. Then one transaction carries out what it has written, if nothing has changed
-//! of what it has looked at. If something has, all of it begins anew (R5).
+//! of what it has looked at. If something has, all of it begins again (R5).
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::engine::keyspace::KeyspaceTx;
 use crate::engine::{Engine, Impossible, Patience, ReadError, Serve, WriteError};
 use crate::operations::{Context, Operation, Read};
 
-/// How often an operation begins anew. Of operations that race for one key all but one
+/// How often an operation begins again. Of operations that race for one key all but one
 /// are refused by their second look, so this many conflicts are a fault.
 const MOST_CONFLICTS: u32 = 200;
 /// How often something may be missing: each round fetches all that was missing before.
 const MOST_ROUNDS: u32 = 64;
-/// How long an operation goes on beginning anew.
+/// How long an operation goes on beginning again.
 const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Engine for Etcd {
@@ -70,7 +70,7 @@ impl Engine for Etcd {
 /// At which time an operation is applied.
 #[derive(Debug, Clone, Copy)]
 enum At {
-    /// By the clock, each time anew.
+    /// By the clock, each time afresh.
     Now,
     /// By the test.
     #[cfg(test)]
